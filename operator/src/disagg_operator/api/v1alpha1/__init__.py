@@ -1,0 +1,7 @@
+"""Version ``disagg.dev/v1alpha1`` of the API."""
+
+GROUP = "disagg.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "DisaggDeployment"
+PLURAL = "disaggdeployments"

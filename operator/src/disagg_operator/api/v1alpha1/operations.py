@@ -1,0 +1,104 @@
+"""How a deployment is verified, placed, secured, rolled out and scaled."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from disagg_operator.api.v1alpha1.base import ApiModel, OpaqueObject
+
+
+class VerificationMode(StrEnum):
+    """What is done with the measured transport."""
+
+    OFF = "Off"
+    REPORT = "Report"
+    ENFORCE = "Enforce"
+
+
+class VerificationSpec(ApiModel):
+    """Proof, at run time, that KV cache moves over the fabric that the platform promises."""
+
+    mode: VerificationMode = VerificationMode.OFF
+    """Off: not measured. Report: condition, metric and Event. Enforce: not Available on a worse transport."""
+    interval_seconds: Annotated[int, Field(ge=10, le=86400, json_schema_extra={"format": "int32"})] | None = (
+        None
+    )
+    """Time between measurements. Default: only after each rollout."""
+
+
+class SecurityMode(StrEnum):
+    """How much privilege the workers get."""
+
+    PLATFORM = "Platform"
+    RESTRICTED = "Restricted"
+    IPC_LOCK = "IpcLock"
+    PRIVILEGED = "Privileged"
+
+
+class SecuritySpec(ApiModel):
+    """Security context of the workers."""
+
+    mode: SecurityMode = SecurityMode.PLATFORM
+    """Platform: what the platform's fabric needs, and no more. The others override it."""
+    allow_unsafe: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=32)] = Field(
+        default_factory=list
+    )
+    """Ids of admission rules that this deployment overrides on purpose."""
+
+
+class PlacementSpec(ApiModel):
+    """Where pods may run."""
+
+    topology_key: Annotated[str, Field(max_length=317)] | None = None
+    """Node label whose value all pods of a pod group share, such as a zone, placement group or clique."""
+    required: bool = True
+    """Whether a pod group may never be split over two values of topologyKey."""
+    node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)] = Field(
+        default_factory=dict
+    )
+    """Labels that nodes must have, for prefill, decode and frontend alike."""
+    tolerations: Annotated[list[OpaqueObject], Field(max_length=64)] = Field(default_factory=list)
+    """Tolerations of all pods, as in Kubernetes."""
+
+
+class RolloutStrategy(StrEnum):
+    """How a new revision takes over from the old one."""
+
+    SURGE = "Surge"
+    RECREATE = "Recreate"
+
+
+class RolloutSpec(ApiModel):
+    """How a change that pods must be restarted for is rolled out. Prefill and decode always change together."""
+
+    strategy: RolloutStrategy = RolloutStrategy.SURGE
+    """Surge: the new revision is started beside the old one, which is removed once the new one is available
+    (needs twice the capacity for a while). Recreate: the old one is removed first."""
+
+
+class RoleScaling(ApiModel):
+    """Bounds of one role's replica count."""
+
+    min_replicas: Annotated[int, Field(ge=0, le=1000, json_schema_extra={"format": "int32"})] = 1
+    """Lower bound."""
+    max_replicas: Annotated[int, Field(ge=1, le=1000, json_schema_extra={"format": "int32"})]
+    """Upper bound."""
+
+
+class ScalingSpec(ApiModel):
+    """Automatic scaling of the roles."""
+
+    prefill: RoleScaling | None = None
+    """Bounds for prefill."""
+    decode: RoleScaling | None = None
+    """Bounds for decode."""
+
+
+class ComputeDomainSpec(ApiModel):
+    """NVIDIA ComputeDomain of a multi-node NVLink platform."""
+
+    enabled: bool | None = None
+    """Whether to create a ComputeDomain. Default: as the platform needs."""
+    num_nodes: Annotated[int, Field(ge=0, le=10000, json_schema_extra={"format": "int32"})] | None = None
+    """Nodes of the domain. Default: 0, which lets the driver count them."""

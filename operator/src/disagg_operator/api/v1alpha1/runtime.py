@@ -1,0 +1,107 @@
+"""What runs: the engine, the frontend in front of it, and how they find each other."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from disagg_operator.api.v1alpha1.base import (
+    ApiModel,
+    EnvVar,
+    LocalObjectReference,
+    OpaqueObject,
+    ResourceRequirements,
+    list_map,
+)
+
+
+class Engine(StrEnum):
+    """Inference engines."""
+
+    TRTLLM = "trtllm"
+    VLLM = "vllm"
+    SGLANG = "sglang"
+    MOCKER = "mocker"
+    REFERENCE = "reference"
+
+
+class FrontendKind(StrEnum):
+    """Programs that receive requests and orchestrate prefill and decode."""
+
+    DYNAMO = "dynamo"
+    TRTLLM_SERVE = "trtllm-serve"
+
+
+class ImagePullPolicy(StrEnum):
+    """When the kubelet pulls an image."""
+
+    ALWAYS = "Always"
+    IF_NOT_PRESENT = "IfNotPresent"
+    NEVER = "Never"
+
+
+class RuntimeSpec(ApiModel):
+    """Engine, frontend and the image that holds them."""
+
+    engine: Engine = Engine.TRTLLM
+    """Inference engine of the prefill and decode workers."""
+    frontend: FrontendKind = FrontendKind.DYNAMO
+    """Program that receives the requests."""
+    version: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """Version of the frontend's release (for Dynamo: its version, which fixes the engine's).
+    Default: the newest that this operator was tested with."""
+    image: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    """Container image of workers and frontend. Default: the release image of engine, version and platform."""
+    image_pull_policy: ImagePullPolicy | None = None
+    """When to pull the image. Default: Kubernetes' own rule."""
+    image_pull_secrets: Annotated[
+        list[LocalObjectReference], Field(max_length=16, json_schema_extra=list_map("name"))
+    ] = Field(default_factory=list)
+    """Secrets with registry credentials, in the namespace of the deployment."""
+
+
+class RouterMode(StrEnum):
+    """How the frontend chooses a worker."""
+
+    ROUND_ROBIN = "round-robin"
+    RANDOM = "random"
+    KV = "kv"
+
+
+class FrontendSpec(ApiModel):
+    """The HTTP front door."""
+
+    replicas: Annotated[int, Field(ge=0, le=100, json_schema_extra={"format": "int32"})] = 1
+    """Number of frontend pods."""
+    port: Annotated[int, Field(ge=1, le=65535, json_schema_extra={"format": "int32"})] = 8000
+    """Port of the frontend's Service and container."""
+    router_mode: RouterMode = RouterMode.ROUND_ROBIN
+    """How a worker is chosen for a request."""
+    env: Annotated[list[EnvVar], Field(max_length=256, json_schema_extra=list_map("name"))] = Field(
+        default_factory=list
+    )
+    """Environment variables of the frontend container; they win over derived ones."""
+    resources: ResourceRequirements | None = None
+    """Compute resources of a frontend pod. Default: a request for one core and 512Mi."""
+    pod_template: OpaqueObject | None = None
+    """Partial pod template merged over the derived one: maps by key, containers, volumes and env by name."""
+
+
+class DiscoveryBackend(StrEnum):
+    """Where workers announce themselves."""
+
+    KUBERNETES = "kubernetes"
+    ETCD = "etcd"
+
+
+class DiscoverySpec(ApiModel):
+    """How frontend and workers find each other."""
+
+    backend: DiscoveryBackend = DiscoveryBackend.KUBERNETES
+    """Store of the registrations. kubernetes needs no further service."""
+    etcd_endpoints: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = Field(
+        default_factory=list
+    )
+    """Endpoints of an existing etcd, such as ``http://etcd:2379``. Only with backend etcd."""
+    nats_server: Annotated[str, Field(max_length=1024)] | None = None
+    """Address of an existing NATS server, such as ``nats://nats:4222``. Only for versions that need NATS."""

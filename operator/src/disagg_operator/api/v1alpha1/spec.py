@@ -1,0 +1,59 @@
+"""The specification of a DisaggDeployment: what the user writes."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from disagg_operator.api.v1alpha1.base import ApiModel, DnsLabel, EnvVar, list_map
+from disagg_operator.api.v1alpha1.model import ModelSpec
+from disagg_operator.api.v1alpha1.operations import (
+    ComputeDomainSpec,
+    PlacementSpec,
+    RolloutSpec,
+    ScalingSpec,
+    SecuritySpec,
+    VerificationSpec,
+)
+from disagg_operator.api.v1alpha1.role import RoleSpec, TransferSpec
+from disagg_operator.api.v1alpha1.runtime import DiscoverySpec, FrontendSpec, RuntimeSpec
+
+PlatformName = Annotated[str, Field(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", max_length=63)]
+
+
+class DisaggDeploymentSpec(ApiModel):
+    """A model served by separate prefill and decode workers. Everything that is left out is derived."""
+
+    model: ModelSpec
+    """The model that is served."""
+    platform: PlatformName = "generic"
+    """Profile of the machines and their fabric, such as ``generic`` or ``local``."""
+    runtime: RuntimeSpec = Field(default_factory=RuntimeSpec)
+    """Engine, frontend and image."""
+    transfer: TransferSpec = Field(default_factory=TransferSpec)
+    """How KV cache moves from prefill to decode."""
+    prefill: RoleSpec = Field(default_factory=RoleSpec)
+    """Workers that compute the KV cache of prompts."""
+    decode: RoleSpec = Field(default_factory=RoleSpec)
+    """Workers that generate tokens from the transferred KV cache."""
+    frontend: FrontendSpec = Field(default_factory=FrontendSpec)
+    """The HTTP front door."""
+    discovery: DiscoverySpec = Field(default_factory=DiscoverySpec)
+    """How frontend and workers find each other."""
+    env: Annotated[list[EnvVar], Field(max_length=256, json_schema_extra=list_map("name"))] = Field(
+        default_factory=list
+    )
+    """Environment variables of prefill and decode workers; they win over derived ones."""
+    service_account_name: DnsLabel | None = None
+    """ServiceAccount of the pods. Default: one that the operator makes, with just what discovery needs."""
+    verification: VerificationSpec = Field(default_factory=VerificationSpec)
+    """Measurement of the transport in use."""
+    security: SecuritySpec = Field(default_factory=SecuritySpec)
+    """Security context of the workers."""
+    placement: PlacementSpec = Field(default_factory=PlacementSpec)
+    """Where pods may run."""
+    rollout: RolloutSpec = Field(default_factory=RolloutSpec)
+    """How changes are rolled out."""
+    scaling: ScalingSpec | None = None
+    """Automatic scaling of the roles."""
+    compute_domain: ComputeDomainSpec | None = None
+    """NVIDIA ComputeDomain of multi-node NVLink platforms."""

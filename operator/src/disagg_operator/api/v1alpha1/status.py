@@ -1,0 +1,93 @@
+"""The status of a DisaggDeployment: what the user reads. Written by the operator only."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from disagg_operator.api.v1alpha1.base import ApiModel, list_map
+
+Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})]
+
+
+class ConditionType(StrEnum):
+    """Types of conditions on a DisaggDeployment."""
+
+    ACCEPTED = "Accepted"
+    AVAILABLE = "Available"
+    PROGRESSING = "Progressing"
+    TRANSPORT_VERIFIED = "TransportVerified"
+
+
+class Condition(ApiModel):
+    """A condition in the standard shape of Kubernetes."""
+
+    type: Annotated[str, Field(min_length=1, max_length=316)]
+    """Accepted, Available, Progressing or TransportVerified."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether the condition holds."""
+    reason: Annotated[str, Field(pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$", max_length=1024)]
+    """Stable word for programs."""
+    message: Annotated[str, Field(max_length=32768)] = ""
+    """Sentence for people, with what to do next."""
+    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = None
+    """Generation of the specification that the condition speaks of."""
+    last_transition_time: datetime
+    """When the status of the condition last changed."""
+
+
+class RoleStatus(ApiModel):
+    """Replica counts of one role, in the words that a scale subresource needs."""
+
+    replicas: Count = 0
+    """Model instances that exist (pods, for the frontend)."""
+    ready_replicas: Count = 0
+    """Those that are ready."""
+    updated_replicas: Count = 0
+    """Those of the current revision."""
+    desired_replicas: Count = 0
+    """Those asked for."""
+    ready: Annotated[str, Field(max_length=32)] = ""
+    """Ready of desired, such as ``2/4``."""
+    selector: Annotated[str, Field(max_length=1024)] = ""
+    """Label selector of the role's pods."""
+
+
+class RolesStatus(ApiModel):
+    """Replica counts by role."""
+
+    prefill: RoleStatus = Field(default_factory=RoleStatus)
+    """Prefill workers."""
+    decode: RoleStatus = Field(default_factory=RoleStatus)
+    """Decode workers."""
+    frontend: RoleStatus = Field(default_factory=RoleStatus)
+    """Frontend pods."""
+
+
+class TransportStatus(ApiModel):
+    """How KV cache moves."""
+
+    configured: Annotated[str, Field(max_length=64)] = ""
+    """What was configured, such as ``NIXL/UCX``."""
+
+
+class DisaggDeploymentStatus(ApiModel):
+    """What the operator observed."""
+
+    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = None
+    """Generation of the specification that this status is about."""
+    address: Annotated[str, Field(max_length=1024)] = ""
+    """URL to send OpenAI requests to, from inside the cluster."""
+    revision: Annotated[str, Field(max_length=63)] = ""
+    """Revision of the workers that serve requests."""
+    update_revision: Annotated[str, Field(max_length=63)] = ""
+    """Revision that the specification asks for. It differs from revision while a rollout runs."""
+    roles: RolesStatus = Field(default_factory=RolesStatus)
+    """Replica counts by role."""
+    transport: TransportStatus = Field(default_factory=TransportStatus)
+    """How KV cache moves."""
+    conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))] = Field(
+        default_factory=list
+    )
+    """Accepted: the specification makes sense. Available: requests are served. Progressing: work is under way."""
