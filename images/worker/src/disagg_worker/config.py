@@ -1,0 +1,130 @@
+"""The worker's configuration file (engine.yaml): its fields, their ranges, and how faults in it are told.
+
+The file is strict: an unknown key is refused, because a misspelt setting that is silently ignored is found
+weeks later. Every fault is reported at once, each with its field, what is wrong and what to write instead.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text lists every fault, one a line."""
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ModelSection(Section):
+    """Which model is served."""
+
+    path: Annotated[Path, Field(strict=False, description="Directory with config.json and model.gguf.")]
+    name: Annotated[str, Field(min_length=1, description="Name that clients ask for.")]
+
+
+class KvCacheSection(Section):
+    """The paged KV cache."""
+
+    block_tokens: Annotated[int, Field(ge=1, le=1024, description="Tokens in one block.")] = 16
+    memory_mib: Annotated[int, Field(ge=1, description="Size of the whole pool in MiB.")] = 256
+
+
+class SchedulerSection(Section):
+    """Limits of continuous batching."""
+
+    max_batch_size: Annotated[int, Field(ge=1, le=1024, description="Sequences computed at a time.")] = 8
+    prefill_chunk_tokens: Annotated[int, Field(ge=1, description="Prompt tokens computed in one step.")] = 512
+    max_sequence_tokens: Annotated[int, Field(ge=2, description="Prompt and answer together.")] = 4096
+
+
+class TransferSection(Section):
+    """How KV blocks travel from the prefill to the decode worker."""
+
+    method: Literal["NIXL"] = "NIXL"
+    backend: Literal["UCX", "LIBFABRIC"] = "UCX"
+    timeout_seconds: Annotated[float, Field(gt=0, strict=False, description="Limit of one KV read.")] = 30.0
+
+
+class ComputeSection(Section):
+    """Where the model is computed."""
+
+    threads: Annotated[int, Field(ge=0, description="0: as many as affinity and cgroup allow.")] = 0
+    device: Literal["cpu"] = "cpu"
+
+
+class EngineConfig(Section):
+    """All of engine.yaml. Everything but the model has a default."""
+
+    model: ModelSection
+    kv_cache: KvCacheSection = KvCacheSection()
+    scheduler: SchedulerSection = SchedulerSection()
+    transfer: TransferSection = TransferSection()
+    compute: ComputeSection = ComputeSection()
+
+    @model_validator(mode="after")
+    def _sequence_holds_a_block(self) -> "EngineConfig":
+        if self.scheduler.max_sequence_tokens < self.kv_cache.block_tokens:
+            raise ValueError(
+                "scheduler.max_sequence_tokens is below kv_cache.block_tokens; "
+                "write a smaller block or a longer sequence"
+            )
+        return self
+
+
+def load_config(path: Path) -> EngineConfig:
+    """Read and check engine.yaml.
+
+    Args:
+        path: The YAML file.
+
+    Raises:
+        ConfigError: The file is missing, is not YAML, or has faulty fields (all of them are listed).
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the file with --config") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: must hold a mapping that starts with `model:`")
+    return parse_config(document)
+
+
+def parse_config(document: Mapping[str, Any]) -> EngineConfig:
+    """Check a configuration that is already in memory; raises ConfigError like `load_config`."""
+    try:
+        return EngineConfig.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_faults(error))) from None
+
+
+def _faults(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors(include_url=False):
+        field = ".".join(str(part) for part in fault["loc"]) or "engine.yaml"
+        if fault["type"] == "extra_forbidden":
+            yield f"{field}: unknown key; {_instead(fault['loc'])}"
+        elif fault["type"] == "missing":
+            yield f"{field}: is required"
+        else:
+            yield f"{field}: {fault['msg']}; got {fault['input']!r}"
+
+
+def _instead(location: tuple[int | str, ...]) -> str:
+    """Tell which keys the section of an unknown key does have, the nearest first when there is one."""
+    section: type[BaseModel] = EngineConfig
+    for part in location[:-1]:
+        annotation = section.model_fields[str(part)].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            section = annotation
+    known = list(section.model_fields)
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f"write `{near[0]}`" if near else f"the keys here are {', '.join(known)}"

@@ -1,0 +1,25 @@
+"""The reference engine: continuous batching over a paged KV cache."""
+
+from disagg_worker.engine.engine import Engine
+from disagg_worker.engine.types import (
+    EngineError,
+    EngineStats,
+    EngineStopped,
+    FinishReason,
+    Prefilled,
+    RequestRefused,
+    SamplingParams,
+    TokenOutput,
+)
+
+__all__ = [
+    "Engine",
+    "EngineError",
+    "EngineStats",
+    "EngineStopped",
+    "FinishReason",
+    "Prefilled",
+    "RequestRefused",
+    "SamplingParams",
+    "TokenOutput",
+]

@@ -1,0 +1,48 @@
+"""The shape of KV blocks in memory, and the number by which two workers know that theirs agree."""
+
+from dataclasses import dataclass
+
+FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True)
+class KVLayout:
+    """What must be equal on both sides before one worker may read the other's blocks.
+
+    A block holds `block_tokens` positions of every layer and is one contiguous segment of shape
+    `[layers, 2, kv_heads, block_tokens, head_dim]` (index 0 of the second axis is K, index 1 is V).
+
+    Attributes:
+        layers: Transformer layers.
+        kv_heads: Key/value heads per layer.
+        head_dim: Floats per head and position.
+        block_tokens: Positions per block.
+        dtype: Element type; "float32" always.
+        model_fingerprint: Hash of the weights; K and V of other weights mean nothing here.
+    """
+
+    layers: int
+    kv_heads: int
+    head_dim: int
+    block_tokens: int
+    dtype: str
+    model_fingerprint: str
+
+    @property
+    def block_shape(self) -> tuple[int, int, int, int, int]:
+        """Shape of one block."""
+        return (self.layers, 2, self.kv_heads, self.block_tokens, self.head_dim)
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of one block."""
+        return self.token_bytes * self.block_tokens
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of K and V of one position over all layers."""
+        return self.layers * 2 * self.kv_heads * self.head_dim * FLOAT32_BYTES
+
+    def blocks_for(self, tokens: int) -> int:
+        """Blocks that hold `tokens` positions."""
+        return -(-tokens // self.block_tokens)
