@@ -1,0 +1,1 @@
+"""Facts as data: YAML profiles of machines and runtime versions, each value with its source and reason."""

@@ -1,0 +1,23 @@
+"""All objects of a plan, in the order in which they are applied: what others refer to comes first."""
+
+from disagg_operator.build.configmap import engine_config_map
+from disagg_operator.build.deployment import frontend_deployment
+from disagg_operator.build.metadata import Object
+from disagg_operator.build.rbac import role_binding, service_account
+from disagg_operator.build.service import frontend_service, worker_service
+from disagg_operator.build.statefulset import worker_stateful_set
+from disagg_operator.plan.model import Plan
+
+
+def shared_objects(plan: Plan) -> list[Object]:
+    """Return what outlives revisions: the pods' identity and the frontend."""
+    account = [service_account(plan)] if plan.own_service_account else []
+    return [*account, role_binding(plan), frontend_service(plan), frontend_deployment(plan)]
+
+
+def worker_objects(plan: Plan) -> list[Object]:
+    """Return the workers of the plan's revision."""
+    found = []
+    for role in plan.roles.values():
+        found += [engine_config_map(plan, role), worker_service(plan, role), worker_stateful_set(plan, role)]
+    return found

@@ -1,0 +1,101 @@
+"""Pod templates of workers and frontends."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from disagg_operator.build.merge import merged
+from disagg_operator.build.metadata import Object
+from disagg_operator.plan.model import EnvSetting, HttpProbe, Mount, PodPlan
+
+USER = 65532
+"""Unprivileged user and group of our images."""
+
+_RESTRICTED_POD: Object = {
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "runAsGroup": USER,
+    "fsGroup": USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+_RESTRICTED_CONTAINER: Object = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+def pod_template(pod: PodPlan, container: str, labels: Mapping[str, str]) -> Object:
+    """Return a pod template, with the user's overrides merged over what was derived.
+
+    Args:
+        pod: what was decided about the pod.
+        container: name of its container.
+        labels: labels of the pods.
+    """
+    derived: Object = {"metadata": {"labels": dict(labels)}, "spec": _pod_spec(pod, container)}
+    return _with_labels(merged(derived, pod.overrides), labels)
+
+
+def _with_labels(template: Object, labels: Mapping[str, str]) -> Object:
+    # Selectors depend on our labels: an override may add labels but never change these.
+    kept = {**template["metadata"].get("labels", {}), **labels}
+    return {**template, "metadata": {**template["metadata"], "labels": kept}}
+
+
+def _pod_spec(pod: PodPlan, container: str) -> Object:
+    spec: Object = {
+        "serviceAccountName": pod.service_account,
+        "securityContext": _RESTRICTED_POD,
+        "terminationGracePeriodSeconds": pod.grace_seconds,
+        "enableServiceLinks": False,
+        "containers": [_container(pod, container)],
+        "volumes": [{"name": mount.name, **mount.volume} for mount in pod.mounts],
+    }
+    if pod.pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in pod.pull_secrets]
+    if pod.node_selector:
+        spec["nodeSelector"] = dict(pod.node_selector)
+    if pod.tolerations:
+        spec["tolerations"] = [dict(toleration) for toleration in pod.tolerations]
+    return spec
+
+
+def _container(pod: PodPlan, name: str) -> Object:
+    container: Object = {
+        "name": name,
+        "image": pod.image,
+        "command": list(pod.command),
+        "env": [_variable(setting) for setting in pod.environment],
+        "ports": [{"name": port.name, "containerPort": port.number, "protocol": "TCP"} for port in pod.ports],
+        "resources": dict(pod.resources),
+        "securityContext": _RESTRICTED_CONTAINER,
+        "startupProbe": _probe(pod.startup),
+        "livenessProbe": _probe(pod.liveness),
+        "readinessProbe": _probe(pod.readiness),
+        "volumeMounts": [_mount(mount) for mount in pod.mounts],
+        # The end of the log of a container that died says more than an empty message.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if pod.pull_policy is not None:
+        container["imagePullPolicy"] = pod.pull_policy
+    return container
+
+
+def _variable(setting: EnvSetting) -> Object:
+    if setting.value_from is not None:
+        return {"name": setting.name, "valueFrom": dict(setting.value_from)}
+    return {"name": setting.name, "value": setting.value or ""}
+
+
+def _mount(mount: Mount) -> Object:
+    described: dict[str, Any] = {"name": mount.name, "mountPath": mount.path}
+    return {**described, "readOnly": True} if mount.read_only else described
+
+
+def _probe(probe: HttpProbe) -> Object:
+    return {
+        "httpGet": {"path": probe.path, "port": probe.port},
+        "periodSeconds": probe.period,
+        "failureThreshold": probe.failures,
+        "timeoutSeconds": probe.timeout,
+    }

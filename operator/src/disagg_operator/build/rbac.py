@@ -1,0 +1,32 @@
+"""The pods' identity: a ServiceAccount that may use Kubernetes discovery and nothing else."""
+
+from disagg_operator.build.metadata import Object, metadata
+from disagg_operator.plan import names
+from disagg_operator.plan.model import Plan
+
+_COMPONENT = "worker"
+
+
+def service_account(plan: Plan) -> Object:
+    """Return the ServiceAccount of the deployment's pods."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": metadata(plan, names.service_account(plan.name), _COMPONENT),
+    }
+
+
+def role_binding(plan: Plan) -> Object:
+    """Return the RoleBinding from the pods' ServiceAccount to the discovery role that the chart installs."""
+    name = names.service_account(plan.name)
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": metadata(plan, name, _COMPONENT),
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": plan.discovery_role.kind,
+            "name": plan.discovery_role.name,
+        },
+        "subjects": [{"kind": "ServiceAccount", "name": plan.service_account, "namespace": plan.namespace}],
+    }

@@ -1,0 +1,44 @@
+"""Services: the address of the frontend, and the headless ones through which workers are discovered."""
+
+from disagg_operator.build.metadata import Object, metadata
+from disagg_operator.plan import names
+from disagg_operator.plan.model import Plan, RolePlan
+
+_DISCOVERY = {
+    # Dynamo 1.6.1 selects EndpointSlices by the first label alone, though its source means both.
+    "nvidia.com/dynamo-discovery-enabled": "true",
+    "nvidia.com/dynamo-discovery-backend": "kubernetes",
+}
+
+
+def frontend_service(plan: Plan) -> Object:
+    """Return the Service that clients send requests to."""
+    port = plan.frontend.port
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(plan, names.frontend(plan.name), names.FRONTEND),
+        "spec": {
+            "selector": names.selector(plan.name, names.FRONTEND),
+            "ports": [{"name": "http", "port": port, "targetPort": "http", "protocol": "TCP"}],
+        },
+    }
+
+
+def worker_service(plan: Plan, role: RolePlan) -> Object:
+    """Return the headless Service of a role. Only its ready pods are discovered."""
+    name = names.worker(plan.name, role.role, plan.revision)
+    described = metadata(plan, name, role.role, plan.revision)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {**described, "labels": {**described["labels"], **_DISCOVERY}},
+        "spec": {
+            "clusterIP": "None",
+            "selector": names.selector(plan.name, role.role, plan.revision),
+            "ports": [
+                {"name": port.name, "port": port.number, "targetPort": port.name, "protocol": "TCP"}
+                for port in role.pod.ports
+            ],
+        },
+    }

@@ -1,0 +1,57 @@
+"""Environment variables in layers: the runtime's, the platform's, the user's. A later layer wins by name."""
+
+from collections.abc import Iterable, Mapping
+
+from jinja2 import Environment, StrictUndefined
+
+from disagg_operator.api.v1alpha1.base import EnvVar
+from disagg_operator.plan.model import EnvSetting, Provenance
+from disagg_operator.platforms.profile import Variable
+
+# Text for a process environment, not for HTML: escaping would corrupt it.
+_TEMPLATES = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701
+
+
+def fill(template: str, values: Mapping[str, object]) -> str:
+    """Fill in a profile's jinja2 template.
+
+    Raises:
+        jinja2.UndefinedError: the template names a value that the planner does not offer.
+    """
+    return _TEMPLATES.from_string(template).render(values)
+
+
+def derived(variables: Iterable[Variable], values: Mapping[str, object]) -> tuple[EnvSetting, ...]:
+    """Turn a profile's variables into settings."""
+    return tuple(
+        EnvSetting(
+            name=variable.name,
+            value=None if variable.value is None else fill(variable.value, values),
+            value_from=None if variable.field is None else {"fieldRef": {"fieldPath": variable.field}},
+            provenance=Provenance(variable.reason, variable.source),
+        )
+        for variable in variables
+    )
+
+
+def written(variables: Iterable[EnvVar], path: str) -> tuple[EnvSetting, ...]:
+    """Turn variables that the user wrote at ``path`` into settings."""
+    provenance = Provenance("Set by the user.", path)
+    return tuple(
+        EnvSetting(
+            name=variable.name,
+            value=variable.value if variable.value_from is None else None,
+            value_from=variable.value_from,
+            provenance=provenance,
+        )
+        for variable in variables
+    )
+
+
+def layered(*layers: Iterable[EnvSetting]) -> tuple[EnvSetting, ...]:
+    """Merge layers by name. A variable keeps the place where it first appeared, and takes the last value."""
+    merged: dict[str, EnvSetting] = {}
+    for layer in layers:
+        for setting in layer:
+            merged[setting.name] = setting
+    return tuple(merged.values())

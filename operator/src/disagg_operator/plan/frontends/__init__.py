@@ -1,0 +1,1 @@
+"""Frontends: what receives requests, and what it asks of the workers."""

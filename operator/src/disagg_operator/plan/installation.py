@@ -1,0 +1,19 @@
+"""What the operator's installation decides and no user: images and roles that its chart brought along."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Settings of one installation of the operator.
+
+    Attributes:
+        worker_image: image of the reference engine and its frontend.
+        discovery_role_kind: kind of the role that lets pods use Kubernetes discovery.
+        discovery_role_name: name of that role.
+    """
+
+    worker_image: str
+    discovery_role_kind: Literal["ClusterRole", "Role"] = "ClusterRole"
+    discovery_role_name: str = "disagg-operator-discovery"

@@ -1,0 +1,90 @@
+"""Names are an API: every name and label key that the operator gives out is made here.
+
+| object | name |
+|---|---|
+| StatefulSet, Service and ConfigMap of a role | ``<base>-<role>-<revision>`` |
+| frontend Deployment and Service | ``<base>-frontend`` |
+| ServiceAccount and RoleBinding | ``<base>-worker`` |
+
+``<base>`` is the deployment's name, shortened with a hash where it is longer than 26 characters.
+
+Invariants: no name is longer than 52 (a StatefulSet's pods carry its name, a dash and ten characters in a
+label of at most 63); two deployments of one namespace never get the same name (a shortened base is always 35
+long, one kept as it is at most 26, and the endings of the table never end alike); no Dynamo namespace begins
+with another deployment's (its hash comes first and has a fixed length).
+"""
+
+from hashlib import sha256
+
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_APP = "app.kubernetes.io/name"
+LABEL_INSTANCE = "app.kubernetes.io/instance"
+LABEL_COMPONENT = "app.kubernetes.io/component"
+LABEL_DEPLOYMENT = "disagg.dev/deployment"
+LABEL_ROLE = "disagg.dev/role"
+LABEL_REVISION = "disagg.dev/revision"
+ANNOTATION_PAUSED = "disagg.dev/paused"
+ANNOTATION_APPLIED_HASH = "disagg.dev/applied-hash"
+MANAGER = "disagg-operator"
+APP = "disagg-deployment"
+FRONTEND = "frontend"
+
+_KEPT = 26
+_HASH = 8
+
+
+def digest(text: str) -> str:
+    """Return eight hexadecimal characters that stand for ``text``."""
+    return sha256(text.encode()).hexdigest()[:_HASH]
+
+
+def base(deployment: str) -> str:
+    """Return the beginning of all names of a deployment."""
+    if len(deployment) <= _KEPT:
+        return deployment
+    return f"{deployment[:_KEPT]}-{digest(deployment)}"
+
+
+def worker(deployment: str, role: str, revision: str) -> str:
+    """Return the name of the StatefulSet, Service and ConfigMap of one role in one revision."""
+    return f"{base(deployment)}-{role}-{revision}"
+
+
+def frontend(deployment: str) -> str:
+    """Return the name of the frontend's Deployment and Service."""
+    return f"{base(deployment)}-frontend"
+
+
+def service_account(deployment: str) -> str:
+    """Return the name of the pods' ServiceAccount and its RoleBinding."""
+    return f"{base(deployment)}-worker"
+
+
+def dynamo_namespace(namespace: str, deployment: str) -> str:
+    """Return the Dynamo namespace of a deployment, without the revision."""
+    return f"d{digest(f'{namespace}/{deployment}')}-{base(deployment)}"
+
+
+def labels(deployment: str, component: str, revision: str | None = None) -> dict[str, str]:
+    """Return the labels of an object of a deployment.
+
+    Args:
+        deployment: name of the DisaggDeployment.
+        component: prefill, decode, frontend, or worker for what both roles share.
+        revision: revision of the workers, where the object belongs to one.
+    """
+    found = {
+        LABEL_MANAGED_BY: MANAGER,
+        LABEL_APP: APP,
+        LABEL_INSTANCE: deployment,
+        LABEL_COMPONENT: component,
+        LABEL_DEPLOYMENT: deployment,
+        LABEL_ROLE: component,
+    }
+    return found if revision is None else {**found, LABEL_REVISION: revision}
+
+
+def selector(deployment: str, component: str, revision: str | None = None) -> dict[str, str]:
+    """Return the labels that select the pods of a component."""
+    found = {LABEL_DEPLOYMENT: deployment, LABEL_ROLE: component}
+    return found if revision is None else {**found, LABEL_REVISION: revision}
