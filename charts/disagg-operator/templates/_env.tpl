@@ -1,0 +1,28 @@
+{{/* The operator's whole configuration. All of it is in the pod template, so that a change restarts the pods. */}}
+{{- define "disagg-operator.env" -}}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: POD_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- name: DISAGG_NAMESPACES
+  value: {{ join "," .Values.watch.namespaces | quote }}
+- name: DISAGG_WORKER_IMAGE
+  value: {{ .Values.worker.image | quote }}
+- name: DISAGG_DISCOVERY_ROLE_KIND
+  value: {{ include "disagg-operator.discoveryRoleKind" . }}
+- name: DISAGG_DISCOVERY_ROLE_NAME
+  value: {{ include "disagg-operator.discoveryRoleName" . }}
+- name: DISAGG_LEASE_NAMESPACE
+  value: {{ .Release.Namespace }}
+- name: DISAGG_LEASE_NAME
+  value: {{ include "disagg-operator.fullname" . }}
+- name: DISAGG_HTTP_PORT
+  value: "8080"
+- name: DISAGG_LOG_LEVEL
+  value: {{ .Values.logging.level }}
+- name: DISAGG_LOG_FORMAT
+  value: {{ .Values.logging.format }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,43 @@
+{{/*
+What the operator may do, and nothing else: the end-to-end test compares these verbs with the API server's audit
+log and fails on one that is never used. Server-side apply is `patch`, and `create` when the object is new.
+*/}}
+{{- define "disagg-operator.rules" -}}
+- apiGroups: [disagg.dev]
+  resources: [disaggdeployments]
+  verbs: [list, watch]
+- apiGroups: [disagg.dev]
+  resources: [disaggdeployments/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [configmaps, serviceaccounts, services]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments, statefulsets]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [rolebindings]
+  verbs: [list, watch, create, patch, delete]
+# Permission to hand out the workers' role, and only that one.
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [{{ include "disagg-operator.discoveryRoleKind" . | lower }}s]
+  resourceNames: [{{ include "disagg-operator.discoveryRoleName" . }}]
+  verbs: [bind]
+# Why a pod does not start is told in the status of its deployment.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end }}
+
+{{/* What Dynamo's Kubernetes discovery needs in the pods of a deployment: see ready workers, announce oneself. */}}
+{{- define "disagg-operator.discoveryRules" -}}
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list, watch]
+- apiGroups: [nvidia.com]
+  resources: [dynamoworkermetadatas]
+  verbs: [list, watch, create, patch]
+{{- end }}
