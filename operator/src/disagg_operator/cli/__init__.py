@@ -1,0 +1,1 @@
+"""``kubectl disagg``: what people ask of deployments from a terminal."""

@@ -110,7 +110,9 @@ class _Planner:
 
     def _frontend(self) -> FrontendPlan:
         spec = self.spec.frontend
-        wiring = dynamo.frontend(self.runtime, self.dynamo_namespace, spec.port, spec.router_mode)
+        wiring = dynamo.frontend(
+            self.runtime, self.dynamo_namespace, spec.port, spec.router_mode, self.spec.model.name
+        )
         pod = self._pod(wiring, spec.resources, self.machine.frontend_resources, spec.pod_template)
         environment = layered(wiring.environment, written(spec.env, "spec.frontend.env"))
         return FrontendPlan(replicas=spec.replicas, port=spec.port, pod=replace(pod, environment=environment))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from disagg_operator.plan.environment import derived, fill
 from disagg_operator.plan.model import EnvSetting, HttpProbe, Mount, Port
@@ -45,9 +46,18 @@ def worker(profile: RuntimeProfile, dynamo_namespace: str, revision: str) -> Wir
     return _wiring(profile, profile.worker, "system", profile.worker.port, values)
 
 
-def frontend(profile: RuntimeProfile, dynamo_namespace: str, port: int, router_mode: str) -> Wiring:
-    """Return how a frontend that listens on ``port`` takes part."""
-    values = {"dynamo_namespace": dynamo_namespace, "router_mode": router_mode, "home": HOME, "port": port}
+def frontend(
+    profile: RuntimeProfile, dynamo_namespace: str, port: int, router_mode: str, model: str
+) -> Wiring:
+    """Return how a frontend of ``model`` that listens on ``port`` takes part."""
+    values = {
+        "dynamo_namespace": dynamo_namespace,
+        "router_mode": router_mode,
+        "home": HOME,
+        "port": port,
+        # One segment of a path: a slash in the model's name must not split it.
+        "model_segment": quote(model, safe=""),
+    }
     return _wiring(profile, profile.frontend, "http", port, values)
 
 
@@ -58,15 +68,15 @@ def _wiring(
         command=tuple(fill(word, values) for word in component.command),
         environment=derived((*profile.environment, *component.environment), values),
         port=Port(port_name, port),
-        startup=_probe(component.startup, port_name),
-        liveness=_probe(component.liveness, port_name),
-        readiness=_probe(component.readiness, port_name),
+        startup=_probe(component.startup, port_name, values),
+        liveness=_probe(component.liveness, port_name, values),
+        readiness=_probe(component.readiness, port_name, values),
     )
 
 
-def _probe(probe: Probe, port_name: str) -> HttpProbe:
+def _probe(probe: Probe, port_name: str, values: Mapping[str, object]) -> HttpProbe:
     return HttpProbe(
-        path=probe.path,
+        path=fill(probe.path, values),
         port=port_name,
         period=probe.period_seconds,
         failures=probe.failure_threshold,

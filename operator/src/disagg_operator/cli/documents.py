@@ -1,0 +1,65 @@
+"""Reads resources from YAML files or standard input, and writes manifests as multi-document YAML."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from disagg_operator.api.v1alpha1 import API_VERSION, KIND
+from disagg_operator.cli.terminal import UserError
+
+STANDARD_INPUT = "-"
+
+
+def read(file: str) -> list[dict[str, Any]]:
+    """Return the DisaggDeployments of a YAML file; other kinds of objects are passed over.
+
+    Args:
+        file: path, or ``-`` for standard input.
+
+    Raises:
+        UserError: there is no such file, it is not YAML, or it holds no DisaggDeployment.
+    """
+    found = [document for document in _documents(file) if isinstance(document, dict)]
+    deployments = [document for document in found if document.get("kind") == KIND]
+    if not deployments:
+        kinds = ", ".join(sorted({str(document.get("kind")) for document in found})) or "no document"
+        raise UserError(f"{_label(file)}: holds no {KIND} of {API_VERSION} (found: {kinds})")
+    return deployments
+
+
+def write(objects: Iterable[dict[str, Any]]) -> str:
+    """Return objects as multi-document YAML: same objects, same bytes."""
+    return "".join(f"---\n{yaml.dump(each, Dumper=_Dumper, sort_keys=False, width=120)}" for each in objects)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes repeated parts in full and multi-line text as blocks, as a person would."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the base class's signature
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def _documents(file: str) -> list[Any]:
+    try:
+        content = sys.stdin.read() if file == STANDARD_INPUT else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UserError(f"{_label(file)}: cannot be read: {reason}") from None
+    try:
+        return list(yaml.safe_load_all(content))
+    except yaml.YAMLError as error:
+        raise UserError(f"{_label(file)}: not YAML: {error}") from None
+
+
+def _label(file: str) -> str:
+    return "standard input" if file == STANDARD_INPUT else file

@@ -1,0 +1,24 @@
+"""Entry point of ``kubectl-disagg``, which kubectl finds on the PATH as ``kubectl disagg``."""
+
+import typer
+
+from disagg_operator.cli.render import render
+
+app = typer.Typer(
+    name="kubectl-disagg",
+    help="Disaggregated LLM serving on Kubernetes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(render)
+
+
+@app.callback()
+def _commands() -> None:
+    """Disaggregated LLM serving on Kubernetes."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
