@@ -1,6 +1,6 @@
-"""Checks an installed chart from inside the cluster: the operator is ready and the API serves DisaggDeployments.
+"""Checks an installed chart from inside the cluster: the operator is ready, DisaggDeployments are served.
 
-Runs in the operator image by `helm test` with the operator's service account. Needs only the standard library.
+Runs in the operator image by `helm test`, as the operator's service account, with only the standard library.
 """
 
 import os

@@ -9,6 +9,10 @@ log and fails on one that is never used. Server-side apply is `patch`, and `crea
 - apiGroups: [disagg.dev]
   resources: [disaggdeployments/status]
   verbs: [patch]
+# Asked for by OwnerReferencesPermissionEnforcement, where it is on, of who makes an owner wait for its children.
+- apiGroups: [disagg.dev]
+  resources: [disaggdeployments/finalizers]
+  verbs: [update]
 - apiGroups: [""]
   resources: [configmaps, serviceaccounts, services]
   verbs: [list, watch, create, patch, delete]

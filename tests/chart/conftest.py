@@ -1,0 +1,31 @@
+"""Fixtures of the chart's tests."""
+
+from pathlib import Path
+
+import pytest
+
+from chart.helm import CHART, Helm, Object, settings
+from testcluster.console import Progress
+from testcluster.paths import default_paths
+from testcluster.toolchain import ensure_tools
+
+CI_VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
+
+
+@pytest.fixture(scope="session")
+def helm() -> Helm:
+    """Helm without a cluster."""
+    return Helm(Path(ensure_tools(default_paths(), Progress()).path("helm")))
+
+
+@pytest.fixture(scope="session")
+def default_render(helm: Helm) -> list[Object]:
+    """Objects rendered with only what must be set."""
+    return helm.render(*settings(image__repository="registry.example.com/disagg-operator"))
+
+
+@pytest.fixture(params=CI_VALUES, ids=lambda path: path.stem)
+def ci_values(request: pytest.FixtureRequest) -> Path:
+    """Each values file that the chart is tried with."""
+    path: Path = request.param
+    return path

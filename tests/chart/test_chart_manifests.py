@@ -1,0 +1,173 @@
+"""What the chart renders: a snapshot, and what must hold with any values."""
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from chart.helm import CHART, MONITORING, NAMESPACE, RELEASE, Helm, Object, of_kind, settings, the
+
+GOLDEN = Path(__file__).parent / "golden" / "production.yaml"
+ROOT = CHART.parents[1]
+
+
+@pytest.fixture
+def rendered(helm: Helm, ci_values: Path) -> list[Object]:
+    """Objects rendered with one of the values files."""
+    return helm.render("--values", ci_values, "--api-versions", MONITORING)
+
+
+def pods(objects: list[Object]) -> list[Object]:
+    """Return the pod specifications among objects."""
+    return [
+        *(found["spec"]["template"]["spec"] for found in of_kind(objects, "Deployment")),
+        *(found["spec"] for found in of_kind(objects, "Pod")),
+    ]
+
+
+def test_the_manifests_are_those_that_were_reviewed(helm: Helm) -> None:
+    text = helm(
+        *("template", RELEASE, CHART, "--namespace", NAMESPACE, "--api-versions", MONITORING),
+        *("--values", CHART / "ci" / "production-values.yaml", "--set", "crds.enabled=false"),
+    )
+    if os.environ.get("UPDATE_GOLDEN"):
+        GOLDEN.write_text(text)
+    assert text == GOLDEN.read_text(), "rendered otherwise: review, then run again with UPDATE_GOLDEN=1"
+
+
+def test_pods_pass_the_restricted_pod_security_standard(rendered: list[Object]) -> None:
+    specs = pods(rendered)
+    assert len(specs) == 2
+    for spec in specs:
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
+        assert all(set(volume) <= {"name", "emptyDir"} for volume in spec.get("volumes", []))
+        for container in spec["containers"]:
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False
+            assert context["readOnlyRootFilesystem"] is True
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            assert not {"privileged", "runAsUser"} & set(context)
+            assert all("hostPort" not in port for port in container.get("ports", []))
+
+
+def test_every_object_carries_the_labels_of_the_release(rendered: list[Object]) -> None:
+    for found in rendered:
+        labels = found["metadata"]["labels"]
+        assert labels["app.kubernetes.io/instance"] == RELEASE, found["kind"]
+        assert labels["app.kubernetes.io/part-of"] == "disagg-operator", found["kind"]
+
+
+def test_selectors_select_the_operators_pods_only(rendered: list[Object]) -> None:
+    labels = the(rendered, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    tested = the(rendered, "Pod", f"{RELEASE}-test")["metadata"]["labels"]
+    selectors = [
+        the(rendered, "Service")["spec"]["selector"],
+        *(found["spec"]["podSelector"]["matchLabels"] for found in of_kind(rendered, "NetworkPolicy")),
+        *(found["spec"]["selector"]["matchLabels"] for found in of_kind(rendered, "PodDisruptionBudget")),
+    ]
+    for selector in selectors:
+        assert selector.items() <= labels.items()
+        assert not selector.items() <= tested.items()
+
+
+def test_namespaced_mode_has_no_permission_outside_its_namespaces(helm: Helm) -> None:
+    objects = helm.render("--values", CHART / "ci" / "namespaced-values.yaml")
+    assert not of_kind(objects, "ClusterRole")
+    assert not of_kind(objects, "ClusterRoleBinding")
+    watched = {"team-a", "team-b"}
+    roles = {
+        (found["metadata"]["namespace"], found["metadata"]["name"]) for found in of_kind(objects, "Role")
+    }
+    names = {RELEASE, f"{RELEASE}-discovery"}
+    assert roles == {(ns, name) for ns in watched for name in names} | {(NAMESPACE, f"{RELEASE}-lease")}
+    assert environment(objects)["DISAGG_NAMESPACES"] == "team-a,team-b"
+    assert environment(objects)["DISAGG_DISCOVERY_ROLE_KIND"] == "Role"
+
+
+def test_a_release_can_be_made_without_any_cluster_scoped_object(helm: Helm) -> None:
+    objects = helm.render(
+        *("--values", CHART / "ci" / "namespaced-values.yaml"),
+        *settings(crds__enabled=False, dynamo__crd__enabled=False),
+    )
+    assert all("namespace" in found["metadata"] for found in objects)
+
+
+def test_bind_is_limited_to_the_role_of_the_workers(rendered: list[Object]) -> None:
+    roles = [*of_kind(rendered, "ClusterRole"), *of_kind(rendered, "Role")]
+    binds = [rule for role in roles for rule in role["rules"] if "bind" in rule["verbs"]]
+    assert binds
+    for rule in binds:
+        assert rule["resourceNames"] == [f"{RELEASE}-discovery"]
+    assert {rule["resources"][0] for rule in binds} == {
+        environment(rendered)["DISAGG_DISCOVERY_ROLE_KIND"].lower() + "s"
+    }
+
+
+def test_no_permission_is_a_wildcard_or_reads_secrets(rendered: list[Object]) -> None:
+    for role in [*of_kind(rendered, "ClusterRole"), *of_kind(rendered, "Role")]:
+        for rule in role["rules"]:
+            assert "*" not in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]]
+            assert "secrets" not in rule["resources"]
+
+
+def test_a_single_operator_has_no_disruption_budget(default_render: list[Object]) -> None:
+    assert not of_kind(default_render, "PodDisruptionBudget")
+
+
+def test_monitors_wait_for_the_prometheus_operator(helm: Helm) -> None:
+    values = CHART / "ci" / "production-values.yaml"
+    assert not of_kind(helm.render("--values", values), "PodMonitor")
+    assert len(of_kind(helm.render("--values", values, "--api-versions", MONITORING), "PodMonitor")) == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "image"),
+    [
+        ({}, "example.com/operator:{version}"),
+        ({"image.tag": "1.2"}, "example.com/operator:1.2"),
+        (
+            {"image.tag": "1.2", "image.digest": "sha256:" + "a" * 64},
+            "example.com/operator@sha256:" + "a" * 64,
+        ),
+        ({"global.imageRegistry": "mirror:5000"}, "mirror:5000/example.com/operator:{version}"),
+    ],
+)
+def test_the_image_is_put_together(helm: Helm, values: dict[str, object], image: str) -> None:
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    objects = helm.render(*settings(image__repository="example.com/operator", **values))
+    expected = image.format(version=version)
+    assert {container["image"] for spec in pods(objects) for container in spec["containers"]} == {expected}
+
+
+def test_names_stay_within_their_limit(helm: Helm) -> None:
+    objects = helm.render(*settings(image__repository="x", fullnameOverride="n" * 63))
+    assert (
+        max(
+            len(found["metadata"]["name"]) for found in objects if found["kind"] != "CustomResourceDefinition"
+        )
+        < 64
+    )
+
+
+def test_crds_of_the_repository_and_of_the_chart_are_the_same(helm: Helm) -> None:
+    rendered = of_kind(helm.render(*settings(image__repository="x")), "CustomResourceDefinition")
+    copy = the(rendered, "CustomResourceDefinition", "disaggdeployments.disagg.dev")
+    original = yaml.safe_load((ROOT / "crds" / "disagg.dev_disaggdeployments.yaml").read_text())
+    assert copy["spec"] == original["spec"]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_crds_are_kept_if_asked_for(helm: Helm, keep: bool) -> None:
+    objects = helm.render(*settings(image__repository="x", crds__keep=keep))
+    for found in of_kind(objects, "CustomResourceDefinition"):
+        annotations = found["metadata"].get("annotations", {})
+        assert (annotations.get("helm.sh/resource-policy") == "keep") is keep, found["metadata"]["name"]
+
+
+def environment(objects: list[Object]) -> dict[str, str]:
+    """Return the operator's environment, without what comes from the pod itself."""
+    (container,) = the(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    return {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
