@@ -23,7 +23,7 @@ class Problem:
         return f"{self.field}: {self.fault}. {self.remedy}"
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - an expected answer, not an error of the program
     """The resource cannot be accepted.
 
     Attributes:

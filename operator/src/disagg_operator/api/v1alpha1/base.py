@@ -1,13 +1,24 @@
 """What every part of the API shares: the strict base model and the field types that Kubernetes knows.
 
-Invariants: models are immutable, names are camelCase in YAML and snake_case in Python, and a key that the
-API does not know is an error, never ignored.
+Invariants: models are immutable, names are camelCase in YAML and snake_case in Python, a key that the
+API does not know is an error, never ignored, and null means absent.
 """
 
+import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from disagg_operator.api.v1alpha1.patterns import (
+    DNS_LABEL,
+    OBJECT_NAME,
+    QUANTITY,
+    SECRET_KEY,
+    VARIABLE,
+    WORDS,
+)
 
 
 class ApiModel(BaseModel):
@@ -21,17 +32,35 @@ class ApiModel(BaseModel):
         use_attribute_docstrings=True,
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        # The API server drops nulls before it fills in defaults; files must mean the same offline.
+        if isinstance(data, dict):
+            return {key: value for key, value in data.items() if value is not None}
+        return data
+
+
+def _quantity(given: Any) -> int | str:
+    if isinstance(given, bool) or not isinstance(given, int | str):
+        fault = "must be a whole number or text"
+        raise PydanticCustomError(
+            "quantity", "{fault}", {"fault": fault, "remedy": f"Write {WORDS[QUANTITY]}"}
+        )
+    if not re.fullmatch(QUANTITY, str(given)):
+        fault = f"{str(given)[:60]!r} is no quantity"
+        raise PydanticCustomError(
+            "quantity", "{fault}", {"fault": fault, "remedy": f"Write {WORDS[QUANTITY]}"}
+        )
+    return given
+
 
 Quantity = Annotated[
     int | str,
-    WithJsonSchema(
-        {
-            "x-kubernetes-int-or-string": True,
-            "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
-        }
-    ),
+    PlainValidator(_quantity),
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": QUANTITY, "maxLength": 64}),
 ]
-"""A Kubernetes quantity such as ``2``, ``500m`` or ``16Gi``."""
+"""A Kubernetes quantity such as ``2``, ``500m`` or ``16Gi``, never negative."""
 
 OpaqueObject = Annotated[
     dict[str, Any],
@@ -39,46 +68,45 @@ OpaqueObject = Annotated[
 ]
 """An object whose shape belongs to another API (a pod template, an engine's own configuration)."""
 
-DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+DnsLabel = Annotated[str, Field(pattern=DNS_LABEL, max_length=63)]
 """A name made of lower-case letters, digits and dashes, at most 63 long (RFC 1123 label)."""
+
+ObjectName = Annotated[str, Field(pattern=OBJECT_NAME, max_length=253)]
+"""A name of a Kubernetes object (RFC 1123 subdomain)."""
 
 
 class LocalObjectReference(ApiModel):
     """A reference to an object in the same namespace."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
+    name: ObjectName
     """Name of the object."""
 
 
 class SecretKeyReference(ApiModel):
     """One key of a Secret in the same namespace."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
+    name: ObjectName
     """Name of the Secret."""
-    key: Annotated[str, Field(min_length=1, max_length=253)] = "token"
+    key: Annotated[str, Field(pattern=SECRET_KEY, max_length=253)] = "token"
     """Key inside the Secret."""
 
 
 class EnvVar(ApiModel):
     """An environment variable, in the shape of a container's ``env`` entry."""
 
-    name: Annotated[str, Field(pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$", max_length=256)]
+    name: Annotated[str, Field(pattern=VARIABLE, max_length=256)]
     """Name of the variable."""
     value: Annotated[str, Field(max_length=32768)] | None = None
-    """Literal value. Give this or valueFrom."""
+    """Literal text; numbers and true/false in quotes. Give this or valueFrom. Default: empty."""
     value_from: OpaqueObject | None = None
-    """Source of the value, as in Kubernetes: secretKeyRef, configMapKeyRef, fieldRef or resourceFieldRef."""
+    """Source of the value, one of secretKeyRef, configMapKeyRef, fieldRef and resourceFieldRef, as in a
+    pod."""
 
 
 class ResourceRequirements(ApiModel):
-    """Compute resources of the worker container, as in Kubernetes."""
+    """Compute resources of a container, as in a pod."""
 
     requests: Annotated[dict[str, Quantity], Field(max_length=32)] = Field(default_factory=dict)
-    """What the scheduler reserves, by resource name (cpu, memory, …)."""
+    """What the scheduler reserves, by resource: cpu in cores (2, 500m), memory in bytes (16Gi)."""
     limits: Annotated[dict[str, Quantity], Field(max_length=32)] = Field(default_factory=dict)
-    """What the container may not exceed, by resource name."""
-
-
-def list_map(*keys: str) -> dict[str, Any]:
-    """Mark a list field as a map keyed by ``keys``, so that server-side apply merges it entry by entry."""
-    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+    """What the container may not exceed, by resource, in the same units as requests."""

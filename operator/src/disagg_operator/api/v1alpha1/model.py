@@ -2,52 +2,76 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from disagg_operator.api.v1alpha1.base import ApiModel, SecretKeyReference
+from disagg_operator.api.v1alpha1.base import ApiModel, ObjectName, SecretKeyReference
+from disagg_operator.api.v1alpha1.markers import cel, rules
+from disagg_operator.api.v1alpha1.patterns import ABSOLUTE_PATH, HUB_REPOSITORY, NO_SPACE
+
+_RELATIVE = rules(
+    cel(
+        "!self.startsWith('/') && !self.split('/').exists(part, part == '..')",
+        "must stay inside the volume: write a path relative to its root, without '..'",
+    )
+)
+
+RelativePath = Annotated[str, Field(max_length=1024, json_schema_extra=_RELATIVE)]
 
 
 class HuggingFaceSource(ApiModel):
     """A repository on a Hugging Face compatible hub, downloaded by the engine when it starts."""
 
-    repository: Annotated[str, Field(min_length=1, max_length=253)]
+    repository: Annotated[str, Field(pattern=HUB_REPOSITORY, max_length=253)]
     """Repository, such as ``meta-llama/Llama-3.3-70B-Instruct``."""
-    revision: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    revision: Annotated[str, Field(pattern=NO_SPACE, max_length=253)] | None = None
     """Branch, tag or commit. Default: the repository's default branch. Pin a commit in production."""
     token_secret_ref: SecretKeyReference | None = None
-    """Secret with the access token of a gated repository. It reaches the engine as HF_TOKEN."""
+    """Secret with the access token of a gated repository. It reaches the engine as HF_TOKEN. Default: no
+    token."""
 
 
 class PersistentVolumeClaimSource(ApiModel):
     """A directory on an existing volume, mounted read-only into every worker."""
 
-    claim_name: Annotated[str, Field(min_length=1, max_length=253)]
-    """Name of the PersistentVolumeClaim in the namespace of the deployment."""
-    path: Annotated[str, Field(max_length=1024)] = ""
+    claim_name: ObjectName
+    """Name of the PersistentVolumeClaim in the namespace of the deployment. All nodes with workers must be
+    able to mount it."""
+    path: RelativePath = ""
     """Directory of the model on the volume, relative to its root. Default: the root."""
 
 
 class ImageSource(ApiModel):
     """An OCI image or artifact whose files are the model, mounted as a Kubernetes image volume."""
 
-    reference: Annotated[str, Field(min_length=1, max_length=1024)]
+    reference: Annotated[str, Field(pattern=NO_SPACE, max_length=1024)]
     """Image reference with tag or digest."""
-    path: Annotated[str, Field(max_length=1024)] = ""
+    path: RelativePath = ""
     """Directory of the model in the image, relative to its root. Default: the root."""
 
 
 class RuntimeImageSource(ApiModel):
     """A directory that the engine's own container image already holds."""
 
-    path: Annotated[str, Field(pattern=r"^/", max_length=1024)]
+    path: Annotated[str, Field(pattern=ABSOLUTE_PATH, max_length=1024)]
     """Absolute path in the engine's image."""
 
 
 class ModelSource(ApiModel):
     """Where the model's files are. Exactly one of the fields is set."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "[has(self.huggingFace), has(self.persistentVolumeClaim), has(self.image), "
+                "has(self.runtimeImage)].filter(given, given).size() == 1",
+                "must name exactly one source: set one of huggingFace, persistentVolumeClaim, image and "
+                "runtimeImage, and leave the others out",
+            )
+        )
+    )
+
     hugging_face: HuggingFaceSource | None = None
-    """Download from a Hugging Face compatible hub."""
+    """Download from a Hugging Face compatible hub when a worker starts."""
     persistent_volume_claim: PersistentVolumeClaimSource | None = None
     """Read from a PersistentVolumeClaim."""
     image: ImageSource | None = None
@@ -59,7 +83,7 @@ class ModelSource(ApiModel):
 class ModelSpec(ApiModel):
     """The model that the deployment serves."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
+    name: Annotated[str, Field(pattern=NO_SPACE, max_length=253)]
     """Name that clients put into the ``model`` field of a request."""
     source: ModelSource
-    """Where the model's files come from."""
+    """Where the model's files come from: exactly one of the fields below."""

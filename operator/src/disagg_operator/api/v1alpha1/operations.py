@@ -3,9 +3,10 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from disagg_operator.api.v1alpha1.base import ApiModel, OpaqueObject
+from disagg_operator.api.v1alpha1.markers import cel, list_set, rules, whole
 
 
 class VerificationMode(StrEnum):
@@ -20,11 +21,10 @@ class VerificationSpec(ApiModel):
     """Proof, at run time, that KV cache moves over the fabric that the platform promises."""
 
     mode: VerificationMode = VerificationMode.OFF
-    """Off: not measured. Report: condition, metric and Event. Enforce: not Available on a worse transport."""
-    interval_seconds: Annotated[int, Field(ge=10, le=86400, json_schema_extra={"format": "int32"})] | None = (
-        None
-    )
-    """Time between measurements. Default: only after each rollout."""
+    """Off: not measured. Report: condition, metric and Event. Enforce: not Available on a worse transport.
+    This version of the operator runs Off."""
+    interval_seconds: Annotated[int, Field(ge=10, le=86400, json_schema_extra=whole())] | None = None
+    """Seconds between measurements. Default: only after each rollout."""
 
 
 class SecurityMode(StrEnum):
@@ -37,21 +37,25 @@ class SecurityMode(StrEnum):
 
 
 class SecuritySpec(ApiModel):
-    """Security context of the workers."""
+    """Security context of the workers, and rules that this deployment overrides."""
 
     mode: SecurityMode = SecurityMode.PLATFORM
-    """Platform: what the platform's fabric needs, and no more. The others override it."""
-    allow_unsafe: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=32)] = Field(
-        default_factory=list
-    )
-    """Ids of admission rules that this deployment overrides on purpose."""
+    """Platform: what the platform's fabric needs, and no more. Restricted: the restricted Pod Security
+    Standard, and a podTemplate may not ask for more. IpcLock: may pin memory. Privileged: everything. This
+    version of the operator runs Platform and Restricted."""
+    allow_unsafe: Annotated[
+        list[Annotated[str, Field(max_length=64)]], Field(max_length=32, json_schema_extra=list_set())
+    ] = Field(default_factory=list)
+    """Ids of admission rules that this deployment overrides on purpose. A refusal names the id of a rule
+    that can be overridden."""
 
 
 class PlacementSpec(ApiModel):
     """Where pods may run."""
 
-    topology_key: Annotated[str, Field(max_length=317)] | None = None
-    """Node label whose value all pods of a pod group share, such as a zone, placement group or clique."""
+    topology_key: Annotated[str, Field(min_length=1, max_length=317)] | None = None
+    """Node label whose value all pods of a pod group share, such as a zone, placement group or clique.
+    Default: from the platform."""
     required: bool = True
     """Whether a pod group may never be split over two values of topologyKey."""
     node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)] = Field(
@@ -59,7 +63,8 @@ class PlacementSpec(ApiModel):
     )
     """Labels that nodes must have, for prefill, decode and frontend alike."""
     tolerations: Annotated[list[OpaqueObject], Field(max_length=64)] = Field(default_factory=list)
-    """Tolerations of all pods, as in Kubernetes."""
+    """Tolerations of all pods, as in a pod: key, operator, value, effect, tolerationSeconds (in
+    seconds)."""
 
 
 class RolloutStrategy(StrEnum):
@@ -70,7 +75,7 @@ class RolloutStrategy(StrEnum):
 
 
 class RolloutSpec(ApiModel):
-    """How a change that pods must be restarted for is rolled out. Prefill and decode always change together."""
+    """How a change that restarts pods is rolled out. Prefill and decode always change together."""
 
     strategy: RolloutStrategy = RolloutStrategy.SURGE
     """Surge: the new revision is started beside the old one, which is removed once the new one is available
@@ -80,25 +85,53 @@ class RolloutSpec(ApiModel):
 class RoleScaling(ApiModel):
     """Bounds of one role's replica count."""
 
-    min_replicas: Annotated[int, Field(ge=0, le=1000, json_schema_extra={"format": "int32"})] = 1
-    """Lower bound."""
-    max_replicas: Annotated[int, Field(ge=1, le=1000, json_schema_extra={"format": "int32"})]
-    """Upper bound."""
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "self.minReplicas <= self.maxReplicas",
+                "minReplicas must not be above maxReplicas: lower the one or raise the other",
+                ".minReplicas",
+            )
+        )
+    )
+
+    min_replicas: Annotated[int, Field(ge=0, le=1000, json_schema_extra=whole())] = 1
+    """Lowest number of model instances."""
+    max_replicas: Annotated[int, Field(ge=1, le=1000, json_schema_extra=whole())]
+    """Highest number of model instances."""
 
 
 class ScalingSpec(ApiModel):
-    """Automatic scaling of the roles."""
+    """Automatic scaling of the roles. Not run by this version of the operator."""
 
     prefill: RoleScaling | None = None
-    """Bounds for prefill."""
+    """Bounds for prefill. Default: not scaled."""
     decode: RoleScaling | None = None
-    """Bounds for decode."""
+    """Bounds for decode. Default: not scaled."""
 
 
 class ComputeDomainSpec(ApiModel):
-    """NVIDIA ComputeDomain of a multi-node NVLink platform."""
+    """NVIDIA ComputeDomain of a multi-node NVLink platform. Not run by this version of the operator."""
 
     enabled: bool | None = None
     """Whether to create a ComputeDomain. Default: as the platform needs."""
-    num_nodes: Annotated[int, Field(ge=0, le=10000, json_schema_extra={"format": "int32"})] | None = None
-    """Nodes of the domain. Default: 0, which lets the driver count them."""
+    num_nodes: (
+        Annotated[
+            int,
+            Field(
+                ge=0,
+                le=10000,
+                json_schema_extra={
+                    **whole(),
+                    **rules(
+                        cel(
+                            "self == oldSelf",
+                            "cannot change, as a ComputeDomain cannot: delete and remake the deployment",
+                        )
+                    ),
+                },
+            ),
+        ]
+        | None
+    ) = None
+    """Number of nodes of the domain; it cannot change. Default: 0, which lets the driver count them."""

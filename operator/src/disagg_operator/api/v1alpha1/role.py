@@ -1,43 +1,49 @@
-"""The two roles of disaggregated serving, prefill and decode, and how KV cache goes from one to the other."""
+"""The roles of disaggregated serving, prefill and decode, and how KV cache goes from one to the other."""
 
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from disagg_operator.api.v1alpha1.base import (
-    ApiModel,
-    EnvVar,
-    OpaqueObject,
-    ResourceRequirements,
-    list_map,
-)
+from disagg_operator.api.v1alpha1.base import ApiModel, EnvVar, OpaqueObject, ResourceRequirements
+from disagg_operator.api.v1alpha1.markers import cel, list_map, rules, whole
 
-ParallelSize = Annotated[int, Field(ge=1, le=1024, json_schema_extra={"format": "int32"})]
+ParallelSize = Annotated[int, Field(ge=1, le=1024, json_schema_extra=whole())]
 
 
 class Parallelism(ApiModel):
-    """How one model instance is spread over its GPUs. tensor × pipeline × context is its number of ranks."""
+    """How one model instance is spread over GPUs. tensor x pipeline x context is its number of ranks."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "self.tensor % self.expert == 0",
+                "expert must divide tensor: write an expert parallel size that tensor is a multiple of",
+                ".expert",
+            )
+        )
+    )
 
     tensor: ParallelSize = 1
     """Tensor parallel size: GPUs that share each layer."""
     pipeline: ParallelSize = 1
-    """Pipeline parallel size: consecutive groups of layers."""
+    """Pipeline parallel size: consecutive groups of layers, each on its own GPUs."""
     context: ParallelSize = 1
-    """Context parallel size: GPUs that share one sequence."""
+    """Context parallel size: GPUs that share one sequence. 1 for prefill."""
     expert: ParallelSize = 1
-    """Expert parallel size of a mixture-of-experts model, within the tensor parallel group."""
+    """Expert parallel size of a mixture-of-experts model: a divisor of tensor."""
 
 
 class RoleSpec(ApiModel):
     """Workers of one role. One model instance is a pod group of nodesPerReplica pods."""
 
-    replicas: Annotated[int, Field(ge=0, le=1000, json_schema_extra={"format": "int32"})] = 1
+    replicas: Annotated[int, Field(ge=0, le=1000, json_schema_extra=whole())] = 1
     """Number of model instances. Changing it never restarts the others."""
-    nodes_per_replica: Annotated[int, Field(ge=1, le=256, json_schema_extra={"format": "int32"})] = 1
-    """Pods (nodes) that serve one model instance together."""
-    gpus_per_node: Annotated[int, Field(ge=0, le=16, json_schema_extra={"format": "int32"})] | None = None
-    """GPUs of each pod. Default: what parallelism needs per node; 0 for engines that run on CPU."""
+    nodes_per_replica: Annotated[int, Field(ge=1, le=256, json_schema_extra=whole())] = 1
+    """Number of pods, each on its own node, that serve one model instance together."""
+    gpus_per_node: Annotated[int, Field(ge=0, le=16, json_schema_extra=whole())] | None = None
+    """Number of GPUs of each pod. gpusPerNode x nodesPerReplica must equal the ranks that parallelism asks
+    for. Default: what parallelism needs per node; 0 for engines that run on CPU."""
     parallelism: Parallelism = Field(default_factory=Parallelism)
     """How one model instance is spread over its GPUs."""
     engine_config: OpaqueObject = Field(default_factory=dict)
@@ -45,13 +51,16 @@ class RoleSpec(ApiModel):
     env: Annotated[list[EnvVar], Field(max_length=256, json_schema_extra=list_map("name"))] = Field(
         default_factory=list
     )
-    """Environment variables of this role's workers; they win over spec.env and derived ones."""
+    """Environment variables of this role's workers; they win over spec.env and over derived ones. Variables
+    by which the operator wires the deployment together cannot be set."""
     devices: Annotated[dict[str, Annotated[int, Field(ge=0, le=128)]], Field(max_length=16)] | None = None
-    """Extended resources of each pod by name, such as ``vpc.amazonaws.com/efa: 4``. Default: from the platform."""
+    """Number of extended resources of each pod by name, such as ``vpc.amazonaws.com/efa: 4``; GPUs go into
+    gpusPerNode. Default: from the platform."""
     resources: ResourceRequirements | None = None
-    """CPU and memory of each worker pod. Default: from the platform and engine."""
+    """CPU and memory of each worker container. Default: from the platform and engine."""
     pod_template: OpaqueObject | None = None
-    """Partial pod template merged over the derived one: maps by key, containers, volumes and env by name."""
+    """Partial pod template (metadata and spec) merged over the derived one: maps by key, containers,
+    volumes and env by name, volume mounts by mountPath; null removes a key. Default: nothing is changed."""
 
 
 class TransferMethod(StrEnum):
@@ -73,14 +82,24 @@ class NixlBackend(StrEnum):
 class TransferSpec(ApiModel):
     """How KV cache moves from prefill to decode. Both roles always get the same settings."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(self.nixlBackend) || self.method == 'NIXL'",
+                "nixlBackend is only for method NIXL: leave it out, or write method: NIXL",
+                ".nixlBackend",
+                "FieldValueForbidden",
+            )
+        )
+    )
+
     method: TransferMethod = TransferMethod.NIXL
     """Library that moves the cache."""
     nixl_backend: NixlBackend | None = None
-    """NIXL plugin. Default: the platform's (UCX unless a profile says otherwise). Only with method NIXL."""
-    max_tokens_in_buffer: (
-        Annotated[int, Field(ge=1, le=16777216, json_schema_extra={"format": "int32"})] | None
-    ) = None
-    """Tokens that the engine's transfer buffer holds. At least the longest prompt, and a multiple of the
-    KV block size. Default: the engine's own."""
-    timeout_seconds: Annotated[int, Field(ge=1, le=3600, json_schema_extra={"format": "int32"})] = 60
-    """Longest time for one transfer, after which the request fails and its blocks are freed."""
+    """NIXL plugin, only with method NIXL. Default: the platform's (UCX unless a profile says otherwise)."""
+    max_tokens_in_buffer: Annotated[int, Field(ge=1, le=16777216, json_schema_extra=whole())] | None = None
+    """Tokens that the engine's transfer buffer holds: at least the longest prompt, and a multiple of the KV
+    block size. Default: the engine's own."""
+    timeout_seconds: Annotated[int, Field(ge=1, le=3600, json_schema_extra=whole())] = 60
+    """Seconds that one transfer may take, after which the request fails and its blocks are freed. Pods also
+    get this long to finish transfers before they stop."""

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from disagg_operator.api.v1alpha1.base import (
     ApiModel,
@@ -11,8 +11,9 @@ from disagg_operator.api.v1alpha1.base import (
     LocalObjectReference,
     OpaqueObject,
     ResourceRequirements,
-    list_map,
 )
+from disagg_operator.api.v1alpha1.markers import cel, list_map, list_set, rules, whole
+from disagg_operator.api.v1alpha1.patterns import HTTP_URL, NATS_URL, NO_SPACE
 
 
 class Engine(StrEnum):
@@ -44,14 +45,16 @@ class RuntimeSpec(ApiModel):
     """Engine, frontend and the image that holds them."""
 
     engine: Engine = Engine.TRTLLM
-    """Inference engine of the prefill and decode workers."""
+    """Inference engine of the prefill and decode workers. This version of the operator runs reference, a
+    small Llama on CPU."""
     frontend: FrontendKind = FrontendKind.DYNAMO
-    """Program that receives the requests."""
-    version: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    """Version of the frontend's release (for Dynamo: its version, which fixes the engine's).
+    """Program that receives the requests. This version of the operator runs dynamo."""
+    version: Annotated[str, Field(pattern=NO_SPACE, max_length=64)] | None = None
+    """Version of the frontend's release, in quotes (for Dynamo: its version, which fixes the engine's).
     Default: the newest that this operator was tested with."""
-    image: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
-    """Container image of workers and frontend. Default: the release image of engine, version and platform."""
+    image: Annotated[str, Field(pattern=NO_SPACE, max_length=1024)] | None = None
+    """Container image of workers and frontend. Default: the release image of engine, version and
+    platform."""
     image_pull_policy: ImagePullPolicy | None = None
     """When to pull the image. Default: Kubernetes' own rule."""
     image_pull_secrets: Annotated[
@@ -71,20 +74,23 @@ class RouterMode(StrEnum):
 class FrontendSpec(ApiModel):
     """The HTTP front door."""
 
-    replicas: Annotated[int, Field(ge=0, le=100, json_schema_extra={"format": "int32"})] = 1
+    replicas: Annotated[int, Field(ge=0, le=100, json_schema_extra=whole())] = 1
     """Number of frontend pods."""
-    port: Annotated[int, Field(ge=1, le=65535, json_schema_extra={"format": "int32"})] = 8000
-    """Port of the frontend's Service and container."""
+    port: Annotated[int, Field(ge=1, le=65535, json_schema_extra=whole())] = 8000
+    """TCP port of the frontend's Service and container. The container has no privileges: 1024 or more."""
     router_mode: RouterMode = RouterMode.ROUND_ROBIN
-    """How a worker is chosen for a request."""
+    """How a worker is chosen for a request: in turn, at random, or where most of the prompt's KV cache
+    already is. This version of the operator runs round-robin and random."""
     env: Annotated[list[EnvVar], Field(max_length=256, json_schema_extra=list_map("name"))] = Field(
         default_factory=list
     )
-    """Environment variables of the frontend container; they win over derived ones."""
+    """Environment variables of the frontend container; they win over derived ones. Variables by which the
+    operator wires the deployment together cannot be set."""
     resources: ResourceRequirements | None = None
-    """Compute resources of a frontend pod. Default: a request for one core and 512Mi."""
+    """CPU and memory of the frontend container. Default: from the platform."""
     pod_template: OpaqueObject | None = None
-    """Partial pod template merged over the derived one: maps by key, containers, volumes and env by name."""
+    """Partial pod template (metadata and spec) merged over the derived one: maps by key, containers,
+    volumes and env by name, volume mounts by mountPath; null removes a key. Default: nothing is changed."""
 
 
 class DiscoveryBackend(StrEnum):
@@ -97,11 +103,25 @@ class DiscoveryBackend(StrEnum):
 class DiscoverySpec(ApiModel):
     """How frontend and workers find each other."""
 
-    backend: DiscoveryBackend = DiscoveryBackend.KUBERNETES
-    """Store of the registrations. kubernetes needs no further service."""
-    etcd_endpoints: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = Field(
-        default_factory=list
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "self.backend == 'etcd' || !has(self.etcdEndpoints) || self.etcdEndpoints.size() == 0",
+                "etcdEndpoints is only for backend etcd: leave it out, or write backend: etcd",
+                ".etcdEndpoints",
+                "FieldValueForbidden",
+            )
+        )
     )
-    """Endpoints of an existing etcd, such as ``http://etcd:2379``. Only with backend etcd."""
-    nats_server: Annotated[str, Field(max_length=1024)] | None = None
-    """Address of an existing NATS server, such as ``nats://nats:4222``. Only for versions that need NATS."""
+
+    backend: DiscoveryBackend = DiscoveryBackend.KUBERNETES
+    """Store of the registrations. kubernetes needs no further service; this version of the operator runs it
+    alone."""
+    etcd_endpoints: Annotated[
+        list[Annotated[str, Field(pattern=HTTP_URL, max_length=1024)]],
+        Field(max_length=16, json_schema_extra=list_set()),
+    ] = Field(default_factory=list)
+    """URLs of an existing etcd, such as ``http://etcd:2379``. Only with backend etcd."""
+    nats_server: Annotated[str, Field(pattern=NATS_URL, max_length=1024)] | None = None
+    """URL of an existing NATS server, such as ``nats://nats:4222``. Only for versions that need NATS.
+    Default: no NATS."""

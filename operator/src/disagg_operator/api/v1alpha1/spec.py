@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from disagg_operator.api.v1alpha1.base import ApiModel, DnsLabel, EnvVar, list_map
+from disagg_operator.api.v1alpha1.base import ApiModel, EnvVar, ObjectName
+from disagg_operator.api.v1alpha1.markers import list_map
 from disagg_operator.api.v1alpha1.model import ModelSpec
 from disagg_operator.api.v1alpha1.operations import (
     ComputeDomainSpec,
@@ -14,10 +15,11 @@ from disagg_operator.api.v1alpha1.operations import (
     SecuritySpec,
     VerificationSpec,
 )
+from disagg_operator.api.v1alpha1.patterns import OBJECT_NAME
 from disagg_operator.api.v1alpha1.role import RoleSpec, TransferSpec
 from disagg_operator.api.v1alpha1.runtime import DiscoverySpec, FrontendSpec, RuntimeSpec
 
-PlatformName = Annotated[str, Field(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", max_length=63)]
+PlatformName = Annotated[str, Field(pattern=OBJECT_NAME, max_length=63)]
 
 
 class DisaggDeploymentSpec(ApiModel):
@@ -26,7 +28,9 @@ class DisaggDeploymentSpec(ApiModel):
     model: ModelSpec
     """The model that is served."""
     platform: PlatformName = "generic"
-    """Profile of the machines and their fabric, such as ``generic`` or ``local``."""
+    """Profile of the machines and their fabric: what is derived for devices, transport, environment and
+    resources. This version of the operator has generic (any machines, plain TCP) and local (one small
+    machine)."""
     runtime: RuntimeSpec = Field(default_factory=RuntimeSpec)
     """Engine, frontend and image."""
     transfer: TransferSpec = Field(default_factory=TransferSpec)
@@ -42,9 +46,11 @@ class DisaggDeploymentSpec(ApiModel):
     env: Annotated[list[EnvVar], Field(max_length=256, json_schema_extra=list_map("name"))] = Field(
         default_factory=list
     )
-    """Environment variables of prefill and decode workers; they win over derived ones."""
-    service_account_name: DnsLabel | None = None
-    """ServiceAccount of the pods. Default: one that the operator makes, with just what discovery needs."""
+    """Environment variables of prefill and decode workers; they win over derived ones. Variables by which
+    the operator wires the deployment together cannot be set."""
+    service_account_name: ObjectName | None = None
+    """Existing ServiceAccount of the pods, in the namespace of the deployment. Default: one that the
+    operator makes, with just what discovery needs."""
     verification: VerificationSpec = Field(default_factory=VerificationSpec)
     """Measurement of the transport in use."""
     security: SecuritySpec = Field(default_factory=SecuritySpec)
@@ -54,6 +60,6 @@ class DisaggDeploymentSpec(ApiModel):
     rollout: RolloutSpec = Field(default_factory=RolloutSpec)
     """How changes are rolled out."""
     scaling: ScalingSpec | None = None
-    """Automatic scaling of the roles."""
+    """Automatic scaling of the roles. Default: none; replicas says how many."""
     compute_domain: ComputeDomainSpec | None = None
-    """NVIDIA ComputeDomain of multi-node NVLink platforms."""
+    """NVIDIA ComputeDomain of multi-node NVLink platforms. Default: from the platform."""

@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from disagg_operator.api.v1alpha1.base import ApiModel, list_map
+from disagg_operator.api.v1alpha1.base import ApiModel
+from disagg_operator.api.v1alpha1.markers import list_map, whole
+from disagg_operator.api.v1alpha1.patterns import REASON
 
-Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})]
+Count = Annotated[int, Field(ge=0, json_schema_extra=whole())]
 
 
 class ConditionType(StrEnum):
@@ -27,11 +29,11 @@ class Condition(ApiModel):
     """Accepted, Available, Progressing or TransportVerified."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
-    reason: Annotated[str, Field(pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$", max_length=1024)]
+    reason: Annotated[str, Field(pattern=REASON, max_length=1024)]
     """Stable word for programs."""
     message: Annotated[str, Field(max_length=32768)] = ""
     """Sentence for people, with what to do next."""
-    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = None
+    observed_generation: Annotated[int, Field(ge=0, json_schema_extra=whole(64))] | None = None
     """Generation of the specification that the condition speaks of."""
     last_transition_time: datetime
     """When the status of the condition last changed."""
@@ -75,7 +77,7 @@ class TransportStatus(ApiModel):
 class DisaggDeploymentStatus(ApiModel):
     """What the operator observed."""
 
-    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = None
+    observed_generation: Annotated[int, Field(ge=0, json_schema_extra=whole(64))] | None = None
     """Generation of the specification that this status is about."""
     address: Annotated[str, Field(max_length=1024)] = ""
     """URL to send OpenAI requests to, from inside the cluster."""
@@ -90,4 +92,5 @@ class DisaggDeploymentStatus(ApiModel):
     conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))] = Field(
         default_factory=list
     )
-    """Accepted: the specification makes sense. Available: requests are served. Progressing: work is under way."""
+    """Accepted: the specification makes sense. Available: requests are served. Progressing: work is under
+    way."""

@@ -1,0 +1,101 @@
+"""Rules about pod templates and placement."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from disagg_operator.api.admission.rule import Finding, Rule
+from disagg_operator.api.admission.templates import containers, entries, mapping, templates
+from disagg_operator.api.v1alpha1.operations import SecurityMode
+from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
+
+_RESERVED_PREFIX = "disagg.dev/"
+_RESERVED_LABELS = tuple(
+    f"app.kubernetes.io/{key}" for key in ("managed-by", "name", "instance", "component")
+)
+_TOLERATION_KEYS = ("key", "operator", "value", "effect", "tolerationSeconds")
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_OPERATORS = ("Exists", "Equal", "Lt", "Gt")
+_HOST_SWITCHES = ("hostNetwork", "hostPID", "hostIPC")
+_SAFE_CAPABILITY = "NET_BIND_SERVICE"
+
+
+def _keys(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    for path, template in templates(spec):
+        for key, value in template.items():
+            if key not in ("metadata", "spec"):
+                remedy = f"Write it below {path}.spec" if key in ("containers", "volumes") else "Leave it out"
+                yield Finding(f"{path}.{key}", "a pod template has only metadata and spec", remedy)
+            elif value is not None and not isinstance(value, Mapping):
+                yield Finding(f"{path}.{key}", "must be an object", "Write an object, as in a pod template")
+
+
+def _named(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    for path, template in templates(spec):
+        for key in ("containers", "initContainers", "volumes"):
+            for place, entry in entries(f"{path}.spec", mapping(template, "spec"), key):
+                if not isinstance(entry.get("name"), str) or not entry["name"]:
+                    fault = "has no name, so it cannot be merged over the derived entry"
+                    yield Finding(place, fault, "Give it the name of the entry to change, or a new one")
+
+
+def _labels(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    for path, template in templates(spec):
+        metadata = mapping(template, "metadata")
+        for kind in ("labels", "annotations"):
+            for key in mapping(metadata, kind):
+                if key.startswith(_RESERVED_PREFIX) or (kind == "labels" and key in _RESERVED_LABELS):
+                    fault = f"{key} belongs to the operator, which finds its pods by it"
+                    yield Finding(f"{path}.metadata.{kind}[{key}]", fault, "Use a key of your own")
+
+
+def _restricted(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    if spec.security.mode != SecurityMode.RESTRICTED:
+        return
+    for path, template in templates(spec):
+        for field in _privileges(path, template):
+            remedy = "Leave it out, or write security.mode: Platform"
+            yield Finding(field, "asks for a privilege that security.mode Restricted rules out", remedy)
+
+
+def _privileges(path: str, template: Mapping[str, Any]) -> Iterator[str]:
+    pod = mapping(template, "spec")
+    yield from (f"{path}.spec.{switch}" for switch in _HOST_SWITCHES if pod.get(switch))
+    yield from (place for place, each in entries(f"{path}.spec", pod, "volumes") if each.get("hostPath"))
+    for place, container in containers(path, template):
+        context = mapping(container, "securityContext")
+        field = f"{place}.securityContext"
+        yield from (
+            f"{field}.{key}" for key in ("privileged", "allowPrivilegeEscalation") if context.get(key)
+        )
+        added = mapping(context, "capabilities").get("add")
+        if isinstance(added, list) and any(each != _SAFE_CAPABILITY for each in added):
+            yield f"{field}.capabilities.add"
+
+
+def _tolerations(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    for index, each in enumerate(spec.placement.tolerations):
+        field = f"spec.placement.tolerations[{index}]"
+        for key in each:
+            if key not in _TOLERATION_KEYS:
+                remedy = f"Known fields: {', '.join(_TOLERATION_KEYS)}"
+                yield Finding(f"{field}.{key}", "there is no such field", remedy)
+        for key, allowed in (("effect", _EFFECTS), ("operator", _OPERATORS)):
+            if each.get(key) not in (None, "", *allowed):
+                remedy = f"Write one of: {', '.join(allowed)}"
+                yield Finding(f"{field}.{key}", f"{each[key]!r} is not allowed", remedy)
+        if not each.get("key") and each.get("operator") != "Exists":
+            yield Finding(field, "has no key", "Write the key of the taint, or operator: Exists for all")
+
+
+RULES = (
+    Rule("pod-template-keys", "Kubernetes: PodTemplateSpec", _keys),
+    Rule("pod-template-names", "docs: spec.prefill.podTemplate", _named),
+    Rule("pod-template-labels", "docs: labels of the operator", _labels),
+    Rule(
+        "pod-template-restricted",
+        "https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted",
+        _restricted,
+        unsafe=True,
+    ),
+    Rule("toleration-shape", "Kubernetes: Toleration", _tolerations),
+)

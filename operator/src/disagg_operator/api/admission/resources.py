@@ -1,0 +1,92 @@
+"""Rules about compute resources and devices."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from disagg_operator.api.admission.rule import Finding, Rule, roles
+from disagg_operator.api.v1alpha1.base import ResourceRequirements
+from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
+
+GPU = "nvidia.com/gpu"
+_BINARY = {f"{prefix}i": Decimal(1024) ** power for power, prefix in enumerate("KMGTPE", start=1)}
+_DECIMAL = {
+    suffix: Decimal(10) ** power
+    for suffix, power in (
+        ("n", -9),
+        ("u", -6),
+        ("m", -3),
+        ("k", 3),
+        ("M", 6),
+        ("G", 9),
+        ("T", 12),
+        ("P", 15),
+        ("E", 18),
+    )
+}
+
+
+def amount(quantity: int | str) -> Decimal:
+    """Return the number that a Kubernetes quantity stands for."""
+    text = str(quantity)
+    for suffix, factor in (*_BINARY.items(), *_DECIMAL.items()):
+        if text.endswith(suffix):
+            return Decimal(text.removesuffix(suffix)) * factor
+    return Decimal(text)
+
+
+def _requirements(spec: DisaggDeploymentSpec) -> Iterator[tuple[str, ResourceRequirements]]:
+    given = {path: role.resources for path, role in roles(spec)}
+    given["spec.frontend"] = spec.frontend.resources
+    for path, resources in given.items():
+        if resources is not None:
+            yield f"{path}.resources", resources
+
+
+def _within_limits(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    for path, given in _requirements(spec):
+        for name, request in given.requests.items():
+            limit = given.limits.get(name)
+            if limit is not None and amount(request) > amount(limit):
+                fault = f"{request} is above the limit {limit}"
+                yield Finding(_entry(path, "requests", name), fault, "Lower the request or raise the limit")
+
+
+def _gpus(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    remedy = "Write gpusPerNode instead"
+    fault = f"{GPU} is derived from gpusPerNode"
+    for path, given in _requirements(spec):
+        for kind, named in (("requests", given.requests), ("limits", given.limits)):
+            if GPU in named:
+                yield Finding(_entry(path, kind, GPU), fault, remedy)
+    for path, role in roles(spec):
+        if GPU in (role.devices or {}):
+            yield Finding(_entry(path, "devices", GPU), fault, remedy)
+
+
+def _device_names(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    for path, role in roles(spec):
+        for name in role.devices or {}:
+            if "/" not in name:
+                remedy = (
+                    "Write its full name, such as vpc.amazonaws.com/efa; cpu and memory go into resources"
+                )
+                yield Finding(_entry(path, "devices", name), "is no extended resource", remedy)
+
+
+def _entry(path: str, kind: str, name: str) -> str:
+    return f"{path}.{kind}.{name}" if name.isidentifier() else f"{path}.{kind}[{name}]"
+
+
+RULES = (
+    Rule(
+        "requests-within-limits",
+        "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/",
+        _within_limits,
+    ),
+    Rule("gpus-by-field", "docs: spec.prefill.gpusPerNode", _gpus),
+    Rule(
+        "device-names",
+        "https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/device-plugins/",
+        _device_names,
+    ),
+)

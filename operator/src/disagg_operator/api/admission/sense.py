@@ -1,0 +1,121 @@
+"""Rules about fields that must go together, whatever is built today."""
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from disagg_operator.api.admission.rule import Finding, Rule, roles
+from disagg_operator.api.v1alpha1.operations import RoleScaling, VerificationMode
+from disagg_operator.api.v1alpha1.role import TransferMethod
+from disagg_operator.api.v1alpha1.runtime import DiscoveryBackend, Engine
+from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
+
+_LOWEST_FREE_PORT = 1024
+_CPU_ENGINES = (Engine.REFERENCE, Engine.MOCKER)
+_TRTLLM_DOCS = "https://github.com/NVIDIA/TensorRT-LLM/blob/main/docs/source/features"
+
+
+def _one_source(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    source = spec.model.source
+    fields = type(source).model_fields
+    given = [field.alias or name for name, field in fields.items() if getattr(source, name) is not None]
+    if len(given) == 1:
+        return
+    names = ", ".join(field.alias or name for name, field in fields.items())
+    fault = f"names {len(given)} sources ({', '.join(given)})" if given else "names no source"
+    yield Finding("spec.model.source", fault, f"Write exactly one of {names}")
+
+
+def _model_path(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    source = spec.model.source
+    places = {"persistentVolumeClaim": source.persistent_volume_claim, "image": source.image}
+    for name, place in places.items():
+        if place is not None and (place.path.startswith("/") or ".." in PurePosixPath(place.path).parts):
+            field = f"spec.model.source.{name}.path"
+            yield Finding(field, "leaves the volume", "Write a path relative to its root, without '..'")
+
+
+def _nixl_backend(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    if spec.transfer.nixl_backend is not None and spec.transfer.method != TransferMethod.NIXL:
+        fault = f"is only for method NIXL, and the method is {spec.transfer.method}"
+        yield Finding("spec.transfer.nixlBackend", fault, "Leave it out, or write method: NIXL")
+
+
+def _etcd(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    if spec.discovery.etcd_endpoints and spec.discovery.backend != DiscoveryBackend.ETCD:
+        fault = f"is only for backend etcd, and the backend is {spec.discovery.backend}"
+        yield Finding("spec.discovery.etcdEndpoints", fault, "Leave it out, or write backend: etcd")
+
+
+def _expert(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    for path, role in roles(spec):
+        sizes = role.parallelism
+        if sizes.tensor % sizes.expert:
+            fault = f"{sizes.expert} does not divide the tensor parallel size {sizes.tensor}"
+            yield Finding(f"{path}.parallelism.expert", fault, f"Write a divisor of {sizes.tensor}")
+
+
+def _prefill_context(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    if spec.runtime.engine == Engine.TRTLLM and spec.prefill.parallelism.context > 1:
+        fault = "TensorRT-LLM transfers no KV cache from a prefill role with context parallelism"
+        yield Finding("spec.prefill.parallelism.context", fault, "Write 1; use tensor or pipeline instead")
+
+
+def _ranks(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    if spec.runtime.engine in _CPU_ENGINES:
+        return
+    for path, role in roles(spec):
+        sizes, nodes = role.parallelism, role.nodes_per_replica
+        ranks = sizes.tensor * sizes.pipeline * sizes.context
+        asked = f"parallelism asks for {ranks} ranks (tensor x pipeline x context)"
+        if role.gpus_per_node is None:
+            if ranks % nodes:
+                fault = f"{nodes} nodes cannot share {ranks} ranks evenly"
+                yield Finding(f"{path}.nodesPerReplica", fault, f"Write a divisor of {ranks}")
+        elif role.gpus_per_node * nodes != ranks:
+            fault = f"{role.gpus_per_node} GPUs x {nodes} nodes are {role.gpus_per_node * nodes}, but {asked}"
+            remedy = f"Make gpusPerNode x nodesPerReplica {ranks}, or change parallelism"
+            yield Finding(f"{path}.gpusPerNode", fault, remedy)
+
+
+def _scaling(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    if spec.scaling is None:
+        return
+    bounds: tuple[tuple[str, RoleScaling | None], ...] = (
+        ("prefill", spec.scaling.prefill),
+        ("decode", spec.scaling.decode),
+    )
+    for role, bound in bounds:
+        if bound is not None and bound.min_replicas > bound.max_replicas:
+            fault = f"{bound.min_replicas} is above maxReplicas ({bound.max_replicas})"
+            remedy = f"Write at most {bound.max_replicas}, or raise maxReplicas"
+            yield Finding(f"spec.scaling.{role}.minReplicas", fault, remedy)
+
+
+def _interval(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    verification = spec.verification
+    if verification.interval_seconds is not None and verification.mode == VerificationMode.OFF:
+        fault = "has no effect, because the mode is Off"
+        yield Finding("spec.verification.intervalSeconds", fault, "Leave it out, or write another mode")
+
+
+def _frontend_port(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    if spec.frontend.port < _LOWEST_FREE_PORT:
+        fault = f"port {spec.frontend.port} cannot be opened by the frontend, which runs without privileges"
+        remedy = f"Write {_LOWEST_FREE_PORT} or more; an Ingress or Gateway can listen on a lower port"
+        yield Finding("spec.frontend.port", fault, remedy)
+
+
+RULES = (
+    Rule("model-one-source", "docs: spec.model.source", _one_source),
+    Rule(
+        "model-path-inside", "https://kubernetes.io/docs/concepts/storage/volumes/#using-subpath", _model_path
+    ),
+    Rule("nixl-backend-needs-nixl", f"{_TRTLLM_DOCS}/disagg-serving.md", _nixl_backend),
+    Rule("etcd-fields-need-etcd", "docs: spec.discovery", _etcd),
+    Rule("expert-divides-tensor", f"{_TRTLLM_DOCS}/parallel-strategy.md", _expert),
+    Rule("prefill-no-context-parallel", "TensorRT-LLM: cacheFormatter inquireSupport", _prefill_context),
+    Rule("gpus-equal-ranks", f"{_TRTLLM_DOCS}/parallel-strategy.md", _ranks),
+    Rule("scaling-bounds", "docs: spec.scaling", _scaling),
+    Rule("verification-interval-used", "docs: spec.verification", _interval),
+    Rule("frontend-port-free", "capabilities(7): CAP_NET_BIND_SERVICE", _frontend_port, unsafe=True),
+)

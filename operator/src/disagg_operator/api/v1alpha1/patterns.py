@@ -1,0 +1,33 @@
+"""Regular expressions of text fields, each with the words that tell a person what to write.
+
+They are written so that the API server's engine (RE2) and pydantic's read them alike.
+"""
+
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+RESOURCE_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+OBJECT_NAME = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"
+SECRET_KEY = r"^[-._a-zA-Z0-9]+$"  # noqa: S105 - the shape of a key's name, not a key
+VARIABLE = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
+QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
+NO_SPACE = r"^[^\s]+$"
+ABSOLUTE_PATH = r"^/[^\s]*$"
+HUB_REPOSITORY = r"^[-._a-zA-Z0-9]+(/[-._a-zA-Z0-9]+)?$"
+HTTP_URL = r"^https?://[^\s]+$"
+NATS_URL = r"^(nats|tls)://[^\s]+$"
+REASON = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
+
+WORDS = {
+    DNS_LABEL: "lower-case letters, digits and dashes, beginning and ending with a letter or digit",
+    RESOURCE_NAME: "lower-case letters, digits and dashes, beginning with a letter, not ending with a dash",
+    OBJECT_NAME: "lower-case letters, digits, dashes and dots, beginning and ending with a letter or digit",
+    SECRET_KEY: "letters, digits, dashes, dots and underscores",
+    VARIABLE: "letters, digits, underscores, dashes and dots, not beginning with a digit",
+    QUANTITY: "a quantity such as 2, 500m or 16Gi",
+    NO_SPACE: "it without spaces",
+    ABSOLUTE_PATH: "an absolute path without spaces, beginning with /",
+    HUB_REPOSITORY: "OWNER/NAME, such as meta-llama/Llama-3.3-70B-Instruct",
+    HTTP_URL: "a URL that begins with http:// or https://",
+    NATS_URL: "a URL that begins with nats:// or tls://",
+    REASON: "a word in CamelCase",
+}
+"""What to write to match each pattern. It completes a sentence that begins with "Write"."""
