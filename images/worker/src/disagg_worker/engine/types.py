@@ -20,6 +20,10 @@ class EngineStopped(EngineError):  # noqa: N818 - a state of the engine
     """The engine does not take requests: not started, stopped, or its compute loop failed."""
 
 
+class RequestCancelled(EngineError):  # noqa: N818 - an end, not a fault
+    """The request was cancelled before it had a result."""
+
+
 @dataclass(frozen=True)
 class SamplingParams:
     """How tokens are chosen and when generation ends.

@@ -6,6 +6,7 @@ lease was released may be overwritten at once. All methods may be called from an
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -82,11 +83,13 @@ class BlockPool:
     Attributes:
         array: float32 `[num_blocks, layers, 2, kv_heads, block_tokens, head_dim]`, C-contiguous and
             page-aligned, so that it can be registered with NIXL as one region and a block is one segment.
+        on_release: Called after blocks came back, from the thread that released them.
     """
 
     def __init__(self, layout: KVLayout, num_blocks: int) -> None:
         self.layout = layout
         self.array = _page_aligned((num_blocks, *layout.block_shape))
+        self.on_release: Callable[[], None] = lambda: None
         self._free = list(range(num_blocks - 1, -1, -1))
         self._leased: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -148,6 +151,7 @@ class BlockPool:
             self._leased[lease._state] -= len(lease.blocks)
             lease._state = "released"
             self._free.extend(reversed(lease.blocks))
+        self.on_release()
 
     @staticmethod
     def _require_live(lease: KVLease) -> None:

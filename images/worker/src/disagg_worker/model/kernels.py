@@ -1,0 +1,178 @@
+"""The building blocks of the forward pass.
+
+`Kernels` is written against the array API standard alone and runs on any array library that follows it.
+`CpuKernels` replaces what is slow on a CPU; nothing else in the model knows that it does.
+
+Numerics: `linear_rows` computes every row by itself, so that a sequence's result does not depend on which
+others are in the batch, bit for bit. On a CPU this costs nothing: a matrix that is in cache after the first
+row is read from there for the others, and a small batch is faster than one matrix product.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from disagg_worker.model.spec import Array
+
+TILE_BYTES = 8 << 20
+QUERY_TILE = 128
+
+
+class Kernels:
+    """Operations of a Llama over arrays of the namespace `xp`.
+
+    Args:
+        xp: A namespace of the array API standard, such as `numpy`.
+    """
+
+    def __init__(self, xp: Any) -> None:
+        self.xp = xp
+
+    def linear(self, x: Array, weight: Array) -> Array:
+        """Multiply rows `[n, in]` by a weight `[out, in]` as one matrix product; returns `[n, out]`."""
+        return self.xp.matmul(x, weight.T)
+
+    def linear_rows(self, x: Array, weight: Array) -> Array:
+        """Like `linear`, each row computed as if it were alone."""
+        rows = [self.linear(x[i : i + 1, :], weight) for i in range(x.shape[0])]
+        return self.xp.concat(rows, axis=0)
+
+    def rms_norm(self, x: Array, weight: Array, eps: float) -> Array:
+        """Scale each row of `[n, width]` to a root mean square of one, then by `weight` `[width]`."""
+        mean_square = self.xp.vecdot(x, x)[:, None] / x.shape[1]
+        return x / self.xp.sqrt(mean_square + eps) * weight
+
+    def rotate(self, x: Array, cos: Array, sin: Array) -> Array:
+        """Apply the rotary embedding.
+
+        Args:
+            x: `[n, heads, head_dim]`, dimension i paired with i + head_dim/2.
+            cos: `[n, 1, head_dim/2]`, of each row's position.
+            sin: The same shape.
+        """
+        half = x.shape[2] // 2
+        first, second = x[:, :, :half], x[:, :, half:]
+        return self.xp.concat([first * cos - second * sin, second * cos + first * sin], axis=2)
+
+    def swiglu(self, gate_up: Array) -> Array:
+        """Compute `silu(gate) * up` of `[n, 2 width]`, gate first; returns `[n, width]`."""
+        width = gate_up.shape[1] // 2
+        gate, up = gate_up[:, :width], gate_up[:, width:]
+        return gate / (1 + self.xp.exp(-gate)) * up
+
+    def softmax(self, scores: Array) -> Array:
+        """Softmax over the last axis."""
+        powers = self.xp.exp(scores - self.xp.max(scores, axis=-1, keepdims=True))
+        return powers / self.xp.sum(powers, axis=-1, keepdims=True)
+
+    def write_kv(self, pool: Array, layer: int, slots: list[tuple[int, int]], keys_values: Array) -> None:
+        """Put K and V of some positions in their places.
+
+        Args:
+            pool: `[num_blocks, layers, 2, kv_heads, block_tokens, head_dim]`
+            layer: The layer that computed them.
+            slots: Block and offset in the block of each position.
+            keys_values: `[n, 2, kv_heads, head_dim]`
+        """
+        for i, (block, offset) in enumerate(slots):
+            pool[block, layer, :, :, offset, :] = keys_values[i, ...]
+
+    def read_kv(self, pool: Array, layer: int, blocks: tuple[int, ...], tokens: int) -> tuple[Array, Array]:
+        """Read K and V of the first `tokens` positions of a sequence, each `[kv_heads, tokens, head_dim]`.
+
+        The arrays are valid until the next call.
+        """
+        paged = self.xp.stack([pool[block, layer, ...] for block in blocks], axis=2)
+        _, kv_heads, count, block_tokens, head_dim = paged.shape
+        flat = self.xp.reshape(paged, (2, kv_heads, count * block_tokens, head_dim))
+        return flat[0, :, :tokens, :], flat[1, :, :tokens, :]
+
+    def attend(self, query: Array, keys: Array, values: Array, start: int) -> Array:
+        """Causal attention of consecutive positions of one sequence.
+
+        Args:
+            query: `[n, heads, head_dim]` of the positions from `start` on.
+            keys: `[kv_heads, start + n, head_dim]`, of all positions up to the last query.
+            values: The same shape.
+            start: Position of the first query.
+
+        Returns:
+            `[n, heads * head_dim]`
+        """
+        tiles = []
+        for first in range(0, query.shape[0], QUERY_TILE):
+            tile = query[first : first + QUERY_TILE, :, :]
+            seen = start + first + tile.shape[0]
+            tiles.append(self._attend_tile(tile, keys[:, :seen, :], values[:, :seen, :]))
+        return tiles[0] if len(tiles) == 1 else self.xp.concat(tiles, axis=0)
+
+    def _attend_tile(self, query: Array, keys: Array, values: Array) -> Array:
+        """Attend with the last `n` of the positions that `keys` holds."""
+        xp = self.xp
+        n, heads, head_dim = query.shape
+        kv_heads, seen, _ = keys.shape
+        group = heads // kv_heads
+        scaled = xp.reshape(query * (1 / math.sqrt(head_dim)), (n, kv_heads, group, head_dim))
+        rows = xp.reshape(xp.permute_dims(scaled, (1, 2, 0, 3)), (kv_heads, group * n, head_dim))
+        scores = xp.matmul(rows, xp.permute_dims(keys, (0, 2, 1)))
+        if n > 1:
+            mask = xp.triu(xp.full((n, seen), -math.inf, dtype=query.dtype), k=seen - n + 1)
+            scores = xp.reshape(xp.reshape(scores, (kv_heads, group, n, seen)) + mask, scores.shape)
+        mixed = xp.reshape(xp.matmul(self.softmax(scores), values), (kv_heads, group, n, head_dim))
+        return xp.reshape(xp.permute_dims(mixed, (2, 0, 1, 3)), (n, heads * head_dim))
+
+
+class CpuKernels(Kernels):
+    """The same operations on NumPy arrays, with fewer copies and each weight read from memory once."""
+
+    def __init__(self) -> None:
+        super().__init__(np)
+        self._read = np.empty(0, dtype=np.float32)
+
+    def linear_rows(self, x: Array, weight: Array) -> Array:
+        """Multiply row by row, tile by tile: a tile stays in cache while all rows use it."""
+        outputs, inputs = weight.shape
+        result = np.empty((len(x), outputs), dtype=np.float32)
+        tile = max(1, TILE_BYTES // (4 * inputs))
+        for first in range(0, outputs, tile):
+            part = weight[first : first + tile]
+            for row, out in zip(x, result, strict=True):
+                np.matmul(part, row, out=out[first : first + tile])
+        return result
+
+    def softmax(self, scores: Array) -> Array:
+        """Softmax in place."""
+        scores -= scores.max(axis=-1, keepdims=True)
+        np.exp(scores, out=scores)
+        scores /= scores.sum(axis=-1, keepdims=True)
+        return scores
+
+    def swiglu(self, gate_up: Array) -> Array:
+        """Compute in one buffer."""
+        gate, up = np.split(gate_up, 2, axis=1)
+        result = np.negative(gate)
+        np.exp(result, out=result)
+        result += 1
+        np.divide(gate, result, out=result)
+        result *= up
+        return result
+
+    def write_kv(self, pool: Array, layer: int, slots: list[tuple[int, int]], keys_values: Array) -> None:
+        """Scatter all positions at once."""
+        blocks, offsets = np.asarray(slots).T
+        pool[blocks, layer, :, :, offsets, :] = keys_values
+
+    def read_kv(self, pool: Array, layer: int, blocks: tuple[int, ...], tokens: int) -> tuple[Array, Array]:
+        """Gather with one copy per block and head, into a buffer that is kept."""
+        _, layers, _, kv_heads, block_tokens, head_dim = pool.shape
+        pages = pool.reshape(-1, block_tokens * head_dim)
+        in_block = np.arange(2 * kv_heads).reshape(2, kv_heads, 1)
+        index = (np.asarray(blocks) * layers + layer) * (2 * kv_heads) + in_block
+        size = index.size * block_tokens * head_dim
+        if size > self._read.size:
+            self._read = np.empty(size, dtype=np.float32)
+        paged = self._read[:size].reshape(*index.shape, block_tokens * head_dim)
+        np.take(pages, index, axis=0, out=paged, mode="clip")  # "raise" would copy through a second buffer
+        flat = paged.reshape(2, kv_heads, -1, head_dim)
+        return flat[0, :, :tokens], flat[1, :, :tokens]

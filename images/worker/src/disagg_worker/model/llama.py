@@ -1,0 +1,122 @@
+"""The forward pass of a Llama over a paged KV cache.
+
+Prefill computes one sequence's chunk as matrix products; decode computes one position of each of several
+sequences, row by row, so that its numbers do not depend on the batch.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from disagg_worker.model.kernels import Kernels
+from disagg_worker.model.spec import Array, LlamaSpec
+from disagg_worker.model.weights import LayerWeights, LlamaWeights
+
+Linear = Callable[[Array, Array], Array]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Consecutive positions of one sequence to compute.
+
+    Attributes:
+        tokens: Token ids at these positions.
+        start: The first position; K and V of all before it are in the cache.
+        blocks: The sequence's blocks, enough for the last position.
+    """
+
+    tokens: Sequence[int]
+    start: int
+    blocks: tuple[int, ...]
+
+    @property
+    def end(self) -> int:
+        """The position after the last."""
+        return self.start + len(self.tokens)
+
+
+class Llama:
+    """A model bound to the KV pool it reads and writes.
+
+    Args:
+        spec: Dimensions.
+        weights: Arrays of the kernels' namespace.
+        pool: `[num_blocks, layers, 2, kv_heads, block_tokens, head_dim]`
+        kernels: How to compute.
+        max_positions: Longest sequence.
+    """
+
+    def __init__(
+        self, spec: LlamaSpec, weights: LlamaWeights, pool: Array, kernels: Kernels, max_positions: int
+    ) -> None:
+        self.spec = spec
+        self.weights = weights
+        self._pool = pool
+        self._kernels = kernels
+        self._block_tokens = int(pool.shape[4])
+        angles = rope_angles(spec, max_positions)
+        self._cos = kernels.xp.asarray(np.cos(angles).astype(np.float32))
+        self._sin = kernels.xp.asarray(np.sin(angles).astype(np.float32))
+
+    def prefill(self, segment: Segment) -> Array:
+        """Compute a chunk of a prompt; returns the last hidden states `[len(tokens), hidden]`."""
+        return self._forward([segment], self._kernels.linear)
+
+    def decode(self, segments: Sequence[Segment]) -> Array:
+        """Compute one position of each of several sequences; returns `[len(segments), hidden]`."""
+        return self._forward(segments, self._kernels.linear_rows)
+
+    def logits(self, hidden: Array) -> Array:
+        """Turn hidden states `[n, hidden]` into logits `[n, vocab]`, row by row."""
+        normed = self._kernels.rms_norm(hidden, self.weights.final_norm, self.spec.rms_eps)
+        return self._kernels.linear_rows(normed, self.weights.unembedding)
+
+    def _forward(self, segments: Sequence[Segment], linear: Linear) -> Array:
+        xp, kernels, eps = self._kernels.xp, self._kernels, self.spec.rms_eps
+        positions = [p for segment in segments for p in range(segment.start, segment.end)]
+        slots = [
+            (segment.blocks[p // self._block_tokens], p % self._block_tokens)
+            for segment in segments
+            for p in range(segment.start, segment.end)
+        ]
+        index = xp.asarray(positions)
+        cos, sin = (xp.take(table, index, axis=0)[:, None, :] for table in (self._cos, self._sin))
+        tokens = xp.asarray([token for segment in segments for token in segment.tokens])
+        x = xp.take(self.weights.embedding, tokens, axis=0)
+        for number, layer in enumerate(self.weights.layers):
+            projected = linear(kernels.rms_norm(x, layer.attention_norm, eps), layer.qkv)
+            query, keys_values = self._split_qkv(projected, cos, sin)
+            kernels.write_kv(self._pool, number, slots, keys_values)
+            x = x + linear(self._attend(number, segments, query), layer.output)
+            x = x + self._mlp(x, layer, linear)
+        return x
+
+    def _split_qkv(self, projected: Array, cos: Array, sin: Array) -> tuple[Array, Array]:
+        """Part `[n, qkv]` into rotated Q `[n, heads, head_dim]` and K, V `[n, 2, kv_heads, head_dim]`."""
+        xp, spec = self._kernels.xp, self.spec
+        n, rotary = projected.shape[0], spec.heads + spec.kv_heads
+        heads = xp.reshape(projected, (n, rotary + spec.kv_heads, spec.head_dim))
+        rotated = self._kernels.rotate(heads[:, :rotary, :], cos, sin)
+        keys_values = xp.stack([rotated[:, spec.heads :, :], heads[:, rotary:, :]], axis=1)
+        return rotated[:, : spec.heads, :], keys_values
+
+    def _attend(self, layer: int, segments: Sequence[Segment], query: Array) -> Array:
+        mixed, row = [], 0
+        for segment in segments:
+            count = len(segment.tokens)
+            used = segment.blocks[: -(-segment.end // self._block_tokens)]
+            keys, values = self._kernels.read_kv(self._pool, layer, used, segment.end)
+            mixed.append(self._kernels.attend(query[row : row + count, :, :], keys, values, segment.start))
+            row += count
+        return mixed[0] if len(mixed) == 1 else self._kernels.xp.concat(mixed, axis=0)
+
+    def _mlp(self, x: Array, layer: LayerWeights, linear: Linear) -> Array:
+        gate_up = linear(self._kernels.rms_norm(x, layer.mlp_norm, self.spec.rms_eps), layer.gate_up)
+        return linear(self._kernels.swiglu(gate_up), layer.down)
+
+
+def rope_angles(spec: LlamaSpec, positions: int) -> Array:
+    """Rotary angles in radians, float64 `[positions, head_dim / 2]`."""
+    frequencies = spec.rope_theta ** (-np.arange(0, spec.head_dim, 2) / spec.head_dim)
+    return np.outer(np.arange(positions), frequencies)
