@@ -5,7 +5,7 @@ Metadata of Kubernetes has many more fields; those that the operator does not re
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 
 from disagg_operator.api.v1alpha1.base import ApiModel, DnsLabel
 from disagg_operator.api.v1alpha1.markers import cel, rules
@@ -47,7 +47,7 @@ class DisaggDeployment(ApiModel):
 
     api_version: Literal["disagg.dev/v1alpha1"] = "disagg.dev/v1alpha1"
     kind: Literal["DisaggDeployment"] = "DisaggDeployment"
-    metadata: Metadata
+    metadata: Annotated[Metadata, WithJsonSchema({"type": "object"})]
     """Kubernetes' object metadata."""
     spec: DisaggDeploymentSpec
     """What is asked for."""
