@@ -11,13 +11,12 @@ from pathlib import Path
 
 import httpx
 import yaml
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from testcluster.errors import ClusterError
 from testcluster.kubeconfig import write_kubeconfig
 from testcluster.pki import Authority, Identity
 from testcluster.processes import Supervisor
 from testcluster.toolchain import Tools
+from testcluster.waiting import wait_for
 
 SERVICE_RANGE = "10.96.0.0/16"
 API_SERVICE_ADDRESS = "10.96.0.1"
@@ -126,7 +125,7 @@ class ControlPlane:
         # Until the controller manager made it, no pod can be created in the default namespace.
         self._wait(
             "kube-controller-manager",
-            self._request(admin, "/api/v1/namespaces/default/serviceaccounts/default"),
+            self._answers(admin, "/api/v1/namespaces/default/serviceaccounts/default"),
         )
 
     def stop(self) -> None:
@@ -141,37 +140,23 @@ class ControlPlane:
         return write_kubeconfig(path, self.endpoints.server, self.authority.identity.certificate, user)
 
     def _wait_ready(self, admin: Identity) -> None:
-        self._wait("kube-apiserver", self._request(admin, "/readyz"))
+        self._wait("kube-apiserver", self._answers(admin, "/readyz"))
 
-    def _request(self, user: Identity, path: str) -> Callable[[], None]:
+    def _answers(self, user: Identity, path: str) -> Callable[[], bool]:
         context = ssl.create_default_context(cafile=str(self.authority.identity.certificate))
         context.load_cert_chain(user.certificate, user.key)
 
-        def request() -> None:
-            with httpx.Client(verify=context, timeout=5, trust_env=False) as client:
-                client.get(f"{self.endpoints.server}{path}").raise_for_status()
+        def answers() -> bool:
+            try:
+                with httpx.Client(verify=context, timeout=5, trust_env=False) as client:
+                    return client.get(f"{self.endpoints.server}{path}").is_success
+            except httpx.HTTPError:
+                return False
 
-        return request
+        return answers
 
-    def _wait(self, name: str, request: Callable[[], None]) -> None:
-        failures = (httpx.HTTPError,)
-        try:
-            for attempt in Retrying(
-                wait=wait_fixed(0.2),
-                stop=stop_after_delay(READY_SECONDS),
-                retry=retry_if_exception_type(failures),
-                reraise=True,
-            ):
-                with attempt:
-                    if not self.supervisor.alive(name):
-                        raise ClusterError(
-                            f"{name} ended while it was starting", log=self.supervisor.log(name)
-                        )
-                    request()
-        except httpx.HTTPError as error:
-            raise ClusterError(
-                f"{name} was not ready after {READY_SECONDS:.0f} s: {error}", log=self.supervisor.log(name)
-            ) from error
+    def _wait(self, name: str, healthy: Callable[[], bool]) -> None:
+        wait_for(self.supervisor, name, healthy, seconds=READY_SECONDS)
 
     def _apiserver_command(self) -> list[str]:
         ends, authority = self.endpoints, self.authority

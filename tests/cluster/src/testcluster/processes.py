@@ -1,18 +1,19 @@
 """Processes that outlive the command which started them, and are ended by their identity only.
 
-Invariant: a process is ours if its id, its start time and the machine's boot are the ones recorded.
-An id that was given to another process since then is never touched. Nothing is ever ended by name.
+Invariants: a process is ours if its id, its start time and the machine's boot are the ones recorded;
+an id that was given to another process since then is never touched. The command line is recorded before
+the process starts, so that one whose starter was killed at that moment is found again by it, whole and exact.
 """
 
 import json
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from testcluster.digest import text_digest
 from testcluster.errors import ClusterError
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -23,16 +24,16 @@ class Record:
     """What identifies a started process.
 
     Args:
-        pid: Process id.
-        started: Start time in clock ticks since boot, as /proc/<pid>/stat has it.
+        argv: The command line it was started with.
         boot: Boot id of the machine.
-        command: Hash of the command line it was started with.
+        pid: Process id; 0 until it is known.
+        started: Start time in clock ticks since boot, as /proc/<pid>/stat has it.
     """
 
-    pid: int
-    started: int
+    argv: list[str]
     boot: str
-    command: str
+    pid: int = 0
+    started: int = 0
 
 
 def start_ticks(stat: str) -> int | None:
@@ -75,8 +76,16 @@ class Supervisor:
 
     def alive(self, name: str) -> bool:
         """Whether the process that was started under this name still runs."""
+        return self.pid(name) is not None
+
+    def pid(self, name: str) -> int | None:
+        """The id of the process that was started under this name, if it still runs."""
         record = self.record(name)
-        return record is not None and record.boot == _boot() and _ticks_of(record.pid) == record.started
+        if record is None or record.boot != _boot():
+            return None
+        if record.pid == 0:
+            return _with_command_line(record.argv)
+        return record.pid if _ticks_of(record.pid) == record.started else None
 
     def names(self) -> list[str]:
         """The names of all processes that were started and not ended."""
@@ -89,7 +98,7 @@ class Supervisor:
             Whether it was started now.
         """
         record = self.record(name)
-        if record is not None and self.alive(name) and record.command == text_digest(*argv):
+        if record is not None and self.alive(name) and record.argv == list(argv):
             return False
         self.stop(name)
         self._start(name, argv)
@@ -99,6 +108,7 @@ class Supervisor:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.logs.mkdir(parents=True, exist_ok=True)
         real = ["setpriv", "--pdeathsig", "SIGKILL", "--", *argv] if self.bound else list(argv)
+        self._write(name, Record(list(argv), _boot()))
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         pid = os.posix_spawnp(
             real[0],
@@ -114,20 +124,18 @@ class Supervisor:
         ticks = _ticks_of(pid)
         if ticks is None:
             raise ClusterError(f"{name} ended as soon as it was started", log=self.log(name))
-        record = Record(pid, ticks, _boot(), text_digest(*argv))
-        self._file(name).write_text(json.dumps(asdict(record)), encoding="utf-8")
+        self._write(name, Record(list(argv), _boot(), pid, ticks))
 
     def stop(self, name: str, *, grace_seconds: float = 10.0) -> None:
         """End the process: ask, wait, then force. Harmless if it is gone already."""
-        record = self.record(name)
-        if record is not None and self.alive(name):
-            for number, wait in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 5.0)):
-                os.kill(record.pid, number)
-                if self._gone_within(name, record.pid, wait):
-                    break
+        for number, wait in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 5.0)):
+            pid = self.pid(name)
+            if pid is None or self._ends(name, pid, number, wait):
+                break
         self._file(name).unlink(missing_ok=True)
 
-    def _gone_within(self, name: str, pid: int, seconds: float) -> bool:
+    def _ends(self, name: str, pid: int, number: signal.Signals, seconds: float) -> bool:
+        os.kill(pid, number)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             _reap(pid)
@@ -136,8 +144,24 @@ class Supervisor:
             time.sleep(0.05)
         return False
 
+    def _write(self, name: str, record: Record) -> None:
+        self._file(name).write_text(json.dumps(asdict(record)), encoding="utf-8")
+
     def _file(self, name: str) -> Path:
         return self.directory / f"{name}.json"
+
+
+def _with_command_line(argv: Sequence[str]) -> int | None:
+    wanted = "\0".join(argv).encode() + b"\0"
+    return next((pid for pid, line in command_lines() if line == wanted), None)
+
+
+def command_lines() -> Iterator[tuple[int, bytes]]:
+    """Every process id with its command line, words ended by NUL."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                yield int(entry.name), (entry / "cmdline").read_bytes()
 
 
 def _reap(pid: int) -> None:

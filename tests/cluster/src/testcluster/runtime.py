@@ -1,0 +1,103 @@
+"""The node's containerd: importing images, and ending every container of ours and of nobody else."""
+
+import os
+import shutil
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from testcluster.commands import output
+from testcluster.errors import ClusterError
+from testcluster.machine import pod_cgroups
+from testcluster.node import NodeFiles
+from testcluster.processes import command_lines
+
+LEGACY_LOGS = Path("/var/log/containers")
+NETWORK_RESULTS = Path("/var/lib/cni")
+
+
+class Runtime:
+    """A containerd by its socket."""
+
+    def __init__(self, files: NodeFiles) -> None:
+        self.files = files
+
+    def serves(self) -> bool:
+        """Whether it answers."""
+        try:
+            self._ctr("version", timeout=5)
+        except ClusterError:
+            return False
+        return True
+
+    def references(self) -> set[str]:
+        """The names of the images it holds."""
+        return set(self._ctr("images", "ls", "-q").split())
+
+    def load(self, archive: Path, *, snapshotter: str) -> None:
+        """Import and unpack an image archive."""
+        self._ctr("images", "import", "--snapshotter", snapshotter, str(archive), timeout=600)
+
+    def remove(self, reference: str) -> None:
+        """Remove an image."""
+        self._ctr("images", "rm", reference)
+
+    def _ctr(self, *arguments: str, timeout: float = 60) -> str:
+        return output(
+            ["ctr", "--address", str(self.files.socket), "-n", "k8s.io", *arguments], timeout=timeout
+        )
+
+
+def end_containers(files: NodeFiles) -> None:
+    """End all pods' processes and the shims that hold them, and remove their cgroups.
+
+    The pods' cgroups are ours alone, since `up` refuses a machine with another node; a shim is ours if its
+    command line names our containerd's socket.
+    """
+    for _ in range(50):
+        alive = [*_pod_processes(), *_shims(files)]
+        if not alive:
+            break
+        for pid in alive:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.1)
+    for address in files.containerd_run.glob("io.containerd.runtime.v2.task/*/*/address"):
+        with suppress(OSError):
+            Path(address.read_text(encoding="utf-8").removeprefix("unix://")).unlink()
+    for root in pod_cgroups():
+        _remove_cgroups(root)
+
+
+def remove_traces(files: NodeFiles) -> None:
+    """Remove what the node's parts left in folders that they share with others."""
+    if LEGACY_LOGS.is_dir():
+        for link in LEGACY_LOGS.iterdir():
+            if link.is_symlink() and link.readlink().is_relative_to(files.pod_logs):
+                link.unlink()
+    for result in NETWORK_RESULTS.glob("results/disagg-*"):
+        result.unlink()
+    for root in (files.paths.run, files.paths.state):
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _pod_processes() -> list[int]:
+    found: set[int] = set()
+    for root in pod_cgroups():
+        for members in root.rglob("cgroup.procs"):
+            with suppress(OSError):
+                found.update(int(line) for line in members.read_text(encoding="utf-8").split())
+    return sorted(found - {0})
+
+
+def _shims(files: NodeFiles) -> list[int]:
+    marks = (b"containerd-shim", f"-address\0{files.socket}\0".encode())
+    return [pid for pid, line in command_lines() if all(mark in line for mark in marks)]
+
+
+def _remove_cgroups(root: Path) -> None:
+    folders = [root, *(path for path in root.rglob("*") if path.is_dir())]
+    for folder in sorted(folders, key=lambda path: len(path.parts), reverse=True):
+        with suppress(OSError):
+            folder.rmdir()
