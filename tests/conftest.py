@@ -15,7 +15,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    if wanted & {"apiserver", "cluster"}:
+    if wanted & {"apiserver", "cluster", "helm"}:
         ensure_tools(default_paths(), Progress())
 
 

@@ -1,0 +1,197 @@
+"""The chart against a real API server: manifests are accepted, CRDs have one owner, few rights suffice.
+
+The API server is this module's own, since CustomResourceDefinitions belong to a whole cluster.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from chart.helm import CHART, MONITORING, Helm, HelmError, Object, of_kind, settings
+from testcluster.fixtures import private_apiserver
+
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(180)]
+
+OURS = "disaggdeployments.disagg.dev"
+DYNAMO = "dynamoworkermetadatas.nvidia.com"
+IMAGE = settings(image__repository="registry.example.com/disagg-operator")
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A real API server, and the two programs to talk to it with."""
+
+    helm: Helm
+    kubectl_binary: str
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl and return its output, errors included in the failure."""
+        done = subprocess.run(
+            [self.kubectl_binary, f"--kubeconfig={self.helm.kubeconfig}", *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def crds(self) -> dict[str, Object]:
+        """Return the CustomResourceDefinitions of the cluster by name."""
+        found = json.loads(self.kubectl("get", "crd", "--output=json"))["items"]
+        return {crd["metadata"]["name"]: crd for crd in found}
+
+    def namespace(self, name: str) -> str:
+        """Make a namespace that admits restricted pods only, if it is not there."""
+        made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}}
+        self.kubectl("apply", "--filename=-", stdin=json.dumps(made))
+        return name
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An API server of this module's own."""
+    with private_apiserver(tmp_path_factory.mktemp("chart-apiserver")) as running:
+        yield Server(
+            Helm(Path(running.tools.path("helm")), running.kubeconfig), running.tools.path("kubectl")
+        )
+
+
+@pytest.fixture(autouse=True)
+def clean(server: Server) -> Iterator[None]:
+    """Leave no release and no CustomResourceDefinition behind."""
+    yield
+    for release in json.loads(server.helm("list", "--all-namespaces", "--output=json")):
+        server.helm("uninstall", release["name"], "--namespace", release["namespace"], "--wait")
+    if names := list(server.crds()):
+        server.kubectl("delete", "crd", *names, "--wait")
+
+
+def test_the_api_server_accepts_every_manifest_in_a_restricted_namespace(
+    server: Server, ci_values: Path
+) -> None:
+    for name in ("disagg-system", "team-a", "team-b"):
+        server.namespace(name)
+    objects = server.helm.render("--values", ci_values, "--api-versions", MONITORING)
+    template = of_kind(objects, "Deployment")[0]["spec"]["template"]
+    # A Deployment is admitted even if its pods are not; so the pod itself is tried too.
+    pod = {
+        **template,
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {**template["metadata"], "name": "tried", "namespace": "disagg-system"},
+        "spec": {**template["spec"], "serviceAccountName": "default"},
+    }
+    tests = [
+        {**found, "spec": {**found["spec"], "serviceAccountName": "default"}}
+        for found in of_kind(objects, "Pod")
+    ]
+    others = [found for found in objects if found["kind"] not in {"Pod", "PodMonitor"}]
+    server.kubectl(
+        *("apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename=-"),
+        stdin=yaml.safe_dump_all([*others, *tests, pod]),
+    )
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_crds_stay_after_uninstall_only_if_kept(server: Server, keep: bool) -> None:
+    namespace = server.namespace("disagg-system")
+    server.helm("install", "one", CHART, "--namespace", namespace, *IMAGE, *settings(crds__keep=keep))
+    assert set(server.crds()) == {OURS, DYNAMO}
+    server.helm("uninstall", "one", "--namespace", namespace, "--wait")
+    assert set(server.crds()) == ({OURS, DYNAMO} if keep else set())
+
+
+def test_an_upgrade_leaves_the_crds_and_their_objects(server: Server) -> None:
+    namespace = server.namespace("disagg-system")
+    server.helm("install", "one", CHART, "--namespace", namespace, *IMAGE)
+    before = {name: crd["metadata"]["uid"] for name, crd in server.crds().items()}
+    server.helm("upgrade", "one", CHART, "--namespace", namespace, *IMAGE, *settings(logging__level="debug"))
+    assert {name: crd["metadata"]["uid"] for name, crd in server.crds().items()} == before
+
+
+def test_kept_crds_are_taken_up_again_by_the_same_release(server: Server) -> None:
+    namespace = server.namespace("disagg-system")
+    for _ in range(2):
+        server.helm("install", "one", CHART, "--namespace", namespace, *IMAGE)
+        server.helm("uninstall", "one", "--namespace", namespace, "--wait")
+    assert set(server.crds()) == {OURS, DYNAMO}
+
+
+def test_a_release_of_another_name_takes_kept_crds_over_when_told_to(server: Server) -> None:
+    namespace = server.namespace("disagg-system")
+    server.helm("install", "one", CHART, "--namespace", namespace, *IMAGE)
+    server.helm("uninstall", "one", "--namespace", namespace, "--wait")
+    with pytest.raises(HelmError, match="invalid ownership metadata"):
+        server.helm("install", "two", CHART, "--namespace", namespace, *IMAGE)
+    server.helm("install", "two", CHART, "--namespace", namespace, "--take-ownership", *IMAGE)
+    assert server.crds()[OURS]["metadata"]["annotations"]["meta.helm.sh/release-name"] == "two"
+
+
+def test_a_dynamo_crd_of_somebody_else_is_left_alone(server: Server) -> None:
+    namespace = server.namespace("disagg-system")
+    rendered = server.helm.render(*IMAGE)
+    (theirs,) = [found for found in rendered if found["metadata"]["name"] == DYNAMO]
+    theirs["metadata"] = {"name": DYNAMO, "labels": {"owner": "dynamo-platform"}}
+    server.kubectl("apply", "--server-side", "--filename=-", stdin=json.dumps(theirs))
+    before = server.crds()[DYNAMO]["metadata"]
+    for command in (("install",), ("upgrade", *settings(logging__level="debug"))):
+        server.helm(command[0], "one", CHART, "--namespace", namespace, *IMAGE, *command[1:])
+    server.helm("uninstall", "one", "--namespace", namespace, "--wait")
+    after = server.crds()[DYNAMO]["metadata"]
+    assert (after["uid"], after["labels"]) == (before["uid"], before["labels"])
+    assert "meta.helm.sh/release-name" not in after.get("annotations", {})
+
+
+def test_two_operators_for_the_whole_cluster_are_refused(server: Server) -> None:
+    first, second = server.namespace("disagg-system"), server.namespace("team-a")
+    server.helm("install", "one", CHART, "--namespace", first, *IMAGE)
+    with pytest.raises(
+        HelmError, match='Release "one" in namespace "disagg-system" already serves the whole'
+    ):
+        server.helm("install", "two", CHART, "--namespace", second, *IMAGE, *settings(crds__enabled=False))
+
+
+def test_missing_crds_are_noticed_before_anything_is_installed(server: Server) -> None:
+    namespace = server.namespace("disagg-system")
+    with pytest.raises(HelmError, match="does not know the kind DisaggDeployment"):
+        server.helm("install", "one", CHART, "--namespace", namespace, *IMAGE, *settings(crds__enabled=False))
+
+
+def test_the_administrator_of_one_namespace_can_install(server: Server) -> None:
+    """Without any cluster-wide right, once the CustomResourceDefinitions are there."""
+    namespace = server.namespace("team-a")
+    crds = of_kind(server.helm.render(*IMAGE), "CustomResourceDefinition")
+    server.kubectl("apply", "--server-side", "--filename=-", stdin=yaml.safe_dump_all(crds))
+    server.kubectl("wait", "--for=condition=Established", *(f"crd/{name}" for name in (OURS, DYNAMO)))
+    rights = [
+        # An administrator cannot give away what she does not hold.
+        {"apiGroups": ["disagg.dev"], "resources": ["*"], "verbs": ["*"]},
+        {"apiGroups": ["nvidia.com"], "resources": ["*"], "verbs": ["*"]},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["*"], "verbs": ["*"]},
+        {"apiGroups": ["events.k8s.io", "", "apps", "policy"], "resources": ["*"], "verbs": ["*"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]},
+        {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"], "verbs": ["*"]},
+    ]
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "team-admin", "namespace": namespace},
+        "rules": rights,
+    }
+    server.kubectl("apply", "--filename=-", stdin=json.dumps(role))
+    server.kubectl(
+        "create", "rolebinding", "alice", "--role=team-admin", "--user=alice", f"--namespace={namespace}"
+    )
+    server.helm(
+        *("install", "mine", CHART, "--namespace", namespace, "--kube-as-user", "alice"),
+        *IMAGE,
+        *settings(watch__namespaces=[namespace], crds__enabled=False, dynamo__crd__enabled=False),
+    )

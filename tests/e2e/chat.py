@@ -1,0 +1,140 @@
+"""A client of the frontend's OpenAI API and of the workers' metrics, through the API server's proxy."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+MODEL = "smollm2-135m-instruct"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said.
+
+    Attributes:
+        text: the whole text.
+        chunks: how many pieces it came in.
+        prompt_tokens: tokens of the prompt, chat template included.
+        completion_tokens: tokens of the answer.
+    """
+
+    text: str
+    chunks: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Chat:
+    """The frontend of one deployment.
+
+    Attributes:
+        http: client of the API server.
+        namespace: namespace of the deployment.
+        deployment: name of the deployment.
+    """
+
+    http: httpx.Client
+    namespace: str
+    deployment: str
+
+    @property
+    def url(self) -> str:
+        """Path of the frontend's Service below the API server."""
+        return f"/api/v1/namespaces/{self.namespace}/services/{self.deployment}-frontend:http/proxy"
+
+    def ask(self, question: str, max_tokens: int = 32) -> Answer:
+        """Ask with streaming and greedy sampling.
+
+        Args:
+            question: the user's message.
+            max_tokens: longest answer, in tokens.
+
+        Raises:
+            httpx.HTTPError: the request failed.
+        """
+        body = {
+            "model": MODEL,
+            "messages": [{"role": "user", "content": question}],
+            "max_tokens": max_tokens,
+            "temperature": 0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        pieces: list[str] = []
+        usage: dict[str, int] = {}
+        with self.http.stream("POST", f"{self.url}/v1/chat/completions", json=body) as answer:
+            if answer.is_error:
+                answer.read()
+            answer.raise_for_status()
+            for line in answer.iter_lines():
+                if not line.startswith("data: ") or line == "data: [DONE]":
+                    continue
+                event = json.loads(line.removeprefix("data: "))
+                usage = event.get("usage") or usage
+                pieces += [choice["delta"].get("content") or "" for choice in event["choices"]]
+        said = [piece for piece in pieces if piece]
+        return Answer("".join(said), len(said), usage["prompt_tokens"], usage["completion_tokens"])
+
+
+def metric(http: httpx.Client, namespace: str, pod: str, name: str, port: int = 9091) -> dict[str, float]:
+    """Return the samples of one metric of a pod, by their labels as text."""
+    answer = http.get(f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/metrics").raise_for_status()
+    return {
+        ",".join(f"{key}={value}" for key, value in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+        if sample.name == name
+    }
+
+
+@dataclass
+class Load:
+    """What a client that asks again and again has met.
+
+    Attributes:
+        answered: number of answers.
+        failures: what went wrong, one line each.
+    """
+
+    answered: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def constant_load(chat: Chat, pause: float = 0.2) -> Iterator[Load]:
+    """Ask short questions one after the other while the block runs.
+
+    Args:
+        chat: whom to ask.
+        pause: time between an answer and the next question, in seconds.
+    """
+    load = Load()
+    ended = threading.Event()
+
+    def ask_on() -> None:
+        while not ended.is_set():
+            try:
+                answer = chat.ask("Say hello.", max_tokens=4)
+            except (httpx.HTTPError, KeyError, ValueError) as error:
+                load.failures.append(f"{time.strftime('%X')} {type(error).__name__}: {error}")
+            else:
+                if answer.completion_tokens:
+                    load.answered += 1
+                else:
+                    load.failures.append(f"{time.strftime('%X')} an empty answer")
+            ended.wait(pause)
+
+    client = threading.Thread(target=ask_on, name="constant-load")
+    client.start()
+    try:
+        yield load
+    finally:
+        ended.set()
+        client.join()

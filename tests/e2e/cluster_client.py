@@ -1,0 +1,109 @@
+"""The cluster as a person at a terminal uses it: kubectl, and HTTP to services and pods."""
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+Object = dict[str, Any]
+T = TypeVar("T")
+
+_PROXY_ADDRESS = re.compile(r"127\.0\.0\.1:\d+")
+
+
+class KubectlError(Exception):
+    """Kubectl failed; the text is what it wrote for people."""
+
+
+@dataclass(frozen=True)
+class Kubectl:
+    """Kubectl with a kubeconfig.
+
+    Attributes:
+        binary: the program.
+        kubeconfig: the cluster and the identity.
+    """
+
+    binary: Path
+    kubeconfig: Path
+
+    def __call__(self, *arguments: str | Path, stdin: str | None = None, timeout: float = 120) -> str:
+        """Run kubectl and return its standard output.
+
+        Args:
+            arguments: command line, without the program.
+            stdin: what it reads.
+            timeout: longest time, in seconds.
+
+        Raises:
+            KubectlError: if it fails.
+        """
+        done = subprocess.run(
+            [str(self.binary), f"--kubeconfig={self.kubeconfig}", *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
+        if done.returncode != 0:
+            raise KubectlError(done.stderr)
+        return done.stdout
+
+    def apply(self, *objects: Object, namespace: str) -> None:
+        """Apply objects as `kubectl apply -f -` does."""
+        documents = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self("apply", f"--namespace={namespace}", "--filename=-", stdin=json.dumps(documents))
+
+    def get(self, kind: str, name: str, namespace: str) -> Object:
+        """Return one object."""
+        found: Object = json.loads(self("get", kind, name, f"--namespace={namespace}", "--output=json"))
+        return found
+
+    def list(self, kinds: str, namespace: str, selector: str = "") -> list[Object]:
+        """Return the objects of some kinds, by label selector."""
+        text = self("get", kinds, f"--namespace={namespace}", f"--selector={selector}", "--output=json")
+        found: list[Object] = json.loads(text)["items"]
+        return found
+
+    @contextmanager
+    def proxy(self) -> Iterator[httpx.Client]:
+        """Serve the API on the loopback, and yield an HTTP client that speaks to it with our identity."""
+        command = [str(self.binary), f"--kubeconfig={self.kubeconfig}", "proxy", "--port=0"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                address = _PROXY_ADDRESS.search(process.stdout.readline())
+                assert address, "kubectl proxy did not start"
+                with httpx.Client(base_url=f"http://{address[0]}", timeout=60, trust_env=False) as client:
+                    yield client
+            finally:
+                process.terminate()
+
+
+def eventually(check: Callable[[], T], timeout: float, every: float = 0.5) -> T:
+    """Call ``check`` until it neither raises AssertionError or KubectlError, and return what it returned.
+
+    Args:
+        check: what must hold in the end; its assertion's message tells what is missing.
+        timeout: longest time, in seconds.
+        every: pause between two calls, in seconds.
+
+    Raises:
+        AssertionError: it did not hold in time; the last message is told.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return check()
+        except (AssertionError, KubectlError) as error:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"still not so after {timeout:g} s: {error}") from error
+        time.sleep(every)

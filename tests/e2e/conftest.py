@@ -1,0 +1,73 @@
+"""One operator, installed by its chart, and one deployment that serves: shared by the tests of the whole run.
+
+The modules are numbered because they are one story: serve, change, break, look back, upgrade, remove.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from chart.helm import RELEASE, Helm
+from e2e.chat import Chat
+from e2e.cluster_client import Kubectl
+from e2e.deployments import Deployment
+from e2e.installation import ROOT, SYSTEM, Installed, image_settings, make_namespace, remove_everything
+from testcluster.fixtures import Cluster
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: Cluster) -> Kubectl:
+    """Kubectl with the test cluster's kubeconfig."""
+    return Kubectl(Path(cluster.tools.path("kubectl")), cluster.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def helm(cluster: Cluster) -> Helm:
+    """Helm with the test cluster's kubeconfig."""
+    return Helm(Path(cluster.tools.path("helm")), cluster.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster, helm: Helm, kubectl: Kubectl) -> Iterator[Installed]:
+    """The chart, installed in a namespace that admits restricted pods only."""
+    offset = cluster.audit_log.stat().st_size
+    values = image_settings(cluster.operator_image, cluster.worker_image)
+    remove_everything(helm, kubectl)
+    make_namespace(kubectl, SYSTEM)
+    made = Installed(helm, kubectl, values, cluster.audit_log, offset)
+    made.release("install", RELEASE, SYSTEM)
+    yield made
+    remove_everything(helm, kubectl)
+
+
+@pytest.fixture(scope="session")
+def namespace(kubectl: Kubectl) -> str:
+    """Namespace of the shared deployments; it admits restricted pods only."""
+    return make_namespace(kubectl, "e2e")
+
+
+@pytest.fixture(scope="session")
+def http(kubectl: Kubectl) -> Iterator[httpx.Client]:
+    """HTTP to services and pods, through the API server."""
+    with kubectl.proxy() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def quickstart(installed: Installed, namespace: str) -> Deployment:
+    """The example for newcomers, applied as it is and Available."""
+    (example,) = (ROOT / "examples" / "01-quickstart").glob("*.yaml")
+    installed.kubectl("apply", f"--namespace={namespace}", f"--filename={example}")
+    name = yaml.safe_load(example.read_text())["metadata"]["name"]
+    deployment = Deployment(installed.kubectl, namespace, name)
+    deployment.wait_complete()
+    return deployment
+
+
+@pytest.fixture(scope="session")
+def chat(quickstart: Deployment, http: httpx.Client) -> Chat:
+    """A client of the example's frontend."""
+    return Chat(http, quickstart.namespace, quickstart.name)

@@ -1,0 +1,86 @@
+"""The chart as these tests install it, and what it takes to start and end with a clean cluster."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from chart.helm import CHART, RELEASE, Helm
+from e2e.cluster_client import Kubectl
+
+ROOT = CHART.parents[1]
+SYSTEM = "disagg-system"
+RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The chart, installed for the whole cluster.
+
+    Attributes:
+        helm: helm with the cluster's kubeconfig.
+        kubectl: kubectl with the cluster's kubeconfig.
+        values: settings that name the local images.
+        audit_log: the API server's audit log.
+        audit_offset: its length in bytes when the chart was installed.
+    """
+
+    helm: Helm
+    kubectl: Kubectl
+    values: tuple[str, ...]
+    audit_log: Path
+    audit_offset: int
+
+    def release(self, verb: str, name: str, namespace: str, *more: str) -> None:
+        """Install or upgrade a release with the local images, and wait until it is ready.
+
+        Args:
+            verb: install or upgrade.
+            name: name of the release.
+            namespace: its namespace.
+            more: further settings.
+        """
+        ready = ("--wait", "--timeout", "90s")
+        self.helm(verb, name, CHART, "--namespace", namespace, *self.values, *more, *ready, timeout=120)
+
+    def operator_pods(self) -> list[str]:
+        """Return the names of the operator's pods."""
+        pods = self.kubectl.list("pods", SYSTEM, "app.kubernetes.io/component=operator")
+        return [pod["metadata"]["name"] for pod in pods]
+
+    def kill_operator(self) -> None:
+        """End the operator with no time to hand over."""
+        self.kubectl(
+            "delete", "pod", *self.operator_pods(), f"--namespace={SYSTEM}", "--grace-period=0", "--force"
+        )
+
+
+def image_settings(operator: str, worker: str) -> tuple[str, ...]:
+    """Return helm settings for the images to use."""
+    repository, tag = operator.rsplit(":", 1)
+    return (
+        "--set",
+        f"image.repository={repository},worker.image={worker}",
+        "--set-string",
+        f"image.tag={tag}",
+    )
+
+
+def make_namespace(kubectl: Kubectl, name: str) -> str:
+    """Make a namespace that admits restricted pods only, if it is not there."""
+    made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    kubectl("apply", "--filename=-", stdin=yaml.safe_dump(made))
+    kubectl("label", "namespace", name, RESTRICTED, "--overwrite")
+    return name
+
+
+def remove_everything(helm: Helm, kubectl: Kubectl) -> None:
+    """Remove what this run, or one that was killed, has put into the cluster."""
+    mine = [RELEASE, "namespaced"]
+    kubectl("delete", "namespace", "e2e", "e2e-other", "--ignore-not-found", timeout=180)
+    for release in yaml.safe_load(helm("list", "--all-namespaces", "--output=json")):
+        if release["name"] in mine:
+            helm("uninstall", release["name"], "--namespace", release["namespace"], "--wait")
+    names = ["disaggdeployments.disagg.dev", "dynamoworkermetadatas.nvidia.com"]
+    kubectl("delete", "crd", *names, "--ignore-not-found")
+    kubectl("delete", "namespace", SYSTEM, "--ignore-not-found", timeout=180)

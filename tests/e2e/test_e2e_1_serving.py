@@ -1,0 +1,74 @@
+"""From nothing to an answer: install, apply the example, ask, and see KV cache go from prefill to decode."""
+
+import re
+
+import httpx
+import pytest
+
+from chart.helm import RELEASE
+from e2e.chat import Chat, metric
+from e2e.deployments import WORKER_METADATA, Deployment
+from e2e.installation import SYSTEM, Installed
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+
+# SmolLM2-135M: 30 layers, keys and values, 3 KV heads, blocks of 16 tokens, 64 numbers of 4 bytes each.
+BLOCK_TOKENS = 16
+BLOCK_BYTES = 30 * 2 * 3 * BLOCK_TOKENS * 64 * 4
+READ_BYTES = "disagg_kv_read_bytes_total"
+
+
+def decode_bytes(http: httpx.Client, deployment: Deployment) -> dict[str, float]:
+    """Return the bytes that the decode workers have read so far, by backend and transport."""
+    total: dict[str, float] = {}
+    for pod in deployment.pods("decode"):
+        for labels, value in metric(http, deployment.namespace, pod["metadata"]["name"], READ_BYTES).items():
+            total[labels] = total.get(labels, 0) + value
+    return total
+
+
+def test_the_chart_tests_itself(installed: Installed) -> None:
+    assert "Succeeded" in installed.helm("test", RELEASE, "--namespace", SYSTEM)
+
+
+def test_the_example_becomes_ready(quickstart: Deployment) -> None:
+    line = quickstart.kubectl(
+        "get", "dd", quickstart.name, f"--namespace={quickstart.namespace}"
+    ).splitlines()[1]
+    assert re.search(r"\b1/1\s+1/1\s+NIXL/UCX\b", line), line
+    assert quickstart.read()["status"]["address"] == (
+        f"http://{quickstart.name}-frontend.{quickstart.namespace}.svc:8000"
+    )
+
+
+def test_pods_use_no_privilege_and_no_other_account(quickstart: Deployment) -> None:
+    accounts = {pod["spec"]["serviceAccountName"] for pod in quickstart.children("pods")}
+    assert accounts == {f"{quickstart.name}-worker"}
+    assert len(quickstart.children("pods")) == 3
+
+
+def test_a_question_is_answered_with_a_sentence_word_by_word(chat: Chat) -> None:
+    answer = chat.ask("What is the capital of France?")
+    assert "Paris" in answer.text
+    assert answer.chunks > 3
+
+
+def test_the_kv_cache_of_the_prompt_goes_through_nixl(
+    chat: Chat, http: httpx.Client, quickstart: Deployment
+) -> None:
+    before = decode_bytes(http, quickstart)
+    answer = chat.ask("Tell me about " + ", ".join(["rivers", "mountains", "forests", "seas"] * 12))
+    after = decode_bytes(http, quickstart)
+    blocks = -(-answer.prompt_tokens // BLOCK_TOKENS)
+    assert blocks > 3
+    assert sum(after.values()) - sum(before.values()) == blocks * BLOCK_BYTES
+    (labels,) = after
+    assert "backend=UCX" in labels
+    assert "transport=tcp" in labels
+
+
+def test_workers_announced_themselves_and_belong_to_their_pods(quickstart: Deployment) -> None:
+    pods = {pod["metadata"]["uid"] for role in ("prefill", "decode") for pod in quickstart.pods(role)}
+    found = quickstart.kubectl.list(WORKER_METADATA, quickstart.namespace)
+    owners = {metadata["metadata"]["ownerReferences"][0]["uid"] for metadata in found}
+    assert pods == owners

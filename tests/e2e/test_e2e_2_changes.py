@@ -1,0 +1,183 @@
+"""A running deployment is changed: scaled, edited well and badly, paused, and given a neighbour."""
+
+import json
+
+import httpx
+import pytest
+
+from e2e.chat import Chat, constant_load
+from e2e.cluster_client import KubectlError, Object, eventually
+from e2e.deployments import Deployment
+from e2e.installation import Installed
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+
+
+def spec(name: str, **fields: object) -> Object:
+    """Return a DisaggDeployment of the small model, with further fields of its specification."""
+    return {
+        "apiVersion": "disagg.dev/v1alpha1",
+        "kind": "DisaggDeployment",
+        "metadata": {"name": name},
+        "spec": {
+            "model": {
+                "name": "smollm2-135m-instruct",
+                "source": {"runtimeImage": {"path": "/models/smollm2-135m-instruct"}},
+            },
+            "platform": "local",
+            "runtime": {"engine": "reference", "frontend": "dynamo"},
+            **fields,
+        },
+    }
+
+
+def worker_names(deployment: Deployment) -> set[str]:
+    """Return the names of the deployment's StatefulSets."""
+    return {found["metadata"]["name"] for found in deployment.children("statefulsets")}
+
+
+@pytest.mark.parametrize("role", ["prefill", "decode"])
+def test_a_role_scales_up_and_down_without_restarting_the_others(
+    quickstart: Deployment, chat: Chat, role: str
+) -> None:
+    before = {pod["metadata"]["uid"] for pod in quickstart.children("pods")}
+    quickstart.patch(json.dumps({"spec": {role: {"replicas": 2}}}))
+    quickstart.wait_complete()
+    assert len(quickstart.pods(role)) == 2
+    assert before <= {pod["metadata"]["uid"] for pod in quickstart.children("pods")}
+    assert chat.ask("Say hello.").text
+    quickstart.patch(json.dumps({"spec": {role: {"replicas": 1}}}))
+    quickstart.wait_complete()
+
+    def back() -> None:
+        assert {pod["metadata"]["uid"] for pod in quickstart.children("pods")} == before
+
+    eventually(back, 60)
+    assert chat.ask("Say hello.").text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"decode": {"replicas": -1}}, "spec.decode.replicas"),
+        ({"decode": {"replica": 1}}, 'unknown field "spec.decode.replica"'),
+        ({"platform": "Local Machine"}, "spec.platform"),
+        ({"transfer": {"method": "NIXEL"}}, "spec.transfer.method"),
+    ],
+)
+def test_kubectl_refuses_a_wrong_resource_with_the_fields_name(
+    installed: Installed, namespace: str, wrong: dict[str, object], words: str
+) -> None:
+    with pytest.raises(KubectlError) as refused:
+        installed.kubectl.apply(spec("wrong", **wrong), namespace=namespace)
+    assert words in str(refused.value)
+
+
+def test_a_resource_that_only_the_operator_can_refuse_says_why(installed: Installed, namespace: str) -> None:
+    installed.kubectl.apply(spec("refused", platform="no-such-machine"), namespace=namespace)
+    refused = Deployment(installed.kubectl, namespace, "refused")
+    condition = refused.wait("Accepted", "False", timeout=20)
+    assert "spec.platform" in condition["message"]
+    assert "no-such-machine" in condition["message"]
+    assert not refused.children()
+    refused.delete()
+
+
+def test_a_bad_edit_is_reported_and_leaves_the_deployment_serving(quickstart: Deployment, chat: Chat) -> None:
+    before = {found["metadata"]["uid"] for found in quickstart.children()}
+    quickstart.patch('{"spec": {"decode": {"engineConfig": {"kv_cache": {"block_tokns": 16}}}}}')
+    message = quickstart.wait("Accepted", "False", timeout=20)["message"]
+    assert "spec.decode.engineConfig" in message
+    assert "block_tokns" in message
+    assert quickstart.condition("Available")["status"] == "True"
+    assert chat.ask("Say hello.").text
+    assert {found["metadata"]["uid"] for found in quickstart.children()} == before
+    quickstart.patch('{"spec": {"decode": {"engineConfig": null}}}')
+    quickstart.wait("Accepted", timeout=20)
+    assert {found["metadata"]["uid"] for found in quickstart.children()} == before
+
+
+def test_a_paused_deployment_is_left_alone_until_it_goes_on(quickstart: Deployment) -> None:
+    quickstart.patch('{"metadata": {"annotations": {"disagg.dev/paused": "true"}}}')
+
+    def paused() -> None:
+        assert quickstart.condition("Progressing")["reason"] == "Paused"
+
+    eventually(paused, 20)
+    frontend = f"deployment/{quickstart.name}-frontend"
+    quickstart.kubectl(
+        "label", frontend, f"--namespace={quickstart.namespace}", "disagg.dev/role=mine", "--overwrite"
+    )
+    quickstart.patch('{"spec": {"frontend": {"replicas": 2}}}')
+    eventually(paused, 20)
+    (left,) = quickstart.children("deployments")
+    assert left["metadata"]["labels"]["disagg.dev/role"] == "mine"
+    assert left["spec"]["replicas"] == 1
+    quickstart.patch(
+        '{"metadata": {"annotations": {"disagg.dev/paused": null}}, "spec": {"frontend": {"replicas": 1}}}'
+    )
+    quickstart.wait_complete()
+
+    def restored() -> None:
+        (found,) = quickstart.children("deployments")
+        assert found["metadata"]["labels"]["disagg.dev/role"] == "frontend"
+
+    eventually(restored, 20)
+
+
+def test_a_new_revision_takes_over_without_a_failed_request(quickstart: Deployment, chat: Chat) -> None:
+    old = worker_names(quickstart)
+    first = quickstart.read()["status"]["revision"]
+    with constant_load(chat) as load:
+        quickstart.patch('{"spec": {"decode": {"engineConfig": {"scheduler": {"max_batch_size": 4}}}}}')
+
+        def beside() -> None:
+            assert len(worker_names(quickstart)) == 4
+
+        eventually(beside, 30)
+        assert old <= worker_names(quickstart), "the old revision went before the new one was ready"
+        quickstart.wait_complete()
+        counted = load.answered
+        eventually(lambda: _more(load.answered, counted + 3), 60)
+    assert not load.failures
+    assert quickstart.read()["status"]["revision"] != first
+
+    def replaced() -> None:
+        assert not worker_names(quickstart) & old
+
+    eventually(replaced, 60)
+
+
+def _more(number: int, least: int) -> None:
+    assert number >= least
+
+
+def test_deployments_whose_names_begin_alike_do_not_see_each_other(
+    installed: Installed, quickstart: Deployment, chat: Chat, http: httpx.Client, namespace: str
+) -> None:
+    """The operator dies while the neighbour is being made: it comes up all the same."""
+    neighbour = Deployment(installed.kubectl, namespace, f"{quickstart.name}-b")
+    installed.kubectl.apply(spec(neighbour.name), namespace=namespace)
+    eventually(
+        lambda: _more(len(neighbour.children("services,configmaps,serviceaccounts")), 1), 20, every=0.05
+    )
+    installed.kill_operator()
+    neighbour.wait_complete()
+    other = Chat(http, namespace, neighbour.name)
+    assert other.ask("Say hello.").text
+    # Without its own decode worker the neighbour cannot answer, though the first deployment's is there.
+    neighbour.patch('{"spec": {"decode": {"replicas": 0}}}')
+    eventually(lambda: _fewer(len(neighbour.pods("decode"))), 60)
+
+    def silent() -> None:
+        with pytest.raises(httpx.HTTPError):
+            other.ask("Say hello.", max_tokens=2)
+
+    eventually(silent, 30)
+    assert chat.ask("Say hello.").text
+    neighbour.delete()
+    assert chat.ask("Say hello.").text
+
+
+def _fewer(number: int) -> None:
+    assert number == 0

@@ -1,0 +1,21 @@
+"""Looks back at the whole run: the operator used every permission that it has, and tried nothing else."""
+
+import pytest
+
+from chart.helm import RELEASE
+from e2e.audit import FORBIDDEN, granted, requests, used
+from e2e.installation import SYSTEM, Installed
+
+pytestmark = pytest.mark.cluster
+OPERATOR = f"system:serviceaccount:{SYSTEM}:{RELEASE}"
+
+
+def test_every_permission_is_used_and_none_is_missing(installed: Installed) -> None:
+    made = list(requests(installed.audit_log, installed.audit_offset, OPERATOR))
+    roles = [
+        installed.kubectl.get("clusterrole", RELEASE, SYSTEM),
+        installed.kubectl.get("role", f"{RELEASE}-lease", SYSTEM),
+    ]
+    refused = [request.told for request in made if request.code == FORBIDDEN]
+    assert not refused, "refused and needed"
+    assert not granted(roles) - used(made), "granted and never used"
