@@ -5,7 +5,7 @@ log and fails on one that is never used. Server-side apply is `patch`, and `crea
 {{- define "disagg-operator.rules" -}}
 - apiGroups: [disagg.dev]
   resources: [disaggdeployments]
-  verbs: [list, watch]
+  verbs: [get, list, watch]
 - apiGroups: [disagg.dev]
   resources: [disaggdeployments/status]
   verbs: [patch]
