@@ -136,9 +136,9 @@ def test_the_users_variables_win_and_roles_win_over_both() -> None:
     assert environment(workers, "decode")["UCX_TLS"] == "tcp"
 
 
-def test_a_pod_template_adds_but_never_takes_away_our_labels() -> None:
+def test_a_pod_template_is_merged_over_the_derived_one() -> None:
     overrides = {
-        "metadata": {"labels": {"disagg.dev/role": "other", "team": "x"}},
+        "metadata": {"labels": {"team": "x"}},
         "spec": {"priorityClassName": "p"},
     }
     result = planned(prefill={"podTemplate": overrides})

@@ -1,8 +1,9 @@
 """Environment variables in layers: the runtime's, the platform's, the user's. A later layer wins by name."""
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from disagg_operator.api.v1alpha1.base import EnvVar
 from disagg_operator.plan.model import EnvSetting, Provenance
@@ -18,7 +19,13 @@ def fill(template: str, values: Mapping[str, object]) -> str:
     Raises:
         jinja2.UndefinedError: the template names a value that the planner does not offer.
     """
-    return _TEMPLATES.from_string(template).render(values)
+    return _compiled(template).render(values)
+
+
+# Profiles hold a few dozen templates, and compiling one takes longer than planning a whole deployment.
+@cache
+def _compiled(template: str) -> Template:
+    return _TEMPLATES.from_string(template)
 
 
 def derived(variables: Iterable[Variable], values: Mapping[str, object]) -> tuple[EnvSetting, ...]:

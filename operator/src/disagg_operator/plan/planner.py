@@ -19,6 +19,7 @@ from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import (
     DECODE,
     PREFILL,
+    EnvSetting,
     FrontendPlan,
     Plan,
     PodPlan,
@@ -31,6 +32,9 @@ from disagg_operator.platforms.profile import MachineProfile, PodResources, Runt
 
 _GRACE_SECONDS = 30
 """Kubernetes' own default, for what a worker does beside waiting for transfers."""
+
+_NO_REVISION = ""
+"""Stands where the revision will be while the rest, which decides the revision, is planned."""
 
 
 def plan(resource: DisaggDeployment, installation: Installation) -> Plan:
@@ -63,12 +67,10 @@ class _Planner:
         self.dynamo_namespace = names.dynamo_namespace(self.namespace, self.name)
 
     def plan(self) -> Plan:
-        unversioned = [self._role(PREFILL, self.spec.prefill, ""), self._role(DECODE, self.spec.decode, "")]
-        revision = revision_of(unversioned)
-        roles = {
-            PREFILL: self._role(PREFILL, self.spec.prefill, revision),
-            DECODE: self._role(DECODE, self.spec.decode, revision),
-        }
+        specs = {PREFILL: self.spec.prefill, DECODE: self.spec.decode}
+        unversioned = {role: self._role(role, spec) for role, spec in specs.items()}
+        revision = revision_of(unversioned.values())
+        roles = {role: self._versioned(unversioned[role], spec, revision) for role, spec in specs.items()}
         port = self.spec.frontend.port
         return Plan(
             name=self.name,
@@ -87,18 +89,12 @@ class _Planner:
             frontend=self._frontend(),
         )
 
-    def _role(self, role: str, spec: RoleSpec, revision: str) -> RolePlan:
-        wiring = dynamo.worker(self.runtime, self.dynamo_namespace, revision)
-        environment = layered(
-            wiring.environment,
-            derived(self.machine.environment, {}),
-            written(self.spec.env, "spec.env"),
-            written(spec.env, f"spec.{role}.env"),
-        )
+    def _role(self, role: str, spec: RoleSpec) -> RolePlan:
+        wiring = dynamo.worker(self.runtime, self.dynamo_namespace, _NO_REVISION)
         pod = replace(
             self._pod(wiring, spec.resources, self.machine.worker_resources, spec.pod_template),
             command=reference.command(role),
-            environment=environment,
+            environment=self._environment(role, spec, wiring),
             ports=(wiring.port, reference.METRICS_PORT),
             mounts=(*dynamo.SCRATCH, *reference.mounts(self.resource)),
             grace_seconds=_GRACE_SECONDS + self.spec.transfer.timeout_seconds,
@@ -106,6 +102,18 @@ class _Planner:
         files = reference.files(self.resource, role, spec, self._nixl_backend())
         return RolePlan(
             role=role, replicas=spec.replicas, pod=pod, files=files, files_path=reference.CONFIG_FOLDER
+        )
+
+    def _versioned(self, role: RolePlan, spec: RoleSpec, revision: str) -> RolePlan:
+        wiring = dynamo.worker(self.runtime, self.dynamo_namespace, revision)
+        return replace(role, pod=replace(role.pod, environment=self._environment(role.role, spec, wiring)))
+
+    def _environment(self, role: str, spec: RoleSpec, wiring: dynamo.Wiring) -> tuple[EnvSetting, ...]:
+        return layered(
+            wiring.environment,
+            derived(self.machine.environment, {}),
+            written(self.spec.env, "spec.env"),
+            written(spec.env, f"spec.{role}.env"),
         )
 
     def _frontend(self) -> FrontendPlan:

@@ -1,0 +1,112 @@
+"""The rollout stepper: which revisions of the workers to have now, from what is observed and nothing else.
+
+Prefill and decode of one revision belong together: they come and go together, and one revision's prefill
+never serves another's decode. Replica counts are no part of a revision.
+
+Invariants: no memory and no clock, so that an operator that dies at any point goes on where it was. Under
+Surge, as long as the desired revision is not ready, the old revision that serves best is kept. A revision
+whose StatefulSets still run is taken up again as it is, whatever revisions came in between.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from disagg_operator.api.v1alpha1.operations import RolloutStrategy
+from disagg_operator.plan.model import ROLES
+
+
+@dataclass(frozen=True)
+class RoleObservation:
+    """The StatefulSet of one role in one revision.
+
+    Attributes:
+        asked: replicas that the StatefulSet is to have.
+        ready: replicas that are ready.
+        terminating: whether it is being deleted and still has pods.
+    """
+
+    asked: int
+    ready: int
+    terminating: bool = False
+
+
+Revision = Mapping[str, RoleObservation]
+"""What is there of one revision, by role. A role without a StatefulSet is absent."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to have now.
+
+    Attributes:
+        run: whether the desired revision's objects are applied now.
+        kept: old revisions that stay.
+        removed: old revisions that go, or are going: their StatefulSets are to be deleted.
+        serving: the revision that answers requests, or None.
+        complete: whether the desired revision is ready and alone.
+    """
+
+    run: bool
+    kept: frozenset[str]
+    removed: frozenset[str]
+    serving: str | None
+    complete: bool
+
+
+def step(
+    strategy: RolloutStrategy,
+    desired: str,
+    replicas: Mapping[str, int],
+    observed: Mapping[str, Revision],
+) -> Step:
+    """Return what to have now.
+
+    Args:
+        strategy: how a new revision takes over.
+        desired: revision that the specification asks for.
+        replicas: replicas that the specification asks for, by role.
+        observed: what is there, by revision.
+    """
+    old = {name: revision for name, revision in observed.items() if name != desired and revision}
+    new = observed.get(desired, {})
+    ready = all(_is_ready(new.get(role), replicas[role]) for role in ROLES)
+    if strategy is RolloutStrategy.RECREATE:
+        run, kept = not old, frozenset[str]()
+    else:
+        run, kept = True, frozenset() if ready else _best(old)
+    return Step(
+        run=run,
+        kept=kept,
+        removed=frozenset(old) - kept,
+        serving=_serving(desired, new, {name: old[name] for name in kept}),
+        complete=ready and not old,
+    )
+
+
+def _is_ready(role: RoleObservation | None, replicas: int) -> bool:
+    return role is not None and not role.terminating and role.asked == replicas and role.ready >= replicas
+
+
+def _best(old: Mapping[str, Revision]) -> frozenset[str]:
+    """Return the one old revision worth keeping, if any has a pod that is ready."""
+    worth = {name: _worth(revision) for name, revision in old.items()}
+    alive = [name for name, (_, total) in worth.items() if total > 0]
+    # The name decides between equals, so that every reconcile decides alike.
+    return frozenset([max(alive, key=lambda name: (worth[name], name))]) if alive else frozenset()
+
+
+def _worth(revision: Revision) -> tuple[int, int]:
+    """Return the ready replicas of the weaker role, then those of both."""
+    ready = [_ready(revision.get(role)) for role in ROLES]
+    return min(ready), sum(ready)
+
+
+def _ready(role: RoleObservation | None) -> int:
+    return 0 if role is None or role.terminating else role.ready
+
+
+def _serving(desired: str, new: Revision, kept: Mapping[str, Revision]) -> str | None:
+    for name, revision in (*kept.items(), (desired, new)):
+        if _worth(revision)[0] > 0:
+            return name
+    return None
