@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chart.helm import CHART, Helm, Object, settings
+from chart.helm import CHART, IMAGES, Helm, Object, settings
 from testcluster.console import Progress
 from testcluster.paths import default_paths
 from testcluster.toolchain import ensure_tools
@@ -21,7 +21,7 @@ def helm() -> Helm:
 @pytest.fixture(scope="session")
 def default_render(helm: Helm) -> list[Object]:
     """Objects rendered with only what must be set."""
-    return helm.render(*settings(image__repository="registry.example.com/disagg-operator"))
+    return helm.render(*settings(**IMAGES))
 
 
 @pytest.fixture(params=CI_VALUES, ids=lambda path: path.stem)

@@ -60,6 +60,13 @@ class Helm:
         return [found for found in yaml.safe_load_all(text) if found]
 
 
+IMAGES = {
+    "image.repository": "registry.example.com/disagg-operator",
+    "worker.image": "registry.example.com/disagg-worker:1",
+}
+"""The values without which the chart refuses to render."""
+
+
 def settings(**values: object) -> list[str]:
     """Return `--set-json` arguments; a double underscore in a name stands for a dot."""
     return [f"--set-json={name.replace('__', '.')}={json.dumps(value)}" for name, value in values.items()]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chart.helm import CHART, MONITORING, NAMESPACE, RELEASE, Helm, Object, of_kind, settings, the
+from chart.helm import CHART, IMAGES, MONITORING, NAMESPACE, RELEASE, Helm, Object, of_kind, settings, the
 
 GOLDEN = Path(__file__).parent / "golden" / "production.yaml"
 ROOT = CHART.parents[1]
@@ -137,13 +137,13 @@ def test_monitors_wait_for_the_prometheus_operator(helm: Helm) -> None:
 )
 def test_the_image_is_put_together(helm: Helm, values: dict[str, object], image: str) -> None:
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
-    objects = helm.render(*settings(image__repository="example.com/operator", **values))
+    objects = helm.render(*settings(**{**IMAGES, "image.repository": "example.com/operator", **values}))
     expected = image.format(version=version)
     assert {container["image"] for spec in pods(objects) for container in spec["containers"]} == {expected}
 
 
 def test_names_stay_within_their_limit(helm: Helm) -> None:
-    objects = helm.render(*settings(image__repository="x", fullnameOverride="n" * 63))
+    objects = helm.render(*settings(**IMAGES, fullnameOverride="n" * 63))
     assert (
         max(
             len(found["metadata"]["name"]) for found in objects if found["kind"] != "CustomResourceDefinition"
@@ -153,7 +153,7 @@ def test_names_stay_within_their_limit(helm: Helm) -> None:
 
 
 def test_crds_of_the_repository_and_of_the_chart_are_the_same(helm: Helm) -> None:
-    rendered = of_kind(helm.render(*settings(image__repository="x")), "CustomResourceDefinition")
+    rendered = of_kind(helm.render(*settings(**IMAGES)), "CustomResourceDefinition")
     copy = the(rendered, "CustomResourceDefinition", "disaggdeployments.disagg.dev")
     original = yaml.safe_load((ROOT / "crds" / "disagg.dev_disaggdeployments.yaml").read_text())
     assert copy["spec"] == original["spec"]
@@ -161,7 +161,7 @@ def test_crds_of_the_repository_and_of_the_chart_are_the_same(helm: Helm) -> Non
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_crds_are_kept_if_asked_for(helm: Helm, keep: bool) -> None:
-    objects = helm.render(*settings(image__repository="x", crds__keep=keep))
+    objects = helm.render(*settings(**IMAGES, crds__keep=keep))
     for found in of_kind(objects, "CustomResourceDefinition"):
         annotations = found["metadata"].get("annotations", {})
         assert (annotations.get("helm.sh/resource-policy") == "keep") is keep, found["metadata"]["name"]

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chart.helm import CHART, MONITORING, Helm, HelmError, Object, of_kind, settings
+from chart.helm import CHART, IMAGES, MONITORING, Helm, HelmError, Object, of_kind, settings
 from testcluster.fixtures import private_apiserver
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(180)]
 
 OURS = "disaggdeployments.disagg.dev"
 DYNAMO = "dynamoworkermetadatas.nvidia.com"
-IMAGE = settings(image__repository="registry.example.com/disagg-operator")
+SET_IMAGES = settings(**IMAGES)
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
@@ -103,7 +103,7 @@ def test_the_api_server_accepts_every_manifest_in_a_restricted_namespace(
 @pytest.mark.parametrize("keep", [True, False])
 def test_crds_stay_after_uninstall_only_if_kept(server: Server, keep: bool) -> None:
     namespace = server.namespace("disagg-system")
-    server.helm("install", "one", CHART, "--namespace", namespace, *IMAGE, *settings(crds__keep=keep))
+    server.helm("install", "one", CHART, "--namespace", namespace, *SET_IMAGES, *settings(crds__keep=keep))
     assert set(server.crds()) == {OURS, DYNAMO}
     server.helm("uninstall", "one", "--namespace", namespace, "--wait")
     assert set(server.crds()) == ({OURS, DYNAMO} if keep else set())
@@ -111,39 +111,41 @@ def test_crds_stay_after_uninstall_only_if_kept(server: Server, keep: bool) -> N
 
 def test_an_upgrade_leaves_the_crds_and_their_objects(server: Server) -> None:
     namespace = server.namespace("disagg-system")
-    server.helm("install", "one", CHART, "--namespace", namespace, *IMAGE)
+    server.helm("install", "one", CHART, "--namespace", namespace, *SET_IMAGES)
     before = {name: crd["metadata"]["uid"] for name, crd in server.crds().items()}
-    server.helm("upgrade", "one", CHART, "--namespace", namespace, *IMAGE, *settings(logging__level="debug"))
+    server.helm(
+        "upgrade", "one", CHART, "--namespace", namespace, *SET_IMAGES, *settings(logging__level="debug")
+    )
     assert {name: crd["metadata"]["uid"] for name, crd in server.crds().items()} == before
 
 
 def test_kept_crds_are_taken_up_again_by_the_same_release(server: Server) -> None:
     namespace = server.namespace("disagg-system")
     for _ in range(2):
-        server.helm("install", "one", CHART, "--namespace", namespace, *IMAGE)
+        server.helm("install", "one", CHART, "--namespace", namespace, *SET_IMAGES)
         server.helm("uninstall", "one", "--namespace", namespace, "--wait")
     assert set(server.crds()) == {OURS, DYNAMO}
 
 
 def test_a_release_of_another_name_takes_kept_crds_over_when_told_to(server: Server) -> None:
     namespace = server.namespace("disagg-system")
-    server.helm("install", "one", CHART, "--namespace", namespace, *IMAGE)
+    server.helm("install", "one", CHART, "--namespace", namespace, *SET_IMAGES)
     server.helm("uninstall", "one", "--namespace", namespace, "--wait")
     with pytest.raises(HelmError, match="invalid ownership metadata"):
-        server.helm("install", "two", CHART, "--namespace", namespace, *IMAGE)
-    server.helm("install", "two", CHART, "--namespace", namespace, "--take-ownership", *IMAGE)
+        server.helm("install", "two", CHART, "--namespace", namespace, *SET_IMAGES)
+    server.helm("install", "two", CHART, "--namespace", namespace, "--take-ownership", *SET_IMAGES)
     assert server.crds()[OURS]["metadata"]["annotations"]["meta.helm.sh/release-name"] == "two"
 
 
 def test_a_dynamo_crd_of_somebody_else_is_left_alone(server: Server) -> None:
     namespace = server.namespace("disagg-system")
-    rendered = server.helm.render(*IMAGE)
+    rendered = server.helm.render(*SET_IMAGES)
     (theirs,) = [found for found in rendered if found["metadata"]["name"] == DYNAMO]
     theirs["metadata"] = {"name": DYNAMO, "labels": {"owner": "dynamo-platform"}}
     server.kubectl("apply", "--server-side", "--filename=-", stdin=json.dumps(theirs))
     before = server.crds()[DYNAMO]["metadata"]
     for command in (("install",), ("upgrade", *settings(logging__level="debug"))):
-        server.helm(command[0], "one", CHART, "--namespace", namespace, *IMAGE, *command[1:])
+        server.helm(command[0], "one", CHART, "--namespace", namespace, *SET_IMAGES, *command[1:])
     server.helm("uninstall", "one", "--namespace", namespace, "--wait")
     after = server.crds()[DYNAMO]["metadata"]
     assert (after["uid"], after["labels"]) == (before["uid"], before["labels"])
@@ -152,23 +154,27 @@ def test_a_dynamo_crd_of_somebody_else_is_left_alone(server: Server) -> None:
 
 def test_two_operators_for_the_whole_cluster_are_refused(server: Server) -> None:
     first, second = server.namespace("disagg-system"), server.namespace("team-a")
-    server.helm("install", "one", CHART, "--namespace", first, *IMAGE)
+    server.helm("install", "one", CHART, "--namespace", first, *SET_IMAGES)
     with pytest.raises(
         HelmError, match='Release "one" in namespace "disagg-system" already serves the whole'
     ):
-        server.helm("install", "two", CHART, "--namespace", second, *IMAGE, *settings(crds__enabled=False))
+        server.helm(
+            "install", "two", CHART, "--namespace", second, *SET_IMAGES, *settings(crds__enabled=False)
+        )
 
 
 def test_missing_crds_are_noticed_before_anything_is_installed(server: Server) -> None:
     namespace = server.namespace("disagg-system")
     with pytest.raises(HelmError, match="does not know the kind DisaggDeployment"):
-        server.helm("install", "one", CHART, "--namespace", namespace, *IMAGE, *settings(crds__enabled=False))
+        server.helm(
+            "install", "one", CHART, "--namespace", namespace, *SET_IMAGES, *settings(crds__enabled=False)
+        )
 
 
 def test_the_administrator_of_one_namespace_can_install(server: Server) -> None:
     """Without any cluster-wide right, once the CustomResourceDefinitions are there."""
     namespace = server.namespace("team-a")
-    crds = of_kind(server.helm.render(*IMAGE), "CustomResourceDefinition")
+    crds = of_kind(server.helm.render(*SET_IMAGES), "CustomResourceDefinition")
     server.kubectl("apply", "--server-side", "--filename=-", stdin=yaml.safe_dump_all(crds))
     server.kubectl("wait", "--for=condition=Established", *(f"crd/{name}" for name in (OURS, DYNAMO)))
     rights = [
@@ -192,6 +198,6 @@ def test_the_administrator_of_one_namespace_can_install(server: Server) -> None:
     )
     server.helm(
         *("install", "mine", CHART, "--namespace", namespace, "--kube-as-user", "alice"),
-        *IMAGE,
+        *SET_IMAGES,
         *settings(watch__namespaces=[namespace], crds__enabled=False, dynamo__crd__enabled=False),
     )

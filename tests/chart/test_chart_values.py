@@ -5,10 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chart.helm import CHART, Helm, HelmError, settings
+from chart.helm import CHART, IMAGES, Helm, HelmError, settings
 from chart.values_table import with_table
-
-REPOSITORY = "registry.example.com/disagg-operator"
 
 
 def test_lint_finds_nothing_with_any_values(helm: Helm, ci_values: Path) -> None:
@@ -59,22 +57,22 @@ def test_the_schema_covers_all_values_and_closes_every_object_of_the_chart() -> 
 )
 def test_the_schema_names_the_value_that_is_wrong(helm: Helm, path: str, value: object, words: str) -> None:
     with pytest.raises(HelmError) as refused:
-        helm.render(*settings(image__repository=REPOSITORY), *settings(**{path: value}))
+        helm.render(*settings(**{**IMAGES, path: value}))
     assert words in str(refused.value)
 
 
 @pytest.mark.parametrize(
     ("values", "fault", "remedy"),
     [
-        ({}, "image.repository is not set", "--set image.repository="),
+        ({"image.repository": ""}, "image.repository is not set", "--set image.repository="),
+        ({"worker.image": ""}, "worker.image is not set", "--set worker.image="),
         (
-            {"image.repository": REPOSITORY, "serviceAccount.create": False},
+            {"serviceAccount.create": False},
             "serviceAccount.name is empty",
             "set serviceAccount.name",
         ),
         (
             {
-                "image.repository": REPOSITORY,
                 "networkPolicy.enabled": True,
                 "networkPolicy.apiServerPorts": [],
             },
@@ -82,7 +80,7 @@ def test_the_schema_names_the_value_that_is_wrong(helm: Helm, path: str, value: 
             "List its ports",
         ),
         (
-            {"image.repository": REPOSITORY, "extraEnv": [{"name": "DISAGG_LOG_LEVEL", "value": "debug"}]},
+            {"extraEnv": [{"name": "DISAGG_LOG_LEVEL", "value": "debug"}]},
             "extraEnv sets DISAGG_LOG_LEVEL",
             "Remove it",
         ),
@@ -92,6 +90,6 @@ def test_impossible_combinations_are_refused_with_a_remedy(
     helm: Helm, values: dict[str, object], fault: str, remedy: str
 ) -> None:
     with pytest.raises(HelmError) as refused:
-        helm.render(*settings(**values))
+        helm.render(*settings(**{**IMAGES, **values}))
     assert fault in str(refused.value)
     assert remedy in str(refused.value)
