@@ -11,6 +11,7 @@ NAME = f"{PLURAL}.{GROUP}"
 _TYPE_META = {
     "apiVersion": {"type": "string", "description": "Version of this representation of the object."},
     "kind": {"type": "string", "description": "Kind of the object."},
+    "metadata": {"type": "object"},
 }
 
 
