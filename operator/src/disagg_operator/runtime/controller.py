@@ -1,0 +1,104 @@
+"""The controller: workers that take deployments from the queue and reconcile them.
+
+Every outcome ends in the queue: done means again at the next resync, a failure means again after a growing
+interval. Nothing is swallowed: what is no known outcome is logged with its traceback and counted as an error.
+"""
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass, field
+
+from disagg_operator.reconcile.errors import BlockedError, RetrySoonError
+from disagg_operator.reconcile.kinds import Key
+from disagg_operator.reconcile.reconciler import Reconciler
+from disagg_operator.runtime.health import Health
+from disagg_operator.runtime.leader import LeaseLostError
+from disagg_operator.runtime.metrics import Metrics
+from disagg_operator.runtime.queue import WorkQueue
+
+logger = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 0.25
+"""Pause between a change of a child and its reconcile: changes come in bursts, and are looked at together."""
+_SPREAD = 0.2
+
+
+@dataclass
+class Controller:
+    """Keeps all deployments reconciled.
+
+    Attributes:
+        reconciler: does one reconcile.
+        metrics: where results and durations are shown.
+        health: where the workers show that they are alive.
+        workers: deployments that are reconciled at the same time.
+        resync: seconds after which a deployment is reconciled though nothing happened, ± 20 %.
+    """
+
+    reconciler: Reconciler
+    metrics: Metrics
+    health: Health
+    workers: int
+    resync: float
+    queue: WorkQueue[Key] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queue = WorkQueue(waited=self.metrics.queue_seconds.observe)
+        self.metrics.queue_depth.set_function(lambda: len(self.queue))
+
+    def child_changed(self, key: Key) -> None:
+        """Have a deployment reconciled because one of its objects changed."""
+        self.queue.add_after(key, SETTLE_SECONDS)
+
+    async def run(self) -> None:
+        """Work until cancelled.
+
+        Raises:
+            LeaseLostError: this process no longer leads.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(self.workers):
+                    group.create_task(self._work(number), name=f"worker {number}")
+        except* LeaseLostError as lost:
+            raise lost.exceptions[0] from None
+        finally:
+            self.queue.close()
+
+    async def _work(self, number: int) -> None:
+        while True:
+            key = await self.queue.get()
+            self.health.working_since[number] = asyncio.get_running_loop().time()
+            try:
+                with self.metrics.reconcile_seconds.time():
+                    result = await self._reconcile(key)
+            finally:
+                del self.health.working_since[number]
+                self.queue.done(key)
+            self.metrics.reconciles.labels(result).inc()
+
+    async def _reconcile(self, key: Key) -> str:
+        context = {"deployment": str(key)}
+        try:
+            there = await self.reconciler.reconcile(key)
+        except LeaseLostError:
+            raise
+        except RetrySoonError as error:
+            delay = self.queue.retry(key, error.after or 0.0)
+            logger.info("again in %.1f s: %s", delay, error, extra=context)
+            return "retry"
+        except BlockedError as error:
+            delay = self.queue.retry(key)
+            logger.warning("blocked, again in %.1f s: %s", delay, error, extra=context)
+            return "blocked"
+        except Exception:
+            delay = self.queue.retry(key)
+            logger.exception("this is a bug; again in %.1f s", delay, extra=context)
+            return "error"
+        self.queue.forget(key)
+        if not there:
+            return "gone"
+        spread = 1 - _SPREAD + 2 * _SPREAD * random.random()  # noqa: S311 - spreads load, no secret
+        self.queue.add_after(key, self.resync * spread)
+        return "done"

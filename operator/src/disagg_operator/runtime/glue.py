@@ -1,0 +1,93 @@
+"""All that kopf does here: it watches DisaggDeployments and tells their keys. No decision is made here.
+
+Only a low-level event handler is registered: it leaves no trace on the objects (no annotation, no finalizer),
+and what it misses, the periodic resync finds.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import kopf
+from kubernetes.aio.client import Configuration
+
+from disagg_operator.api.v1alpha1 import GROUP, PLURAL, VERSION
+from disagg_operator.reconcile.kinds import Key
+
+
+def registry_of(enqueue: Callable[[Key], None], configuration: Configuration) -> kopf.OperatorRegistry:
+    """Return what kopf is to call.
+
+    Args:
+        enqueue: is told each DisaggDeployment that appeared, changed or vanished.
+        configuration: how to reach the API server.
+    """
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return await _connection(configuration)
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    async def changed(*, name: str, namespace: str | None, **_: Any) -> None:
+        enqueue(Key(namespace or "", name))
+
+    return registry
+
+
+def settings_of() -> kopf.OperatorSettings:
+    """Return kopf's settings, each one on purpose."""
+    settings = kopf.OperatorSettings()
+    settings.peering.standalone = True
+    settings.posting.enabled = False
+    # The process waits for the CRD before it starts kopf, and needs no rights on CRDs and namespaces.
+    settings.scanning.disabled = True
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    settings.watching.server_timeout = 300
+    settings.watching.reconnect_backoff = 1
+    settings.watching.chunk_size = 500
+    settings.process.ultimate_exiting_timeout = 30
+    settings.queueing.worker_limit = None
+    return settings
+
+
+async def run(
+    enqueue: Callable[[Key], None],
+    configuration: Configuration,
+    namespaces: tuple[str, ...],
+    started: asyncio.Event,
+    stop: asyncio.Event,
+) -> None:
+    """Watch DisaggDeployments until ``stop`` is set.
+
+    Args:
+        enqueue: is told each DisaggDeployment that appeared, changed or vanished.
+        configuration: how to reach the API server.
+        namespaces: namespaces to watch; none watches all.
+        started: is set once kopf has started (and has taken the process's signals for itself).
+        stop: ends this.
+    """
+    await kopf.operator(
+        registry=registry_of(enqueue, configuration),
+        settings=settings_of(),
+        namespaces=namespaces,
+        clusterwide=not namespaces,
+        ready_flag=started,
+        stop_flag=stop,
+    )
+
+
+async def _connection(configuration: Configuration) -> kopf.ConnectionInfo:
+    """Return the credentials as they are now: tokens of pods are renewed every hour."""
+    authorization = await configuration.get_api_key_with_prefix("BearerToken") or ""
+    scheme, _, token = authorization.partition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        scheme=scheme or None,
+        token=token or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+    )

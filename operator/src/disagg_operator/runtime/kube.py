@@ -1,0 +1,252 @@
+"""The one adapter to a Kubernetes API server, on the official asynchronous client; plain dicts in and out.
+
+Invariants: every answer that is not a success becomes a ClusterError; every request has a time limit and is
+counted; writes go through a fence that closes when the process no longer leads.
+"""
+
+import json
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import load_incluster_config, load_kube_config
+
+from disagg_operator.api.v1alpha1 import API_VERSION, KIND, PLURAL
+from disagg_operator.reconcile.errors import ClusterError, GoneError, NotFoundError
+from disagg_operator.reconcile.kinds import STATEFUL_SET, Key, Kind, Object, kind_of
+
+FIELD_MANAGER = "disagg-operator"
+DEPLOYMENTS = Kind(API_VERSION, KIND, PLURAL)
+
+_TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
+_APPLY = "application/apply-patch+yaml"
+_JSON = "application/json"
+_FORCED = {"fieldManager": FIELD_MANAGER, "force": "true"}
+_FIRST_ERROR = 400
+_GONE = 410
+_NOT_FOUND = 404
+_CONFLICT = 409
+
+
+async def load_configuration() -> Configuration:
+    """Return how to reach the API server: of the pod that this runs in, or else of the user's kubeconfig.
+
+    Raises:
+        kubernetes.aio.config.ConfigException: there is neither.
+    """
+    configuration = Configuration()
+    if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    else:
+        await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    # Every watch holds a connection for itself; the client's own bound would starve the rest.
+    configuration.connection_pool_maxsize = 0
+    return configuration
+
+
+class KubeCluster:
+    """Reads, watches and writes of one API server."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        counted: Callable[[str, str, int], None] = lambda *_: None,
+        fence: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Make an adapter; `close` it in the end.
+
+        Args:
+            configuration: how to reach the API server.
+            counted: is told verb, kind and HTTP status (0: no answer) of each request.
+            fence: raises where this process may not write any more.
+        """
+        self._client = ApiClient(configuration)
+        self._client.user_agent = f"disagg-operator/{version('disagg-operator')}"
+        self._counted = counted
+        self._fence = fence
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()  # type: ignore[no-untyped-call]
+
+    async def get_deployment(self, key: Key) -> Object | None:
+        """Return the DisaggDeployment as the API server has it now, or None where there is none."""
+        try:
+            return await self.get(DEPLOYMENTS, key.namespace, key.name)
+        except NotFoundError:
+            return None
+
+    async def apply(self, obj: Object) -> Object:
+        """Create or change an object by server-side apply."""
+        kind, metadata = kind_of(obj), obj["metadata"]
+        path = _path(kind, metadata["namespace"], metadata["name"])
+        return await self._write("apply", kind, "PATCH", path, obj, content=_APPLY, query=_FORCED)
+
+    async def delete(self, obj: Object) -> None:
+        """Delete this object, if it still has the uid that was seen."""
+        kind, metadata = kind_of(obj), obj["metadata"]
+        # A StatefulSet that stays visible until its pods are gone shows the rollout that they are.
+        policy = "Foreground" if kind == STATEFUL_SET else "Background"
+        options = {"propagationPolicy": policy, "preconditions": {"uid": metadata["uid"]}}
+        path = _path(kind, metadata["namespace"], metadata["name"])
+        try:
+            await self._write("delete", kind, "DELETE", path, options)
+        except NotFoundError:
+            return
+        except ClusterError as error:
+            if error.code != _CONFLICT:  # another object has this name now, so that ours is gone
+                raise
+
+    async def patch_status(self, resource: Object, status: Object) -> None:
+        """Replace the operator's part of a DisaggDeployment's status."""
+        metadata = resource["metadata"]
+        # The uid keeps this status from a namesake that was created in the meantime.
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {key: metadata[key] for key in ("name", "namespace", "uid")},
+            "status": status,
+        }
+        path = f"{_path(DEPLOYMENTS, metadata['namespace'], metadata['name'])}/status"
+        try:
+            await self._write("apply", DEPLOYMENTS, "PATCH", path, body, content=_APPLY, query=_FORCED)
+        except NotFoundError:
+            return
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """Return an object.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return await self._request("get", kind, "GET", _path(kind, namespace, name))
+
+    async def create(self, kind: Kind, obj: Object) -> Object:
+        """Create an object."""
+        return await self._request("create", kind, "POST", _path(kind, obj["metadata"]["namespace"]), obj)
+
+    async def update(self, kind: Kind, obj: Object) -> Object:
+        """Replace an object, unless it changed since the resource version that it carries."""
+        metadata = obj["metadata"]
+        return await self._request(
+            "update", kind, "PUT", _path(kind, metadata["namespace"], metadata["name"]), obj
+        )
+
+    async def list_page(
+        self, kind: Kind, namespace: str | None, selector: str, token: str | None, limit: int
+    ) -> Object:
+        """Return one page of a list, in the shape of a List object.
+
+        Args:
+            kind: kind of the objects.
+            namespace: where to look; None looks everywhere.
+            selector: label selector.
+            token: where the last page ended, or None for the first.
+            limit: objects per page at most.
+        """
+        query = {"labelSelector": selector, "limit": str(limit), **({"continue": token} if token else {})}
+        return await self._request("list", kind, "GET", _path(kind, namespace), query=query)
+
+    async def watch(
+        self, kind: Kind, namespace: str | None, selector: str, since: str, *, lasting: float, quiet: float
+    ) -> AsyncGenerator[Object]:
+        """Yield watch events until the API server ends the watch.
+
+        Args:
+            kind: kind of the objects.
+            namespace: where to look; None looks everywhere.
+            selector: label selector.
+            since: resource version to continue from.
+            lasting: seconds after which the API server is to end it.
+            quiet: seconds without a line after which TimeoutError is raised.
+
+        Raises:
+            GoneError: the resource version is too old.
+        """
+        query = {
+            "watch": "1",
+            "labelSelector": selector,
+            "resourceVersion": since,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(int(lasting)),
+        }
+        limits = aiohttp.ClientTimeout(total=None, connect=5, sock_read=quiet)
+        response = await self._send("watch", kind, "GET", _path(kind, namespace), query=query, limits=limits)
+        try:
+            async for line in response.content:
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise _error(event["object"].get("code", 0), event["object"], None)
+                yield event
+        except TimeoutError:  # also a ClientError, but one with a meaning of its own here
+            raise
+        except aiohttp.ClientError as error:
+            raise ClusterError(0, type(error).__name__, str(error)) from error
+        finally:
+            response.close()
+
+    async def _write(self, *arguments: Any, **options: Any) -> Object:
+        self._fence()
+        return await self._request(*arguments, **options)
+
+    async def _request(self, *arguments: Any, **options: Any) -> Object:
+        response = await self._send(*arguments, **options)
+        try:
+            answer: Object = json.loads(await response.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ClusterError(0, type(error).__name__, f"the answer broke off: {error}") from error
+        return answer
+
+    async def _send(
+        self,
+        verb: str,
+        kind: Kind,
+        method: str,
+        path: str,
+        body: Object | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        content: str = _JSON,
+        limits: aiohttp.ClientTimeout = _TIMEOUT,
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": _JSON, "Content-Type": content}
+        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        headers["User-Agent"] = self._client.user_agent
+        url = f"{self._client.configuration.host}{path}{'?' + urlencode(query) if query else ''}"
+        try:
+            answer = await self._client.call_api(method, url, headers, body, _request_timeout=limits)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._counted(verb, kind.kind, 0)
+            raise ClusterError(0, type(error).__name__, str(error) or "no answer in time") from error
+        response: aiohttp.ClientResponse = answer.response
+        self._counted(verb, kind.kind, response.status)
+        if response.status >= _FIRST_ERROR:
+            raise _error(response.status, await _status(response), response.headers.get("Retry-After"))
+        return response
+
+
+def _path(kind: Kind, namespace: str | None, name: str | None = None) -> str:
+    prefix = "/apis/" if "/" in kind.api_version else "/api/"
+    within = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
+    return f"{prefix}{kind.api_version}{within}/{kind.plural}{'/' + quote(name, safe='') if name else ''}"
+
+
+async def _status(response: aiohttp.ClientResponse) -> Object:
+    """Return the Status object of an answer that is no success; proxies on the way answer in other forms."""
+    text = await response.text(errors="replace")
+    try:
+        status = json.loads(text)
+    except ValueError:
+        return {"message": text[:300].strip() or response.reason or ""}
+    return status if isinstance(status, dict) else {"message": str(status)[:300]}
+
+
+def _error(code: int, status: Object, retry_after: str | None) -> ClusterError:
+    wait = float(retry_after) if retry_after and retry_after.isdigit() else None
+    which = {_NOT_FOUND: NotFoundError, _GONE: GoneError}.get(code, ClusterError)
+    return which(code, status.get("reason", ""), status.get("message", f"HTTP {code}"), wait)

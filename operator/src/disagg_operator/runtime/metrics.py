@@ -1,0 +1,60 @@
+"""Prometheus metrics of the operator.
+
+Invariant: no label holds the name of a deployment, so that the number of series does not grow with use.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """All metrics of one operator process, in a registry of their own."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.reconciles = Counter(
+            "disagg_reconciles",
+            "Reconciles by result: done, gone, retry, blocked or error.",
+            ["result"],
+            registry=self.registry,
+        )
+        self.reconcile_seconds = Histogram(
+            "disagg_reconcile_seconds",
+            "Duration of a reconcile in seconds.",
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.queue_depth = Gauge("disagg_queue_depth", "Deployments that wait.", registry=self.registry)
+        self.queue_seconds = Histogram(
+            "disagg_queue_seconds",
+            "Time that a deployment waited in seconds.",
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.api_requests = Counter(
+            "disagg_api_requests",
+            "Requests to the API server; code 0 means no answer.",
+            ["verb", "kind", "code"],
+            registry=self.registry,
+        )
+        self.watch_restarts = Counter(
+            "disagg_watch_restarts",
+            "Watches started anew, by reason: closed, expired, stalled or error.",
+            ["kind", "reason"],
+            registry=self.registry,
+        )
+        self.leader = Gauge("disagg_leader", "1 while this process holds the Lease.", registry=self.registry)
+        self.loop_lag = Gauge(
+            "disagg_loop_lag_seconds", "Lag of the event loop in seconds.", registry=self.registry
+        )
+        self.events_dropped = Counter(
+            "disagg_events_dropped", "Events not posted for the rate limit.", registry=self.registry
+        )
+
+    def render(self) -> bytes:
+        """Return all metrics in the text format of Prometheus."""
+        return generate_latest(self.registry)

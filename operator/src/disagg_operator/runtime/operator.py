@@ -1,0 +1,198 @@
+"""One operator process from start to end: stand by, lead, stop.
+
+Invariants: what writes runs only between acquiring the Lease and giving it up; a process that loses the Lease
+ends at once; everything that kopf must not touch is started before kopf and stopped by us.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Iterable
+from contextlib import suppress
+
+from kubernetes.aio.client import Configuration
+
+from disagg_operator.plan import names
+from disagg_operator.reconcile.errors import ClusterError, NotFoundError
+from disagg_operator.reconcile.kinds import OBSERVED
+from disagg_operator.reconcile.reconciler import Reconciler
+from disagg_operator.runtime import glue
+from disagg_operator.runtime.controller import Controller
+from disagg_operator.runtime.events import EventRecorder
+from disagg_operator.runtime.health import Health
+from disagg_operator.runtime.kube import DEPLOYMENTS, KubeCluster
+from disagg_operator.runtime.leader import Elector
+from disagg_operator.runtime.metrics import Metrics
+from disagg_operator.runtime.reflector import Reflector
+from disagg_operator.runtime.settings import Settings
+from disagg_operator.runtime.store import Store, Stores
+
+logger = logging.getLogger(__name__)
+
+SELECTOR = f"{names.LABEL_MANAGED_BY}={names.MANAGER}"
+_CRD_POLL_SECONDS = 2.0
+
+
+class Operator:
+    """The parts of one operator process, wired together."""
+
+    def __init__(
+        self, settings: Settings, configuration: Configuration, metrics: Metrics, health: Health
+    ) -> None:
+        """Wire the parts; `run` them once.
+
+        Args:
+            settings: what to run with.
+            configuration: how to reach the API server.
+            metrics: where everything is counted.
+            health: where the process says how it is.
+        """
+        self._settings, self._configuration = settings, configuration
+        self._metrics, self._health = metrics, health
+        self._identity = settings.pod_name or f"{socket.gethostname()}-{os.getpid()}"
+        self._cluster = KubeCluster(configuration, counted=self._count, fence=self._check)
+        self._elector = Elector(self._cluster, settings.lease_namespace, settings.lease_name, self._identity)
+        self._recorder = EventRecorder(self._cluster, self._identity, dropped=metrics.events_dropped.inc)
+        stores = tuple(Store(kind) for kind in OBSERVED)
+        reconciler = Reconciler(self._cluster, Stores(stores), self._recorder, settings.installation())
+        self._controller = Controller(reconciler, metrics, health, settings.workers, settings.resync_seconds)
+        self._reflectors = [
+            Reflector(
+                self._cluster,
+                store,
+                namespace,
+                SELECTOR,
+                changed=self._controller.child_changed,
+                restarted=lambda kind, reason: metrics.watch_restarts.labels(kind, reason).inc(),
+            )
+            for store in stores
+            for namespace in settings.namespaces or (None,)
+        ]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Stand by, then lead, until ``stop`` is set.
+
+        Raises:
+            LeaseLostError: another process may lead now; this one must end.
+        """
+        try:
+            self._health.not_ready = None
+            if await _unless(stop, self._elector.acquire(self._stand_by)):
+                await self._lead(stop)
+        finally:
+            await self._elector.release()
+            self._metrics.leader.set(0)
+            await self._cluster.close()
+
+    def _stand_by(self, holder: str) -> None:
+        logger.info("standing by: %s leads", holder)
+
+    async def _lead(self, stop: asyncio.Event) -> None:
+        logger.info("leading as %s", self._identity)
+        self._metrics.leader.set(1)
+        self._health.not_ready = "the caches are not in step yet"
+        self._health.silence = lambda: max(reflector.silence() for reflector in self._reflectors)
+        parts = [self._elector.hold(), self._recorder.run()]
+        tasks = [asyncio.create_task(part) for part in parts]
+        tasks += [asyncio.create_task(reflector.run()) for reflector in self._reflectors]
+        try:
+            await _unless_ended(tasks, stop, self._prepare())
+            if not stop.is_set():
+                tasks.append(asyncio.create_task(self._controller.run()))
+                await self._watch(tasks, stop)
+        finally:
+            await _cancel(tasks)
+
+    async def _prepare(self) -> None:
+        """Wait until reconciling can begin: the API is served and the caches are in step."""
+        await self._wait_for_api()
+        for reflector in self._reflectors:
+            await reflector.synced.wait()
+        self._health.not_ready = None
+        logger.info("ready")
+
+    async def _wait_for_api(self) -> None:
+        told = False
+        while True:
+            try:
+                for namespace in self._settings.namespaces or (None,):
+                    await self._cluster.list_page(DEPLOYMENTS, namespace, "", None, 1)
+            except NotFoundError:
+                if not told:
+                    logger.warning(
+                        "the API server does not serve %s yet; install the CRDs", DEPLOYMENTS.plural
+                    )
+                    told = True
+            except ClusterError as error:
+                logger.warning("cannot list %s: %s", DEPLOYMENTS.plural, error)
+            else:
+                return
+            await asyncio.sleep(_CRD_POLL_SECONDS)
+
+    async def _watch(self, tasks: list[asyncio.Task[None]], stop: asyncio.Event) -> None:
+        """Let kopf watch the deployments until ``stop`` is set or a part ends."""
+        # The parts must have made their tasks by now: kopf takes every later one for its own and ends it.
+        await asyncio.sleep(0)
+        kopf_started, kopf_stop = asyncio.Event(), asyncio.Event()
+        watching = asyncio.create_task(
+            glue.run(
+                self._controller.queue.add,
+                self._configuration,
+                self._settings.namespaces,
+                kopf_started,
+                kopf_stop,
+            )
+        )
+        try:
+            await _unless_ended([*tasks, watching], stop, kopf_started.wait())
+            handle_signals(stop)
+            await _unless_ended([*tasks, watching], stop, asyncio.Event().wait())
+        finally:
+            await _cancel(tasks)
+            kopf_stop.set()
+            await asyncio.wait([watching])
+
+    def _check(self) -> None:
+        self._elector.check()
+
+    def _count(self, verb: str, kind: str, code: int) -> None:
+        self._metrics.api_requests.labels(verb, kind, str(code)).inc()
+
+
+def handle_signals(stop: asyncio.Event) -> None:
+    """Have SIGTERM and SIGINT set ``stop``."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+async def _unless(stop: asyncio.Event, work: Awaitable[object]) -> bool:
+    """Do the work unless ``stop`` is set first; return whether it was done."""
+    await _unless_ended([], stop, work)
+    return not stop.is_set()
+
+
+async def _unless_ended(
+    tasks: Iterable[asyncio.Task[None]], stop: asyncio.Event, work: Awaitable[object]
+) -> None:
+    """Wait for the work, for ``stop``, or for the first task that ends; raise what that task raised."""
+    waiting = [asyncio.ensure_future(work), asyncio.create_task(stop.wait())]
+    try:
+        done, _ = await asyncio.wait([*tasks, *waiting], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+    for task in done:
+        await task
+    ended = done - set(waiting)
+    if ended and not stop.is_set():
+        raise RuntimeError(f"a part of the operator ended by itself: {ended}")
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError, Exception):
+            await task

@@ -1,0 +1,104 @@
+"""Settings of the operator process, from its environment. The chart sets them.
+
+Invariant: a value that makes no sense stops the process at its start with one line that names the variable.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from disagg_operator.plan.installation import Installation
+
+PREFIX = "DISAGG_"
+_FROM_POD = {"pod_name": "POD_NAME", "pod_namespace": "POD_NAMESPACE"}
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", max_length=253)]
+
+
+class SettingsError(Exception):
+    """The environment holds a value that the operator cannot run with."""
+
+
+class Settings(BaseModel):
+    """What one operator process runs with. Each field is the variable ``DISAGG_<FIELD>``."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    worker_image: Annotated[str, Field(min_length=1)]
+    """Image of the reference engine and its frontend."""
+    discovery_role_kind: Literal["ClusterRole", "Role"] = "ClusterRole"
+    """Kind of the role that lets pods use Kubernetes discovery."""
+    discovery_role_name: Name = "disagg-operator-discovery"
+    """Name of that role."""
+    namespaces: tuple[Name, ...] = ()
+    """Namespaces to watch, separated by commas. Empty: all."""
+    lease_namespace: Name = "default"
+    """Namespace of the Lease. Default: the pod's."""
+    lease_name: Name = "disagg-operator"
+    """Name of the Lease that one operator process holds."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severity that is logged."""
+    log_format: Literal["json", "text"] = "json"
+    """Form of a log line."""
+    http_host: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus come from outside the pod
+    """Address that health and metrics are served on."""
+    http_port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    """Port of /healthz, /readyz and /metrics."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 4
+    """Deployments that are reconciled at the same time."""
+    resync_seconds: Annotated[float, Field(ge=1)] = 600.0
+    """Time after which a deployment is reconciled though nothing happened, ± 20 %."""
+    pod_name: str = ""
+    """Name of the operator's pod, which the Lease and Events show."""
+    pod_namespace: str = ""
+    """Namespace of the operator's pod."""
+
+    def installation(self) -> Installation:
+        """Return what planning needs to know of this installation."""
+        return Installation(
+            worker_image=self.worker_image,
+            discovery_role_kind=self.discovery_role_kind,
+            discovery_role_name=self.discovery_role_name,
+        )
+
+
+def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        environment: variables by name; the process's own by default.
+
+    Raises:
+        SettingsError: a variable is missing or has a value that makes no sense.
+    """
+    variables = os.environ if environment is None else environment
+    given = {
+        field: value
+        for field in Settings.model_fields
+        if (value := variables.get(_variable(field), "").strip()) != ""
+    }
+    values: dict[str, object] = {"pod_name": socket.gethostname(), **given}
+    values.setdefault("lease_namespace", given.get("pod_namespace", "default"))
+    if "namespaces" in given:
+        values["namespaces"] = [name.strip() for name in given["namespaces"].split(",") if name.strip()]
+    if "log_level" in given:
+        values["log_level"] = given["log_level"].upper()
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_line(fault) for fault in error.errors())) from None
+
+
+def _variable(field: str) -> str:
+    return _FROM_POD.get(field, f"{PREFIX}{field.upper()}")
+
+
+def _line(fault: Mapping[str, object]) -> str:
+    location = fault["loc"]
+    field = str(location[0]) if isinstance(location, tuple) and location else ""
+    if fault["type"] == "missing":
+        return f"{_variable(field)} is not set"
+    return f"{_variable(field)}={fault['input']!r}: {str(fault['msg'])[:1].lower()}{str(fault['msg'])[1:]}"

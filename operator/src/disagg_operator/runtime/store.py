@@ -1,0 +1,106 @@
+"""The cache of what the operator made: objects by deployment, as the API server showed them last.
+
+Objects are kept as compact JSON without what nobody reads (managed fields, pod specifications): a parsed
+object takes several times the memory, and each reconcile reads only a dozen.
+"""
+
+import json
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field
+
+from disagg_operator.plan import names
+from disagg_operator.reconcile.kinds import POD, Key, Kind, Object
+
+Address = tuple[str, str]
+"""Namespace and name of an object."""
+
+_READ_OF_PODS = ("conditions", "initContainerStatuses", "containerStatuses")
+
+
+def owner_of(obj: Object) -> Key | None:
+    """Return the deployment that an object belongs to by its label."""
+    metadata = obj["metadata"]
+    name = metadata.get("labels", {}).get(names.LABEL_DEPLOYMENT)
+    return Key(metadata["namespace"], name) if name else None
+
+
+@dataclass
+class Store:
+    """Objects of one kind, by address and by deployment."""
+
+    kind: Kind
+    _objects: dict[Address, bytes] = field(default_factory=dict)
+    _owners: dict[Address, Key] = field(default_factory=dict)
+    _by_owner: dict[Key, set[Address]] = field(default_factory=dict)
+
+    def put(self, obj: Object) -> Key | None:
+        """Take in an object; return the deployment that it belongs to."""
+        address = address_of(obj)
+        self.remove(address)
+        owner = owner_of(obj)
+        if owner is not None:
+            self._objects[address] = json.dumps(_trimmed(self.kind, obj), separators=(",", ":")).encode()
+            self._owners[address] = owner
+            self._by_owner.setdefault(owner, set()).add(address)
+        return owner
+
+    def remove(self, address: Address) -> Key | None:
+        """Forget an object; return the deployment that it belonged to."""
+        owner = self._owners.pop(address, None)
+        if owner is not None:
+            del self._objects[address]
+            siblings = self._by_owner[owner]
+            siblings.remove(address)
+            if not siblings:
+                del self._by_owner[owner]
+        return owner
+
+    def keep_only(self, namespace: str | None, there: Container[Address]) -> set[Key]:
+        """Forget what is not there any more.
+
+        Args:
+            namespace: what is spoken of; None for all namespaces.
+            there: addresses of all objects that are there.
+
+        Returns:
+            The deployments of what vanished.
+        """
+        vanished = [
+            address for address in self._objects if namespace in (None, address[0]) and address not in there
+        ]
+        return {owner for address in vanished if (owner := self.remove(address)) is not None}
+
+    def of(self, key: Key) -> Iterator[Object]:
+        """Yield the objects of a deployment."""
+        for address in self._by_owner.get(key, ()):
+            yield json.loads(self._objects[address])
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The caches of all kinds, as one view of a deployment's children."""
+
+    stores: tuple[Store, ...]
+
+    def of(self, key: Key) -> Iterator[Object]:
+        """Yield the objects and pods of a deployment."""
+        for store in self.stores:
+            yield from store.of(key)
+
+
+def address_of(obj: Object) -> Address:
+    """Return where an object is."""
+    return obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+def _trimmed(kind: Kind, obj: Object) -> Object:
+    # Items of a list carry neither version nor kind.
+    kept = {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
+    kept["metadata"] = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    if kind == POD:
+        kept.pop("spec", None)
+        kept["status"] = {key: obj["status"][key] for key in _READ_OF_PODS if key in obj.get("status", {})}
+    return kept
