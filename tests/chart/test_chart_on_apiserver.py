@@ -56,7 +56,7 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An API server of this module's own."""
     with private_apiserver(tmp_path_factory.mktemp("chart-apiserver")) as running:
         yield Server(

@@ -61,20 +61,26 @@ def granted(roles: Iterable[Object]) -> set[Permission]:
     }
 
 
-def requests(log: Path, offset: int, user: str) -> Iterator[Request]:
-    """Yield a user's requests about resources.
+@dataclass(frozen=True)
+class AuditTrail:
+    """The API server's audit log from some moment on.
 
-    Args:
-        log: the API server's audit log, one JSON object a line.
+    Attributes:
+        log: one JSON object a line.
         offset: where to begin, in bytes.
-        user: name of the user.
     """
-    with log.open("rb") as lines:
-        lines.seek(offset)
-        for line in lines:
-            event = json.loads(line)
-            if event["user"]["username"] == user and "objectRef" in event:
-                yield _request(event)
+
+    log: Path
+    offset: int
+
+    def requests(self, user: str) -> Iterator[Request]:
+        """Yield a user's requests about resources."""
+        with self.log.open("rb") as lines:
+            lines.seek(self.offset)
+            for line in lines:
+                event = json.loads(line)
+                if event["user"]["username"] == user and "objectRef" in event:
+                    yield _request(event)
 
 
 def _request(event: Object) -> Request:

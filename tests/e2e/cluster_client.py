@@ -6,11 +6,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+
+from testcluster import kubectl
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -22,17 +23,8 @@ class KubectlError(Exception):
     """Kubectl failed; the text is what it wrote for people."""
 
 
-@dataclass(frozen=True)
-class Kubectl:
-    """Kubectl with a kubeconfig.
-
-    Attributes:
-        binary: the program.
-        kubeconfig: the cluster and the identity.
-    """
-
-    binary: Path
-    kubeconfig: Path
+class Kubectl(kubectl.Kubectl):
+    """Kubectl that tells the whole of what a person would read, and reaches into the cluster."""
 
     def __call__(self, *arguments: str | Path, stdin: str | None = None, timeout: float = 120) -> str:
         """Run kubectl and return its standard output.
@@ -46,7 +38,7 @@ class Kubectl:
             KubectlError: if it fails.
         """
         done = subprocess.run(
-            [str(self.binary), f"--kubeconfig={self.kubeconfig}", *map(str, arguments)],
+            self.argv(*map(str, arguments)),
             input=stdin,
             capture_output=True,
             text=True,
@@ -57,8 +49,8 @@ class Kubectl:
             raise KubectlError(done.stderr)
         return done.stdout
 
-    def apply(self, *objects: Object, namespace: str) -> None:
-        """Apply objects as `kubectl apply -f -` does."""
+    def apply_to(self, namespace: str, *objects: Object) -> None:
+        """Apply objects to a namespace as `kubectl apply -f -` does."""
         documents = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         self("apply", f"--namespace={namespace}", "--filename=-", stdin=json.dumps(documents))
 
@@ -76,8 +68,7 @@ class Kubectl:
     @contextmanager
     def proxy(self) -> Iterator[httpx.Client]:
         """Serve the API on the loopback, and yield an HTTP client that speaks to it with our identity."""
-        command = [str(self.binary), f"--kubeconfig={self.kubeconfig}", "proxy", "--port=0"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(self.argv("proxy", "--port=0"), stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None
                 address = _PROXY_ADDRESS.search(process.stdout.readline())

@@ -11,33 +11,35 @@ import pytest
 import yaml
 
 from chart.helm import RELEASE, Helm
+from e2e.audit import AuditTrail
 from e2e.chat import Chat
 from e2e.cluster_client import Kubectl
 from e2e.deployments import Deployment
 from e2e.installation import ROOT, SYSTEM, Installed, image_settings, make_namespace, remove_everything
-from testcluster.fixtures import Cluster
+from testcluster.session import Cluster
 
 
 @pytest.fixture(scope="session")
 def kubectl(cluster: Cluster) -> Kubectl:
     """Kubectl with the test cluster's kubeconfig."""
-    return Kubectl(Path(cluster.tools.path("kubectl")), cluster.kubeconfig)
+    return Kubectl(cluster.programs.kubectl, cluster.kubeconfig)
 
 
 @pytest.fixture(scope="session")
 def helm(cluster: Cluster) -> Helm:
     """Helm with the test cluster's kubeconfig."""
-    return Helm(Path(cluster.tools.path("helm")), cluster.kubeconfig)
+    return Helm(Path(cluster.programs.helm), cluster.kubeconfig)
 
 
 @pytest.fixture(scope="session")
 def installed(cluster: Cluster, helm: Helm, kubectl: Kubectl) -> Iterator[Installed]:
     """The chart, installed in a namespace that admits restricted pods only."""
-    offset = cluster.audit_log.stat().st_size
-    values = image_settings(cluster.operator_image, cluster.worker_image)
+    log = cluster.audit_log
+    audit = None if log is None else AuditTrail(log, log.stat().st_size)
+    values = image_settings(cluster.images["operator"], cluster.images["worker"])
     remove_everything(helm, kubectl)
     make_namespace(kubectl, SYSTEM)
-    made = Installed(helm, kubectl, values, cluster.audit_log, offset)
+    made = Installed(helm, kubectl, values, audit)
     made.release("install", RELEASE, SYSTEM)
     yield made
     remove_everything(helm, kubectl)

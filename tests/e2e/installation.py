@@ -1,11 +1,11 @@
 """The chart as these tests install it, and what it takes to start and end with a clean cluster."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 
 from chart.helm import CHART, RELEASE, Helm
+from e2e.audit import AuditTrail
 from e2e.cluster_client import Kubectl
 
 ROOT = CHART.parents[1]
@@ -21,15 +21,13 @@ class Installed:
         helm: helm with the cluster's kubeconfig.
         kubectl: kubectl with the cluster's kubeconfig.
         values: settings that name the local images.
-        audit_log: the API server's audit log.
-        audit_offset: its length in bytes when the chart was installed.
+        audit: what the API server noted since then; None where it keeps that to itself.
     """
 
     helm: Helm
     kubectl: Kubectl
     values: tuple[str, ...]
-    audit_log: Path
-    audit_offset: int
+    audit: AuditTrail | None
 
     def release(self, verb: str, name: str, namespace: str, *more: str) -> None:
         """Install or upgrade a release with the local images, and wait until it is ready.

@@ -69,12 +69,12 @@ def test_kubectl_refuses_a_wrong_resource_with_the_fields_name(
     installed: Installed, namespace: str, wrong: dict[str, object], words: str
 ) -> None:
     with pytest.raises(KubectlError) as refused:
-        installed.kubectl.apply(spec("wrong", **wrong), namespace=namespace)
+        installed.kubectl.apply_to(namespace, spec("wrong", **wrong))
     assert words in str(refused.value)
 
 
 def test_a_resource_that_only_the_operator_can_refuse_says_why(installed: Installed, namespace: str) -> None:
-    installed.kubectl.apply(spec("refused", platform="no-such-machine"), namespace=namespace)
+    installed.kubectl.apply_to(namespace, spec("refused", platform="no-such-machine"))
     refused = Deployment(installed.kubectl, namespace, "refused")
     condition = refused.wait("Accepted", "False", timeout=20)
     assert "spec.platform" in condition["message"]
@@ -157,7 +157,7 @@ def test_deployments_whose_names_begin_alike_do_not_see_each_other(
 ) -> None:
     """The operator dies while the neighbour is being made: it comes up all the same."""
     neighbour = Deployment(installed.kubectl, namespace, f"{quickstart.name}-b")
-    installed.kubectl.apply(spec(neighbour.name), namespace=namespace)
+    installed.kubectl.apply_to(namespace, spec(neighbour.name))
     eventually(
         lambda: _more(len(neighbour.children("services,configmaps,serviceaccounts")), 1), 20, every=0.05
     )

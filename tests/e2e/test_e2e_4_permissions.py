@@ -3,7 +3,7 @@
 import pytest
 
 from chart.helm import RELEASE
-from e2e.audit import FORBIDDEN, granted, requests, used
+from e2e.audit import FORBIDDEN, granted, used
 from e2e.installation import SYSTEM, Installed
 
 pytestmark = pytest.mark.cluster
@@ -11,7 +11,9 @@ OPERATOR = f"system:serviceaccount:{SYSTEM}:{RELEASE}"
 
 
 def test_every_permission_is_used_and_none_is_missing(installed: Installed) -> None:
-    made = list(requests(installed.audit_log, installed.audit_offset, OPERATOR))
+    if installed.audit is None:
+        pytest.skip("this cluster keeps its audit log to itself; the embedded one and kind show theirs")
+    made = list(installed.audit.requests(OPERATOR))
     roles = [
         installed.kubectl.get("clusterrole", RELEASE, SYSTEM),
         installed.kubectl.get("role", f"{RELEASE}-lease", SYSTEM),
