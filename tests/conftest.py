@@ -5,18 +5,27 @@ from collections.abc import Iterator
 import pytest
 
 from testcluster.console import Progress
+from testcluster.errors import ClusterError
 from testcluster.fixtures import ApiServer, private_apiserver
 from testcluster.paths import default_paths
+from testcluster.session import Cluster, running_cluster
 from testcluster.toolchain import ensure_tools
+
+CLUSTER = pytest.StashKey[Cluster]()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build what the collected tests need before any of them runs: a build outlasts a timeout."""
+    """Build and start what the collected tests need before any of them runs: a build outlasts a timeout."""
     if session.config.option.collectonly:
         return
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    if wanted & {"apiserver", "cluster", "helm"}:
-        ensure_tools(default_paths(), Progress())
+    try:
+        if wanted & {"apiserver", "helm"}:
+            ensure_tools(default_paths(), Progress())
+        if "cluster" in wanted:
+            session.config.stash[CLUSTER] = running_cluster()
+    except ClusterError as error:
+        pytest.exit("\n".join(error.lines()), returncode=1)
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +33,9 @@ def apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """A real kube-apiserver with etcd and kube-controller-manager, private to this session; no node."""
     with private_apiserver(tmp_path_factory.mktemp("apiserver")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def cluster(pytestconfig: pytest.Config) -> Cluster:
+    """The whole test cluster with a node and the images; it stays up for the next run."""
+    return pytestconfig.stash[CLUSTER]

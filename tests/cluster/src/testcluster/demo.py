@@ -1,0 +1,212 @@
+"""The demo: from nothing to an answered chat request, and what moved between the pods for it."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from testcluster.chat import forwarded, stream_chat, wait_until_listed
+from testcluster.commands import logged, output
+from testcluster.errors import ClusterError
+from testcluster.evidence import Moved, moved_between, read_bytes, sentence
+from testcluster.paths import REPOSITORY
+from testcluster.providers.base import Image
+from testcluster.session import Session
+
+RELEASE = "disagg-operator"
+SYSTEM_NAMESPACE = "disagg-system"
+NAMESPACE = "disagg-demo"
+CHART = REPOSITORY / "charts/disagg-operator"
+EXAMPLE = REPOSITORY / "examples/01-quickstart"
+DEPLOYMENT = "smollm2"
+MODEL = "smollm2-135m-instruct"
+PROMPT = "What is the capital of France? Answer in one sentence."
+READY_SECONDS = 300.0
+METRICS_PORT = 9091
+
+
+def chart_values(images: Mapping[str, str]) -> list[str]:
+    """Helm's arguments that name the images."""
+    repository, _, tag = images["operator"].rpartition(":")
+    return [
+        f"--set-string=image.repository={repository}",
+        f"--set-string=image.tag={tag}",
+        f"--set-string=worker.image={images['worker']}",
+    ]
+
+
+def summary(deployment: Mapping[str, Any], pods: list[Mapping[str, Any]]) -> dict[str, str]:
+    """What a person watches while a deployment starts: its conditions and its pods, by name."""
+    shown = {}
+    for condition in deployment.get("status", {}).get("conditions", ()):
+        message = f": {condition['message']}" if condition.get("message") else ""
+        shown[f"condition {condition['type']}"] = f"{condition['status']} ({condition['reason']}){message}"
+    for pod in pods:
+        status = pod.get("status", {})
+        containers = status.get("containerStatuses", [])
+        ready = bool(containers) and all(container["ready"] for container in containers)
+        waiting = [c["state"]["waiting"]["reason"] for c in containers if "waiting" in c.get("state", {})]
+        state = "Ready" if ready else ", ".join(waiting) or status.get("phase", "Pending")
+        shown[f"pod {pod['metadata']['name']}"] = state
+    return shown
+
+
+def is_ready(deployment: Mapping[str, Any]) -> bool:
+    """Whether a deployment is Available, and that is said of its present spec."""
+    status = deployment.get("status", {})
+    generation = deployment["metadata"].get("generation", 0)
+    return any(
+        condition["type"] == "Available"
+        and condition["status"] == "True"
+        and condition.get("observedGeneration", status.get("observedGeneration", generation)) == generation
+        for condition in status.get("conditions", ())
+    )
+
+
+class Demo:
+    """One run of the demo.
+
+    Args:
+        session: The cluster to run it on.
+        out: Where the answer goes.
+    """
+
+    def __init__(self, session: Session, out: Console) -> None:
+        self.session = session
+        self.out = out
+        self.progress = session.progress
+        self.kubectl = session.kubectl
+        self.log = session.paths.build_logs / "demo.log"
+
+    def run(self) -> None:
+        """Run all steps.
+
+        Raises:
+            ClusterError: From the step that failed, with the log to look at.
+        """
+        started = time.monotonic()
+        images = self.session.up()
+        try:
+            self._install(images)
+            self._deploy()
+            self._ask()
+        except ClusterError as error:
+            self._write_diagnostics()
+            raise ClusterError(error.message, remedy=error.remedy, log=error.log or self.log) from error
+        self._next(time.monotonic() - started)
+
+    def _install(self, images: list[Image]) -> None:
+        references = {image.name: image.reference for image in images}
+        argv = [self.session.programs.helm, "upgrade", "--install", RELEASE, str(CHART)]
+        argv += [f"--kubeconfig={self.session.provider.kubeconfig}", f"--namespace={SYSTEM_NAMESPACE}"]
+        argv += ["--create-namespace", "--wait", "--timeout=180s", *chart_values(references)]
+        with self.progress.step("helm install the operator"):
+            logged(argv, self.log)
+
+    def _deploy(self) -> None:
+        with self.progress.step("Apply examples/01-quickstart"):
+            namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+            self.kubectl.apply([namespace])
+            self.kubectl.text("apply", "--server-side", "-n", NAMESPACE, "-f", str(EXAMPLE))
+        with self.progress.step(f"DisaggDeployment {DEPLOYMENT} becomes Available"):
+            self._watch()
+
+    def _watch(self) -> None:
+        shown: dict[str, str] = {}
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            deployment = self.kubectl.json("get", "disaggdeployment", DEPLOYMENT, "-n", NAMESPACE)
+            pods = self.kubectl.json(
+                "get", "pods", "-n", NAMESPACE, "-l", f"disagg.dev/deployment={DEPLOYMENT}"
+            )
+            now = summary(deployment, pods["items"])
+            for name, state in now.items():
+                if shown.get(name) != state:
+                    self.progress.note(f"    {name}: {state}")
+            shown = now
+            if is_ready(deployment):
+                return
+            if time.monotonic() > deadline:
+                raise ClusterError(f"{DEPLOYMENT} was not Available after {READY_SECONDS:.0f} s")
+            time.sleep(1)
+
+    def _ask(self) -> None:
+        with forwarded(self.kubectl, NAMESPACE, f"service/{DEPLOYMENT}-frontend", 8000) as url:
+            with self.progress.step("The frontend lists the model"):
+                wait_until_listed(url, MODEL)
+            before = self._moved()
+            self.out.print(f"\n[bold]You:[/] {escape(PROMPT)}")
+            self.out.print(f"[bold]{MODEL}:[/] ", end="")
+            pieces = 0
+            for piece in stream_chat(url, MODEL, PROMPT, max_tokens=64):
+                self.out.print(escape(piece), end="")
+                self.out.file.flush()
+                pieces += 1
+            self.out.print("\n")
+            if pieces == 0:
+                raise ClusterError("the answer is empty")
+        moved = moved_between(before, self._moved())
+        self.out.print(f"[bold]{sentence(moved)}[/]")
+        if not moved:
+            raise ClusterError("the request was answered, but not by a KV transfer from prefill to decode")
+
+    def _moved(self) -> Moved:
+        selector = f"disagg.dev/deployment={DEPLOYMENT},disagg.dev/role=decode"
+        pods = self.kubectl.json("get", "pods", "-n", NAMESPACE, "-l", selector)["items"]
+        paths = [
+            f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}:{METRICS_PORT}/proxy/metrics"
+            for pod in pods
+            if pod.get("status", {}).get("phase") == "Running"
+        ]
+        return read_bytes(self.kubectl.text("get", "--raw", path) for path in paths)
+
+    def _next(self, seconds: float) -> None:
+        program = f"{self.session.programs.kubectl} --kubeconfig {self.session.provider.kubeconfig}"
+        self.out.print(f"\nDone in {seconds:.0f} s. Try next:")
+        self.out.print(f"  alias k='{program} -n {NAMESPACE}'; k get dd,pods")
+        self.out.print(
+            f'  k patch dd {DEPLOYMENT} --type=merge -p \'{{"spec":{{"decode":{{"replicas":2}}}}}}\''
+        )
+        self.out.print("  make demo-down")
+
+    def _write_diagnostics(self) -> None:
+        """Add what the cluster can say about a failure to the demo's log."""
+        questions = (
+            ("get", "disaggdeployments,pods,statefulsets,deployments,services", "-A", "-o", "wide"),
+            ("describe", "disaggdeployments,pods", "-n", NAMESPACE),
+            ("logs", "-n", SYSTEM_NAMESPACE, "-l", "app.kubernetes.io/name=disagg-operator", "--tail=200"),
+            ("logs", "-n", NAMESPACE, "-l", f"disagg.dev/deployment={DEPLOYMENT}", "--tail=100", "--prefix"),
+            ("get", "events", "-A", "--sort-by=.lastTimestamp"),
+        )
+        for question in questions:
+            try:
+                logged(self.kubectl.argv(*question), self.log)
+            except ClusterError as error:
+                self.progress.note(
+                    f"    (no answer to: kubectl {question[0]} {question[1]}: {error.message})"
+                )
+
+
+def remove_demo(session: Session) -> None:
+    """Remove the demo: with its cluster where that is ours, else only what the demo put into it."""
+    if session.provider.name != "existing":
+        session.provider.down()
+        return
+    kubectl = session.kubectl
+    with session.progress.step("Remove the demo from the cluster"):
+        kubectl.text("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait", timeout=180)
+        output(
+            [
+                session.programs.helm,
+                "uninstall",
+                RELEASE,
+                f"--kubeconfig={session.provider.kubeconfig}",
+                f"--namespace={SYSTEM_NAMESPACE}",
+                "--ignore-not-found",
+                "--wait",
+            ],
+            timeout=180,
+        )
+        kubectl.text("delete", "namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--wait", timeout=180)
