@@ -6,7 +6,7 @@ The API server is this module's own, since CustomResourceDefinitions belong to a
 import json
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -59,9 +59,7 @@ class Server:
 def server(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An API server of this module's own."""
     with private_apiserver(tmp_path_factory.mktemp("chart-apiserver")) as running:
-        yield Server(
-            Helm(Path(running.tools.path("helm")), running.kubeconfig), running.tools.path("kubectl")
-        )
+        yield Server(replace(helm, kubeconfig=running.kubeconfig), running.tools.path("kubectl"))
 
 
 @pytest.fixture(autouse=True)

@@ -125,6 +125,18 @@ def test_a_paused_deployment_is_left_alone_until_it_goes_on(quickstart: Deployme
     eventually(restored, 20)
 
 
+def test_an_account_of_the_users_own_takes_the_place_of_ours(installed: Installed, namespace: str) -> None:
+    idle = Deployment(installed.kubectl, namespace, "idle")
+    none = {"replicas": 0}
+    installed.kubectl.apply_to(namespace, spec(idle.name, prefill=none, decode=none, frontend=none))
+    eventually(lambda: _more(len(idle.children("serviceaccounts")), 1), 20)
+    idle.patch('{"spec": {"serviceAccountName": "default"}}')
+    eventually(lambda: _none(idle.children("serviceaccounts")), 20)
+    (binding,) = idle.children("rolebindings")
+    assert [subject["name"] for subject in binding["subjects"]] == ["default"]
+    idle.delete()
+
+
 def test_a_new_revision_takes_over_without_a_failed_request(quickstart: Deployment, chat: Chat) -> None:
     old = worker_names(quickstart)
     first = quickstart.read()["status"]["revision"]
@@ -167,7 +179,7 @@ def test_deployments_whose_names_begin_alike_do_not_see_each_other(
     assert other.ask("Say hello.").text
     # Without its own decode worker the neighbour cannot answer, though the first deployment's is there.
     neighbour.patch('{"spec": {"decode": {"replicas": 0}}}')
-    eventually(lambda: _fewer(len(neighbour.pods("decode"))), 60)
+    eventually(lambda: _none(neighbour.pods("decode")), 60)
 
     def silent() -> None:
         with pytest.raises(httpx.HTTPError):
@@ -179,5 +191,5 @@ def test_deployments_whose_names_begin_alike_do_not_see_each_other(
     assert chat.ask("Say hello.").text
 
 
-def _fewer(number: int) -> None:
-    assert number == 0
+def _none(found: list[Object]) -> None:
+    assert not found
