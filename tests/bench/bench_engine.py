@@ -1,0 +1,57 @@
+"""Benchmark of the reference engine: `make bench-engine`, or `python tests/bench/bench_engine.py -o json`.
+
+A source of rows is a coroutine function of (rounds, progress); other parts of the worker add theirs to SOURCES.
+The exit status is 1 when a target was missed.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.engine import engine_rows
+from bench.engine.table import Row, as_json, show
+
+SOURCES: list[Callable[[int, Callable[[str], None]], Awaitable[list[Row]]]] = [engine_rows.measure]
+
+
+class Output(StrEnum):
+    """Forms of the result."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def main(
+    output: Annotated[Output, typer.Option("-o", "--output", help="Form of the result.")] = Output.TABLE,
+    rounds: Annotated[int, typer.Option(min=1, help="Times everything is measured.")] = 5,
+) -> None:
+    """Measure the reference engine beside llama.cpp, in one run."""
+    notes = Console(stderr=True)
+    rows = asyncio.run(_rows(rounds, lambda text: notes.print(f"[dim]{text}[/dim]")))
+    if output is Output.JSON:
+        print(as_json(rows))
+    else:
+        show(rows, Console())
+    if not all(row.met for row in rows):
+        raise typer.Exit(1)
+
+
+async def _rows(rounds: int, progress: Callable[[str], None]) -> list[Row]:
+    rows: list[Row] = []
+    for source in SOURCES:
+        rows += await source(rounds, progress)
+    return rows
+
+
+if __name__ == "__main__":
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

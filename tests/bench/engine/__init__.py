@@ -1,0 +1,1 @@
+"""Measuring the reference engine, and the independent implementation that it is compared with."""

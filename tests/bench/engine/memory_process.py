@@ -1,0 +1,30 @@
+"""A process that loads the engine, fills its KV pool, and prints the most memory it ever had."""
+
+import asyncio
+import json
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from bench.engine.engine_rows import BATCH, load, prompt
+from disagg_worker.engine import SamplingParams
+
+
+async def main() -> None:
+    """Print peak resident bytes, and bytes of weights and pool."""
+    engine = load()
+    await engine.start()
+    share = min(engine.pool.capacity_tokens // BATCH, engine.max_sequence_tokens) - 2
+    sampling = SamplingParams(max_tokens=2)
+    jobs = [engine.prefill(f"fill-{i}", prompt(share, i), sampling) for i in range(BATCH)]
+    for prefilled in await asyncio.gather(*jobs):
+        prefilled.lease.release()
+    await engine.stop()
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    peak = re.search(r"VmHWM:\s+(\d+) kB", status)
+    print(json.dumps([int(peak[1]) * 1024 if peak else 0, engine.weight_bytes + engine.pool.array.nbytes]))
+
+
+asyncio.run(main())
