@@ -1,0 +1,43 @@
+"""Which Events a change of conditions is worth. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from disagg_operator.api.v1alpha1.status import ConditionType
+
+_WARNINGS = {"InvalidSpec", "NotSupported", "Blocked", "ReconcileError"}
+_NEWS = {"RolloutInProgress", "Paused", *_WARNINGS}
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """An Event to be recorded: kind (Normal or Warning), stable reason and sentence."""
+
+    kind: str
+    reason: str
+    message: str
+
+
+def announcements(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Announcement]:
+    """Yield what a person wants to be told about a change from one status to another.
+
+    Args:
+        old: the status before; empty for a new deployment.
+        new: the status now.
+    """
+    before = {condition["type"]: condition for condition in old.get("conditions", [])}
+    for condition in new["conditions"]:
+        last = before.get(condition["type"], {})
+        if condition["type"] == ConditionType.AVAILABLE:
+            yield from _availability(last, condition)
+        elif condition["reason"] in _NEWS and condition["reason"] != last.get("reason"):
+            kind = "Warning" if condition["reason"] in _WARNINGS else "Normal"
+            yield Announcement(kind, condition["reason"], condition["message"])
+
+
+def _availability(last: Mapping[str, Any], condition: Mapping[str, Any]) -> Iterator[Announcement]:
+    if condition["status"] == "True" and last.get("status") != "True":
+        yield Announcement("Normal", "Available", condition["message"])
+    elif condition["status"] != "True" and last.get("status") == "True":
+        yield Announcement("Warning", condition["reason"], condition["message"])

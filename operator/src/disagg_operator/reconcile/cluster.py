@@ -1,0 +1,55 @@
+"""The port to the cluster: what reconciling needs of it, in plain dicts.
+
+The adapters are `runtime.kube` for a real API server and the in-memory cluster of the tests.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from disagg_operator.reconcile.kinds import Key, Object
+
+
+class Cluster(Protocol):
+    """Reads and writes of a reconcile. Every method raises ClusterError where the API server refuses."""
+
+    async def get_deployment(self, key: Key) -> Object | None:
+        """Return the DisaggDeployment as the API server has it now, or None where there is none."""
+        ...
+
+    async def apply(self, obj: Object) -> Object:
+        """Create or change an object by server-side apply, and return what the API server made of it."""
+        ...
+
+    async def delete(self, obj: Object) -> None:
+        """Delete this object, if it still has the uid that was seen; one that is gone already is fine.
+
+        Objects with pods stay visible, marked as being deleted, until their pods are gone.
+        """
+        ...
+
+    async def patch_status(self, resource: Object, status: Object) -> None:
+        """Replace the operator's part of a DisaggDeployment's status; a deleted one is fine."""
+        ...
+
+
+class Children(Protocol):
+    """The caches of what the operator made."""
+
+    def of(self, key: Key) -> Iterable[Object]:
+        """Return the objects and pods that carry the deployment's label, as last seen."""
+        ...
+
+
+class Recorder(Protocol):
+    """Tells the user what happened, in `kubectl describe` and `kubectl events`."""
+
+    def record(self, resource: Object, kind: str, reason: str, message: str) -> None:
+        """Record an Event about a DisaggDeployment. Never fails and never waits.
+
+        Args:
+            resource: the DisaggDeployment.
+            kind: ``Normal`` or ``Warning``.
+            reason: stable word for programs.
+            message: sentence for people.
+        """
+        ...

@@ -1,0 +1,159 @@
+"""The conditions of a deployment: whether it is accepted, serves requests, and is being worked on. Pure.
+
+| condition | reasons |
+|---|---|
+| Accepted | Accepted, InvalidSpec, NotSupported |
+| Available | ServingRequests, RolesNotReady, FrontendNotReady, ScaledToZero |
+| Progressing, True | RolloutInProgress, RolesNotReady, RetryingAfterError |
+| Progressing, False | Complete, Paused, NotAccepted, Blocked, ReconcileError |
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from disagg_operator.api.v1alpha1.status import ConditionType
+from disagg_operator.plan import names
+from disagg_operator.plan.model import ROLES
+from disagg_operator.reconcile.observe import Workload
+from disagg_operator.reconcile.troubles import first_trouble
+from disagg_operator.reconcile.view import View
+
+Truth = Literal["True", "False", "Unknown"]
+NOT_SUPPORTED_YET = "not supported yet"
+_LONGEST_MESSAGE = 4096
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A condition before it gets its times."""
+
+    type: ConditionType
+    status: Truth
+    reason: str
+    message: str
+
+
+def verdicts(view: View) -> list[Verdict]:
+    """Return all conditions of a deployment."""
+    found = [_accepted(view), _available(view), _progressing(view)]
+    return [
+        Verdict(verdict.type, verdict.status, verdict.reason, verdict.message[:_LONGEST_MESSAGE])
+        for verdict in found
+    ]
+
+
+def _accepted(view: View) -> Verdict:
+    if view.plan is None and view.failure is not None:
+        return Verdict(ConditionType.ACCEPTED, "Unknown", view.failure.reason, view.failure.message)
+    if not view.problems:
+        return Verdict(ConditionType.ACCEPTED, "True", "Accepted", "The specification makes sense.")
+    later = all(NOT_SUPPORTED_YET in problem.fault for problem in view.problems)
+    message = "\n".join(str(problem) for problem in view.problems)
+    return Verdict(ConditionType.ACCEPTED, "False", "NotSupported" if later else "InvalidSpec", message)
+
+
+def _available(view: View) -> Verdict:
+    frontend = view.observed.frontend()
+    serving = view.step.serving
+    if serving is not None and frontend is not None and frontend.ready > 0:
+        return Verdict(ConditionType.AVAILABLE, "True", "ServingRequests", _serving_message(view, serving))
+    empty = _scaled_to_zero(view)
+    if empty:
+        message = f"{' and '.join(empty)} have no replicas, so that no request is served. Set at least 1."
+        return Verdict(ConditionType.AVAILABLE, "False", "ScaledToZero", message)
+    if serving is not None:
+        message = f"The frontend is not ready. {_trouble(view, names.FRONTEND)}".strip()
+        return Verdict(ConditionType.AVAILABLE, "False", "FrontendNotReady", message)
+    return Verdict(ConditionType.AVAILABLE, "False", "RolesNotReady", _roles_message(view))
+
+
+def _progressing(view: View) -> Verdict:
+    if view.paused:
+        message = (
+            f"Nothing is changed while the annotation {names.ANNOTATION_PAUSED} is set. Remove it with: "
+            f"kubectl annotate dd NAME {names.ANNOTATION_PAUSED}-"
+        )
+        return Verdict(ConditionType.PROGRESSING, "False", "Paused", message)
+    if view.problems:
+        message = "The last accepted specification stays in force. Correct what condition Accepted names."
+        return Verdict(ConditionType.PROGRESSING, "False", "NotAccepted", message)
+    if view.failure is not None:
+        retrying: Truth = "True" if view.failure.reason == "RetryingAfterError" else "False"
+        return Verdict(ConditionType.PROGRESSING, retrying, view.failure.reason, view.failure.message)
+    if view.step.kept | view.step.removed:
+        return Verdict(ConditionType.PROGRESSING, "True", "RolloutInProgress", _rollout_message(view))
+    if not view.step.complete or not _frontend_complete(view):
+        return Verdict(ConditionType.PROGRESSING, "True", "RolesNotReady", _roles_message(view))
+    message = f"Revision {view.target} is fully rolled out."
+    return Verdict(ConditionType.PROGRESSING, "False", "Complete", message)
+
+
+def _frontend_complete(view: View) -> bool:
+    frontend = view.observed.frontend()
+    if frontend is None or view.plan is None:
+        return False
+    wanted = view.plan.frontend.replicas
+    return frontend.asked == wanted and frontend.ready >= wanted and frontend.updated >= wanted
+
+
+def _rollout_message(view: View) -> str:
+    if not view.step.run:
+        return (
+            f"Revision {view.target} starts once the pods of revision {_listed(view.step.removed)} are gone."
+        )
+    kept = f" Revision {_listed(view.step.kept)} stays until then." if view.step.kept else ""
+    return f"Revision {view.target} is being started.{kept} {_roles_message(view)}".strip()
+
+
+def _serving_message(view: View, serving: str) -> str:
+    short = [
+        f"{workload.ready} of {workload.asked} {role} replicas are ready"
+        for role in ROLES
+        if (workload := view.observed.workers(role).get(serving)) and workload.ready < workload.asked
+    ]
+    return f"Requests are served, but {' and '.join(short)}." if short else "Requests are served."
+
+
+def _scaled_to_zero(view: View) -> list[str]:
+    if view.plan is None:
+        return []
+    asked = {role: view.plan.roles[role].replicas for role in ROLES}
+    asked[names.FRONTEND] = view.plan.frontend.replicas
+    return [f"spec.{role}" for role, replicas in asked.items() if replicas == 0]
+
+
+def _roles_message(view: View) -> str:
+    """Say for each role of the target revision that lacks replicas what it lacks, and why."""
+    parts = []
+    for role in (*ROLES, names.FRONTEND):
+        workload = _target(view, role)
+        ready, asked = (workload.ready, workload.asked) if workload else (0, _asked(view, role))
+        if workload is None or ready < asked:
+            parts.append(f"{role}: {ready} of {asked} ready. {_trouble(view, role)}".strip())
+    return " ".join(parts)
+
+
+def _target(view: View, role: str) -> Workload | None:
+    if role == names.FRONTEND:
+        return view.observed.frontend()
+    return view.observed.workers(role).get(view.target)
+
+
+def _asked(view: View, role: str) -> int:
+    if view.plan is None:
+        return 0
+    return view.plan.frontend.replicas if role == names.FRONTEND else view.plan.roles[role].replicas
+
+
+def _trouble(view: View, role: str) -> str:
+    pods = view.observed.pods_of(role, None if role == names.FRONTEND else view.target)
+    workload = _target(view, role)
+    found = first_trouble(pods)
+    if found is None and workload is not None and workload.asked > 0 and not pods:
+        kind = "deployment" if role == names.FRONTEND else "statefulset"
+        return f"No pod was made yet; if this lasts, see: kubectl describe {kind} {workload.name}"
+    return found or ""
+
+
+def _listed(revisions: frozenset[str]) -> str:
+    return ", ".join(sorted(revisions))

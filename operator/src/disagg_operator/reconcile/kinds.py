@@ -1,0 +1,64 @@
+"""The kinds of Kubernetes objects that the operator reads and writes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Object = dict[str, Any]
+"""A Kubernetes object in the shape of its JSON."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A DisaggDeployment by namespace and name: what is queued and reconciled."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of namespaced object and where the API server serves it.
+
+    Attributes:
+        api_version: group and version, such as ``apps/v1``.
+        kind: name of the kind.
+        plural: the resource's name in URLs.
+    """
+
+    api_version: str
+    kind: str
+    plural: str
+
+
+SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
+CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
+SERVICE = Kind("v1", "Service", "services")
+ROLE_BINDING = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
+STATEFUL_SET = Kind("apps/v1", "StatefulSet", "statefulsets")
+DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
+POD = Kind("v1", "Pod", "pods")
+
+OWNED = (SERVICE_ACCOUNT, CONFIG_MAP, SERVICE, ROLE_BINDING, STATEFUL_SET, DEPLOYMENT)
+"""Kinds that the operator applies and prunes."""
+OBSERVED = (*OWNED, POD)
+"""Kinds that the operator keeps a cache of. Pods are read to say why a role is not ready."""
+
+_BY_NAME = {(kind.api_version, kind.kind): kind for kind in OBSERVED}
+
+
+def kind_of(obj: Mapping[str, Any]) -> Kind:
+    """Return the kind of an object.
+
+    Raises:
+        KeyError: the operator does not handle objects of this kind.
+    """
+    return _BY_NAME[obj["apiVersion"], obj["kind"]]
+
+
+def describe(obj: Mapping[str, Any]) -> str:
+    """Name an object the way kubectl does, such as ``StatefulSet llama-decode-1a2b3c4d``."""
+    return f"{obj['kind']} {obj['metadata']['name']}"

@@ -1,0 +1,150 @@
+"""One reconcile: observe → plan → apply → report.
+
+Invariants: nothing is remembered from one reconcile to the next; dying between any two calls does no harm,
+because names are deterministic, writes are server-side applies and deletes name the uid they mean; the
+status is written also when a step failed; a refused specification leaves everything that runs as it is.
+"""
+
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from disagg_operator.api.parse import accept
+from disagg_operator.api.problems import Problem, Refusal
+from disagg_operator.api.v1alpha1.operations import RolloutStrategy
+from disagg_operator.plan import names
+from disagg_operator.plan.installation import Installation
+from disagg_operator.plan.model import ROLES
+from disagg_operator.plan.planner import plan as plan_deployment
+from disagg_operator.plan.rollout import step
+from disagg_operator.reconcile.announce import announcements
+from disagg_operator.reconcile.changes import changes
+from disagg_operator.reconcile.cluster import Children, Cluster, Recorder
+from disagg_operator.reconcile.diff import is_terminating
+from disagg_operator.reconcile.errors import BlockedError, ClusterError, RetrySoonError, classify
+from disagg_operator.reconcile.kinds import Key, Object, describe
+from disagg_operator.reconcile.observe import Observed, observe
+from disagg_operator.reconcile.status import compute, current_target, timestamp
+from disagg_operator.reconcile.view import Failure, View
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Reconciler:
+    """Brings the cluster to what a DisaggDeployment asks for.
+
+    Attributes:
+        cluster: where objects are written.
+        children: caches of what was written.
+        recorder: where Events go.
+        installation: settings of the operator's installation.
+    """
+
+    cluster: Cluster
+    children: Children
+    recorder: Recorder
+    installation: Installation
+
+    async def reconcile(self, key: Key) -> bool:
+        """Do one reconcile.
+
+        Returns:
+            Whether the deployment is still there.
+
+        Raises:
+            RetrySoonError: another try is needed.
+            BlockedError: nothing goes on until somebody changes something.
+        """
+        resource = await self._do(self.cluster.get_deployment(key), f"read {key}")
+        if resource is None or is_terminating(resource):
+            # What it owned is deleted by Kubernetes' garbage collection.
+            return resource is not None
+        observed = observe(self.children.of(key))
+        try:
+            view = self._plan(resource, observed)
+        except Exception as error:
+            await self._report(resource, _at_rest(resource, observed, failure=_failure(error)))
+            raise
+        failed = await self._apply(resource, view)
+        await self._report(resource, view if failed is None else replace(view, failure=_failure(failed)))
+        if failed is not None:
+            raise failed
+        return True
+
+    def _plan(self, resource: Object, observed: Observed) -> View:
+        paused = resource["metadata"].get("annotations", {}).get(names.ANNOTATION_PAUSED) == "true"
+        try:
+            planned = plan_deployment(accept(resource), self.installation)
+        except Refusal as refusal:
+            return _at_rest(resource, observed, problems=refusal.problems, paused=paused)
+        replicas = {role: planned.roles[role].replicas for role in ROLES}
+        now = step(RolloutStrategy(planned.strategy), planned.revision, replicas, observed.revisions())
+        return View(observed, now, planned.revision, planned, paused=paused)
+
+    async def _apply(self, resource: Object, view: View) -> Exception | None:
+        """Write what differs and delete what is left over; return the error that stopped it, if any."""
+        if view.plan is None or view.paused:
+            return None
+        try:
+            todo = changes(view.plan, view.step, view.observed, resource["metadata"]["uid"])
+            for obj in todo.apply:
+                await self._do(self.cluster.apply(obj), f"apply {describe(obj)}")
+                logger.info("applied %s", describe(obj), extra=_context(resource))
+            for obj in todo.delete:
+                await self._do(self.cluster.delete(obj), f"delete {describe(obj)}")
+                logger.info("deleted %s", describe(obj), extra=_context(resource))
+        except Exception as error:  # noqa: BLE001 - becomes a condition and is then raised by the caller
+            return error
+        return None
+
+    async def _report(self, resource: Object, view: View) -> None:
+        old = resource.get("status", {})
+        new = compute(resource, view, timestamp())
+        if new == old:
+            return
+        await self._do(self.cluster.patch_status(resource, new), "write the status")
+        for announcement in announcements(old, new):
+            self.recorder.record(resource, announcement.kind, announcement.reason, announcement.message)
+
+    async def _do(self, call: Awaitable[T], doing: str) -> T:
+        try:
+            return await call
+        except ClusterError as error:
+            raise classify(error, doing) from error
+
+
+def _at_rest(
+    resource: Object,
+    observed: Observed,
+    *,
+    problems: tuple[Problem, ...] = (),
+    paused: bool = False,
+    failure: Failure | None = None,
+) -> View:
+    """Return the view of a deployment that cannot be planned: of the revision that was accepted last."""
+    target = current_target(resource)
+    revisions = observed.revisions()
+    asked = {role: found.asked for role, found in revisions.get(target, {}).items()}
+    replicas = {role: asked.get(role, 0) for role in ROLES}
+    now = step(RolloutStrategy.SURGE, target, replicas, revisions)
+    return View(observed, now, target, problems=problems, paused=paused, failure=failure)
+
+
+def _failure(error: Exception) -> Failure | None:
+    if isinstance(error, RetrySoonError):
+        return Failure("RetryingAfterError", str(error)) if error.notable else None
+    if isinstance(error, BlockedError):
+        return Failure("Blocked", f"{error} The operator tries again by itself.")
+    message = (
+        f"The operator failed unexpectedly ({type(error).__name__}: {error}). This is a bug: please report "
+        "it with the operator's log."
+    )
+    return Failure("ReconcileError", message)
+
+
+def _context(resource: Object) -> dict[str, str]:
+    metadata = resource["metadata"]
+    return {"deployment": f"{metadata['namespace']}/{metadata['name']}"}

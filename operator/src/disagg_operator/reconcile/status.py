@@ -1,0 +1,117 @@
+"""The status of a deployment, computed from one reconcile's knowledge. Pure.
+
+Invariants: equal knowledge gives an equal status, so that nothing is written while nothing changes; a
+condition's transition time changes only when its status does.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from disagg_operator.api.v1alpha1.status import (
+    Condition,
+    DisaggDeploymentStatus,
+    RolesStatus,
+    RoleStatus,
+    TransportStatus,
+)
+from disagg_operator.plan import names
+from disagg_operator.plan.model import DECODE, PREFILL
+from disagg_operator.reconcile.conditions import Verdict, verdicts
+from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.view import View
+
+
+def compute(resource: Object, view: View, now: datetime) -> Object:
+    """Return the whole status, in the shape of its JSON.
+
+    Args:
+        resource: the DisaggDeployment as it is, with its current status.
+        view: what this reconcile knows.
+        now: the time that conditions which flip are given.
+    """
+    metadata = resource["metadata"]
+    current = resource.get("status", {})
+    generation = metadata.get("generation")
+    times = _transition_times(current)
+    conditions = [_condition(verdict, generation, times, now) for verdict in verdicts(view)]
+    plan = view.plan
+    status = DisaggDeploymentStatus(
+        observed_generation=generation,
+        address=plan.address if plan else current.get("address", ""),
+        revision=view.step.serving or "",
+        update_revision=view.target,
+        roles=RolesStatus(
+            prefill=_worker_status(view, metadata["name"], PREFILL),
+            decode=_worker_status(view, metadata["name"], DECODE),
+            frontend=_frontend_status(view, metadata["name"]),
+        ),
+        transport=TransportStatus(
+            configured=plan.transport if plan else current.get("transport", {}).get("configured", "")
+        ),
+        conditions=conditions,
+    )
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def current_target(resource: Object) -> str:
+    """Return the revision that was accepted last, or nothing where there is none yet."""
+    return str(resource.get("status", {}).get("updateRevision", ""))
+
+
+def _condition(
+    verdict: Verdict, generation: int | None, times: Mapping[tuple[str, str], datetime], now: datetime
+) -> Condition:
+    return Condition(
+        type=verdict.type.value,
+        status=verdict.status,
+        reason=verdict.reason,
+        message=verdict.message,
+        observed_generation=generation,
+        last_transition_time=times.get((verdict.type.value, verdict.status), now),
+    )
+
+
+def _transition_times(status: Mapping[str, Any]) -> dict[tuple[str, str], datetime]:
+    return {
+        (condition["type"], condition["status"]): datetime.fromisoformat(condition["lastTransitionTime"])
+        for condition in status.get("conditions", [])
+    }
+
+
+def timestamp() -> datetime:
+    """Return the time now, in the whole seconds that Kubernetes writes."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _worker_status(view: View, name: str, role: str) -> RoleStatus:
+    workloads = view.observed.workers(role)
+    shown = workloads.get(view.step.serving or view.target) or workloads.get(view.target)
+    target = workloads.get(view.target)
+    desired = view.plan.roles[role].replicas if view.plan else (target.asked if target else 0)
+    return RoleStatus(
+        replicas=sum(workload.existing for workload in workloads.values()),
+        ready_replicas=sum(workload.ready for workload in workloads.values()),
+        updated_replicas=target.existing if target else 0,
+        desired_replicas=desired,
+        ready=f"{shown.ready if shown else 0}/{desired}",
+        selector=_selector(name, role),
+    )
+
+
+def _frontend_status(view: View, name: str) -> RoleStatus:
+    workload = view.observed.frontend()
+    asked = workload.asked if workload else 0
+    desired = view.plan.frontend.replicas if view.plan else asked
+    return RoleStatus(
+        replicas=workload.existing if workload else 0,
+        ready_replicas=workload.ready if workload else 0,
+        updated_replicas=workload.updated if workload else 0,
+        desired_replicas=desired,
+        ready=f"{workload.ready if workload else 0}/{desired}",
+        selector=_selector(name, names.FRONTEND),
+    )
+
+
+def _selector(name: str, role: str) -> str:
+    return ",".join(f"{key}={value}" for key, value in names.selector(name, role).items())

@@ -1,0 +1,79 @@
+"""Why a pod is not ready, in a sentence that says what to do next. Pure."""
+
+from collections.abc import Iterable
+
+from disagg_operator.reconcile.kinds import Object
+
+_IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
+_CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+_CRASH = "CrashLoopBackOff"
+
+
+def first_trouble(pods: Iterable[Object]) -> str | None:
+    """Return what keeps the first troubled pod from being ready, or None where all goes its way.
+
+    Args:
+        pods: pods of one role.
+    """
+    for pod in pods:
+        found = _trouble(pod)
+        if found:
+            return found
+    return None
+
+
+def _trouble(pod: Object) -> str | None:
+    name = pod["metadata"]["name"]
+    status = pod.get("status", {})
+    unscheduled = _unscheduled(status)
+    if unscheduled is not None:
+        return (
+            f"Pod {name} cannot be scheduled: {unscheduled} Free or add nodes, or change spec.placement, "
+            "resources or devices."
+        )
+    containers = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+    for container in containers:
+        found = _container_trouble(name, container)
+        if found:
+            return found
+    return None
+
+
+def _unscheduled(status: Object) -> str | None:
+    for condition in status.get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return _sentence(condition.get("message") or condition.get("reason", ""))
+    return None
+
+
+def _container_trouble(pod: str, container: Object) -> str | None:
+    waiting = container.get("state", {}).get("waiting", {})
+    reason = waiting.get("reason", "")
+    message = _sentence(waiting.get("message") or reason)
+    if reason in _IMAGE:
+        return (
+            f"Pod {pod} cannot get its image ({reason}): {message} Check spec.runtime.image and "
+            "spec.runtime.imagePullSecrets."
+        )
+    if reason in _CONFIG:
+        return (
+            f"Pod {pod} cannot be started ({reason}): {message} Check the Secrets and ConfigMaps that it "
+            "refers to."
+        )
+    ended = container.get("lastState", {}).get("terminated") or container.get("state", {}).get("terminated")
+    if reason == _CRASH or (ended and not container.get("ready")):
+        return f"Pod {pod} keeps ending{_ending(ended or {})}. See: kubectl logs {pod} --previous"
+    return None
+
+
+def _ending(ended: Object) -> str:
+    if not ended:
+        return ""
+    why = f" ({ended.get('reason', 'Error')}, exit code {ended.get('exitCode', '?')})"
+    last_words = str(ended.get("message", "")).strip().splitlines()
+    return f"{why}: {last_words[-1][:300].rstrip('.')}" if last_words else why
+
+
+def _sentence(text: str) -> str:
+    """End the text like a sentence, and keep it to a length that a person reads."""
+    return f"{text.strip()[:500].rstrip('.')}."

@@ -1,0 +1,44 @@
+"""All that a status is computed from: one reconcile's knowledge of one deployment."""
+
+from dataclasses import dataclass
+
+from disagg_operator.api.problems import Problem
+from disagg_operator.plan.model import Plan
+from disagg_operator.plan.rollout import Step
+from disagg_operator.reconcile.observe import Observed
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A step that failed.
+
+    Attributes:
+        reason: stable word: Blocked, RetryingAfterError or ReconcileError.
+        message: sentence for people.
+    """
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class View:
+    """What one reconcile knows.
+
+    Attributes:
+        observed: what is there.
+        step: where the rollout stands. For a refused specification: of the revision accepted last.
+        target: revision that the specification asks for; of a refused one, the revision accepted last.
+        plan: what is desired, or None for a refused specification.
+        problems: why the specification was refused.
+        paused: whether the user stopped the operator from touching this deployment.
+        failure: the step that failed, or None.
+    """
+
+    observed: Observed
+    step: Step
+    target: str
+    plan: Plan | None = None
+    problems: tuple[Problem, ...] = ()
+    paused: bool = False
+    failure: Failure | None = None
