@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
 
 MODEL = "smollm2-135m-instruct"
 
@@ -83,15 +82,10 @@ class Chat:
         return Answer("".join(said), len(said), usage["prompt_tokens"], usage["completion_tokens"])
 
 
-def metric(http: httpx.Client, namespace: str, pod: str, name: str, port: int = 9091) -> dict[str, float]:
-    """Return the samples of one metric of a pod, by their labels as text."""
-    answer = http.get(f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/metrics").raise_for_status()
-    return {
-        ",".join(f"{key}={value}" for key, value in sorted(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(answer.text)
-        for sample in family.samples
-        if sample.name == name
-    }
+def metrics(http: httpx.Client, namespace: str, pod: str, port: int = 9091) -> str:
+    """Return the metrics of a pod in Prometheus' text form."""
+    path = f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/metrics"
+    return http.get(path).raise_for_status().text
 
 
 @dataclass

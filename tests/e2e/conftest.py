@@ -15,7 +15,16 @@ from e2e.audit import AuditTrail
 from e2e.chat import Chat
 from e2e.cluster_client import Kubectl
 from e2e.deployments import Deployment
-from e2e.installation import ROOT, SYSTEM, Installed, image_settings, make_namespace, remove_everything
+from e2e.installation import (
+    NAMESPACE,
+    OUR_CRDS,
+    ROOT,
+    SYSTEM,
+    Installed,
+    make_namespace,
+    remove_everything,
+)
+from testcluster.demo import chart_values
 from testcluster.session import Cluster
 
 
@@ -36,7 +45,11 @@ def installed(cluster: Cluster, helm: Helm, kubectl: Kubectl) -> Iterator[Instal
     """The chart, installed in a namespace that admits restricted pods only."""
     log = cluster.audit_log
     audit = None if log is None else AuditTrail(log, log.stat().st_size)
-    values = image_settings(cluster.images["operator"], cluster.images["worker"])
+    values = tuple(chart_values(cluster.images))
+    if cluster.provider == "existing" and kubectl("get", "crd", f"--selector={OUR_CRDS}", "--output=name"):
+        pytest.fail(
+            "these tests remove all DisaggDeployments, and this cluster has them installed: use another"
+        )
     remove_everything(helm, kubectl)
     make_namespace(kubectl, SYSTEM)
     made = Installed(helm, kubectl, values, audit)
@@ -48,7 +61,7 @@ def installed(cluster: Cluster, helm: Helm, kubectl: Kubectl) -> Iterator[Instal
 @pytest.fixture(scope="session")
 def namespace(kubectl: Kubectl) -> str:
     """Namespace of the shared deployments; it admits restricted pods only."""
-    return make_namespace(kubectl, "e2e")
+    return make_namespace(kubectl, NAMESPACE)
 
 
 @pytest.fixture(scope="session")

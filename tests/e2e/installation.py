@@ -10,6 +10,9 @@ from e2e.cluster_client import Kubectl
 
 ROOT = CHART.parents[1]
 SYSTEM = "disagg-system"
+NAMESPACE = "disagg-e2e"
+OTHER_NAMESPACE = "disagg-e2e-other"
+OUR_CRDS = "app.kubernetes.io/part-of=disagg-operator"
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 
 
@@ -53,17 +56,6 @@ class Installed:
         )
 
 
-def image_settings(operator: str, worker: str) -> tuple[str, ...]:
-    """Return helm settings for the images to use."""
-    repository, tag = operator.rsplit(":", 1)
-    return (
-        "--set",
-        f"image.repository={repository},worker.image={worker}",
-        "--set-string",
-        f"image.tag={tag}",
-    )
-
-
 def make_namespace(kubectl: Kubectl, name: str) -> str:
     """Make a namespace that admits restricted pods only, if it is not there."""
     made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
@@ -75,10 +67,9 @@ def make_namespace(kubectl: Kubectl, name: str) -> str:
 def remove_everything(helm: Helm, kubectl: Kubectl) -> None:
     """Remove what this run, or one that was killed, has put into the cluster."""
     mine = [RELEASE, "namespaced"]
-    kubectl("delete", "namespace", "e2e", "e2e-other", "--ignore-not-found", timeout=180)
+    kubectl("delete", "namespace", NAMESPACE, OTHER_NAMESPACE, "--ignore-not-found", timeout=180)
     for release in yaml.safe_load(helm("list", "--all-namespaces", "--output=json")):
         if release["name"] in mine:
             helm("uninstall", release["name"], "--namespace", release["namespace"], "--wait")
-    names = ["disaggdeployments.disagg.dev", "dynamoworkermetadatas.nvidia.com"]
-    kubectl("delete", "crd", *names, "--ignore-not-found")
+    kubectl("delete", "crd", f"--selector={OUR_CRDS}")
     kubectl("delete", "namespace", SYSTEM, "--ignore-not-found", timeout=180)

@@ -6,25 +6,22 @@ import httpx
 import pytest
 
 from chart.helm import RELEASE
-from e2e.chat import Chat, metric
+from e2e.chat import Chat, metrics
 from e2e.deployments import WORKER_METADATA, Deployment
 from e2e.installation import SYSTEM, Installed
+from testcluster.evidence import Moved, moved_between, read_bytes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 # SmolLM2-135M: 30 layers, keys and values, 3 KV heads, blocks of 16 tokens, 64 numbers of 4 bytes each.
 BLOCK_TOKENS = 16
 BLOCK_BYTES = 30 * 2 * 3 * BLOCK_TOKENS * 64 * 4
-READ_BYTES = "disagg_kv_read_bytes_total"
 
 
-def decode_bytes(http: httpx.Client, deployment: Deployment) -> dict[str, float]:
+def decode_bytes(http: httpx.Client, deployment: Deployment) -> Moved:
     """Return the bytes that the decode workers have read so far, by backend and transport."""
-    total: dict[str, float] = {}
-    for pod in deployment.pods("decode"):
-        for labels, value in metric(http, deployment.namespace, pod["metadata"]["name"], READ_BYTES).items():
-            total[labels] = total.get(labels, 0) + value
-    return total
+    pods = [pod["metadata"]["name"] for pod in deployment.pods("decode")]
+    return read_bytes(metrics(http, deployment.namespace, pod) for pod in pods)
 
 
 def test_the_chart_tests_itself(installed: Installed) -> None:
@@ -58,13 +55,13 @@ def test_the_kv_cache_of_the_prompt_goes_through_nixl(
 ) -> None:
     before = decode_bytes(http, quickstart)
     answer = chat.ask("Tell me about " + ", ".join(["rivers", "mountains", "forests", "seas"] * 12))
-    after = decode_bytes(http, quickstart)
+    moved = moved_between(before, decode_bytes(http, quickstart))
     blocks = -(-answer.prompt_tokens // BLOCK_TOKENS)
     assert blocks > 3
-    assert sum(after.values()) - sum(before.values()) == blocks * BLOCK_BYTES
-    (labels,) = after
-    assert "backend=UCX" in labels
-    assert "transport=tcp" in labels
+    assert sum(moved.values()) == blocks * BLOCK_BYTES
+    ((backend, transport),) = moved
+    assert backend == "UCX"
+    assert transport.startswith("tcp/")
 
 
 def test_workers_announced_themselves_and_belong_to_their_pods(quickstart: Deployment) -> None:

@@ -5,7 +5,7 @@ import pytest
 from chart.helm import RELEASE, settings
 from e2e.cluster_client import eventually
 from e2e.deployments import Deployment
-from e2e.installation import ROOT, SYSTEM, Installed, make_namespace
+from e2e.installation import NAMESPACE, OTHER_NAMESPACE, ROOT, SYSTEM, Installed, make_namespace
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -50,7 +50,7 @@ def test_uninstalling_keeps_the_resource_and_a_namespaced_release_serves_its_nam
     installed.helm("uninstall", RELEASE, "--namespace", SYSTEM, "--wait")
     assert crd_uid(installed) == before
     assert not installed.operator_pods()
-    mine, other = make_namespace(installed.kubectl, "e2e"), make_namespace(installed.kubectl, "e2e-other")
+    mine, other = (make_namespace(installed.kubectl, name) for name in (NAMESPACE, OTHER_NAMESPACE))
     only = settings(watch__namespaces=[mine], crds__enabled=False, dynamo__crd__enabled=False)
     installed.release("install", "namespaced", mine, *only)
     (example,) = (ROOT / "examples" / "01-quickstart").glob("*.yaml")
