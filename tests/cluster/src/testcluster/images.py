@@ -94,7 +94,7 @@ class ImageStore:
                 step.result = f"{archive.stat().st_size / 1e6:.0f} MB"
 
     def _volumes(self) -> Mapping[Path, str]:
-        downloads = self.paths.cache / "uv"
+        downloads = self.paths.cache / "downloads"
         downloads.mkdir(parents=True, exist_ok=True)
         return {downloads: "/root/.cache/uv", Path(CERTIFICATES): f"{CERTIFICATES}:ro"}
 

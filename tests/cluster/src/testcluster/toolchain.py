@@ -16,7 +16,7 @@ from testcluster.console import Progress, Step
 from testcluster.digest import source_files, text_digest, tree_digest
 from testcluster.errors import ClusterError
 from testcluster.locking import exclusive
-from testcluster.paths import REPOSITORY, Paths
+from testcluster.paths import REPOSITORY, Paths, default_paths
 
 MODULE = REPOSITORY / "tests/cluster/localkube"
 PARTS = (
@@ -187,12 +187,13 @@ def _installed_go(home: Path, wanted: Sequence[int], paths: Paths, progress: Pro
 
 
 def uv() -> str:
-    """The uv program: the one that runs us, or the one on PATH.
+    """The uv program: the one that make found, or the one on PATH, or the one that `make setup` installed.
 
     Raises:
         ClusterError: If there is none.
     """
-    found = os.environ.get("UV") or shutil.which("uv")
+    installed = sorted(default_paths().cache.glob("uv-*/bin/uv"))
+    found = os.environ.get("UV") or shutil.which("uv") or (str(installed[-1]) if installed else None)
     if found is None:
-        raise ClusterError("uv is not on PATH", remedy="start this through make, which brings its own uv")
+        raise ClusterError("uv is not on PATH", remedy="make setup")
     return found

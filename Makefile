@@ -1,0 +1,106 @@
+# Disagg Operator. `make help` lists the commands; each one brings what it needs.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := operator/src images/worker/src tests/cluster/src
+LOCKED := uv.lock pyproject.toml operator/pyproject.toml images/worker/pyproject.toml tests/cluster/pyproject.toml
+READY := $(VENV)/.ready
+PYTEST := $(BIN)/pytest
+FAST := tests/unit tests/golden tests/property tests/chart
+NEEDS_CLUSTER := apiserver or cluster
+# Evaluated when a recipe first uses it, never by `make help`.
+UV = $(eval UV := $(shell hack/bootstrap --uv-only))$(UV)
+CLUSTER_TOOL = UV=$(UV) $(BIN)/testcluster
+
+.PHONY: help
+help: ## List the commands.
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Try it
+.PHONY: demo demo-down
+demo: $(READY) ## A cluster, the images, the chart, a deployment, and an answered chat request.
+	@$(CLUSTER_TOOL) demo
+
+demo-down: $(READY) ## Remove the demo and its cluster.
+	@$(CLUSTER_TOOL) demo --remove
+
+##@ Work on it
+.PHONY: setup fmt lint typecheck crds update-golden render-free
+setup: ## Install uv if it is missing, and the locked Python packages.
+	@hack/bootstrap && touch $(READY)
+
+fmt: $(READY) ## Format the code and fix what the linter can.
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lint: $(READY) ## Check format, lint and import rules.
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+
+typecheck: $(READY) ## Check types, strictly.
+	@$(BIN)/mypy $(SOURCES)
+
+crds: $(READY) ## Write the CRDs from the models.
+	@$(BIN)/python -m disagg_operator.api.crd
+
+update-golden: $(READY) ## Write the golden manifests anew; review them as a diff.
+	@UV=$(UV) UPDATE_GOLDEN=1 $(PYTEST) tests/golden tests/chart -m "not ($(NEEDS_CLUSTER))" -q
+
+render-free: $(READY) ## Print the manifests of the first example, without any cluster.
+	@for file in examples/01-quickstart/*.yaml; do $(BIN)/kubectl-disagg render -f "$$file" || exit 1; done
+
+##@ Test it
+.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-e2e bench-engine
+checks: lint typecheck generated ## Everything that needs no cluster.
+	@UV=$(UV) $(PYTEST) $(FAST) -m "not ($(NEEDS_CLUSTER))"
+
+generated: $(READY) # The generated files are what the models say.
+	@$(BIN)/python -m disagg_operator.api.crd --check
+
+test: ## Everything, by real parts: checks, a real API server, a whole cluster.
+	@hack/test-all
+
+test-unit: $(READY) ## Unit tests.
+	@$(PYTEST) tests/unit -m "not ($(NEEDS_CLUSTER))"
+
+test-golden: $(READY) ## Golden manifests of the examples.
+	@$(PYTEST) tests/golden
+
+test-property: $(READY) ## Property tests.
+	@$(PYTEST) tests/property
+
+test-chart: $(READY) ## Tests of the Helm chart.
+	@UV=$(UV) $(PYTEST) tests/chart
+
+test-integration: $(READY) ## Tests against a real API server.
+	@UV=$(UV) $(PYTEST) tests/integration tests/chart -m "not cluster"
+
+test-e2e: $(READY) ## Tests on the whole cluster.
+	@UV=$(UV) $(PYTEST) tests/e2e
+
+bench-engine: $(READY) ## Speed of the reference engine, as ratios in one run.
+	@$(UV) run --locked --group reference python tests/bench/bench_engine.py
+
+##@ Cluster and images
+.PHONY: cluster-up cluster-down cluster-status images clean-cache
+cluster-up: $(READY) ## Bring the test cluster up with the images; CLUSTER=kind|local|existing chooses.
+	@$(CLUSTER_TOOL) up
+
+cluster-down: $(READY) ## Remove the test cluster; build outputs are kept.
+	@$(CLUSTER_TOOL) down
+
+cluster-status: $(READY) ## Show the test cluster's parts.
+	@$(CLUSTER_TOOL) status
+
+images: $(READY) ## Build the images, load them if the cluster is up, and print their names.
+	@$(CLUSTER_TOOL) images
+
+clean-cache: $(READY) ## Remove all build outputs.
+	@$(CLUSTER_TOOL) clean-cache
+
+$(READY): $(LOCKED) hack/bootstrap
+	@hack/bootstrap >/dev/null && touch $@
