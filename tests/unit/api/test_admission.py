@@ -1,0 +1,344 @@
+"""Every admission rule finds its fault, says what to do, and leaves good resources alone."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pydantic.alias_generators import to_camel
+
+from disagg_operator.api.admission import RULES, check
+from disagg_operator.api.admission.resources import amount
+from disagg_operator.api.admission.supported import TABLE
+from disagg_operator.api.parse import parse
+from disagg_operator.api.problems import Problem
+from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
+
+PLUGINS = "/opt/venv/lib/python3.12/site-packages/tensorrt_llm/libs/nixl/plugins"
+
+
+def found(spec: dict[str, Any]) -> tuple[Problem, ...]:
+    resource = {
+        "apiVersion": "disagg.dev/v1alpha1",
+        "kind": "DisaggDeployment",
+        "metadata": {"name": "example"},
+        "spec": {
+            "model": {"name": "small", "source": {"runtimeImage": {"path": "/models/small"}}},
+            "runtime": {"engine": "reference"},
+            **spec,
+        },
+    }
+    return check(parse(resource))
+
+
+def env(*variables: tuple[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in variables]
+
+
+def template(**spec: Any) -> dict[str, Any]:
+    return {"podTemplate": {"spec": spec}}
+
+
+def claim(path: str) -> dict[str, Any]:
+    return {"name": "small", "source": {"persistentVolumeClaim": {"claimName": "models", "path": path}}}
+
+
+TRTLLM = {"engine": "trtllm"}
+WORKER = "spec.decode.podTemplate.spec.containers[0]"
+
+FAULTS: list[tuple[str, dict[str, Any], str]] = [
+    ("model-one-source", {"model": {"name": "small", "source": {}}}, "spec.model.source"),
+    ("model-path-inside", {"model": claim("a/../../b")}, "spec.model.source.persistentVolumeClaim.path"),
+    ("model-path-inside", {"model": claim("/a")}, "spec.model.source.persistentVolumeClaim.path"),
+    (
+        "nixl-backend-needs-nixl",
+        {"transfer": {"method": "UCX", "nixlBackend": "UCX"}},
+        "spec.transfer.nixlBackend",
+    ),
+    (
+        "etcd-fields-need-etcd",
+        {"discovery": {"etcdEndpoints": ["http://e:2379"]}},
+        "spec.discovery.etcdEndpoints",
+    ),
+    (
+        "expert-divides-tensor",
+        {"decode": {"parallelism": {"tensor": 8, "expert": 3}}},
+        "spec.decode.parallelism.expert",
+    ),
+    (
+        "prefill-no-context-parallel",
+        {"runtime": TRTLLM, "prefill": {"parallelism": {"context": 2}}},
+        "spec.prefill.parallelism.context",
+    ),
+    (
+        "gpus-equal-ranks",
+        {
+            "runtime": TRTLLM,
+            "decode": {"gpusPerNode": 4, "nodesPerReplica": 2, "parallelism": {"tensor": 16}},
+        },
+        "spec.decode.gpusPerNode",
+    ),
+    (
+        "gpus-equal-ranks",
+        {"runtime": TRTLLM, "decode": {"nodesPerReplica": 3, "parallelism": {"tensor": 16}}},
+        "spec.decode.nodesPerReplica",
+    ),
+    (
+        "scaling-bounds",
+        {"scaling": {"prefill": {"minReplicas": 3, "maxReplicas": 2}}},
+        "spec.scaling.prefill.minReplicas",
+    ),
+    (
+        "verification-interval-used",
+        {"verification": {"intervalSeconds": 60}},
+        "spec.verification.intervalSeconds",
+    ),
+    ("frontend-port-free", {"frontend": {"port": 80}}, "spec.frontend.port"),
+    ("env-no-duplicates", {"env": env(("A", "1"), ("B", "2"), ("A", "3"))}, "spec.env[2]"),
+    (
+        "env-value-or-source",
+        {"env": [{"name": "A", "value": "", "valueFrom": {"fieldRef": {}}}]},
+        "spec.env[0]",
+    ),
+    ("env-value-or-source", {"env": [{"name": "A", "valueFrom": {}}]}, "spec.env[0].valueFrom"),
+    (
+        "env-value-or-source",
+        {"env": [{"name": "A", "valueFrom": {"fieldRef": {}, "secretKeyRef": {}}}]},
+        "spec.env[0].valueFrom",
+    ),
+    ("env-wiring-reserved", {"decode": {"env": env(("DYN_NAMESPACE", "x"))}}, "spec.decode.env[0]"),
+    ("env-wiring-reserved", {"frontend": {"env": env(("HOME", "/x"))}}, "spec.frontend.env[0]"),
+    (
+        "env-wiring-reserved",
+        {"decode": template(containers=[{"name": "worker", "env": env(("POD_UID", "x"))}])},
+        f"{WORKER}.env[0]",
+    ),
+    (
+        "env-one-nixl-backend",
+        {"env": env(("NIXL_BACKEND", "UCX")), "decode": {"env": env(("TRTLLM_NIXL_KVCACHE_BACKEND", "UCX"))}},
+        "spec.decode.env",
+    ),
+    ("env-nixl-plugin-dir", {"env": env(("NIXL_PLUGINS_DIR", "/x"))}, "spec.env[0]"),
+    ("env-nixl-backend-spelling", {"env": env(("TRTLLM_NIXL_KVCACHE_BACKEND", "ucx"))}, "spec.env[0]"),
+    ("env-no-method-switch", {"env": env(("TRTLLM_USE_UCX_KVCACHE", "1"))}, "spec.env[0]"),
+    ("env-no-method-switch", {"env": env(("TRTLLM_USE_UCX_KV_CACHE", "1"))}, "spec.env[0]"),
+    (
+        "env-efa-shared-memory",
+        {"prefill": {"env": env(("FI_EFA_ENABLE_SHM_TRANSFER", "1"))}},
+        "spec.prefill.env[0]",
+    ),
+    ("env-prefill-plugins", {"env": env(("NIXL_PLUGIN_DIR", PLUGINS))}, "spec.env[0]"),
+    ("env-plain-secret", {"env": env(("HF_TOKEN", "x"))}, "spec.env[0]"),
+    ("env-plain-secret", {"env": env(("AWS_SECRET_ACCESS_KEY", "x"))}, "spec.env[0]"),
+    ("pod-template-keys", {"decode": {"podTemplate": {"volumes": []}}}, "spec.decode.podTemplate.volumes"),
+    ("pod-template-keys", {"decode": {"podTemplate": {"spec": []}}}, "spec.decode.podTemplate.spec"),
+    ("pod-template-names", {"decode": template(containers=[{"image": "a"}])}, WORKER),
+    (
+        "pod-template-labels",
+        {"decode": {"podTemplate": {"metadata": {"labels": {"disagg.dev/role": "x"}}}}},
+        "spec.decode.podTemplate.metadata.labels[disagg.dev/role]",
+    ),
+    (
+        "pod-template-restricted",
+        {"security": {"mode": "Restricted"}, "decode": template(hostNetwork=True)},
+        "spec.decode.podTemplate.spec.hostNetwork",
+    ),
+    (
+        "pod-template-restricted",
+        {
+            "security": {"mode": "Restricted"},
+            "decode": template(volumes=[{"name": "efa", "hostPath": {"path": "/opt/amazon/efa"}}]),
+        },
+        "spec.decode.podTemplate.spec.volumes[0]",
+    ),
+    (
+        "pod-template-restricted",
+        {
+            "security": {"mode": "Restricted"},
+            "decode": template(
+                containers=[{"name": "w", "securityContext": {"capabilities": {"add": ["IPC_LOCK"]}}}]
+            ),
+        },
+        f"{WORKER}.securityContext.capabilities.add",
+    ),
+    (
+        "toleration-shape",
+        {"placement": {"tolerations": [{"key": "a", "operator": "Exist"}]}},
+        "spec.placement.tolerations[0].operator",
+    ),
+    (
+        "toleration-shape",
+        {"placement": {"tolerations": [{"key": "a", "efect": "NoExecute"}]}},
+        "spec.placement.tolerations[0].efect",
+    ),
+    (
+        "toleration-shape",
+        {"placement": {"tolerations": [{"effect": "NoExecute"}]}},
+        "spec.placement.tolerations[0]",
+    ),
+    (
+        "requests-within-limits",
+        {"frontend": {"resources": {"requests": {"cpu": 2}, "limits": {"cpu": "1500m"}}}},
+        "spec.frontend.resources.requests.cpu",
+    ),
+    (
+        "gpus-by-field",
+        {"decode": {"resources": {"requests": {"nvidia.com/gpu": 1}}}},
+        "spec.decode.resources.requests[nvidia.com/gpu]",
+    ),
+    ("gpus-by-field", {"decode": {"devices": {"nvidia.com/gpu": 1}}}, "spec.decode.devices[nvidia.com/gpu]"),
+    ("device-names", {"decode": {"devices": {"efa": 1}}}, "spec.decode.devices.efa"),
+    ("allow-unsafe-known", {"security": {"allowUnsafe": ["nothing"]}}, "spec.security.allowUnsafe[0]"),
+    (
+        "allow-unsafe-known",
+        {"security": {"allowUnsafe": ["model-one-source"]}},
+        "spec.security.allowUnsafe[0]",
+    ),
+]
+
+UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
+    ("runtime.engine", {"runtime": {}}),
+    ("runtime.engine", {"runtime": {"engine": "vllm"}}),
+    ("runtime.frontend", {"runtime": {"engine": "reference", "frontend": "trtllm-serve"}}),
+    ("model.source.huggingFace", {"model": {"name": "m", "source": {"huggingFace": {"repository": "a/b"}}}}),
+    ("model.source.image", {"model": {"name": "m", "source": {"image": {"reference": "a:1"}}}}),
+    ("transfer.method", {"transfer": {"method": "MPI"}}),
+    ("transfer.nixlBackend", {"transfer": {"nixlBackend": "LIBFABRIC"}}),
+    ("transfer.maxTokensInBuffer", {"transfer": {"maxTokensInBuffer": 8192}}),
+    *(
+        row
+        for role in ("prefill", "decode")
+        for row in (
+            (f"{role}.nodesPerReplica", {role: {"nodesPerReplica": 2}}),
+            (f"{role}.gpusPerNode", {role: {"gpusPerNode": 1}}),
+            (f"{role}.parallelism.tensor", {role: {"parallelism": {"tensor": 2}}}),
+            (f"{role}.parallelism.pipeline", {role: {"parallelism": {"pipeline": 2}}}),
+            (f"{role}.parallelism.context", {role: {"parallelism": {"context": 2}}}),
+            (f"{role}.parallelism.expert", {role: {"parallelism": {"tensor": 2, "expert": 2}}}),
+            (f"{role}.devices", {role: {"devices": {"example.com/nic": 1}}}),
+        )
+    ),
+    ("frontend.routerMode", {"frontend": {"routerMode": "kv"}}),
+    ("discovery.backend", {"discovery": {"backend": "etcd"}}),
+    ("discovery.natsServer", {"discovery": {"natsServer": "nats://nats:4222"}}),
+    ("verification.mode", {"verification": {"mode": "Report"}}),
+    ("verification.intervalSeconds", {"verification": {"mode": "Report", "intervalSeconds": 60}}),
+    ("security.mode", {"security": {"mode": "IpcLock"}}),
+    ("placement.topologyKey", {"placement": {"topologyKey": "zone"}}),
+    ("placement.required", {"placement": {"required": False}}),
+    ("scaling", {"scaling": {}}),
+    ("computeDomain", {"computeDomain": {}}),
+]
+
+GOOD: list[dict[str, Any]] = [
+    {},
+    {"model": claim("")},
+    {"model": claim("llama..3/instruct")},
+    {"platform": "local", "transfer": {"method": "NIXL", "nixlBackend": "UCX", "timeoutSeconds": 5}},
+    {"prefill": {"gpusPerNode": 0, "devices": {}, "parallelism": {"tensor": 1}}, "decode": {"replicas": 0}},
+    {"frontend": {"routerMode": "random", "port": 8080, "replicas": 0}},
+    {"security": {"mode": "Restricted"}, "rollout": {"strategy": "Recreate"}},
+    {"security": {"mode": "Platform"}, "decode": template(hostNetwork=True)},
+    {"env": env(("FI_EFA_ENABLE_SHM_TRANSFER", "0"), ("TRTLLM_NIXL_KVCACHE_BACKEND", "LIBFABRIC"))},
+    {"env": env(("TOKENIZERS_PARALLELISM", "false"), ("EMPTY_TOKEN", ""))},
+    {"env": [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "token"}}}]},
+    {"decode": {"env": env(("NIXL_PLUGIN_DIR", PLUGINS))}},
+    {"prefill": {"env": env(("A", "1"))}, "decode": {"env": env(("A", "2"))}, "env": env(("A", "3"))},
+    {"placement": {"nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}, {"key": "a"}]}},
+    {"prefill": {"resources": {"requests": {"cpu": "500m"}, "limits": {"cpu": 1, "memory": "2Gi"}}}},
+    {
+        "decode": {
+            "podTemplate": {
+                "metadata": {"labels": {"team": "search"}, "annotations": {"a/b": "c"}},
+                "spec": {
+                    "containers": [{"name": "worker", "env": env(("A", "1"))}],
+                    "priorityClassName": "high",
+                },
+            }
+        }
+    },
+    {"serviceAccountName": "own", "runtime": {"engine": "reference", "version": "1.6.1", "image": "a/b:1"}},
+]
+
+
+@pytest.mark.parametrize(("rule", "spec", "field"), FAULTS, ids=[f"{row[0]}: {row[2]}" for row in FAULTS])
+def test_rule_finds_its_fault(rule: str, spec: dict[str, Any], field: str) -> None:
+    hits = [problem for problem in found(spec) if problem.rule == rule]
+    assert [problem.field for problem in hits] == [field]
+    assert all(problem.fault and problem.remedy for problem in hits)
+
+
+def test_every_rule_has_a_fault_in_the_table() -> None:
+    tried = {row[0] for row in FAULTS} | {"not-supported-yet"}
+    assert tried == {rule.id for rule in RULES} | {"allow-unsafe-known"}
+
+
+@pytest.mark.parametrize(("field", "spec"), UNSUPPORTED, ids=[row[0] for row in UNSUPPORTED])
+def test_what_is_not_built_is_refused(field: str, spec: dict[str, Any]) -> None:
+    hits = {each.field: each for each in found(spec) if each.rule == "not-supported-yet"}
+    assert hits[f"spec.{field}"].fault.startswith("not supported yet: ")
+
+
+def test_every_row_of_what_is_not_built_is_tried() -> None:
+    modelled = {".".join(map(to_camel, row.path.split("."))) for row in TABLE}
+    assert {row[0] for row in UNSUPPORTED} == modelled
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.path)
+def test_rows_name_real_fields(row: Any) -> None:
+    model: Any = DisaggDeploymentSpec
+    for part in row.path.split("."):
+        field = model.model_fields[part]
+        arguments = getattr(field.annotation, "__args__", (field.annotation,))
+        model = arguments[0]
+
+
+@pytest.mark.parametrize("spec", GOOD, ids=lambda spec: ",".join(spec) or "minimal")
+def test_good_resources_are_left_alone(spec: dict[str, Any]) -> None:
+    assert found(spec) == ()
+
+
+def test_remedies_say_what_to_write_today() -> None:
+    by_field = {each.field: each.remedy for each in found({"runtime": {}, "discovery": {"backend": "etcd"}})}
+    assert by_field["spec.runtime.engine"] == "Write reference"
+    assert by_field["spec.discovery.backend"] == "Write kubernetes"
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.unsafe], ids=lambda rule: rule.id)
+def test_unsafe_rules_can_be_overridden_and_say_so(rule: Any) -> None:
+    spec = next(row[1] for row in FAULTS if row[0] == rule.id)
+    (problem, *_) = (each for each in found(spec) if each.rule == rule.id)
+    assert f"name {rule.id} in spec.security.allowUnsafe" in problem.remedy
+    security = {**spec.get("security", {}), "allowUnsafe": [rule.id]}
+    assert found({**spec, "security": security}) == ()
+
+
+def test_rules_have_unique_ids_and_sources() -> None:
+    ids = [rule.id for rule in RULES]
+    assert len(set(ids)) == len(ids)
+    assert all(rule.source for rule in RULES)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "number"),
+    [
+        (2, "2"),
+        ("2", "2"),
+        ("500m", "0.5"),
+        ("1.5Gi", "1610612736"),
+        ("1e3", "1000"),
+        ("2E", "2e18"),
+        ("1Ki", "1024"),
+    ],
+)
+def test_quantities(quantity: int | str, number: str) -> None:
+    assert amount(quantity) == Decimal(number)
+
+
+def test_broken_templates_do_not_break_the_rules() -> None:
+    odd: list[Any] = [None, 5, "x", [], {}, [None], [{"name": 3, "env": [None, {"name": 5}]}], {"a": 1}]
+    for value in odd:
+        template_spec = {"containers": value, "volumes": value, "initContainers": value}
+        for metadata in ({"labels": value}, value):
+            pod = {"metadata": metadata, "spec": template_spec}
+            found({"security": {"mode": "Restricted"}, "decode": {"podTemplate": pod}})
+        found({"decode": {"podTemplate": {"spec": value}}})
