@@ -1,0 +1,1 @@
+"""The engine behind Dynamo's worker API: requests in, token deltas out, by role."""

@@ -1,0 +1,134 @@
+"""What each role does with a request: prefill computes and offers, decode reads and continues, aggregated does both.
+
+A role yields Dynamo's response chunks as dicts. Blocks belong to exactly one of engine, offer and reader at any time,
+whatever is cancelled or fails in between.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
+
+from disagg_worker.engine import Engine, TokenOutput
+from disagg_worker.serve.request import Generation
+from disagg_worker.transfer import Reader, Source, Ticket, TransferError
+
+Chunk = dict[str, Any]
+
+
+class Role(Protocol):
+    """One of the three ways to serve a request."""
+
+    def serve(self, request_id: str, work: Generation, request: Mapping[str, Any]) -> AsyncIterator[Chunk]:
+        """Serve a request: `work` is what to generate, `request` what Dynamo sent."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether no other worker depends on this one's memory now."""
+
+
+class Prefill:
+    """Computes prompts and offers their KV.
+
+    Args:
+        engine: Computes.
+        source: Keeps the offers.
+    """
+
+    def __init__(self, engine: Engine, source: Source) -> None:
+        self._engine, self._source = engine, source
+
+    @property
+    def idle(self) -> bool:
+        """See Role."""
+        return self._source.open_offers == 0
+
+    async def serve(
+        self, request_id: str, work: Generation, request: Mapping[str, Any]
+    ) -> AsyncIterator[Chunk]:
+        """Yield one chunk: the first token and the ticket."""
+        del request
+        prefilled = await self._engine.prefill(request_id, work.tokens, work.sampling)
+        ticket = await self._source.offer(request_id, prefilled)
+        delivered = False
+        try:
+            yield {
+                "token_ids": [prefilled.first_token],
+                "index": 0,
+                "finish_reason": "length",
+                "disaggregated_params": ticket.to_json(),
+                "completion_usage": usage(work, 1),
+            }
+            delivered = True
+        finally:
+            if not delivered:
+                self._source.withdraw(ticket.lease)
+
+
+class Decode:
+    """Reads a prompt's KV and generates from it.
+
+    Args:
+        engine: Computes.
+        reader: Reads.
+    """
+
+    def __init__(self, engine: Engine, reader: Reader) -> None:
+        self._engine, self._reader = engine, reader
+
+    @property
+    def idle(self) -> bool:
+        """See Role."""
+        return self._reader.quarantined == 0
+
+    async def serve(
+        self, request_id: str, work: Generation, request: Mapping[str, Any]
+    ) -> AsyncIterator[Chunk]:
+        """Yield the first token, which came with the ticket, and then one token a chunk."""
+        ticket = Ticket.parse((request.get("prefill_result") or {}).get("disaggregated_params"))
+        if ticket.tokens != len(work.tokens):
+            raise TransferError(
+                f"the ticket is for {ticket.tokens} tokens, the prompt has {len(work.tokens)}; "
+                "do prefill and decode serve the same model?"
+            )
+        lease = await self._reader.read(request_id, ticket)
+        outputs = self._engine.resume(request_id, work.tokens, lease, ticket.first_token, work.sampling)
+        async for chunk in deltas(outputs, work):
+            yield chunk
+
+
+class Aggregated:
+    """Computes prompt and answer in one place.
+
+    Args:
+        engine: Computes.
+    """
+
+    idle = True
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def serve(
+        self, request_id: str, work: Generation, request: Mapping[str, Any]
+    ) -> AsyncIterator[Chunk]:
+        """Yield one token a chunk."""
+        del request
+        async for chunk in deltas(self._engine.generate(request_id, work.tokens, work.sampling), work):
+            yield chunk
+
+
+async def deltas(outputs: AsyncIterator[TokenOutput], work: Generation) -> AsyncIterator[Chunk]:
+    """Turn tokens into chunks; the last one carries the finish reason and the counts."""
+    generated = 0
+    async for output in outputs:
+        ids = [] if output.token is None else [output.token]
+        generated += len(ids)
+        chunk: Chunk = {"token_ids": ids, "index": 0}
+        if output.finish_reason is not None:
+            chunk |= {"finish_reason": output.finish_reason, "completion_usage": usage(work, generated)}
+        yield chunk
+
+
+def usage(work: Generation, generated: int) -> dict[str, int]:
+    """Count tokens as OpenAI's `usage` does."""
+    prompt = len(work.tokens)
+    return {"prompt_tokens": prompt, "completion_tokens": generated, "total_tokens": prompt + generated}

@@ -1,0 +1,251 @@
+"""The worker as Dynamo sees it. Dynamo's own Worker registers, watches health, routes cancellation and shuts down.
+
+Shutdown on SIGTERM: Dynamo takes the worker out of discovery and waits a moment for the news to spread; a prefill
+worker then stays until its offers are read (at most as long as offers stand); `cleanup` lets running answers end.
+"""
+
+import asyncio
+import logging
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from wsgiref.simple_server import WSGIServer
+
+import uvloop
+from dynamo.common.backend import EngineConfig as Registration
+from dynamo.common.backend import LLMEngine, LlmRegistration, WorkerConfig
+from dynamo.common.backend.health_check import build_health_check_payload, is_probe
+from dynamo.common.backend.worker import Worker
+from dynamo.common.constants import DisaggregationMode
+from dynamo.common.utils.namespace import get_worker_namespace
+from dynamo.llm.exceptions import Cancelled, CannotConnect, DynamoException, InvalidArgument, Unknown
+
+from disagg_worker.config import ConfigError, EngineConfig
+from disagg_worker.engine import Engine, EngineError, RequestCancelled, RequestRefused
+from disagg_worker.metrics import WorkerMetrics
+from disagg_worker.model.gguf import ModelError
+from disagg_worker.serve.request import parse_request
+from disagg_worker.serve.roles import Aggregated, Chunk, Decode, Prefill, Role
+from disagg_worker.transfer import Reader, Source, TransferError, open_agent
+from disagg_worker.transfer.agent import AgentThread
+from disagg_worker.transfer.source import GRACE_SECONDS
+
+RoleName = Literal["prefill", "decode", "aggregated"]
+COMPONENT: dict[RoleName, str] = {"prefill": "prefill", "decode": "backend", "aggregated": "backend"}
+MODE: dict[RoleName, DisaggregationMode] = {
+    "prefill": DisaggregationMode.PREFILL,
+    "decode": DisaggregationMode.DECODE,
+    "aggregated": DisaggregationMode.AGGREGATED,
+}
+DRAIN_SECONDS = 600.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Parts:
+    """What a running worker is made of; `thread` is None in the aggregated role, which transfers nothing."""
+
+    engine: Engine
+    role: Role
+    thread: AgentThread | None
+    closer: Source | Reader | None
+
+
+class DisaggEngine(LLMEngine):
+    """One worker in one role.
+
+    Args:
+        role: What it does with requests.
+        config: Engine configuration.
+        parts: Engine and transfer, not started yet.
+        metrics: What it counts.
+        metrics_port: Port of /metrics.
+    """
+
+    def __init__(
+        self, role: RoleName, config: EngineConfig, parts: Parts, metrics: WorkerMetrics, metrics_port: int
+    ) -> None:
+        self._role_name, self._config, self._metrics_port = role, config, metrics_port
+        self._parts: Parts | None = parts
+        self._metrics = metrics
+        self._server: WSGIServer | None = None
+        self._running = 0
+
+    @classmethod
+    async def from_args(cls, argv: list[str] | None = None) -> tuple[LLMEngine, WorkerConfig]:
+        """Not used: the command line is the worker's own."""
+        raise NotImplementedError("start the worker with `disagg-worker serve`")
+
+    async def start(self, worker_id: int) -> Registration:
+        """Start computing and answering /metrics, and say what to register."""
+        del worker_id
+        config, engine = self._config, self._require_parts().engine
+        await engine.start()
+        self._server = self._metrics.serve(self._metrics_port)
+        log.info("engine started: %d KV blocks, %d threads", engine.pool.num_blocks, engine.threads)
+        return Registration(
+            model=str(config.model.path),
+            served_model_name=config.model.name,
+            llm=LlmRegistration(
+                context_length=engine.max_sequence_tokens,
+                kv_cache_block_size=config.kv_cache.block_tokens,
+                total_kv_blocks=engine.pool.num_blocks,
+                max_num_seqs=config.scheduler.max_batch_size,
+                max_num_batched_tokens=config.scheduler.prefill_chunk_tokens,
+            ),
+        )
+
+    async def generate(self, request: Mapping[str, Any], context: Any) -> AsyncIterator[Chunk]:
+        """Serve one request, or Dynamo's health canary without any peer."""
+        if is_probe(request):
+            yield self._probe_answer(request)
+            return
+        outcome = "error"
+        self._running += 1
+        try:
+            async for chunk in self._serve(request, str(context.id())):
+                outcome = _outcome(chunk, outcome)
+                yield chunk
+        except DynamoException as error:
+            outcome = "cancelled" if isinstance(error, Cancelled) else "error"
+            raise
+        except (GeneratorExit, asyncio.CancelledError):
+            outcome = outcome if outcome == "ok" else "cancelled"
+            raise
+        finally:
+            self._running -= 1
+            self._metrics.requests.labels(self._role_name, outcome).inc()
+
+    async def _serve(self, request: Mapping[str, Any], request_id: str) -> AsyncIterator[Chunk]:
+        """Serve a request, with errors as the kinds that Dynamo's frontend tells clients."""
+        parts = self._require_parts()
+        try:
+            work = parse_request(request, parts.engine.max_sequence_tokens)
+            async for chunk in parts.role.serve(request_id, work, request):
+                yield chunk
+        except RequestCancelled as error:
+            raise Cancelled(str(error)) from None
+        except RequestRefused as error:
+            raise InvalidArgument(str(error)) from None
+        except (TransferError, EngineError) as error:
+            log.warning("request %s failed: %s", request_id, error)
+            kind = CannotConnect if isinstance(error, TransferError) else Unknown
+            raise kind(str(error)) from None
+
+    def _probe_answer(self, request: Mapping[str, Any]) -> Chunk:
+        """Answer the canary, unless the compute loop is dead."""
+        failure = self._require_parts().engine.failure
+        if failure is not None:
+            raise Unknown(f"the engine failed: {failure}")
+        tokens = list(request.get("token_ids") or [0])[:1]
+        counts = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        return {"token_ids": tokens, "index": 0, "finish_reason": "stop", "completion_usage": counts}
+
+    def _require_parts(self) -> Parts:
+        if self._parts is None:
+            raise Unknown("the worker is not started")
+        return self._parts
+
+    async def abort(self, context: Any) -> None:
+        """End a request whose client went away."""
+        if self._parts:
+            self._parts.engine.cancel(str(context.id()))
+
+    async def is_quiescent(self) -> bool:
+        """Whether the memory may go: no request runs and nobody still reads from it."""
+        return self._running == 0 and (self._parts is None or self._parts.role.idle)
+
+    async def cleanup(self) -> None:
+        """Let running answers end, then stop everything. May be called more than once."""
+        until = time.monotonic() + DRAIN_SECONDS
+        while self._running and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+        parts, self._parts = self._parts, None
+        if parts:
+            await parts.engine.stop()
+            if parts.closer:
+                await parts.closer.close()
+            if parts.thread:
+                await asyncio.to_thread(parts.thread.close)
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+        log.info("worker stopped")
+
+    async def health_check_payload(self) -> dict[str, Any]:
+        """Say what Dynamo sends to see whether the worker answers."""
+        payload: dict[str, Any] = build_health_check_payload(bos_token_id=1)
+        return payload
+
+
+def build_parts(role: RoleName, config: EngineConfig, metrics: WorkerMetrics) -> Parts:
+    """Load the model and connect it with what the role needs (seconds).
+
+    Raises:
+        ConfigError: The model or the transfer backend cannot be used.
+    """
+    try:
+        engine = Engine.load(config)
+    except ModelError as error:
+        raise ConfigError(f"model.path: {error}") from None
+    metrics.observe(engine)
+    if role == "aggregated":
+        return Parts(engine, Aggregated(engine), None, None)
+    peer = os.environ.get("POD_NAME") or f"{os.uname().nodename}-{os.getpid()}"
+    thread = open_agent(f"{peer}-{uuid.uuid4().hex[:8]}", config.transfer.backend, engine.pool.array)
+    seconds = config.transfer.timeout_seconds
+    if role == "prefill":
+        source = Source(thread, engine.pool, peer, seconds, metrics)
+        return Parts(engine, Prefill(engine, source), thread, source)
+    reader = Reader(thread, engine.pool, engine.reserve, seconds, metrics)
+    return Parts(engine, Decode(engine, reader), thread, reader)
+
+
+def dynamo_config(role: RoleName, config: EngineConfig) -> WorkerConfig:
+    """Describe the worker to Dynamo, from the environment that Dynamo's own workers read."""
+    environment = os.environ
+    return WorkerConfig(
+        namespace=get_worker_namespace(),
+        component=COMPONENT[role],
+        endpoint="generate",
+        model_name=str(config.model.path),
+        served_model_name=config.model.name,
+        endpoint_types="chat,completions",
+        discovery_backend=environment.get("DYN_DISCOVERY_BACKEND", "etcd"),
+        request_plane=environment.get("DYN_REQUEST_PLANE", "tcp"),
+        event_plane=environment.get("DYN_EVENT_PLANE") or None,
+        response_plane=environment.get("DYN_RESPONSE_PLANE", "tcp"),
+        disaggregation_mode=MODE[role],
+        metrics_labels=[("model", config.model.name)],
+        enable_local_indexer=False,
+        enable_kv_routing=False,
+    )
+
+
+def run(role: RoleName, config: EngineConfig, metrics_port: int) -> None:
+    """Serve until SIGTERM.
+
+    Raises:
+        ConfigError: The model or the transfer backend cannot be used.
+    """
+    drain = config.transfer.timeout_seconds + GRACE_SECONDS
+    os.environ.setdefault("DYN_PREFILL_DRAIN_TIMEOUT_S", f"{drain:g}")
+    metrics = WorkerMetrics()
+    engine = DisaggEngine(role, config, build_parts(role, config, metrics), metrics, metrics_port)
+    uvloop.run(_serve(engine, dynamo_config(role, config)))
+
+
+async def _serve(engine: DisaggEngine, config: WorkerConfig) -> None:
+    await Worker(engine, config).run()
+
+
+def _outcome(chunk: Chunk, before: str) -> str:
+    reason = chunk.get("finish_reason")
+    if reason is None:
+        return before
+    return "cancelled" if reason == "cancelled" else "ok"

@@ -1,0 +1,177 @@
+"""NIXL behind a narrow interface: one agent, one registered region, READs and notifications.
+
+The NIXL binding is not thread-safe and some of its calls move data before they return, so an agent must be used from
+one thread, and that thread must not be the event loop's (`AgentThread` keeps both rules).
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disagg_worker.config import ConfigError
+from disagg_worker.transfer import transport
+from disagg_worker.transfer.errors import PeerLost, TransferError
+from disagg_worker.transfer.segments import Span
+
+T = TypeVar("T")
+MEMORY = "DRAM"
+
+
+class Agent(Protocol):
+    """What the transfer needs of NIXL. All methods block for a short time only.
+
+    Attributes:
+        name: Unique to this process.
+        backend: NIXL backend in use.
+    """
+
+    name: str
+    backend: str
+
+    def metadata(self) -> bytes:
+        """Everything a peer needs to read from the registered region."""
+
+    def connect(self, metadata: bytes) -> str:
+        """Add a peer and return its agent name; raises PeerLost when it cannot be reached."""
+
+    def disconnect(self, peer: str) -> None:
+        """Forget a peer."""
+
+    def read(self, peer: str, spans: Sequence[Span], note: bytes) -> object:
+        """Begin a READ and return its handle; the peer gets `note` when it is done."""
+
+    def is_done(self, handle: object) -> bool:
+        """Whether a READ is complete; raises PeerLost or TransferError when it failed."""
+
+    def release(self, handle: object) -> None:
+        """Free the handle of a READ that is over."""
+
+    def notify(self, peer: str, note: bytes) -> None:
+        """Send a peer a note that belongs to no READ."""
+
+    def notes(self) -> list[bytes]:
+        """Notes that came in since the last call."""
+
+
+class NixlAgent:
+    """An agent on NIXL 1.5 with host memory.
+
+    Args:
+        name: Unique to this process: NIXL keeps peers by name.
+        backend: NIXL backend; must be UCX.
+        pool: The memory that peers may read and that READs write to, registered as one region.
+    """
+
+    def __init__(self, name: str, backend: str, pool: NDArray[np.float32]) -> None:
+        transport.prepare_evidence(os.environ)
+        from nixl import _api, _bindings  # noqa: PLC0415 - loads UCX, which reads its environment once
+
+        self.name, self.backend = name, backend
+        self._lost: type[Exception] = _bindings.nixlRemoteDisconnectError
+        self._failures = _nixl_errors(_bindings)
+        try:
+            self._nixl: Any = _api.nixl_agent(name, _api.nixl_agent_config(backends=[backend]))
+        except self._failures as error:
+            raise ConfigError(f"transfer.backend: NIXL cannot start {backend} here: {error}") from None
+        region = self._nixl.get_reg_descs([(pool.ctypes.data, pool.nbytes, 0, "")], MEMORY)
+        self._registered = self._nixl.register_memory(region, backends=[backend])
+
+    def metadata(self) -> bytes:
+        """See Agent."""
+        return bytes(self._nixl.get_agent_metadata())
+
+    def connect(self, metadata: bytes) -> str:
+        """See Agent."""
+        try:
+            name = self._nixl.add_remote_agent(metadata)
+        except self._failures as error:
+            raise PeerLost(f"the prefill worker cannot be reached ({error})") from None
+        return name.decode() if isinstance(name, bytes) else str(name)
+
+    def disconnect(self, peer: str) -> None:
+        """See Agent."""
+        self._guard(lambda: self._nixl.remove_remote_agent(peer))
+
+    def read(self, peer: str, spans: Sequence[Span], note: bytes) -> object:
+        """See Agent."""
+        local = self._nixl.get_xfer_descs([(s.local, s.length, 0) for s in spans], MEMORY)
+        remote = self._nixl.get_xfer_descs([(s.remote, s.length, 0) for s in spans], MEMORY)
+
+        def begin() -> object:
+            handle = self._nixl.initialize_xfer("READ", local, remote, peer, note, [self.backend])
+            self._nixl.transfer(handle)
+            return handle
+
+        return self._guard(begin)
+
+    def is_done(self, handle: object) -> bool:
+        """See Agent."""
+        state = self._guard(lambda: self._nixl.check_xfer_state(handle))
+        if state == "ERR":
+            raise TransferError("NIXL reports that the KV read failed")
+        return bool(state == "DONE")
+
+    def release(self, handle: object) -> None:
+        """See Agent."""
+        self._guard(lambda: self._nixl.release_xfer_handle(handle))
+
+    def notify(self, peer: str, note: bytes) -> None:
+        """See Agent."""
+        self._guard(lambda: self._nixl.send_notif(peer, note, self.backend))
+
+    def notes(self) -> list[bytes]:
+        """See Agent."""
+        arrived: dict[str, list[bytes]] = self._guard(self._nixl.get_new_notifs)
+        return [note for notes in arrived.values() for note in notes]
+
+    def _guard(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except self._lost:
+            raise PeerLost("the connection to the prefill worker broke") from None
+        except self._failures as error:
+            raise TransferError(f"NIXL: {error}") from None
+
+
+class AgentThread:
+    """Runs the calls of one agent in one thread of their own, in order.
+
+    Args:
+        open_agent: Makes the agent; called in that thread.
+    """
+
+    def __init__(self, open_agent: Callable[[], Agent]) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nixl")
+        self.agent = self._executor.submit(open_agent).result()
+
+    async def call(self, method: Callable[..., T], *arguments: Any) -> T:
+        """Await the result of a method of the agent."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, method, *arguments)
+
+    def close(self) -> None:
+        """End the thread after the calls that were made before."""
+        self._executor.shutdown(wait=True)
+
+
+def open_agent(name: str, backend: str, pool: NDArray[np.float32]) -> AgentThread:
+    """Start a NIXL agent and its thread.
+
+    Raises:
+        ConfigError: This worker cannot use the backend, or it does not start on this machine.
+    """
+    if backend != "UCX":
+        raise ConfigError(f"transfer.backend: {backend} is not supported yet by this worker; write UCX")
+    return AgentThread(lambda: NixlAgent(name, backend, pool))
+
+
+def _nixl_errors(bindings: Any) -> tuple[type[Exception], ...]:
+    """All exception types of the binding: it has no common base but Exception."""
+    found = [
+        value for key, value in vars(bindings).items() if key.startswith("nixl") and key.endswith("Error")
+    ]
+    return (*found, RuntimeError)

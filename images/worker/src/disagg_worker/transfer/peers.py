@@ -1,0 +1,90 @@
+"""The prefill workers this worker is connected to, one connection each, and which process of theirs it is.
+
+A worker that restarts keeps its name (and in Kubernetes often its address) but is another process whose memory holds
+nothing that was offered before: its incarnation tells. A connection is closed only when no READ uses it any more.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from disagg_worker.transfer.agent import AgentThread
+from disagg_worker.transfer.errors import PeerLost, TransferError
+from disagg_worker.transfer.ticket import Ticket
+
+
+@dataclass
+class Connection:
+    """A connected peer process.
+
+    Attributes:
+        peer: The worker's name.
+        incarnation: Its process.
+        started_at: When that process began.
+        agent: Name of its NIXL agent.
+        reads: READs in flight.
+        retired: Replaced or lost; closed with its last READ.
+    """
+
+    peer: str
+    incarnation: str
+    started_at: float
+    agent: str
+    reads: int = 0
+    retired: bool = False
+
+
+class Peers:
+    """Connections by peer name.
+
+    Args:
+        thread: Of the NIXL agent that connects.
+    """
+
+    def __init__(self, thread: AgentThread) -> None:
+        self._thread = thread
+        self._connections: dict[str, Connection] = {}
+        self._connecting = asyncio.Lock()
+
+    async def acquire(self, ticket: Ticket) -> Connection:
+        """Get the connection to the process that issued a ticket, for one READ; `release` it after that.
+
+        Raises:
+            PeerLost: The process was replaced since, or cannot be reached.
+        """
+        async with self._connecting:
+            current = self._connections.get(ticket.peer)
+            if current and current.incarnation != ticket.incarnation:
+                if ticket.started_at < current.started_at:
+                    raise PeerLost(
+                        f"prefill worker {ticket.peer} was restarted after it computed this prompt; "
+                        "send the request again"
+                    )
+                await self.lose(current)
+                current = None
+            if current is None:
+                agent = await self._thread.call(self._thread.agent.connect, ticket.agent_metadata)
+                current = Connection(ticket.peer, ticket.incarnation, ticket.started_at, agent)
+                self._connections[ticket.peer] = current
+            current.reads += 1
+            return current
+
+    async def release(self, connection: Connection) -> None:
+        """End one READ's use of a connection."""
+        connection.reads -= 1
+        await self._close_if_unused(connection)
+
+    async def lose(self, connection: Connection) -> None:
+        """Do not use a connection again; the next ticket of that peer connects anew."""
+        if self._connections.get(connection.peer) is connection:
+            del self._connections[connection.peer]
+        connection.retired = True
+        await self._close_if_unused(connection)
+
+    async def _close_if_unused(self, connection: Connection) -> None:
+        if not connection.retired or connection.reads:
+            return
+        connection.retired = False
+        try:
+            await self._thread.call(self._thread.agent.disconnect, connection.agent)
+        except TransferError:
+            return  # a peer that is gone cannot be taken leave of

@@ -1,0 +1,180 @@
+"""The decode side: reads a ticket's blocks into blocks of its own.
+
+Invariant: a block that a READ may still write to is never given to another request. NIXL cannot take a READ back (its
+handle can be freed while bytes are on the way, and they arrive all the same), so the lease of a READ that did not
+succeed is kept in quarantine until NIXL says that the READ is over.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from disagg_worker.kv import BlockPool, KVLease
+from disagg_worker.metrics import WorkerMetrics
+from disagg_worker.transfer.agent import AgentThread
+from disagg_worker.transfer.errors import Outcome, PeerLost, TransferError, TransferTimeout
+from disagg_worker.transfer.peers import Connection, Peers
+from disagg_worker.transfer.segments import coalesce, spans
+from disagg_worker.transfer.source import READ, REFUSED
+from disagg_worker.transfer.ticket import Ticket
+from disagg_worker.transfer.transport import UNKNOWN, TransportWatch
+
+FIRST_POLL_SECONDS = 0.0002
+SLOWEST_POLL_SECONDS = 0.01
+QUARANTINE_POLL_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Reserve = Callable[[str, int], Awaitable[KVLease]]
+
+
+class Reader:
+    """Reads KV blocks for one decode worker.
+
+    Args:
+        thread: Of the NIXL agent with which the pool is registered.
+        pool: The KV memory to read into.
+        reserve: Waits for the blocks of so many tokens for a request.
+        timeout_seconds: Limit of one read, the wait for blocks included.
+        metrics: Where reads are counted.
+        watch: Names transports.
+    """
+
+    def __init__(
+        self,
+        thread: AgentThread,
+        pool: BlockPool,
+        reserve: Reserve,
+        timeout_seconds: float,
+        metrics: WorkerMetrics,
+        watch: TransportWatch | None = None,
+    ) -> None:
+        self._thread, self._pool, self._reserve = thread, pool, reserve
+        self._timeout, self._metrics = timeout_seconds, metrics
+        self._watch = watch or TransportWatch()
+        self._peers = Peers(thread)
+        self._quarantine: set[asyncio.Task[None]] = set()
+
+    @property
+    def quarantined(self) -> int:
+        """READs that failed here and may still write to their blocks."""
+        return len(self._quarantine)
+
+    async def read(self, request_id: str, ticket: Ticket) -> KVLease:
+        """Read a ticket's blocks; the lease belongs to the caller.
+
+        Raises:
+            TransferError: Nothing was read, and why; blocks are given back here and on the other side.
+        """
+        outcome: Outcome = "error"
+        try:
+            lease = await self._read(request_id, ticket)
+            outcome = "ok"
+        except TransferError as error:
+            outcome = error.outcome
+            raise
+        finally:
+            self._metrics.kv_reads.labels(outcome).inc()
+        return lease
+
+    async def _read(self, request_id: str, ticket: Ticket) -> KVLease:
+        ticket.require_layout(self._pool.layout)
+        deadline = min(time.time() + self._timeout, ticket.expires_at)
+        connection = await self._peers.acquire(ticket)
+        begun = False
+        try:
+            lease = await self._before(
+                deadline, self._reserve(request_id, ticket.tokens), "no KV blocks became free here"
+            )
+            begun = True
+            return await self._transfer(ticket, connection, lease, deadline)
+        except PeerLost:
+            self._watch.forget(ticket.peer)
+            await self._peers.lose(connection)
+            raise PeerLost(f"prefill worker {ticket.peer} was lost while its KV was read") from None
+        finally:
+            if not begun:
+                await self._refuse(ticket, connection)
+                await self._peers.release(connection)
+
+    async def _transfer(
+        self, ticket: Ticket, connection: Connection, lease: KVLease, deadline: float
+    ) -> KVLease:
+        """Make the READ; on failure the lease and the connection pass to the quarantine."""
+        layout = self._pool.layout
+        segments = coalesce(lease.blocks[: len(ticket.blocks)], ticket.blocks)
+        places = spans(segments, self._pool.array.ctypes.data, ticket.base_address, layout.block_bytes)
+        begun = time.perf_counter()
+        read = asyncio.ensure_future(
+            self._thread.call(self._thread.agent.read, connection.agent, places, READ + ticket.lease.encode())
+        )
+        try:
+            handle = await asyncio.shield(read)
+            await self._finish(handle, deadline)
+        except BaseException:
+            self._keep_until_over(read, lease, connection)
+            raise
+        self._metrics.kv_read_seconds.observe(time.perf_counter() - begun)
+        await self._thread.call(self._thread.agent.release, handle)
+        await self._peers.release(connection)
+        transport = await self._thread.call(self._watch.of, ticket.peer) if self._watch else UNKNOWN
+        moved = len(ticket.blocks) * layout.block_bytes
+        self._metrics.kv_read_bytes.labels(self._thread.agent.backend, transport).inc(moved)
+        return lease
+
+    async def _finish(self, handle: object, deadline: float) -> None:
+        pause = FIRST_POLL_SECONDS
+        while not await self._thread.call(self._thread.agent.is_done, handle):
+            if time.time() > deadline:
+                break
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, SLOWEST_POLL_SECONDS)
+        if time.time() > deadline:
+            raise TransferTimeout(
+                f"the prompt's KV did not arrive within {self._timeout:g} s (transfer.timeout_seconds)"
+            )
+
+    async def _before(self, deadline: float, work: Awaitable[T], otherwise: str) -> T:
+        try:
+            return await asyncio.wait_for(work, max(0.0, deadline - time.time()))
+        except TimeoutError:
+            raise TransferTimeout(
+                f"{otherwise} within {self._timeout:g} s (transfer.timeout_seconds)"
+            ) from None
+
+    async def _refuse(self, ticket: Ticket, connection: Connection) -> None:
+        """Tell the prefill worker that nobody will read; its timeout does the same when this fails."""
+        with contextlib.suppress(TransferError):
+            await self._thread.call(
+                self._thread.agent.notify, connection.agent, REFUSED + ticket.lease.encode()
+            )
+
+    def _keep_until_over(self, read: asyncio.Future[object], lease: KVLease, connection: Connection) -> None:
+        task = asyncio.create_task(self._release_when_over(read, lease, connection), name="kv-quarantine")
+        self._quarantine.add(task)
+        task.add_done_callback(self._quarantine.discard)
+
+    async def _release_when_over(
+        self, read: asyncio.Future[object], lease: KVLease, connection: Connection
+    ) -> None:
+        try:
+            handle = await read
+            while not await self._thread.call(self._thread.agent.is_done, handle):
+                await asyncio.sleep(QUARANTINE_POLL_SECONDS)
+        except TransferError:
+            # One part of the READ failed; the others end with the same connection, but a little later.
+            await asyncio.sleep(QUARANTINE_POLL_SECONDS)
+        else:
+            await self._thread.call(self._thread.agent.release, handle)
+        lease.release()
+        await self._peers.release(connection)
+        log.info("the blocks of a KV read that failed are free again")
+
+    async def close(self) -> None:
+        """Give up the quarantine: the process ends."""
+        for task in list(self._quarantine):
+            task.cancel()
+        await asyncio.gather(*self._quarantine, return_exceptions=True)
