@@ -1,7 +1,7 @@
 """Benchmark of the reference engine: `make bench-engine`, or `python tests/bench/bench_engine.py -o json`.
 
-A source of rows is a coroutine function of (rounds, progress); other parts of the worker add theirs to SOURCES.
-The exit status is 1 when a target was missed.
+A source of rows is a coroutine function of (rounds, progress); other parts of the worker add theirs to
+SOURCES. The exit status is 1 when a target was missed.
 """
 
 import asyncio

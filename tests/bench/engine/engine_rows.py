@@ -1,7 +1,7 @@
 """The engine against llama.cpp and against the machine: decode, prefill, memory.
 
-Both sides are measured in turns within one run, so that other load on the machine meets both; the median of the
-rounds counts.
+Both sides are measured in turns within one run, so that other load on the machine meets both; the median of
+the rounds counts.
 """
 
 import asyncio

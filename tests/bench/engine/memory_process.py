@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from bench.engine.engine_rows import BATCH, load, prompt
 from disagg_worker.engine import SamplingParams
 
 
-async def main() -> None:
-    """Print peak resident bytes, and bytes of weights and pool."""
+async def fill_pool() -> int:
+    """Compute prompts until the pool is full; returns the bytes of weights and pool."""
     engine = load()
     await engine.start()
     share = min(engine.pool.capacity_tokens // BATCH, engine.max_sequence_tokens) - 2
@@ -22,9 +21,10 @@ async def main() -> None:
     for prefilled in await asyncio.gather(*jobs):
         prefilled.lease.release()
     await engine.stop()
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    peak = re.search(r"VmHWM:\s+(\d+) kB", status)
-    print(json.dumps([int(peak[1]) * 1024 if peak else 0, engine.weight_bytes + engine.pool.array.nbytes]))
+    return engine.weight_bytes + engine.pool.array.nbytes
 
 
-asyncio.run(main())
+needed = asyncio.run(fill_pool())
+status = Path("/proc/self/status").read_text(encoding="ascii")
+peak_kib = int(status.split("VmHWM:")[1].split()[0])
+print(json.dumps([peak_kib * 1024, needed]))

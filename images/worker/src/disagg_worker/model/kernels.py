@@ -17,6 +17,8 @@ from disagg_worker.model.spec import Array
 
 TILE_BYTES = 8 << 20
 QUERY_TILE = 128
+# e to this power is still a float32; a gate of less is zero in the result all the same.
+MAX_EXPONENT = 80.0
 
 
 class Kernels:
@@ -59,7 +61,7 @@ class Kernels:
         """Compute `silu(gate) * up` of `[n, 2 width]`, gate first; returns `[n, width]`."""
         width = gate_up.shape[1] // 2
         gate, up = gate_up[:, :width], gate_up[:, width:]
-        return gate / (1 + self.xp.exp(-gate)) * up
+        return gate / (1 + self.xp.exp(self.xp.clip(-gate, max=MAX_EXPONENT))) * up
 
     def softmax(self, scores: Array) -> Array:
         """Softmax over the last axis."""
@@ -102,8 +104,9 @@ class Kernels:
         """
         tiles = []
         for first in range(0, query.shape[0], QUERY_TILE):
-            tile = query[first : first + QUERY_TILE, :, :]
-            seen = start + first + tile.shape[0]
+            last = min(first + QUERY_TILE, query.shape[0])
+            tile = query[first:last, :, :]
+            seen = start + last
             tiles.append(self._attend_tile(tile, keys[:, :seen, :], values[:, :seen, :]))
         return tiles[0] if len(tiles) == 1 else self.xp.concat(tiles, axis=0)
 
@@ -152,6 +155,7 @@ class CpuKernels(Kernels):
         """Compute in one buffer."""
         gate, up = np.split(gate_up, 2, axis=1)
         result = np.negative(gate)
+        np.minimum(result, MAX_EXPONENT, out=result)
         np.exp(result, out=result)
         result += 1
         np.divide(gate, result, out=result)
