@@ -95,12 +95,17 @@ def stream_chat(url: str, model: str, prompt: str, *, max_tokens: int) -> Iterat
                     f"the frontend answered {answer.status_code}: {answer.read().decode()[:300]}"
                 )
             for line in answer.iter_lines():
-                yield from _pieces(line)
+                yield from pieces_of(line)
     except httpx.HTTPError as error:
         raise ClusterError(f"the chat request failed: {error!r}") from error
 
 
-def _pieces(line: str) -> Iterator[str]:
+def pieces_of(line: str) -> Iterator[str]:
+    """The pieces of an answer in one line of a server-sent event stream.
+
+    Raises:
+        ClusterError: If the line reports an error.
+    """
     data = line.removeprefix("data:").strip()
     if not line.startswith("data:") or data == "[DONE]":
         return
