@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from e2e.cluster_client import Kubectl, Object, eventually
+from testcluster.demo import summary
 
 CHILDREN = "serviceaccounts,configmaps,services,rolebindings,statefulsets,deployments,pods"
 WORKER_METADATA = "dynamoworkermetadatas.nvidia.com"
@@ -63,9 +64,9 @@ class Deployment:
         """Wait until the specification is served in full, with nothing of an older one left."""
 
         def check() -> None:
-            assert self.condition("Available")["status"] == "True"
-            progress = self.condition("Progressing")
-            assert progress["reason"] == "Complete", f"{progress['reason']}: {progress['message']}"
+            now = summary(self.read(), [*self.children("pods")])
+            assert self.condition("Available")["status"] == "True", now
+            assert self.condition("Progressing")["reason"] == "Complete", now
             status = self.read()["status"]
             assert status["revision"] == status["updateRevision"], status
 
