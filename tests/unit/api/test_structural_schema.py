@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from disagg_operator.api.crd.lint import StructureError, lint
 from disagg_operator.api.crd.schema import structural
+from disagg_operator.api.crd.words import documented
 from disagg_operator.api.v1alpha1.base import ApiModel, EnvVar, OpaqueObject, Quantity
 from disagg_operator.api.v1alpha1.markers import cel, list_map, rules
 
@@ -108,10 +109,13 @@ def test_kubernetes_types() -> None:
 
 
 def test_descriptions_tell_bounds_and_defaults() -> None:
-    assert (
-        PROPERTIES["inner"]["properties"]["size"]["description"] == "Size in metres. From 0 to 9. Default: 4."
-    )
-    assert PROPERTIES["colour"]["description"] == "A colour. Default: red."
+    described = documented(SCHEMA)["properties"]
+    size = described["inner"]["properties"]["size"]
+    assert size["description"] == "Size in metres. From 0 to 9. Default: 4."
+    assert described["colour"]["description"] == "A colour. Default: red."
+    assert described["labels"]["description"].endswith("Default: none.")
+    assert described["inner"]["description"] == "The inner object."
+    assert described["twoWords"]["description"] == "Some text."
 
 
 def test_no_reference_and_no_title_is_left() -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from disagg_operator.api.crd.schema import Schema, structural
+from disagg_operator.api.crd.words import documented
 from disagg_operator.api.v1alpha1 import GROUP, KIND, PLURAL, VERSION
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
 
@@ -11,7 +12,6 @@ NAME = f"{PLURAL}.{GROUP}"
 _TYPE_META = {
     "apiVersion": {"type": "string", "description": "Version of this representation of the object."},
     "kind": {"type": "string", "description": "Kind of the object."},
-    "metadata": {"type": "object"},
 }
 
 
@@ -51,7 +51,12 @@ def _schema() -> Schema:
     properties = schema["properties"]
     return {
         **schema,
-        "properties": {**properties, **_TYPE_META, "status": _without_defaults(properties["status"])},
+        "properties": {
+            **_TYPE_META,
+            "metadata": {"type": "object"},
+            "spec": documented(properties["spec"]),
+            "status": _without_defaults(properties["status"]),
+        },
         "required": ["spec"],
     }
 

@@ -11,7 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from disagg_operator.api.crd.lint import StructureError, lint
-from disagg_operator.api.crd.words import documented
+from disagg_operator.api.crd.words import tidied
 
 Schema = dict[str, Any]
 
@@ -30,7 +30,7 @@ def structural(model: type[BaseModel]) -> Schema:
     raw = model.model_json_schema(by_alias=True, schema_generator=_Generator)
     schema = _Inliner(raw.pop("$defs", {})).inlined(raw, model.__name__, ())
     lint(schema, model.__name__)
-    return documented(schema)
+    return tidied(schema)
 
 
 class _Generator(GenerateJsonSchema):

@@ -1,30 +1,59 @@
 """Completes descriptions, so that ``kubectl explain`` tells bounds and defaults that it would not show."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 Schema = dict[str, Any]
 
 
-def documented(node: Schema) -> Schema:
-    """Return a schema whose descriptions name bounds and defaults and are written for a terminal."""
+def tidied(node: Schema) -> Schema:
+    """Return a schema whose descriptions are written for a terminal."""
     result = dict(node)
     if "description" in node:
-        result["description"] = _description(node)
-    if "properties" in node:
-        result["properties"] = {name: documented(child) for name, child in node["properties"].items()}
-    for key in ("additionalProperties", "items"):
-        if key in node:
-            result[key] = documented(node[key])
+        result["description"] = re.sub(r"\s+", " ", node["description"]).replace("``", "`").strip()
+    return _with_children(result, tidied)
+
+
+def documented(node: Schema) -> Schema:
+    """Return a schema whose descriptions name bounds, and the default of what may be left out."""
+    result = _with_children(node, documented)
+    if "properties" in result:
+        required = node.get("required", ())
+        result["properties"] = {
+            name: _completed(child, optional=name not in required)
+            for name, child in result["properties"].items()
+        }
     return result
 
 
-def _description(node: Schema) -> str:
-    text = re.sub(r"\s+", " ", node["description"]).replace("``", "`").strip()
+def _with_children(node: Schema, change: Callable[[Schema], Schema]) -> Schema:
+    result = dict(node)
+    if "properties" in node:
+        result["properties"] = {name: change(child) for name, child in node["properties"].items()}
+    for key in ("additionalProperties", "items"):
+        if key in node:
+            result[key] = change(node[key])
+    return result
+
+
+def _completed(node: Schema, *, optional: bool) -> Schema:
+    text = node.get("description", "")
     additions = []
     if "minimum" in node and "maximum" in node:
         additions.append(f"From {node['minimum']} to {node['maximum']}.")
+    if optional and "Default:" not in text:
+        default = _default(node)
+        additions += [f"Default: {default}."] if default else []
+    return {**node, "description": " ".join([text, *additions])} if additions else node
+
+
+def _default(node: Schema) -> str:
+    """Return the default in words; nothing for an object, whose fields tell theirs."""
     default = node.get("default")
-    if "Default:" not in text and default is not None and default not in ({}, [], ""):
-        additions.append(f"Default: {str(default).lower() if isinstance(default, bool) else default}.")
-    return " ".join([text, *additions])
+    if isinstance(default, bool):
+        return str(default).lower()
+    if default not in (None, "", {}, []):
+        return str(default)
+    free = "additionalProperties" in node or "x-kubernetes-preserve-unknown-fields" in node
+    return "none" if free or node.get("type") == "array" else ""

@@ -50,6 +50,6 @@ class DisaggDeployment(ApiModel):
     metadata: Annotated[Metadata, WithJsonSchema({"type": "object"})]
     """Kubernetes' object metadata."""
     spec: DisaggDeploymentSpec
-    """What is served, and how. Only model is required; whatever else is left out is derived or has a default."""
+    """What is served, and how. Only model is required; the rest is derived or has a default."""
     status: DisaggDeploymentStatus = Field(default_factory=DisaggDeploymentStatus)
     """What was observed. Written by the operator only."""
