@@ -1,7 +1,8 @@
 """Remove from the image's virtual environment what a worker cannot use.
 
-NIXL's wheel brings GPU kernels for expert parallelism, plug-ins for object stores and the cloud SDKs behind them; the
-worker moves host memory through UCX. Whether the rest still works is tried at the end, in the same build step.
+NIXL's wheel brings GPU kernels for expert parallelism, plug-ins for object stores and the cloud SDKs behind
+them; the worker moves host memory through UCX. Whether the rest still works is tried at the end, in the
+same build step.
 """
 
 import shutil

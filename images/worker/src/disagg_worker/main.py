@@ -1,4 +1,4 @@
-"""The command `disagg-worker`: `serve` runs a worker, `prepare` makes the model directory when an image is built."""
+"""The command `disagg-worker`: `serve` runs a worker, `prepare` makes an image's model directory."""
 
 import enum
 import sys

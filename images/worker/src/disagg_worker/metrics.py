@@ -1,4 +1,4 @@
-"""The worker's Prometheus metrics: counted where things happen, gauges and engine counters read when scraped."""
+"""The worker's Prometheus metrics; gauges and the engine's counters are read when scraped."""
 
 from collections.abc import Iterator
 from wsgiref.simple_server import WSGIServer

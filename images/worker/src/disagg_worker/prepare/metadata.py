@@ -59,4 +59,4 @@ class GgufMetadata:
 
     def token(self, role: str) -> str:
         """Get the token of a role: bos, eos, padding or unknown."""
-        return self.tokens[self.value(f"tokenizer.ggml.{role}_token_id")]
+        return self.tokens[int(self.value(f"tokenizer.ggml.{role}_token_id"))]

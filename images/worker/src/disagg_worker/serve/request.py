@@ -1,6 +1,7 @@
 """Dynamo's preprocessed request as the engine's parameters. Pure.
 
-What the engine cannot do is refused by name: a penalty that is silently ignored gives answers that nobody can explain.
+What the engine cannot do is refused by name: a penalty that is silently ignored gives answers that nobody
+can explain.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""What each role does with a request: prefill computes and offers, decode reads and continues, aggregated does both.
+"""What each role does with a request: prefill offers KV, decode reads it, aggregated needs none of that.
 
-A role yields Dynamo's response chunks as dicts. Blocks belong to exactly one of engine, offer and reader at any time,
-whatever is cancelled or fails in between.
+A role yields Dynamo's response chunks as dicts. Blocks belong to exactly one of engine, offer and reader at
+any time, whatever is cancelled or fails in between.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from disagg_worker.engine import Engine, TokenOutput
 from disagg_worker.serve.request import Generation
-from disagg_worker.transfer import Reader, Source, Ticket, TransferError
+from disagg_worker.transfer import Reader, Source, Ticket
 
 Chunk = dict[str, Any]
 
@@ -84,12 +84,7 @@ class Decode:
     ) -> AsyncIterator[Chunk]:
         """Yield the first token, which came with the ticket, and then one token a chunk."""
         ticket = Ticket.parse((request.get("prefill_result") or {}).get("disaggregated_params"))
-        if ticket.tokens != len(work.tokens):
-            raise TransferError(
-                f"the ticket is for {ticket.tokens} tokens, the prompt has {len(work.tokens)}; "
-                "do prefill and decode serve the same model?"
-            )
-        lease = await self._reader.read(request_id, ticket)
+        lease = await self._reader.read(request_id, ticket, len(work.tokens))
         outputs = self._engine.resume(request_id, work.tokens, lease, ticket.first_token, work.sampling)
         async for chunk in deltas(outputs, work):
             yield chunk

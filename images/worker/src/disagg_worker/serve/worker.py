@@ -1,15 +1,16 @@
-"""The worker as Dynamo sees it. Dynamo's own Worker registers, watches health, routes cancellation and shuts down.
+"""The worker as Dynamo sees it: Dynamo's own Worker registers, watches health, and shuts down.
 
-Shutdown on SIGTERM: Dynamo takes the worker out of discovery and waits a moment for the news to spread; a prefill
-worker then stays until its offers are read (at most as long as offers stand); `cleanup` lets running answers end.
+Shutdown on SIGTERM: Dynamo takes the worker out of discovery and waits a moment for the news to spread; a
+prefill worker then stays until its offers are read (at most as long as offers stand); `cleanup` lets
+running answers end.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
-import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from wsgiref.simple_server import WSGIServer
@@ -74,6 +75,8 @@ class DisaggEngine(LLMEngine):
         self._metrics = metrics
         self._server: WSGIServer | None = None
         self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @classmethod
     async def from_args(cls, argv: list[str] | None = None) -> tuple[LLMEngine, WorkerConfig]:
@@ -99,13 +102,14 @@ class DisaggEngine(LLMEngine):
             ),
         )
 
-    async def generate(self, request: Mapping[str, Any], context: Any) -> AsyncIterator[Chunk]:
+    async def generate(self, request: Mapping[str, Any], context: Any) -> AsyncGenerator[Any, None]:
         """Serve one request, or Dynamo's health canary without any peer."""
         if is_probe(request):
             yield self._probe_answer(request)
             return
         outcome = "error"
         self._running += 1
+        self._idle.clear()
         try:
             async for chunk in self._serve(request, str(context.id())):
                 outcome = _outcome(chunk, outcome)
@@ -118,6 +122,8 @@ class DisaggEngine(LLMEngine):
             raise
         finally:
             self._running -= 1
+            if not self._running:
+                self._idle.set()
             self._metrics.requests.labels(self._role_name, outcome).inc()
 
     async def _serve(self, request: Mapping[str, Any], request_id: str) -> AsyncIterator[Chunk]:
@@ -161,9 +167,8 @@ class DisaggEngine(LLMEngine):
 
     async def cleanup(self) -> None:
         """Let running answers end, then stop everything. May be called more than once."""
-        until = time.monotonic() + DRAIN_SECONDS
-        while self._running and time.monotonic() < until:
-            await asyncio.sleep(0.05)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
         parts, self._parts = self._parts, None
         if parts:
             await parts.engine.stop()
@@ -202,7 +207,7 @@ def build_parts(role: RoleName, config: EngineConfig, metrics: WorkerMetrics) ->
     if role == "prefill":
         source = Source(thread, engine.pool, peer, seconds, metrics)
         return Parts(engine, Prefill(engine, source), thread, source)
-    reader = Reader(thread, engine.pool, engine.reserve, seconds, metrics)
+    reader = Reader(thread, engine.pool, engine.reserve, timeout_seconds=seconds, metrics=metrics)
     return Parts(engine, Decode(engine, reader), thread, reader)
 
 

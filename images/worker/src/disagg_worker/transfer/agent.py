@@ -1,7 +1,7 @@
 """NIXL behind a narrow interface: one agent, one registered region, READs and notifications.
 
-The NIXL binding is not thread-safe and some of its calls move data before they return, so an agent must be used from
-one thread, and that thread must not be the event loop's (`AgentThread` keeps both rules).
+The NIXL binding is not thread-safe and some of its calls move data before they return, so an agent must be
+used from one thread, and that thread must not be the event loop's (`AgentThread` keeps both rules).
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """The prefill workers this worker is connected to, one connection each, and which process of theirs it is.
 
-A worker that restarts keeps its name (and in Kubernetes often its address) but is another process whose memory holds
-nothing that was offered before: its incarnation tells. A connection is closed only when no READ uses it any more.
+A worker that restarts keeps its name (and in Kubernetes often its address) but is another process whose
+memory holds nothing that was offered before: its incarnation tells. A connection is closed only when no
+READ uses it any more.
 """
 
 import asyncio

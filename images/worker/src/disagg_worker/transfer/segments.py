@@ -12,7 +12,7 @@ class Segment(NamedTuple):
 
     local: int
     remote: int
-    count: int
+    blocks: int
 
 
 class Span(NamedTuple):
@@ -39,8 +39,8 @@ def coalesce(local: Sequence[int], remote: Sequence[int]) -> list[Segment]:
     segments: list[Segment] = []
     for near, far in sorted(zip(local, remote, strict=True)):
         last = segments[-1] if segments else None
-        if last and near == last.local + last.count and far == last.remote + last.count:
-            segments[-1] = last._replace(count=last.count + 1)
+        if last and near == last.local + last.blocks and far == last.remote + last.blocks:
+            segments[-1] = last._replace(blocks=last.blocks + 1)
         else:
             segments.append(Segment(near, far, 1))
     return segments
@@ -52,7 +52,7 @@ def spans(segments: Iterable[Segment], local_base: int, remote_base: int, block_
         Span(
             local_base + segment.local * block_bytes,
             remote_base + segment.remote * block_bytes,
-            segment.count * block_bytes,
+            segment.blocks * block_bytes,
         )
         for segment in segments
     ]

@@ -1,8 +1,8 @@
 """The prefill side: offers computed blocks, and gives them back once they were read, refused or too old.
 
-Every offer ends exactly once: by the reader's note that it has read the blocks or will not, by `withdraw`, or
-`GRACE_SECONDS` after the ticket's expiry. The grace covers clocks that differ between the two machines: a reader
-gives up at the expiry, so that blocks are never reused while somebody still reads them.
+Every offer ends exactly once: by the reader's note that it has read the blocks or will not, by `withdraw`,
+or `GRACE_SECONDS` after the ticket's expiry. The grace covers clocks that differ between the two machines:
+a reader gives up at the expiry, so that blocks are never reused while somebody still reads them.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Offer:
-    """Blocks that wait for their reader until `expires_at` (seconds since the epoch), and the request they are for."""
+    """Blocks that wait for their reader until `expires_at` (seconds since the epoch), and for which request."""
 
     request_id: str
     lease: KVLease

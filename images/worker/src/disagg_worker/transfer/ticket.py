@@ -1,4 +1,4 @@
-"""The ticket that travels with a request from the prefill to the decode worker, through the frontend, as JSON."""
+"""The ticket: JSON that travels with a request from the prefill worker through the frontend to decode."""
 
 from dataclasses import asdict
 from typing import Any, Literal, Self
@@ -65,11 +65,15 @@ class Ticket(BaseModel):
         """Give the ticket as JSON values."""
         return self.model_dump(mode="json")
 
-    def require_layout(self, layout: KVLayout) -> None:
+    def require_fit(self, layout: KVLayout, prompt_tokens: int) -> None:
         """Check that the offered blocks are what this worker computes with.
 
+        Args:
+            layout: Of this worker's pool.
+            prompt_tokens: Tokens of the prompt, as this worker sees it.
+
         Raises:
-            ShapeMismatch: A property differs, or the blocks are too few for the tokens.
+            ShapeMismatch: A property differs, or the blocks do not hold the prompt.
         """
         for field, mine in asdict(layout).items():
             theirs = self.layout.get(field)
@@ -78,6 +82,11 @@ class Ticket(BaseModel):
                     f"KV of prefill worker {self.peer} cannot be used here: {field} is {theirs} there and "
                     f"{mine} here; give both roles the same model and kv_cache settings"
                 )
+        if self.tokens != prompt_tokens:
+            raise ShapeMismatch(
+                f"prefill worker {self.peer} computed {self.tokens} tokens, the prompt has {prompt_tokens}; "
+                "give both roles the same model"
+            )
         if len(self.blocks) != layout.blocks_for(self.tokens):
             raise ShapeMismatch(
                 f"prefill worker {self.peer} offers {len(self.blocks)} blocks for {self.tokens} tokens; "

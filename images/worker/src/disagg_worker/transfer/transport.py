@@ -1,9 +1,10 @@
 """Which transport UCX really uses for READs, from UCX's own protocol tables.
 
-With UCX_PROTO_INFO UCX writes, the first time it reads from a peer over a set of lanes, a table headed "remote memory
-read by ucp_get" whose last column names the lanes that carry the bytes ("tcp/eth0", "cma/memory", "srd/rdmap40s0:1").
-The lanes that it lists when it connects are candidates only: a peer of the same host shows tcp there and is then
-read through cma. Tables go to a file, so that the worker's log stays short; UCX buffers it, hence the flush.
+With UCX_PROTO_INFO UCX writes, the first time it reads from a peer over a set of lanes, a table headed
+"remote memory read by ucp_get" whose last column names the lanes that carry the bytes ("tcp/eth0",
+"cma/memory", "srd/rdmap40s0:1"). The lanes that it lists when it connects are candidates only: a peer of
+the same host shows tcp there and is then read through cma. Tables go to a file, so that the worker's log
+stays short; UCX buffers it, hence the flush.
 """
 
 import ctypes
@@ -33,7 +34,7 @@ def read_tables(text: str) -> Iterator[str]:
         text: The log, tables included.
 
     Yields:
-        For each table in its order the lanes of the largest sizes, joined with "+", such as "tcp/eth0" or "cma/memory".
+        For each table in its order the lanes of the largest sizes, joined with "+", such as "tcp/eth0".
     """
     lanes = ""
     inside = False
@@ -50,8 +51,8 @@ def read_tables(text: str) -> Iterator[str]:
 class TransportWatch:
     """Names the transport per peer.
 
-    UCX writes one table per set of lanes, not per peer: a peer that brings a new table uses that; one that brings none
-    uses the only transport there is, or an unknown one of several.
+    UCX writes one table per set of lanes, not per peer: a peer that brings a new table uses that; one that
+    brings none uses the only transport there is, or an unknown one of several.
 
     Args:
         log: UCX's log file; None takes the one of UCX_LOG_FILE.
