@@ -1,7 +1,6 @@
 """The node's containerd: importing images, and ending every container of ours and of nobody else."""
 
 import os
-import shutil
 import signal
 import time
 from contextlib import suppress
@@ -15,6 +14,7 @@ from testcluster.processes import command_lines
 
 LEGACY_LOGS = Path("/var/log/containers")
 NETWORK_RESULTS = Path("/var/lib/cni")
+DEVICE_PLUGIN_SOCKET = Path("/var/lib/kubelet/device-plugins/kubelet.sock")
 
 
 class Runtime:
@@ -55,6 +55,8 @@ def end_containers(files: NodeFiles) -> None:
     The pods' cgroups are ours alone, since `up` refuses a machine with another node; a shim is ours if its
     command line names our containerd's socket.
     """
+    # Listed first: containerd forgets a shim that died, but not always its socket.
+    sockets = [Path(file.read_text(encoding="utf-8").removeprefix("unix://")) for file in _address_files(files)]
     for _ in range(50):
         alive = [*_pod_processes(), *_shims(files)]
         if not alive:
@@ -63,23 +65,28 @@ def end_containers(files: NodeFiles) -> None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.1)
-    for address in files.containerd_run.glob("io.containerd.runtime.v2.task/*/*/address"):
-        with suppress(OSError):
-            Path(address.read_text(encoding="utf-8").removeprefix("unix://")).unlink()
+    for shim_socket in sockets:
+        shim_socket.unlink(missing_ok=True)
     for root in pod_cgroups():
         _remove_cgroups(root)
 
 
 def remove_traces(files: NodeFiles) -> None:
-    """Remove what the node's parts left in folders that they share with others."""
+    """Remove what the node's parts left in folders whose paths are fixed and that others use too."""
     if LEGACY_LOGS.is_dir():
         for link in LEGACY_LOGS.iterdir():
             if link.is_symlink() and link.readlink().is_relative_to(files.pod_logs):
                 link.unlink()
-    for result in NETWORK_RESULTS.glob("results/disagg-*"):
-        result.unlink()
-    for root in (files.paths.run, files.paths.state):
-        shutil.rmtree(root, ignore_errors=True)
+    # A network's result names the network namespace, and ours lie in our folder.
+    for result in NETWORK_RESULTS.glob("results/*"):
+        if str(files.paths.run) in result.read_text(encoding="utf-8", errors="replace"):
+            result.unlink()
+    # The kubelet's, whatever its root folder; `up` refuses a machine with another kubelet.
+    DEVICE_PLUGIN_SOCKET.unlink(missing_ok=True)
+
+
+def _address_files(files: NodeFiles) -> list[Path]:
+    return list(files.containerd_run.glob("io.containerd.runtime.v2.task/*/*/address"))
 
 
 def _pod_processes() -> list[int]:

@@ -1,6 +1,7 @@
 """The embedded cluster: real parts of Kubernetes as processes of this machine, with one node."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -29,6 +30,8 @@ from testcluster.waiting import wait_for
 NODE_PROCESSES = ("kubelet", "kube-proxy", "coredns", "containerd")
 CONTROL_PROCESSES = ("kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd")
 READY_SECONDS = 90.0
+# Nothing that these processes hold outlives the cluster, so they get no time for a long farewell.
+STOP_SECONDS = 2.0
 RESOLV_CONFS = (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf"))
 
 
@@ -73,15 +76,17 @@ class LocalProvider:
                 return
             with self.progress.step("Remove the embedded cluster"):
                 for name in ("kubelet", "kube-proxy", "coredns"):
-                    self.supervisor.stop(name)
+                    self.supervisor.stop(name, grace_seconds=STOP_SECONDS)
                 end_containers(self.files)
                 for name in ("containerd", *CONTROL_PROCESSES):
-                    self.supervisor.stop(name)
+                    self.supervisor.stop(name, grace_seconds=STOP_SECONDS)
                 machine.unmount_below(self.paths.run, self.paths.state)
                 if succeeds(["ip", "link", "show", node.BRIDGE]):
                     output(["ip", "link", "delete", node.BRIDGE])
-                machine.restore(self.before)
                 remove_traces(self.files)
+                machine.restore(self.before)
+                for folder in (self.paths.run, self.paths.state):
+                    shutil.rmtree(folder)
 
     def status(self) -> Sequence[Part]:
         """The processes, the API server and the node."""
@@ -103,7 +108,7 @@ class LocalProvider:
 
     def _locked(self) -> AbstractContextManager[None]:
         return exclusive(
-            Path(f"{self.paths.run}.lock"),
+            Path("/run/lock/disagg-cluster.lock"),
             lambda: self.progress.note("Another run is at work here; waiting …"),
         )
 
