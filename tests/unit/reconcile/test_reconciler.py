@@ -1,0 +1,344 @@
+"""Whole reconciles on the fake cluster: convergence, crashes, refusals, pauses and failures."""
+
+import logging
+
+import pytest
+from hypothesis import Phase
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from disagg_operator.plan.installation import Installation
+from disagg_operator.reconcile.errors import BlockedError, RetrySoonError
+from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.reconciler import Reconciler
+from unit.reconcile.fake_cluster import Crash, FakeCluster, deployment, refusal
+
+
+def reconciler(cluster: FakeCluster) -> Reconciler:
+    return Reconciler(cluster, cluster, cluster, Installation("worker:1"))
+
+
+def drive(cluster: FakeCluster) -> None:
+    """Reconcile once. Nothing on the fake cluster waits, so that no event loop is needed."""
+    coroutine = reconciler(cluster).reconcile(cluster.key)
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("the reconcile waited for something")
+
+
+def converge(cluster: FakeCluster, rounds: int = 10) -> None:
+    """Let Kubernetes work and reconcile, until nothing is written any more."""
+    for _ in range(rounds):
+        cluster.settle()
+        cluster.writes.clear()
+        drive(cluster)
+        if not cluster.writes:
+            return
+    raise AssertionError(f"still writing after {rounds} rounds: {cluster.writes}")
+
+
+def test_a_new_deployment_becomes_available_in_few_writes() -> None:
+    cluster = FakeCluster(deployment())
+    drive(cluster)
+    applied = [name for verb, name in cluster.writes if verb == "apply"]
+    assert len(applied) == 10
+    assert cluster.condition("Available")["reason"] == "RolesNotReady"
+    cluster.settle()
+    drive(cluster)
+    assert cluster.condition("Available")["status"] == "True"
+    assert cluster.condition("Progressing") | {"message": ""} == cluster.condition("Progressing") | {
+        "status": "False",
+        "reason": "Complete",
+        "message": "",
+    }
+    assert [write for write in cluster.writes if write[0] != "apply"] == [
+        ("status", "DisaggDeployment demo"),
+        ("status", "DisaggDeployment demo"),
+        ("event", "Available"),
+    ]
+    cluster.writes.clear()
+    drive(cluster)
+    assert cluster.writes == []
+
+
+def test_scaling_writes_one_stateful_set_and_restarts_nothing() -> None:
+    cluster = FakeCluster(deployment())
+    converge(cluster)
+    before = cluster.names("StatefulSet")
+    cluster.edit(decode={"replicas": 3})
+    cluster.writes.clear()
+    drive(cluster)
+    assert [name for verb, name in cluster.writes if verb == "apply"] == [
+        f"StatefulSet {next(name for name in before if '-decode-' in name)}"
+    ]
+    converge(cluster)
+    assert cluster.names("StatefulSet") == before
+
+
+def test_a_surge_keeps_the_old_revision_until_the_new_one_is_ready() -> None:
+    cluster = FakeCluster(deployment())
+    converge(cluster)
+    old = cluster.names("StatefulSet")
+    cluster.healthy = lambda name: name in old or name.endswith("-frontend")
+    cluster.edit(runtime={"image": "worker:2"})
+    converge(cluster)
+    assert old < cluster.names("StatefulSet")
+    assert cluster.condition("Available")["status"] == "True"
+    assert cluster.condition("Progressing")["reason"] == "RolloutInProgress"
+    assert cluster.resource
+    status = cluster.resource["status"]
+    assert all(name.endswith(status["revision"]) for name in old)
+    cluster.healthy = lambda _: True
+    converge(cluster)
+    assert not old & cluster.names("StatefulSet")
+    assert not old & cluster.names("ConfigMap")
+    assert cluster.condition("Progressing")["reason"] == "Complete"
+
+
+def test_going_back_takes_up_what_still_runs() -> None:
+    cluster = FakeCluster(deployment())
+    converge(cluster)
+    old = {address: obj["metadata"]["uid"] for address, obj in cluster.objects.items()}
+    cluster.healthy = lambda name: ("StatefulSet", name) in old or name.endswith("-frontend")
+    cluster.edit(runtime={"image": "worker:2"})
+    converge(cluster)
+    cluster.edit(runtime={"image": None})
+    converge(cluster)
+    assert {address: obj["metadata"]["uid"] for address, obj in cluster.objects.items()} == old
+
+
+def test_recreate_removes_the_old_revision_first() -> None:
+    cluster = FakeCluster(deployment(rollout={"strategy": "Recreate"}))
+    converge(cluster)
+    old = cluster.names("StatefulSet")
+    cluster.edit(runtime={"image": "worker:2"})
+    drive(cluster)
+    assert cluster.names("StatefulSet") == old, "they end, and nothing new is started yet"
+    assert "starts once the pods of revision" in cluster.condition("Progressing")["message"]
+    converge(cluster)
+    assert len(cluster.names("StatefulSet")) == 2
+    assert not cluster.names("StatefulSet") & old
+
+
+def test_a_bad_edit_changes_nothing_that_runs() -> None:
+    cluster = FakeCluster(deployment())
+    converge(cluster)
+    before = {address: obj["metadata"]["resourceVersion"] for address, obj in cluster.objects.items()}
+    cluster.edit(decode={"replicas": -1})
+    converge(cluster)
+    after = {address: obj["metadata"]["resourceVersion"] for address, obj in cluster.objects.items()}
+    assert after == before
+    accepted = cluster.condition("Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("False", "InvalidSpec")
+    assert "spec.decode.replicas" in accepted["message"]
+    assert cluster.condition("Available")["status"] == "True"
+    assert cluster.resource
+    assert cluster.resource["status"]["roles"]["decode"]["ready"] == "1/1"
+
+
+def test_a_paused_deployment_is_left_alone_but_reported() -> None:
+    cluster = FakeCluster(deployment())
+    assert cluster.resource
+    cluster.resource["metadata"]["annotations"] = {"disagg.dev/paused": "true"}
+    converge(cluster)
+    assert cluster.objects == {}
+    assert cluster.condition("Progressing")["reason"] == "Paused"
+    del cluster.resource["metadata"]["annotations"]
+    converge(cluster)
+    assert cluster.condition("Progressing")["reason"] == "Complete"
+
+
+def test_drift_is_repaired() -> None:
+    cluster = FakeCluster(deployment())
+    converge(cluster)
+    frontend = cluster.objects["Deployment", "demo-frontend"]
+    frontend["spec"]["template"]["spec"]["containers"][0]["image"] = "evil:1"
+    del cluster.objects["Service", "demo-frontend"]
+    drive(cluster)
+    assert [name for verb, name in cluster.writes if verb == "apply"] == [
+        "Service demo-frontend",
+        "Deployment demo-frontend",
+    ]
+
+
+def test_a_deleted_deployment_is_left_to_garbage_collection() -> None:
+    cluster = FakeCluster(None)
+    drive(cluster)
+    assert cluster.writes == []
+
+
+def refuse_stateful_sets(code: int, message: str = "exceeded quota: gpus") -> FakeCluster:
+    cluster = FakeCluster(deployment())
+
+    def before(verb: str, obj: Object) -> None:
+        if verb == "apply" and obj["kind"] == "StatefulSet":
+            raise refusal(code, message)
+
+    cluster.before_write = before
+    return cluster
+
+
+def test_what_the_user_must_solve_is_said_in_the_status() -> None:
+    cluster = refuse_stateful_sets(403)
+    with pytest.raises(BlockedError):
+        drive(cluster)
+    progressing = cluster.condition("Progressing")
+    assert (progressing["status"], progressing["reason"]) == ("False", "Blocked")
+    assert "exceeded quota: gpus" in progressing["message"]
+    assert "StatefulSet demo-prefill-" in progressing["message"]
+    cluster.before_write = lambda *_: None
+    converge(cluster)
+    assert cluster.condition("Progressing")["reason"] == "Complete"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(409, "RolesNotReady"), (429, "RolesNotReady"), (500, "RetryingAfterError")]
+)
+def test_what_passes_by_itself_is_tried_again(code: int, reason: str) -> None:
+    cluster = refuse_stateful_sets(code)
+    with pytest.raises(RetrySoonError):
+        drive(cluster)
+    assert cluster.condition("Progressing")["reason"] == reason
+
+
+def test_a_bug_is_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = FakeCluster(deployment())
+    converge(cluster)
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("disagg_operator.reconcile.reconciler.plan_deployment", broken)
+    with pytest.raises(ZeroDivisionError):
+        drive(cluster)
+    assert cluster.condition("Progressing")["reason"] == "ReconcileError"
+    assert "ZeroDivisionError: oops" in cluster.condition("Progressing")["message"]
+    assert cluster.condition("Accepted")["status"] == "Unknown"
+    assert cluster.condition("Available")["status"] == "True"
+
+
+@pytest.mark.parametrize("effective", [False, True], ids=["before the write", "after the write"])
+def test_a_crash_at_any_write_does_no_harm(effective: bool) -> None:
+    """Die at each single write of a rollout, start again, and end up where no crash would have ended up."""
+    expected = rolled_out(None, effective)
+    for number in range(40):
+        cluster = rolled_out(number, effective)
+        assert cluster.objects.keys() == expected.objects.keys()
+        assert cluster.condition("Progressing")["reason"] == "Complete"
+
+
+def rolled_out(crash_at: int | None, effective: bool) -> FakeCluster:
+    cluster = FakeCluster(deployment())
+    count = 0
+
+    def die(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if count - 1 == crash_at:
+            raise Crash
+
+    if effective:
+        cluster.after_write = die
+    else:
+        cluster.before_write = die
+    for image in ("worker:1", "worker:2"):
+        cluster.edit(runtime={"image": image})
+        try:
+            converge(cluster)
+        except Crash:
+            converge(cluster)
+    return cluster
+
+
+class AnyHistory(RuleBasedStateMachine):
+    """Whatever users, clusters and crashes do in whatever order: reconciling converges and then rests."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        logging.getLogger("disagg_operator").setLevel(logging.ERROR)
+        self.cluster = FakeCluster(deployment())
+        self.valid = True
+
+    @rule(prefill=st.integers(0, 3), decode=st.integers(0, 3))
+    def scale(self, prefill: int, decode: int) -> None:
+        self.cluster.edit(prefill={"replicas": prefill}, decode={"replicas": decode})
+        self.valid = True
+
+    @rule(image=st.sampled_from(["worker:1", "worker:2", "worker:3"]))
+    def change_image(self, image: str) -> None:
+        self.cluster.edit(runtime={"image": image})
+
+    @rule(strategy=st.sampled_from(["Surge", "Recreate"]))
+    def change_strategy(self, strategy: str) -> None:
+        self.cluster.edit(rollout={"strategy": strategy})
+
+    @rule()
+    def edit_badly(self) -> None:
+        self.cluster.edit(decode={"replicas": -1})
+        self.valid = False
+
+    @rule(writes=st.integers(0, 12), effective=st.booleans())
+    def crash(self, writes: int, effective: bool) -> None:
+        remaining = writes
+
+        def die(*_: object) -> None:
+            nonlocal remaining
+            remaining -= 1
+            if remaining < 0:
+                raise Crash
+
+        name = "after_write" if effective else "before_write"
+        setattr(self.cluster, name, die)
+        try:
+            drive(self.cluster)
+        except Crash:
+            pass
+        finally:
+            setattr(self.cluster, name, lambda *_: None)
+
+    @rule(healthy=st.sampled_from(["", "prefill", "decode", "none"]))
+    def change_health(self, healthy: str) -> None:
+        self.cluster.healthy = lambda name: healthy in name
+
+    @rule()
+    def settle(self) -> None:
+        self.cluster.settle()
+
+    @rule()
+    def reconcile(self) -> None:
+        drive(self.cluster)
+
+    @precondition(lambda self: self.cluster.objects)
+    @rule(number=st.integers(0, 30))
+    def vandalise(self, number: int) -> None:
+        addresses = sorted(self.cluster.objects)
+        del self.cluster.objects[addresses[number % len(addresses)]]
+
+    @rule()
+    def come_to_rest(self) -> None:
+        self.cluster.healthy = lambda _: True
+        converge(self.cluster, rounds=12)
+        drive(self.cluster)
+        assert self.cluster.writes == []
+        if self.valid:
+            assert self.cluster.condition("Progressing")["reason"] == "Complete"
+            assert len(self.cluster.names("StatefulSet")) == 2
+            assert len(self.cluster.names("ConfigMap")) == 2
+
+    @invariant()
+    def everything_has_its_owner(self) -> None:
+        for obj in self.cluster.objects.values():
+            assert obj["metadata"]["ownerReferences"][0]["uid"] == "uid-of-demo"
+
+
+# Phase.explain traces every line: it would take minutes.
+AnyHistory.TestCase.settings = hypothesis_settings(
+    max_examples=30,
+    stateful_step_count=20,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+)
+TestAnyHistory = AnyHistory.TestCase
