@@ -90,8 +90,8 @@ def test_the_model_needs_nothing_beyond_the_array_api_standard() -> None:
         LayerWeights(**{name: xp.asarray(array) for name, array in vars(layer).items()})
         for layer in WEIGHTS.layers
     )
-    embedding = xp.asarray(WEIGHTS.embedding)
-    weights = LlamaWeights(embedding, layers, xp.asarray(WEIGHTS.final_norm), embedding)
+    embedding, unembedding = xp.asarray(WEIGHTS.embedding), xp.asarray(WEIGHTS.unembedding)
+    weights = LlamaWeights(embedding, layers, xp.asarray(WEIGHTS.final_norm), unembedding)
     shape = (8, SPEC.layers, 2, SPEC.kv_heads, 4, SPEC.head_dim)
     llama = Llama(SPEC, weights, xp.zeros(shape, dtype=xp.float32), Kernels(xp), 64)
     blocks = (3, 1, 6, 0, 2, 7)

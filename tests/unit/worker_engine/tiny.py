@@ -27,11 +27,11 @@ SPEC = LlamaSpec(
 
 
 def tiny_weights(seed: int = 0, spec: LlamaSpec = SPEC) -> LlamaWeights:
-    """Random weights; norms around one, matrices large enough that tokens differ."""
+    """Random weights, such that the next token depends on all before; tied embeddings would repeat the last."""
     rng = np.random.default_rng(seed)
     layers = tuple(empty_layer(spec) for _ in range(spec.layers))
-    embedding = rng.standard_normal((spec.vocab, spec.hidden), dtype=np.float32)
-    weights = LlamaWeights(embedding, layers, np.ones(spec.hidden, dtype=np.float32), embedding)
+    embedding, unembedding = rng.standard_normal((2, spec.vocab, spec.hidden), dtype=np.float32)
+    weights = LlamaWeights(embedding, layers, np.ones(spec.hidden, dtype=np.float32), unembedding / 2)
     for layer in layers:
         for array in vars(layer).values():
             scale = 0.1 if array.ndim == 1 else 1.5 / math.sqrt(array.shape[-1])
