@@ -258,6 +258,11 @@ def test_null_means_absent_in_our_part_and_stays_in_an_engines() -> None:
     parsed = parse(with_spec(prefill={"gpusPerNode": None, "engineConfig": {"cuda_graph_config": None}}))
     assert parsed.spec.prefill.engine_config == {"cuda_graph_config": None}
     assert parse(with_spec(prefill=None)).spec.prefill == RoleSpec()
+    maps = {"devices": {"a": None}, "resources": {"requests": {"cpu": None, "memory": "1Gi"}}}
+    prefill = parse(with_spec(prefill=maps)).spec.prefill
+    assert prefill.devices == {}
+    assert prefill.resources is not None
+    assert prefill.resources.requests == {"memory": "1Gi"}
 
 
 def test_views_of_an_api_object_are_read_like_dictionaries() -> None:

@@ -9,9 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from disagg_operator.api.crd.lint import StructureError, lint
 from disagg_operator.api.crd.schema import structural
+from disagg_operator.api.crd.spoken import spoken
 from disagg_operator.api.crd.words import documented
 from disagg_operator.api.v1alpha1.base import ApiModel, EnvVar, OpaqueObject, Quantity
 from disagg_operator.api.v1alpha1.markers import cel, list_map, rules
+from disagg_operator.api.v1alpha1.patterns import QUANTITY, VARIABLE, WORDS
 
 Text = Annotated[str, Field(max_length=10)]
 
@@ -177,5 +179,29 @@ def test_hand_written_schemas_are_checked_too(node: dict[str, Any]) -> None:
 
 
 def test_marker_leaves_out_what_was_not_given() -> None:
-    assert cel("r", "m") == {"rule": "r", "message": "m", "reason": "FieldValueInvalid"}
-    assert cel("r", "m", ".f", "FieldValueForbidden")["fieldPath"] == ".f"
+    assert cel("r", "m") == {"rule": "r", "message": "m"}
+    assert cel("r", "m", ".f", "FieldValueForbidden") == {
+        "rule": "r",
+        "message": "m",
+        "fieldPath": ".f",
+        "reason": "FieldValueForbidden",
+    }
+
+
+def test_patterns_become_rules_that_speak() -> None:
+    schema = spoken(structural(create_model("Model", field=(EnvVar, ...), memory=(Quantity, ...))))
+    name = schema["properties"]["field"]["properties"]["name"]
+    memory = schema["properties"]["memory"]
+    assert "pattern" not in name
+    assert name["x-kubernetes-validations"] == [
+        {
+            "rule": rf"self.matches(r'{VARIABLE}')",
+            "message": f"is not allowed here: write {WORDS[VARIABLE]}",
+        }
+    ]
+    assert memory["x-kubernetes-validations"][0]["rule"] == rf"string(self).matches(r'{QUANTITY}')"
+
+
+def test_a_pattern_without_words_is_refused() -> None:
+    with pytest.raises(StructureError, match="has no words"):
+        spoken({"type": "string", "pattern": "^x$", "maxLength": 3})

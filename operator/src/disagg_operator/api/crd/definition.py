@@ -3,6 +3,7 @@
 from typing import Any
 
 from disagg_operator.api.crd.schema import Schema, structural
+from disagg_operator.api.crd.spoken import spoken
 from disagg_operator.api.crd.words import documented
 from disagg_operator.api.v1alpha1 import GROUP, KIND, PLURAL, VERSION
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
@@ -13,6 +14,9 @@ _TYPE_META = {
     "apiVersion": {"type": "string", "description": "Version of this representation of the object."},
     "kind": {"type": "string", "description": "Kind of the object."},
 }
+
+# Kubernetes owns the rest of the metadata; the name is here because a rule speaks of it.
+_METADATA = {"type": "object", "properties": {"name": {"type": "string"}}}
 
 
 def definition() -> dict[str, Any]:
@@ -53,8 +57,8 @@ def _schema() -> Schema:
         **schema,
         "properties": {
             **_TYPE_META,
-            "metadata": {"type": "object"},
-            "spec": documented(properties["spec"]),
+            "metadata": _METADATA,
+            "spec": spoken(documented(properties["spec"])),
             "status": _without_defaults(properties["status"]),
         },
         "required": ["spec"],

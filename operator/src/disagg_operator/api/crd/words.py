@@ -12,12 +12,12 @@ def tidied(node: Schema) -> Schema:
     result = dict(node)
     if "description" in node:
         result["description"] = re.sub(r"\s+", " ", node["description"]).replace("``", "`").strip()
-    return _with_children(result, tidied)
+    return with_children(result, tidied)
 
 
 def documented(node: Schema) -> Schema:
     """Return a schema whose descriptions name bounds, and the default of what may be left out."""
-    result = _with_children(node, documented)
+    result = with_children(node, documented)
     if "properties" in result:
         required = node.get("required", ())
         result["properties"] = {
@@ -27,7 +27,8 @@ def documented(node: Schema) -> Schema:
     return result
 
 
-def _with_children(node: Schema, change: Callable[[Schema], Schema]) -> Schema:
+def with_children(node: Schema, change: Callable[[Schema], Schema]) -> Schema:
+    """Return a schema with each schema directly inside it changed."""
     result = dict(node)
     if "properties" in node:
         result["properties"] = {name: change(child) for name, child in node["properties"].items()}

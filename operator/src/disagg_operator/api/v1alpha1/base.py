@@ -7,7 +7,15 @@ API does not know is an error, never ignored, and null means absent.
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -19,6 +27,20 @@ from disagg_operator.api.v1alpha1.patterns import (
     VARIABLE,
     WORDS,
 )
+
+
+def without_nulls(data: Any) -> Any:
+    """Return a map without its null entries.
+
+    The API server drops them before it fills in defaults; files must mean the same offline.
+    """
+    if isinstance(data, dict):
+        return {key: value for key, value in data.items() if value is not None}
+    return data
+
+
+Sparse = BeforeValidator(without_nulls)
+"""Marks a map of free keys whose null entries count as absent."""
 
 
 class ApiModel(BaseModel):
@@ -35,10 +57,7 @@ class ApiModel(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, data: Any) -> Any:
-        # The API server drops nulls before it fills in defaults; files must mean the same offline.
-        if isinstance(data, dict):
-            return {key: value for key, value in data.items() if value is not None}
-        return data
+        return without_nulls(data)
 
 
 def _quantity(given: Any) -> int | str:
@@ -106,7 +125,7 @@ class EnvVar(ApiModel):
 class ResourceRequirements(ApiModel):
     """Compute resources of a container, as in a pod."""
 
-    requests: Annotated[dict[str, Quantity], Field(max_length=32)] = Field(default_factory=dict)
+    requests: Annotated[dict[str, Quantity], Sparse, Field(max_length=32)] = Field(default_factory=dict)
     """What the scheduler reserves, by resource: cpu in cores (2, 500m), memory in bytes (16Gi)."""
-    limits: Annotated[dict[str, Quantity], Field(max_length=32)] = Field(default_factory=dict)
+    limits: Annotated[dict[str, Quantity], Sparse, Field(max_length=32)] = Field(default_factory=dict)
     """What the container may not exceed, by resource, in the same units as requests."""

@@ -34,8 +34,12 @@ def cel(
         field_path: path of the faulty field below ``self``, such as ``.minReplicas``. Default: ``self``.
         reason: machine-readable cause.
     """
-    described = {"rule": rule, "message": message, "reason": reason}
-    return described if field_path is None else {**described, "fieldPath": field_path}
+    described = {"rule": rule, "message": message}
+    if field_path is not None:
+        described["fieldPath"] = field_path
+    if reason != "FieldValueInvalid":  # the API server's own default
+        described["reason"] = reason
+    return described
 
 
 def rules(*found: dict[str, str]) -> dict[str, Any]:

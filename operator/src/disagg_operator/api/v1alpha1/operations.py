@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from disagg_operator.api.v1alpha1.base import ApiModel, OpaqueObject
+from disagg_operator.api.v1alpha1.base import ApiModel, OpaqueObject, Sparse
 from disagg_operator.api.v1alpha1.markers import cel, list_set, rules, whole
 
 
@@ -58,9 +58,9 @@ class PlacementSpec(ApiModel):
     Default: from the platform."""
     required: bool = True
     """Whether a pod group may never be split over two values of topologyKey."""
-    node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)] = Field(
-        default_factory=dict
-    )
+    node_selector: Annotated[
+        dict[str, Annotated[str, Field(max_length=63)]], Sparse, Field(max_length=64)
+    ] = Field(default_factory=dict)
     """Labels that nodes must have, for prefill, decode and frontend alike."""
     tolerations: Annotated[list[OpaqueObject], Field(max_length=64)] = Field(default_factory=list)
     """Tolerations of all pods, as in a pod: key, operator, value, effect, tolerationSeconds (in

@@ -1,6 +1,7 @@
 """Regular expressions of text fields, each with the words that tell a person what to write.
 
-They are written so that the API server's engine (RE2) and pydantic's read them alike.
+They are written so that the API server's engine (RE2) and pydantic's read them alike: none uses the
+class for white space, for example, which means other characters to each.
 """
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -9,11 +10,11 @@ OBJECT_NAME = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"
 SECRET_KEY = r"^[-._a-zA-Z0-9]+$"  # noqa: S105 - the shape of a key's name, not a key
 VARIABLE = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
 QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
-NO_SPACE = r"^[^\s]+$"
-ABSOLUTE_PATH = r"^/[^\s]*$"
+NO_SPACE = r"^[^\x00-\x20\x7f]+$"
+ABSOLUTE_PATH = r"^/[^\x00-\x20\x7f]*$"
 HUB_REPOSITORY = r"^[-._a-zA-Z0-9]+(/[-._a-zA-Z0-9]+)?$"
-HTTP_URL = r"^https?://[^\s]+$"
-NATS_URL = r"^(nats|tls)://[^\s]+$"
+HTTP_URL = r"^https?://[^\x00-\x20\x7f]+$"
+NATS_URL = r"^(nats|tls)://[^\x00-\x20\x7f]+$"
 REASON = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
 
 WORDS = {

@@ -40,7 +40,8 @@ class DisaggDeployment(ApiModel):
         json_schema_extra=rules(
             cel(
                 f"self.metadata.name.size() <= {NAME_LIMIT} && self.metadata.name.matches('{RESOURCE_NAME}')",
-                f"metadata.name: write {WORDS[RESOURCE_NAME]}, at most {NAME_LIMIT} long",
+                f"is not allowed here: write {WORDS[RESOURCE_NAME]}, at most {NAME_LIMIT} long",
+                ".metadata.name",
             )
         )
     )

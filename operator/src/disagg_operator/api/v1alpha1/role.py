@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from disagg_operator.api.v1alpha1.base import ApiModel, EnvVar, OpaqueObject, ResourceRequirements
+from disagg_operator.api.v1alpha1.base import ApiModel, EnvVar, OpaqueObject, ResourceRequirements, Sparse
 from disagg_operator.api.v1alpha1.markers import cel, list_map, rules, whole
 
 ParallelSize = Annotated[int, Field(ge=1, le=1024, json_schema_extra=whole())]
@@ -54,7 +54,9 @@ class RoleSpec(ApiModel):
     )
     """Environment variables of this role's workers; they win over spec.env and over derived ones. Variables
     by which the operator wires the deployment together cannot be set."""
-    devices: Annotated[dict[str, Annotated[int, Field(ge=0, le=128)]], Field(max_length=16)] | None = None
+    devices: (
+        Annotated[dict[str, Annotated[int, Field(ge=0, le=128)]], Sparse, Field(max_length=16)] | None
+    ) = None
     """Number of extended resources of each pod by name, such as ``vpc.amazonaws.com/efa: 4``; GPUs go into
     gpusPerNode. Default: from the platform."""
     resources: ResourceRequirements | None = None
