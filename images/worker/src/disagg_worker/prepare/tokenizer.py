@@ -9,7 +9,7 @@ ROUND_TRIP = "Hello, world! 12345 it's 3.14 — naïve 你好\n\tdef f(x): retur
 
 
 def build_tokenizer(metadata: GgufMetadata) -> Tokenizer:
-    """Make the tokenizer of the pre-tokenization that llama.cpp calls "smollm": single digits, then byte-level words.
+    """Make the tokenizer that llama.cpp calls "smollm": single digits first, then byte-level words.
 
     Raises:
         ConfigError: The result does not give a text back as it was.

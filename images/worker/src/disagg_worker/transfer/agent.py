@@ -122,7 +122,7 @@ class NixlAgent:
 
     def notify(self, peer: str, note: bytes) -> None:
         """See Agent."""
-        self._guard(lambda: self._nixl.send_notif(peer, note, self.backend))
+        self._guard(lambda: self._nixl.send_notif(peer, note))
 
     def notes(self) -> list[bytes]:
         """See Agent."""

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Offer:
-    """Blocks that wait for their reader until `expires_at` (seconds since the epoch), and for which request."""
+    """A request's blocks, which wait for their reader until `expires_at` (seconds since the epoch)."""
 
     request_id: str
     lease: KVLease

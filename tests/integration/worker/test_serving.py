@@ -1,0 +1,197 @@
+"""Prefill, decode and frontend as real processes: what clients get, and what happens when workers go.
+
+The tests of this module share one stack of processes and run in order; each leaves it serving.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from disagg_worker.config import load_config
+
+pytestmark = pytest.mark.timeout(300)
+QUESTION = "What is the capital of France?"
+
+
+@pytest.fixture(scope="module")
+def config(engine_yaml: Callable[..., Path]) -> Path:
+    return engine_yaml(transfer={"timeout_seconds": 20}, kv_cache={"memory_mib": 128})
+
+
+@pytest.fixture(scope="module")
+def serving(stack: Any, config: Path) -> Any:
+    stack.start_frontend()
+    stack.start_worker("prefill-0", "prefill", config)
+    stack.start_worker("decode-0", "decode", config)
+    stack.wait_ready()
+    return stack
+
+
+def test_chat_answers_sensibly_and_moves_kv(serving: Any, config: Path) -> None:
+    answer = serving.chat(QUESTION).json()
+    assert "Paris" in answer["choices"][0]["message"]["content"]
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    usage = answer["usage"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    blocks = -(-usage["prompt_tokens"] // 16)
+    size = blocks * 16 * 30 * 2 * 3 * 64 * 4
+    assert serving.metric("decode-0", 'disagg_kv_read_bytes_total{backend="UCX",transport="tcp/') == size
+    assert serving.metric("decode-0", 'disagg_kv_reads_total{outcome="ok"}') == 1
+    serving.wait_until(
+        "prefill counted them", lambda: serving.metric("prefill-0", "disagg_kv_served_bytes_total") == size
+    )
+    assert serving.metric("prefill-0", "disagg_prompt_tokens_total") == usage["prompt_tokens"]
+    assert serving.metric("decode-0", "disagg_prompt_tokens_total") == 0
+    assert serving.metric("decode-0", "disagg_generated_tokens_total") >= usage["completion_tokens"]
+    assert serving.metric("decode-0", 'disagg_requests_total{outcome="ok",role="decode"}') == 1
+    assert serving.metric("decode-0", "disagg_step_seconds_count") > 0
+    assert serving.metric("prefill-0", "disagg_kv_blocks{") > 0
+    assert load_config(config).kv_cache.block_tokens == 16
+
+
+def test_completions_stream(serving: Any) -> None:
+    body = {
+        "model": "smollm2-135m-instruct",
+        "prompt": "The quick brown fox",
+        "max_tokens": 8,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    with httpx.stream("POST", f"{serving.url}/v1/completions", json=body, timeout=100) as response:
+        lines = [line.removeprefix("data: ") for line in response.iter_lines() if line.startswith("data: ")]
+    assert lines[-1] == "[DONE]"
+    events = [json.loads(line) for line in lines[:-1]]
+    deltas = [choice["text"] for event in events for choice in event["choices"]]
+    assert len(deltas) >= 8
+    whole = httpx.post(
+        f"{serving.url}/v1/completions", json=body | {"stream": False, "stream_options": None}, timeout=100
+    ).json()
+    assert "".join(deltas) == whole["choices"][0]["text"]
+    assert events[-1]["usage"] == {"prompt_tokens": 4, "completion_tokens": 8, "total_tokens": 12}
+
+
+def test_seeded_sampling_repeats(serving: Any) -> None:
+    options = {"temperature": 1.0, "top_p": 0.9, "top_k": 50, "max_tokens": 8}
+    texts = [
+        serving.chat(QUESTION, seed=seed, **options).json()["choices"][0]["message"]["content"]
+        for seed in (5, 5, 6)
+    ]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_what_is_not_supported_is_refused_by_name(serving: Any) -> None:
+    refused = serving.chat(QUESTION, frequency_penalty=0.5)
+    assert refused.status_code == 400
+    assert "frequency_penalty: is not supported" in refused.json()["message"]
+    too_long = serving.chat("word " * 3000)
+    assert too_long.status_code == 400
+
+
+def test_a_client_that_leaves_frees_everything(serving: Any) -> None:
+    body = {
+        "model": "smollm2-135m-instruct",
+        "prompt": "Once upon a time",
+        "max_tokens": 2000,
+        "stream": True,
+    }
+    with httpx.stream("POST", f"{serving.url}/v1/completions", json=body, timeout=100) as response:
+        next(response.iter_lines())
+    for worker in ("prefill-0", "decode-0"):
+        serving.wait_until(
+            f"{worker} has no block in use",
+            lambda name=worker: (
+                serving.metric(name, 'disagg_kv_blocks{state="active"}') == 0
+                and serving.metric(name, 'disagg_kv_blocks{state="held"}') == 0
+            ),
+            30,
+        )
+
+
+def test_prefill_drains_before_it_ends(serving: Any, config: Path) -> None:
+    """KV that decode has not read yet outlives SIGTERM."""
+    decode, prefill = serving.processes["decode-0"], serving.processes["prefill-0"]
+    with ThreadPoolExecutor(1) as pool:
+        decode.send_signal(signal.SIGSTOP)
+        asked = pool.submit(serving.chat, QUESTION)
+        serving.wait_until(
+            "prefill holds blocks",
+            lambda: serving.metric("prefill-0", 'disagg_kv_blocks{state="held"}') > 0,
+            20,
+        )
+        prefill.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        assert prefill.poll() is None
+        decode.send_signal(signal.SIGCONT)
+        assert "Paris" in asked.result().json()["choices"][0]["message"]["content"]
+    assert prefill.wait(30) == 0
+    assert "Traceback" not in serving.log("prefill-0")
+    serving.start_worker("prefill-0", "prefill", config)
+    serving.wait_ready()
+
+
+def test_killed_prefill_fails_readably_and_comes_back(serving: Any, config: Path) -> None:
+    prefill = serving.processes["prefill-0"]
+    prefill.kill()
+    prefill.wait()
+    failed = serving.chat(QUESTION)
+    assert failed.status_code == 503
+    assert failed.json()["message"]
+    serving.start_worker("prefill-0", "prefill", config)
+    serving.wait_until("chat works again", lambda: serving.chat(QUESTION).status_code == 200)
+    assert serving.metric("decode-0", 'disagg_kv_blocks{state="active"}') == 0
+
+
+def test_decode_finishes_its_streams_on_sigterm(serving: Any) -> None:
+    body = {
+        "model": "smollm2-135m-instruct",
+        "prompt": "Count: one, two, three,",
+        "max_tokens": 150,
+        "stream": True,
+    }
+    with httpx.stream("POST", f"{serving.url}/v1/completions", json=body, timeout=200) as response:
+        lines = response.iter_lines()
+        next(lines)
+        serving.processes["decode-0"].send_signal(signal.SIGTERM)
+        rest = [line for line in lines if line.startswith("data: ")]
+    assert rest[-1] == "data: [DONE]"
+    assert '"error"' not in "".join(rest)
+    finish = [json.loads(line.removeprefix("data: ")) for line in rest[:-1]]
+    assert finish[-1]["choices"][0]["finish_reason"] in ("length", "stop")
+    assert serving.processes["decode-0"].wait(60) == 0
+    assert "Traceback" not in serving.log("decode-0")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("model: {path: /nowhere, nmae: x}", "write `name`"),
+        ("model: {path: /nowhere, name: x}", "model.path: "),
+        ("model: {path: /nowhere, name: x}\ntransfer: {backend: LIBFABRIC}", "model.path: "),
+    ],
+)
+def test_a_bad_configuration_is_told_without_a_trace(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "engine.yaml"
+    file.write_text(text)
+    command = [
+        sys.executable,
+        "-m",
+        "disagg_worker.main",
+        "serve",
+        "--role",
+        "prefill",
+        "--config",
+        str(file),
+    ]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
