@@ -1,0 +1,112 @@
+"""Fakes for the worker's transfer tests. The real NIXL is tested in tests/integration/worker."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pytest
+
+from disagg_worker.kv import BlockPool, KVLayout, KVLease
+from disagg_worker.metrics import WorkerMetrics
+from disagg_worker.transfer import PeerLost, Reader, Ticket
+from disagg_worker.transfer.agent import AgentThread
+from disagg_worker.transfer.segments import Span
+
+LAYOUT = KVLayout(
+    layers=2, kv_heads=1, head_dim=4, block_tokens=4, dtype="float32", model_fingerprint="tested"
+)
+
+
+@dataclass
+class FakeAgent:
+    """FAKE of NIXL: READs end when the test says so; nothing is moved."""
+
+    name: str = "fake"
+    backend: str = "UCX"
+    connected: list[str] = field(default_factory=list)
+    disconnected: list[str] = field(default_factory=list)
+    reads: list[tuple[str, Sequence[Span], bytes]] = field(default_factory=list)
+    sent: list[tuple[str, bytes]] = field(default_factory=list)
+    incoming: list[bytes] = field(default_factory=list)
+    released: int = 0
+    done: bool = True
+    broken: bool = False
+
+    def metadata(self) -> bytes:
+        return b"metadata"
+
+    def connect(self, metadata: bytes) -> str:
+        self.connected.append(metadata.decode())
+        return metadata.decode()
+
+    def disconnect(self, peer: str) -> None:
+        self.disconnected.append(peer)
+
+    def read(self, peer: str, spans: Sequence[Span], note: bytes) -> object:
+        self.reads.append((peer, spans, note))
+        return len(self.reads)
+
+    def is_done(self, handle: object) -> bool:
+        del handle
+        if self.broken:
+            raise PeerLost("broken")
+        return self.done
+
+    def release(self, handle: object) -> None:
+        del handle
+        self.released += 1
+
+    def notify(self, peer: str, note: bytes) -> None:
+        self.sent.append((peer, note))
+
+    def notes(self) -> list[bytes]:
+        notes, self.incoming = self.incoming, []
+        return notes
+
+
+@dataclass
+class Bench:
+    """A reader on a fake agent."""
+
+    agent: FakeAgent
+    thread: AgentThread
+    pool: BlockPool
+    metrics: WorkerMetrics
+    reader: Reader
+
+    def ticket(self, **changes: Any) -> Ticket:
+        values: dict[str, Any] = {
+            "lease": "lease-1",
+            "peer": "prefill-0",
+            "incarnation": "one",
+            "started_at": 100.0,
+            "agent": "prefill-0-one",
+            "agent_metadata": "cHJlZmlsbC0wLW9uZQ==",
+            "layout": asdict(LAYOUT),
+            "base_address": 4096,
+            "blocks": [4, 5, 6],
+            "tokens": 10,
+            "first_token": 3,
+            "expires_at": 4e9,
+        }
+        return Ticket.parse(values | changes)
+
+    def sample(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    agent = FakeAgent()
+    thread = AgentThread(lambda: agent)
+    pool, metrics = BlockPool(LAYOUT, 16), WorkerMetrics()
+
+    async def reserve(request_id: str, tokens: int) -> KVLease:
+        del request_id
+        return pool.allocate(tokens)
+
+    reader = Reader(thread, pool, reserve, timeout_seconds=0.2, metrics=metrics)
+    yield Bench(agent, thread, pool, metrics, reader)
+    await reader.close()
+    await asyncio.to_thread(thread.close)

@@ -1,0 +1,110 @@
+"""The reader's decisions, on a fake agent (real NIXL: tests/integration/worker)."""
+
+import asyncio
+import base64
+from typing import Any
+
+import pytest
+
+from disagg_worker.kv import KVLease, PoolExhausted
+from disagg_worker.transfer import PeerLost, Reader, ShapeMismatch, TransferTimeout
+
+
+def reborn(bench: Any, incarnation: str, started_at: float) -> Any:
+    name = f"prefill-0-{incarnation}"
+    return bench.ticket(
+        incarnation=incarnation,
+        started_at=started_at,
+        agent=name,
+        agent_metadata=base64.b64encode(name.encode()).decode(),
+    )
+
+
+async def test_one_read_of_merged_blocks(bench: Any) -> None:
+    lease = await bench.reader.read("r", bench.ticket(), 10)
+    size = bench.pool.layout.block_bytes
+    ((peer, spans, note),) = bench.agent.reads
+    assert (peer, note) == ("prefill-0-one", b"read lease-1")
+    assert [(span.remote, span.length) for span in spans] == [(4096 + 4 * size, 3 * size)]
+    assert bench.agent.released == 1
+    assert bench.pool.counts().active == 3
+    assert bench.sample("disagg_kv_read_bytes_total", backend="UCX", transport="unknown") == 3 * size
+    lease.release()
+
+
+async def test_one_connection_for_each_incarnation(bench: Any) -> None:
+    for _ in range(3):
+        await bench.reader.read("r", bench.ticket(), 10)
+    assert bench.agent.connected == ["prefill-0-one"]
+    await bench.reader.read("r", reborn(bench, "two", 200.0), 10)
+    assert bench.agent.connected == ["prefill-0-one", "prefill-0-two"]
+    assert bench.agent.disconnected == ["prefill-0-one"]
+    with pytest.raises(PeerLost, match="restarted"):
+        await bench.reader.read("r", bench.ticket(), 10)
+    assert len(bench.agent.reads) == 4
+
+
+async def test_a_late_read_keeps_its_blocks(bench: Any) -> None:
+    bench.agent.done = False
+    with pytest.raises(TransferTimeout):
+        await bench.reader.read("r", bench.ticket(), 10)
+    assert bench.reader.quarantined == 1
+    assert bench.pool.counts().free == 13
+    assert bench.agent.released == 0
+    bench.agent.done = True
+    await asyncio.sleep(0.1)
+    assert bench.reader.quarantined == 0
+    assert bench.pool.counts().free == 16
+    assert bench.agent.released == 1
+    assert bench.sample("disagg_kv_reads_total", outcome="timeout") == 1
+
+
+async def test_a_read_that_ends_after_its_ticket_is_not_used(bench: Any) -> None:
+    with pytest.raises(TransferTimeout):
+        await bench.reader.read("r", bench.ticket(expires_at=1.0), 10)
+    await asyncio.sleep(0.1)
+    assert bench.pool.counts().free == 16
+
+
+async def test_a_cancelled_request_keeps_its_blocks_until_the_read_is_over(bench: Any) -> None:
+    bench.agent.done = False
+    reading = asyncio.create_task(bench.reader.read("r", bench.ticket(expires_at=4e9), 10))
+    await asyncio.sleep(0.05)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert bench.pool.counts().free == 13
+    bench.agent.done = True
+    await asyncio.sleep(0.1)
+    assert bench.pool.counts().free == 16
+
+
+async def test_a_lost_peer_is_connected_anew(bench: Any) -> None:
+    bench.agent.broken = True
+    with pytest.raises(PeerLost, match="prefill-0 was lost"):
+        await bench.reader.read("r", bench.ticket(), 10)
+    await asyncio.sleep(0.8)
+    assert bench.pool.counts().free == 16
+    assert bench.agent.disconnected == ["prefill-0-one"]
+    bench.agent.broken = False
+    await bench.reader.read("r", bench.ticket(), 10)
+    assert bench.agent.connected == ["prefill-0-one"] * 2
+
+
+async def test_what_does_not_fit_is_refused_to_its_issuer(bench: Any) -> None:
+    with pytest.raises(ShapeMismatch):
+        await bench.reader.read("r", bench.ticket(tokens=20), 20)
+    assert bench.agent.sent == [("prefill-0-one", b"refused lease-1")]
+    assert not bench.agent.reads
+    assert bench.sample("disagg_kv_reads_total", outcome="shape") == 1
+
+
+async def test_no_room_in_time_is_refused_to_the_issuer(bench: Any) -> None:
+    async def never(request_id: str, tokens: int) -> KVLease:
+        await asyncio.sleep(60)
+        raise PoolExhausted(f"{request_id} {tokens}")
+
+    reader = Reader(bench.thread, bench.pool, never, timeout_seconds=0.05, metrics=bench.metrics)
+    with pytest.raises(TransferTimeout, match="no KV blocks became free"):
+        await reader.read("r", bench.ticket(), 10)
+    assert bench.agent.sent == [("prefill-0-one", b"refused lease-1")]

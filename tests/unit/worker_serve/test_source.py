@@ -1,0 +1,62 @@
+"""Offers end exactly once: read, refused, withdrawn or expired (on a fake agent)."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from disagg_worker.engine import Prefilled
+from disagg_worker.transfer import Source
+from disagg_worker.transfer import source as source_module
+
+
+@pytest.fixture
+def source(bench: Any) -> Source:
+    return Source(bench.thread, bench.pool, "prefill-0", 0.05, bench.metrics)
+
+
+async def offer(bench: Any, source: Source) -> Any:
+    lease = bench.pool.allocate(10)
+    lease.hold()
+    return await source.offer("r", Prefilled(3, lease))
+
+
+async def test_the_ticket_describes_the_blocks(bench: Any, source: Source) -> None:
+    ticket = await offer(bench, source)
+    ticket.require_fit(bench.pool.layout, 10)
+    assert ticket.base_address == bench.pool.array.ctypes.data
+    assert (ticket.peer, ticket.agent, ticket.first_token) == ("prefill-0", "fake", 3)
+    await source.close()
+    assert bench.pool.counts().free == 16
+
+
+@pytest.mark.parametrize(("word", "served_blocks"), [(b"read ", 3), (b"refused ", 0)])
+async def test_the_readers_note_ends_it(bench: Any, source: Source, word: bytes, served_blocks: int) -> None:
+    ticket = await offer(bench, source)
+    bench.agent.incoming += [word + ticket.lease.encode(), word + b"unknown", b"noise"]
+    await asyncio.sleep(0.05)
+    assert source.open_offers == 0
+    assert bench.pool.counts().free == 16
+    assert bench.sample("disagg_kv_served_bytes_total") == served_blocks * bench.pool.layout.block_bytes
+    bench.agent.incoming.append(word + ticket.lease.encode())
+    await source.close()
+
+
+async def test_it_outlives_its_ticket_by_the_grace(
+    bench: Any, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_module, "GRACE_SECONDS", 0.2)
+    await offer(bench, source)
+    await asyncio.sleep(0.15)
+    assert bench.pool.counts().held == 3
+    await asyncio.sleep(0.3)
+    assert bench.pool.counts().free == 16
+    await source.close()
+
+
+async def test_withdrawal_frees_at_once(bench: Any, source: Source) -> None:
+    ticket = await offer(bench, source)
+    source.withdraw(ticket.lease)
+    source.withdraw(ticket.lease)
+    assert bench.pool.counts().free == 16
+    await source.close()

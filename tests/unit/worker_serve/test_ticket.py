@@ -1,0 +1,40 @@
+"""Tickets: through JSON and back, and what is refused."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from disagg_worker.transfer import ShapeMismatch, Ticket, TransferError
+
+
+def test_a_ticket_survives_json(bench: Any) -> None:
+    ticket = bench.ticket()
+    again = Ticket.parse(json.loads(json.dumps(ticket.to_json())))
+    assert again == ticket
+    assert again.agent_metadata == b"prefill-0-one"
+
+
+@pytest.mark.parametrize("document", [None, {}, [], {"version": 2}])
+def test_what_is_no_ticket_is_told(document: Any) -> None:
+    with pytest.raises(TransferError, match="cannot be read"):
+        Ticket.parse(document)
+
+
+def test_unknown_versions_and_fields_are_told(bench: Any) -> None:
+    document = bench.ticket().to_json()
+    for changed in ({"version": 2}, {"colour": "red"}, {"blocks": []}, {"tokens": 0}):
+        with pytest.raises(TransferError, match=f"{next(iter(changed))}"):
+            Ticket.parse(document | changed)
+
+
+def test_the_layout_must_be_equal(bench: Any) -> None:
+    ticket, layout = bench.ticket(), bench.pool.layout
+    ticket.require_fit(layout, 10)
+    with pytest.raises(ShapeMismatch, match="head_dim is 4 there and 8 here"):
+        ticket.require_fit(replace(layout, head_dim=8), 10)
+    with pytest.raises(ShapeMismatch, match="the prompt has 11"):
+        ticket.require_fit(layout, 11)
+    with pytest.raises(ShapeMismatch, match="offers 2 blocks"):
+        bench.ticket(blocks=[1, 2]).require_fit(layout, 10)
