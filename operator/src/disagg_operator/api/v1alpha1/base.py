@@ -125,7 +125,7 @@ class EnvVar(ApiModel):
 class ResourceRequirements(ApiModel):
     """Compute resources of a container, as in a pod."""
 
-    requests: Annotated[dict[str, Quantity], Sparse, Field(max_length=32)] = Field(default_factory=dict)
+    requests: Annotated[dict[str, Quantity], Field(max_length=32), Sparse] = Field(default_factory=dict)
     """What the scheduler reserves, by resource: cpu in cores (2, 500m), memory in bytes (16Gi)."""
-    limits: Annotated[dict[str, Quantity], Sparse, Field(max_length=32)] = Field(default_factory=dict)
+    limits: Annotated[dict[str, Quantity], Field(max_length=32), Sparse] = Field(default_factory=dict)
     """What the container may not exceed, by resource, in the same units as requests."""

@@ -59,7 +59,7 @@ class PlacementSpec(ApiModel):
     required: bool = True
     """Whether a pod group may never be split over two values of topologyKey."""
     node_selector: Annotated[
-        dict[str, Annotated[str, Field(max_length=63)]], Sparse, Field(max_length=64)
+        dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64), Sparse
     ] = Field(default_factory=dict)
     """Labels that nodes must have, for prefill, decode and frontend alike."""
     tolerations: Annotated[list[OpaqueObject], Field(max_length=64)] = Field(default_factory=list)

@@ -55,7 +55,7 @@ class RoleSpec(ApiModel):
     """Environment variables of this role's workers; they win over spec.env and over derived ones. Variables
     by which the operator wires the deployment together cannot be set."""
     devices: (
-        Annotated[dict[str, Annotated[int, Field(ge=0, le=128)]], Sparse, Field(max_length=16)] | None
+        Annotated[dict[str, Annotated[int, Field(ge=0, le=128)]], Field(max_length=16), Sparse] | None
     ) = None
     """Number of extended resources of each pod by name, such as ``vpc.amazonaws.com/efa: 4``; GPUs go into
     gpusPerNode. Default: from the platform."""
