@@ -72,8 +72,22 @@ def test_kv_comes_back_as_it_was_written(kernels: Kernels) -> None:
     pool = np.zeros((6, 2, 2, 3, 4, 8), dtype=np.float32)
     written, blocks = normal(10, 2, 3, 8), (4, 0, 5)
     slots = [(blocks[p // 4], p % 4) for p in range(10)]
-    kernels.write_kv(pool, 1, slots, written)
-    keys, values = kernels.read_kv(pool, 1, blocks, 10)
+    kernels.write_kv(pool, 1, kernels.slots(slots), written)
+    keys, values = kernels.read_kv(pool, 1, kernels.pages(pool, blocks), 10)
     assert (keys == written[:, 0].swapaxes(0, 1)).all()
     assert (values == written[:, 1].swapaxes(0, 1)).all()
     assert not pool[:, 0].any()
+
+
+@pytest.mark.parametrize("tokens", [1, 63, 64, 65, 200])
+@pytest.mark.parametrize("rows", [1, 3, 40])
+def test_scores(kernels: Kernels, rows: int, tokens: int) -> None:
+    query, keys = normal(2, rows, 16), normal(2, tokens + 5, 16)[:, :tokens]
+    expected = [
+        [
+            [math.fsum(float(a) * float(b) for a, b in zip(q, k, strict=True)) for k in head_keys]
+            for q in head_query
+        ]
+        for head_query, head_keys in zip(query, keys, strict=True)
+    ]
+    np.testing.assert_allclose(kernels.scores(query, keys), expected, atol=1e-5)

@@ -27,7 +27,7 @@ SPEC = LlamaSpec(
 
 
 def tiny_weights(seed: int = 0, spec: LlamaSpec = SPEC) -> LlamaWeights:
-    """Random weights, such that the next token depends on all before; tied embeddings would repeat the last."""
+    """Random weights, such that the next token depends on all before (tied ones would repeat the last)."""
     rng = np.random.default_rng(seed)
     layers = tuple(empty_layer(spec) for _ in range(spec.layers))
     embedding, unembedding = rng.standard_normal((2, spec.vocab, spec.hidden), dtype=np.float32)

@@ -17,6 +17,8 @@ from disagg_worker.model.spec import Array
 
 TILE_BYTES = 8 << 20
 QUERY_TILE = 128
+KEY_TILE = 64
+FEW_ROWS = 8
 # e to this power is still a float32; a gate of less is zero in the result all the same.
 MAX_EXPONENT = 80.0
 
@@ -68,27 +70,40 @@ class Kernels:
         powers = self.xp.exp(scores - self.xp.max(scores, axis=-1, keepdims=True))
         return powers / self.xp.sum(powers, axis=-1, keepdims=True)
 
-    def write_kv(self, pool: Array, layer: int, slots: list[tuple[int, int]], keys_values: Array) -> None:
+    def slots(self, slots: list[tuple[int, int]]) -> Any:
+        """Prepare block and offset in the block of each position, for `write_kv` of every layer."""
+        return slots
+
+    def pages(self, pool: Array, blocks: tuple[int, ...]) -> Any:
+        """Prepare the blocks of a sequence, for `read_kv` of every layer."""
+        del pool
+        return blocks
+
+    def write_kv(self, pool: Array, layer: int, slots: Any, keys_values: Array) -> None:
         """Put K and V of some positions in their places.
 
         Args:
             pool: `[num_blocks, layers, 2, kv_heads, block_tokens, head_dim]`
             layer: The layer that computed them.
-            slots: Block and offset in the block of each position.
+            slots: From the method `slots`.
             keys_values: `[n, 2, kv_heads, head_dim]`
         """
         for i, (block, offset) in enumerate(slots):
             pool[block, layer, :, :, offset, :] = keys_values[i, ...]
 
-    def read_kv(self, pool: Array, layer: int, blocks: tuple[int, ...], tokens: int) -> tuple[Array, Array]:
+    def read_kv(self, pool: Array, layer: int, pages: Any, tokens: int) -> tuple[Array, Array]:
         """Read K and V of the first `tokens` positions of a sequence, each `[kv_heads, tokens, head_dim]`.
 
-        The arrays are valid until the next call.
+        `pages` is from the method of this name. The arrays are valid until the next call.
         """
-        paged = self.xp.stack([pool[block, layer, ...] for block in blocks], axis=2)
+        paged = self.xp.stack([pool[block, layer, ...] for block in pages], axis=2)
         _, kv_heads, count, block_tokens, head_dim = paged.shape
         flat = self.xp.reshape(paged, (2, kv_heads, count * block_tokens, head_dim))
         return flat[0, :, :tokens, :], flat[1, :, :tokens, :]
+
+    def scores(self, rows: Array, keys: Array) -> Array:
+        """Multiply query rows `[kv_heads, n, head_dim]` by keys; returns `[kv_heads, n, tokens]`."""
+        return self.xp.matmul(rows, self.xp.permute_dims(keys, (0, 2, 1)))
 
     def attend(self, query: Array, keys: Array, values: Array, start: int) -> Array:
         """Causal attention of consecutive positions of one sequence.
@@ -118,7 +133,7 @@ class Kernels:
         group = heads // kv_heads
         scaled = xp.reshape(query * (1 / math.sqrt(head_dim)), (n, kv_heads, group, head_dim))
         rows = xp.reshape(xp.permute_dims(scaled, (1, 2, 0, 3)), (kv_heads, group * n, head_dim))
-        scores = xp.matmul(rows, xp.permute_dims(keys, (0, 2, 1)))
+        scores = self.scores(rows, keys)
         if n > 1:
             mask = xp.triu(xp.full((n, seen), -math.inf, dtype=query.dtype), k=seen - n + 1)
             scores = xp.reshape(xp.reshape(scores, (kv_heads, group, n, seen)) + mask, scores.shape)
@@ -162,21 +177,44 @@ class CpuKernels(Kernels):
         result *= up
         return result
 
-    def write_kv(self, pool: Array, layer: int, slots: list[tuple[int, int]], keys_values: Array) -> None:
+    def slots(self, slots: list[tuple[int, int]]) -> Any:
+        """Turn the slots into index arrays."""
+        return np.asarray(slots).T
+
+    def pages(self, pool: Array, blocks: tuple[int, ...]) -> Any:
+        """Number the segments of K and V per head that the first layer has in these blocks."""
+        _, layers, _, kv_heads, _, _ = pool.shape
+        in_block = np.arange(2 * kv_heads).reshape(2, kv_heads, 1)
+        return np.asarray(blocks) * (layers * 2 * kv_heads) + in_block
+
+    def write_kv(self, pool: Array, layer: int, slots: Any, keys_values: Array) -> None:
         """Scatter all positions at once."""
-        blocks, offsets = np.asarray(slots).T
+        blocks, offsets = slots
         pool[blocks, layer, :, :, offsets, :] = keys_values
 
-    def read_kv(self, pool: Array, layer: int, blocks: tuple[int, ...], tokens: int) -> tuple[Array, Array]:
+    def read_kv(self, pool: Array, layer: int, pages: Any, tokens: int) -> tuple[Array, Array]:
         """Gather with one copy per block and head, into a buffer that is kept."""
-        _, layers, _, kv_heads, block_tokens, head_dim = pool.shape
-        pages = pool.reshape(-1, block_tokens * head_dim)
-        in_block = np.arange(2 * kv_heads).reshape(2, kv_heads, 1)
-        index = (np.asarray(blocks) * layers + layer) * (2 * kv_heads) + in_block
-        size = index.size * block_tokens * head_dim
+        _, _, _, kv_heads, block_tokens, head_dim = pool.shape
+        segments = pool.reshape(-1, block_tokens * head_dim)
+        size = pages.size * block_tokens * head_dim
         if size > self._read.size:
             self._read = np.empty(size, dtype=np.float32)
-        paged = self._read[:size].reshape(*index.shape, block_tokens * head_dim)
-        np.take(pages, index, axis=0, out=paged, mode="clip")  # "raise" would copy through a second buffer
+        paged = self._read[:size].reshape(*pages.shape, block_tokens * head_dim)
+        index = pages + layer * 2 * kv_heads
+        np.take(segments, index, axis=0, out=paged, mode="clip")  # "raise" would copy once more
         flat = paged.reshape(2, kv_heads, -1, head_dim)
         return flat[0, :, :tokens], flat[1, :, :tokens]
+
+    def scores(self, rows: Array, keys: Array) -> Array:
+        """For few rows multiply tile by tile: BLAS is several times slower on all keys at once."""
+        kv_heads, n, head_dim = rows.shape
+        if n > FEW_ROWS:
+            return super().scores(rows, keys)
+        tokens = keys.shape[1]
+        whole = tokens - tokens % KEY_TILE
+        result = np.empty((kv_heads, n, tokens), dtype=np.float32)
+        tiles = keys[:, :whole].reshape(kv_heads, -1, KEY_TILE, head_dim).swapaxes(2, 3)
+        outs = result[:, :, :whole].reshape(kv_heads, n, -1, KEY_TILE).swapaxes(1, 2)
+        np.matmul(rows[:, None], tiles, out=outs)
+        np.matmul(rows, keys[:, whole:].swapaxes(1, 2), out=result[:, :, whole:])
+        return result

@@ -6,6 +6,7 @@ sequences, row by row, so that its numbers do not depend on the batch.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -75,11 +76,8 @@ class Llama:
     def _forward(self, segments: Sequence[Segment], linear: Linear) -> Array:
         xp, kernels, eps = self._kernels.xp, self._kernels, self.spec.rms_eps
         positions = [p for segment in segments for p in range(segment.start, segment.end)]
-        slots = [
-            (segment.blocks[p // self._block_tokens], p % self._block_tokens)
-            for segment in segments
-            for p in range(segment.start, segment.end)
-        ]
+        slots = kernels.slots([slot for segment in segments for slot in self._slots(segment)])
+        pages = [self._pages(segment) for segment in segments]
         index = xp.asarray(positions)
         cos, sin = (xp.take(table, index, axis=0)[:, None, :] for table in (self._cos, self._sin))
         tokens = xp.asarray([token for segment in segments for token in segment.tokens])
@@ -88,7 +86,7 @@ class Llama:
             projected = linear(kernels.rms_norm(x, layer.attention_norm, eps), layer.qkv)
             query, keys_values = self._split_qkv(projected, cos, sin)
             kernels.write_kv(self._pool, number, slots, keys_values)
-            x = x + linear(self._attend(number, segments, query), layer.output)
+            x = x + linear(self._attend(number, segments, pages, query), layer.output)
             x = x + self._mlp(x, layer, linear)
         return x
 
@@ -101,14 +99,23 @@ class Llama:
         keys_values = xp.stack([rotated[:, spec.heads :, :], heads[:, rotary:, :]], axis=1)
         return rotated[:, : spec.heads, :], keys_values
 
-    def _attend(self, layer: int, segments: Sequence[Segment], query: Array) -> Array:
+    def _slots(self, segment: Segment) -> list[tuple[int, int]]:
+        """Block and offset in the block of each position of a segment."""
+        places = (divmod(position, self._block_tokens) for position in range(segment.start, segment.end))
+        return [(segment.blocks[index], offset) for index, offset in places]
+
+    def _pages(self, segment: Segment) -> Any:
+        """The prepared blocks that hold K and V up to the end of a segment."""
+        used = -(-segment.end // self._block_tokens)
+        return self._kernels.pages(self._pool, segment.blocks[:used])
+
+    def _attend(self, layer: int, segments: Sequence[Segment], pages: list[Any], query: Array) -> Array:
         mixed, row = [], 0
-        for segment in segments:
-            count = len(segment.tokens)
-            used = segment.blocks[: -(-segment.end // self._block_tokens)]
-            keys, values = self._kernels.read_kv(self._pool, layer, used, segment.end)
-            mixed.append(self._kernels.attend(query[row : row + count, :, :], keys, values, segment.start))
-            row += count
+        for segment, own in zip(segments, pages, strict=True):
+            rows = query[row : row + len(segment.tokens), :, :]
+            keys, values = self._kernels.read_kv(self._pool, layer, own, segment.end)
+            mixed.append(self._kernels.attend(rows, keys, values, segment.start))
+            row += len(segment.tokens)
         return mixed[0] if len(mixed) == 1 else self._kernels.xp.concat(mixed, axis=0)
 
     def _mlp(self, x: Array, layer: LayerWeights, linear: Linear) -> Array:
