@@ -56,7 +56,9 @@ def end_containers(files: NodeFiles) -> None:
     command line names our containerd's socket.
     """
     # Listed first: containerd forgets a shim that died, but not always its socket.
-    sockets = [Path(file.read_text(encoding="utf-8").removeprefix("unix://")) for file in _address_files(files)]
+    sockets = [
+        Path(file.read_text(encoding="utf-8").removeprefix("unix://")) for file in _address_files(files)
+    ]
     for _ in range(50):
         alive = [*_pod_processes(), *_shims(files)]
         if not alive:
