@@ -1,0 +1,251 @@
+"""What the operator's integration tests share: a client, an operator process, and a kubelet's stand-in."""
+
+import base64
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import yaml
+
+Object = dict[str, Any]
+T = TypeVar("T")
+
+GROUPS = {
+    "disaggdeployments": "/apis/disagg.dev/v1alpha1",
+    "statefulsets": "/apis/apps/v1",
+    "deployments": "/apis/apps/v1",
+    "rolebindings": "/apis/rbac.authorization.k8s.io/v1",
+    "leases": "/apis/coordination.k8s.io/v1",
+    "events": "/apis/events.k8s.io/v1",
+}
+OWNED = ("serviceaccounts", "configmaps", "services", "rolebindings", "statefulsets", "deployments")
+READS = {"get", "list", "watch"}
+ACCEPTED = {200, 201}
+
+
+class Api:
+    """A plain client of one API server, as its administrator."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        config = yaml.safe_load(kubeconfig.read_text())
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        context = ssl.create_default_context(
+            cadata=base64.b64decode(cluster["certificate-authority-data"]).decode()
+        )
+        with tempfile.NamedTemporaryFile() as pair:
+            for part in ("client-certificate-data", "client-key-data"):
+                pair.write(base64.b64decode(user[part]) + b"\n")
+            pair.flush()
+            context.load_cert_chain(pair.name)
+        self.http = httpx.Client(base_url=cluster["server"], verify=context, timeout=20, trust_env=False)
+
+    def path(self, resource: str, namespace: str, name: str = "") -> str:
+        prefix = GROUPS.get(resource, "/api/v1")
+        return f"{prefix}/namespaces/{namespace}/{resource}{'/' + name if name else ''}"
+
+    def find(self, resource: str, namespace: str, selector: str = "") -> list[Object]:
+        answer = self.http.get(self.path(resource, namespace), params={"labelSelector": selector})
+        answer.raise_for_status()
+        items: list[Object] = answer.json()["items"]
+        return items
+
+    def get(self, resource: str, namespace: str, name: str) -> Object:
+        answer = self.http.get(self.path(resource, namespace, name))
+        answer.raise_for_status()
+        found: Object = answer.json()
+        return found
+
+    def create(self, resource: str, namespace: str, obj: Object) -> Object:
+        answer = self.http.post(self.path(resource, namespace), json=obj)
+        assert answer.status_code in ACCEPTED, answer.text
+        found: Object = answer.json()
+        return found
+
+    def patch(self, resource: str, namespace: str, name: str, patch: Object, subresource: str = "") -> None:
+        path = self.path(resource, namespace, name) + subresource
+        headers = {"Content-Type": "application/merge-patch+json"}
+        answer = self.http.patch(path, content=json.dumps(patch), headers=headers)
+        assert answer.status_code in ACCEPTED, answer.text
+
+    def delete(self, resource: str, namespace: str, name: str) -> None:
+        self.http.delete(self.path(resource, namespace, name)).raise_for_status()
+
+    def close(self) -> None:
+        self.http.close()
+
+
+def deployment(name: str = "demo", **spec: Any) -> Object:
+    model = {"name": "m", "source": {"runtimeImage": {"path": "/models/m"}}}
+    return {
+        "apiVersion": "disagg.dev/v1alpha1",
+        "kind": "DisaggDeployment",
+        "metadata": {"name": name},
+        "spec": {"model": model, "platform": "local", "runtime": {"engine": "reference"}, **spec},
+    }
+
+
+def make_pods_ready(api: Api, namespace: str, selector: str = "", unless: str = "\0") -> None:
+    """STAND-IN for the kubelet, which this cluster lacks: report pods as ready, but for some names."""
+    now = "2026-01-01T00:00:00Z"
+    conditions = [
+        {"type": kind, "status": "True", "lastTransitionTime": now}
+        for kind in ("PodScheduled", "ContainersReady", "Ready")
+    ]
+    for pod in api.find("pods", namespace, selector):
+        known = {condition["type"] for condition in pod["status"].get("conditions", [])}
+        if "Ready" in known or unless in pod["metadata"]["name"]:
+            continue
+        status = {"status": {"phase": "Running", "conditions": conditions}}
+        api.patch("pods", namespace, pod["metadata"]["name"], status, "/status")
+
+
+def eventually(
+    check: Callable[[], T], what: str, seconds: float = 20, meanwhile: Callable[[], None] = lambda: None
+) -> T:
+    """Return what the check returns once that is true."""
+    end = time.monotonic() + seconds
+    while True:
+        meanwhile()
+        found = check()
+        if found:
+            return found
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """One DisaggDeployment on the API server."""
+
+    api: Api
+    namespace: str
+    name: str
+
+    @property
+    def selector(self) -> str:
+        return f"disagg.dev/deployment={self.name}"
+
+    def create(self, **spec: Any) -> None:
+        self.api.create("disaggdeployments", self.namespace, deployment(self.name, **spec))
+
+    def edit(self, **spec: Any) -> None:
+        self.patch({"spec": spec})
+
+    def patch(self, patch: Object) -> None:
+        self.api.patch("disaggdeployments", self.namespace, self.name, patch)
+
+    def resource(self) -> Object:
+        return self.api.get("disaggdeployments", self.namespace, self.name)
+
+    def status(self) -> Object:
+        found: Object = self.resource().get("status", {})
+        return found
+
+    def condition(self, kind: str) -> Object:
+        """Return a condition, or an empty one."""
+        found = [condition for condition in self.status().get("conditions", []) if condition["type"] == kind]
+        return found[0] if found else {"status": "", "reason": "", "message": ""}
+
+    def find(self, resource: str, role: str = "") -> list[Object]:
+        """Return objects of the deployment, of one role or all."""
+        more = f",disagg.dev/role={role}" if role else ""
+        return self.api.find(resource, self.namespace, self.selector + more)
+
+    def children(self) -> dict[str, list[str]]:
+        """Return the names of what the operator made, by resource."""
+        return {
+            resource: sorted(obj["metadata"]["name"] for obj in self.find(resource)) for resource in OWNED
+        }
+
+    def make_ready(self, unless: str = "\0") -> None:
+        make_pods_ready(self.api, self.namespace, self.selector, unless)
+
+    def wait_for(self, kind: str, reason: str, unless: str = "\0") -> None:
+        """Wait until a condition has a reason, while pods become ready."""
+        eventually(
+            lambda: self.condition(kind)["reason"] == reason,
+            f"{kind} is {reason}",
+            seconds=40,
+            meanwhile=lambda: self.make_ready(unless),
+        )
+
+
+@dataclass
+class OperatorProcess:
+    """An operator process of its own, told to watch only some namespaces."""
+
+    kubeconfig: Path
+    log: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    port: int = 0
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("DISAGG_", "POD_"))}
+        environment = {
+            **kept,
+            "KUBECONFIG": str(self.kubeconfig),
+            "DISAGG_WORKER_IMAGE": "disagg.local/worker:test",
+            "DISAGG_LOG_FORMAT": "text",
+            "DISAGG_HTTP_HOST": "127.0.0.1",
+            "DISAGG_HTTP_PORT": str(self.port),
+            **self.environment,
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(Path(sys.executable).with_name("disagg-operator"))], env=environment, stderr=log
+            )
+
+    def says(self, path: str) -> str:
+        """Return what the process answers, or nothing."""
+        assert self.process
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5, trust_env=False)
+        except httpx.TransportError:
+            return ""
+        return answer.text if answer.status_code in ACCEPTED else ""
+
+    def wait_until_leading(self) -> None:
+        eventually(lambda: "disagg_leader 1.0" in self.says("/metrics"), "the operator leads", seconds=40)
+        eventually(lambda: self.says("/readyz"), "the operator is ready", seconds=40)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process
+        self.process.send_signal(how)
+        return self.process.wait(20)
+
+
+def writes(audit_log: Path, namespace: str, since: int = 0) -> Counter[str]:
+    """Count the writes of operators in a namespace, but for Leases and Events, from an offset of the log."""
+    found: Counter[str] = Counter()
+    with audit_log.open("rb") as log:
+        log.seek(since)
+        for line in log:
+            entry = json.loads(line)
+            reference = entry.get("objectRef", {})
+            agent = entry.get("userAgent", "")
+            if (
+                entry["stage"] == "ResponseComplete"
+                and agent.startswith(("disagg-operator/", "kopf/"))
+                and entry["verb"] not in READS
+                and reference.get("namespace") == namespace
+                and reference.get("resource") not in {"leases"}
+            ):
+                found[f"{entry['verb']} {reference['resource']}/{reference.get('subresource', '')}"] += 1
+    return found
