@@ -27,9 +27,11 @@ def kubeconfig(server: str, authority: Path, user: Identity, name: str = "disagg
 
 
 def write_kubeconfig(path: Path, server: str, authority: Path, user: Identity) -> Path:
-    """Write a kubeconfig that only its owner can read."""
-    path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(kubeconfig(server, authority, user)), encoding="utf-8")
+    """Write a kubeconfig that only its owner can read, unless it says the same already."""
+    text = yaml.safe_dump(kubeconfig(server, authority, user))
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="utf-8")
     return path
 
 

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import yaml
@@ -53,8 +52,8 @@ class LocalProvider:
 
     def up(self) -> None:
         """Start every part that does not run, and wait until the node takes pods."""
+        require_rights()
         with self._locked():
-            require_rights()
             ensure_packages(NODE_PACKAGES, self.paths, self.progress)
             tools = ensure_tools(self.paths, self.progress)
             machine.remember(self.before)
@@ -70,6 +69,7 @@ class LocalProvider:
 
     def down(self) -> None:
         """End exactly our processes and containers, and put the machine back as it was."""
+        require_rights()
         with self._locked():
             if not self.paths.state.exists() and not self.paths.run.exists():
                 self.progress.note("No embedded cluster on this machine.")
@@ -129,11 +129,9 @@ class LocalProvider:
     def _start_containerd(self, tools: Tools) -> None:
         program = Path(tools.path("pause"))
         pause = f"disagg.local/pause:{text_digest(program.read_bytes().hex())}"
-        config = self.paths.state / "containerd.toml"
         snapshotter = self._snapshotter()
-        config.write_text(
-            node.containerd_config(self.files, pause, overlay=snapshotter == "overlayfs"), "utf-8"
-        )
+        settings = node.containerd_config(self.files, pause, overlay=snapshotter == "overlayfs")
+        config = self._configuration("containerd", settings)
         self.files.cni.mkdir(parents=True, exist_ok=True)
         (self.files.cni / "10-disagg.conflist").write_text(node.cni_config(self.files), encoding="utf-8")
         self.paths.run.mkdir(parents=True, exist_ok=True)
@@ -155,14 +153,11 @@ class LocalProvider:
         resolv = _resolv_conf()
         self.supervisor.ensure("kubelet", self._kubelet_command(plane, tools, resolv))
         proxy = plane.credentials("kube-proxy", "system:kube-proxy", [])
-        proxy_file = _write_yaml(
-            self.paths.state / "kube-proxy.yaml",
-            node.proxy_config(proxy, masquerade_all=not machine.bridge_is_filtered()),
-        )
+        proxy_settings = node.proxy_config(proxy, masquerade_all=not machine.bridge_is_filtered())
+        proxy_file = self._configuration("kube-proxy", yaml.safe_dump(proxy_settings))
         self.supervisor.ensure("kube-proxy", [tools.path("kube-proxy"), f"--config={proxy_file}"])
         dns = plane.credentials("coredns", "system:coredns", ["system:masters"])
-        corefile = self.paths.state / "Corefile"
-        corefile.write_text(node.corefile(dns, str(resolv) if resolv else None), encoding="utf-8")
+        corefile = self._configuration("coredns", node.corefile(dns, str(resolv) if resolv else None))
         self.supervisor.ensure("coredns", [tools.path("coredns"), "-conf", str(corefile)])
         kubectl = Kubectl(tools.path("kubectl"), plane.kubeconfig)
         kubectl.apply(node.dns_objects())
@@ -173,16 +168,14 @@ class LocalProvider:
     def _kubelet_command(self, plane: ControlPlane, tools: Tools, resolv: Path | None) -> list[str]:
         credentials = plane.credentials("kubelet", f"system:node:{node.NODE}", ["system:nodes"])
         server = plane.authority.issue("kubelet-server", node.NODE, hosts=[node.NODE, node.BRIDGE_ADDRESS])
-        config = _write_yaml(
-            self.paths.state / "kubelet.yaml",
-            node.kubelet_config(
-                self.files,
-                plane.authority.identity.certificate,
-                server.certificate,
-                server.key,
-                str(resolv or ""),
-            ),
+        settings = node.kubelet_config(
+            self.files,
+            plane.authority.identity.certificate,
+            server.certificate,
+            server.key,
+            str(resolv or ""),
         )
+        config = self._configuration("kubelet", yaml.safe_dump(settings))
         return [
             tools.path("kubelet"),
             f"--config={config}",
@@ -191,6 +184,14 @@ class LocalProvider:
             f"--hostname-override={node.NODE}",
             f"--node-ip={node.BRIDGE_ADDRESS}",
         ]
+
+    def _configuration(self, name: str, text: str) -> Path:
+        """Write a configuration by its content: other settings are another command line, so a restart."""
+        path = self.paths.state / "configuration" / f"{name}-{text_digest(text)}"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return path
 
     def _kubectl(self) -> Kubectl:
         return Kubectl(ensure_tools(self.paths, self.progress).path("kubectl"), self.kubeconfig)
@@ -219,8 +220,3 @@ def _resolv_conf() -> Path | None:
         if path.exists() and "nameserver" in path.read_text(encoding="utf-8"):
             return path
     return None
-
-
-def _write_yaml(path: Path, value: dict[str, Any]) -> Path:
-    path.write_text(yaml.safe_dump(value), encoding="utf-8")
-    return path
