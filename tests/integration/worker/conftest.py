@@ -2,13 +2,14 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +99,12 @@ def engine_yaml(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Find a free port; Dynamo keeps its system port in 16 signed bits, so below 32768."""
+    for port in random.sample(range(20000, 32000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 class Stack:
@@ -156,7 +159,7 @@ class Stack:
             **extra,
         )
 
-    def wait_until(self, what: str, true: Callable[[], bool], seconds: float = 120.0) -> None:
+    def wait_until(self, what: str, true: Callable[[], bool], seconds: float = 240.0) -> None:
         until = time.monotonic() + seconds
         while not true():
             for name, process in self.processes.items():

@@ -18,7 +18,7 @@ import pytest
 
 from disagg_worker.config import load_config
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 QUESTION = "What is the capital of France?"
 
 
