@@ -1,13 +1,14 @@
 """Benchmark of the reference engine: `make bench-engine`, or `python tests/bench/bench_engine.py -o json`.
 
 A source of rows is a coroutine function of (rounds, progress); other parts of the worker add theirs to
-SOURCES. The exit status is 1 when a target was missed.
+`sources`. The exit status is 1 when a target was missed.
 """
 
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.engine import engine_rows
 from bench.engine.table import Row, as_json, show
 
-SOURCES: list[Callable[[int, Callable[[str], None]], Awaitable[list[Row]]]] = [engine_rows.measure]
+Source = Callable[[int, Callable[[str], None]], Awaitable[list[Row]]]
 
 
 class Output(StrEnum):
@@ -32,10 +33,12 @@ class Output(StrEnum):
 def main(
     output: Annotated[Output, typer.Option("-o", "--output", help="Form of the result.")] = Output.TABLE,
     rounds: Annotated[int, typer.Option(min=1, help="Times everything is measured.")] = 5,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of both sides; 0: all that are allowed.")] = 0,
 ) -> None:
     """Measure the reference engine beside llama.cpp, in one run."""
     notes = Console(stderr=True)
-    rows = asyncio.run(_rows(rounds, lambda text: notes.print(f"[dim]{text}[/dim]")))
+    sources: list[Source] = [partial(engine_rows.measure, threads=threads)]
+    rows = asyncio.run(_rows(sources, rounds, lambda text: notes.print(f"[dim]{text}[/dim]")))
     if output is Output.JSON:
         print(as_json(rows))
     else:
@@ -44,9 +47,9 @@ def main(
         raise typer.Exit(1)
 
 
-async def _rows(rounds: int, progress: Callable[[str], None]) -> list[Row]:
+async def _rows(sources: list[Source], rounds: int, progress: Callable[[str], None]) -> list[Row]:
     rows: list[Row] = []
-    for source in SOURCES:
+    for source in sources:
         rows += await source(rounds, progress)
     return rows
 

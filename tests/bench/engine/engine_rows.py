@@ -30,8 +30,6 @@ COPY_BYTES = 256 << 20
 MEMORY_SLACK = 300_000_000
 REST_SECONDS = 0.2
 
-Progress = Callable[[str], None]
-
 
 def config(threads: int) -> EngineConfig:
     """Return the configuration that is measured: the defaults, with so many threads."""
@@ -44,9 +42,9 @@ def prompt(tokens: int, seed: int = 0) -> list[int]:
     return [int(token) for token in np.random.default_rng(seed).integers(100, 40_000, tokens)]
 
 
-def load() -> Engine:
-    """Load the engine with as many threads as the process may use."""
-    return Engine(config(0), *read_gguf(model_gguf()))
+def load(threads: int = 0) -> Engine:
+    """Load the engine with so many threads; 0 takes as many as the process may use."""
+    return Engine(config(threads), *read_gguf(model_gguf()))
 
 
 async def first_and_others(engine: Engine, tokens: list[int], name: str = "bench") -> tuple[float, float]:
@@ -77,9 +75,15 @@ def copy_rate() -> float:
     return 2 * COPY_BYTES / min(seconds)
 
 
-async def measure(rounds: int, progress: Progress) -> list[Row]:
-    """Measure everything; takes about ten seconds a round."""
-    engine = load()
+async def measure(rounds: int, progress: Callable[[str], None], threads: int = 0) -> list[Row]:
+    """Measure everything; takes about ten seconds a round.
+
+    Args:
+        rounds: Times that everything is measured.
+        progress: Takes one line about what is being done.
+        threads: Of both sides; 0 takes as many as the process may use.
+    """
+    engine = load(threads)
     await engine.start()
     samples: dict[str, list[float]] = {}
 
@@ -99,7 +103,7 @@ async def measure(rounds: int, progress: Progress) -> list[Row]:
             note("batch", await batch_seconds(engine))
             note("copy", 1 / copy_rate())
     await engine.stop()
-    progress("memory")
+    progress("memory of a process that fills its KV pool")
     return [*_speed_rows(samples, engine), memory_row()]
 
 
