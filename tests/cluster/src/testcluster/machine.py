@@ -31,10 +31,10 @@ FAMILIES = ("iptables", "ip6tables")
 # Folders whose paths the node's parts do not let us choose.
 SHARED_FOLDERS = (
     "/var/lib/cni",
+    "/var/lib/kubelet",
     "/var/log/containers",
     "/var/log/pods",
     "/run/containerd",
-    "/opt/containerd",
 )
 CGROUPS = Path("/sys/fs/cgroup")
 
