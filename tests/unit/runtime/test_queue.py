@@ -10,8 +10,8 @@ from disagg_operator.runtime.queue import WorkQueue
 from unit.runtime.fast_loop import now, run
 
 
-def queue_of(**options: float) -> WorkQueue[str]:
-    return WorkQueue(jitter=lambda: 0.0, **options)
+def queue_of(base: float = 0.5, longest: float = 300.0) -> WorkQueue[str]:
+    return WorkQueue(base=base, longest=longest, jitter=lambda: 0.0)
 
 
 def test_a_key_waits_once() -> None:

@@ -1,0 +1,248 @@
+"""Truth tables of conditions and status, and the sentences that they speak."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from disagg_operator.api.parse import accept
+from disagg_operator.api.problems import Problem
+from disagg_operator.plan.installation import Installation
+from disagg_operator.plan.model import Plan
+from disagg_operator.plan.planner import plan
+from disagg_operator.plan.rollout import Step
+from disagg_operator.reconcile.announce import Announcement, announcements
+from disagg_operator.reconcile.conditions import verdicts
+from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.observe import Observed, observe
+from disagg_operator.reconcile.status import compute
+from disagg_operator.reconcile.troubles import first_trouble
+from disagg_operator.reconcile.view import Failure, View
+from unit.reconcile.fake_cluster import deployment
+
+NEW, OLD = "newnewnw", "oldoldol"
+EARLY, LATE = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def planned(**spec: Any) -> Plan:
+    return replace(plan(accept(deployment(**spec)), Installation("w:1")), revision=NEW)
+
+
+def workload(role: str, ready: int, asked: int, revision: str | None = None) -> Object:
+    labels = {"disagg.dev/role": role, "disagg.dev/deployment": "demo"}
+    if revision:
+        labels["disagg.dev/revision"] = revision
+    return {
+        "kind": "StatefulSet" if revision else "Deployment",
+        "metadata": {"name": f"demo-{role}-{revision or ''}", "labels": labels},
+        "spec": {"replicas": asked},
+        "status": {"replicas": asked, "readyReplicas": ready, "updatedReplicas": asked},
+    }
+
+
+def pod(role: str, revision: str = NEW, **status: Any) -> Object:
+    labels = {"disagg.dev/role": role, "disagg.dev/revision": revision}
+    return {"kind": "Pod", "metadata": {"name": f"demo-{role}-0", "labels": labels}, "status": status}
+
+
+def seen(prefill: int = 1, decode: int = 1, frontend: int = 1, *more: Object) -> Observed:
+    return observe(
+        [
+            workload("prefill", prefill, 1, NEW),
+            workload("decode", decode, 1, NEW),
+            workload("frontend", frontend, 1),
+            *more,
+        ]
+    )
+
+
+def at(serving: str | None = NEW, *, kept: str = "", removed: str = "", run: bool = True) -> Step:
+    names = [frozenset({name} if name else ()) for name in (kept, removed)]
+    return Step(run, names[0], names[1], serving, serving == NEW and not kept and not removed)
+
+
+READY = View(seen(), at(), NEW, planned())
+STARTING = View(seen(1, 0, 1), at(None), NEW, planned())
+PROBLEM = Problem("spec.decode.replicas", "is -1", "Write 0 or more", "r")
+LATER = Problem("spec.scaling", "is not supported yet", "Leave it out", "r")
+WAITING = {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        pytest.param(READY, "True Accepted, True ServingRequests, False Complete", id="ready"),
+        pytest.param(STARTING, "True Accepted, False RolesNotReady, True RolesNotReady", id="starting"),
+        pytest.param(
+            View(seen(1, 1, 0), at(), NEW, planned()),
+            "True Accepted, False FrontendNotReady, True RolesNotReady",
+            id="frontend missing",
+        ),
+        pytest.param(
+            View(seen(1, 0, 1), at(OLD, kept=OLD), NEW, planned()),
+            "True Accepted, True ServingRequests, True RolloutInProgress",
+            id="surge",
+        ),
+        pytest.param(
+            View(seen(0, 0, 1), at(None, removed=OLD, run=False), NEW, planned()),
+            "True Accepted, False RolesNotReady, True RolloutInProgress",
+            id="recreate waits",
+        ),
+        pytest.param(
+            View(seen(1, 0, 1), at(None), NEW, planned(decode={"replicas": 0})),
+            "True Accepted, False ScaledToZero, True RolesNotReady",
+            id="scaled to zero",
+        ),
+        pytest.param(
+            replace(READY, paused=True), "True Accepted, True ServingRequests, False Paused", id="paused"
+        ),
+        pytest.param(
+            replace(READY, plan=None, problems=(PROBLEM, LATER)),
+            "False InvalidSpec, True ServingRequests, False NotAccepted",
+            id="refused",
+        ),
+        pytest.param(
+            replace(READY, plan=None, problems=(LATER,)),
+            "False NotSupported, True ServingRequests, False NotAccepted",
+            id="not supported yet",
+        ),
+        pytest.param(
+            replace(READY, failure=Failure("Blocked", "quota")),
+            "True Accepted, True ServingRequests, False Blocked",
+            id="blocked",
+        ),
+        pytest.param(
+            replace(READY, failure=Failure("RetryingAfterError", "500")),
+            "True Accepted, True ServingRequests, True RetryingAfterError",
+            id="retrying",
+        ),
+        pytest.param(
+            replace(READY, plan=None, failure=Failure("ReconcileError", "bug")),
+            "Unknown ReconcileError, True ServingRequests, False ReconcileError",
+            id="bug",
+        ),
+    ],
+)
+def test_conditions(view: View, expected: str) -> None:
+    assert ", ".join(f"{found.status} {found.reason}" for found in verdicts(view)) == expected
+
+
+def message(view: View, kind: str) -> str:
+    return next(found.message for found in verdicts(view) if found.type == kind)
+
+
+def test_messages_name_what_lacks_and_what_to_do() -> None:
+    troubled = seen(1, 0, 1, pod("decode", containerStatuses=[{"state": {"waiting": WAITING}}]))
+    assert message(View(troubled, at(None), NEW, planned()), "Available") == (
+        "decode: 0 of 1 ready. Pod demo-decode-0 cannot get its image (ImagePullBackOff): Back-off pulling "
+        "image. Check spec.runtime.image and spec.runtime.imagePullSecrets."
+    )
+    assert "kubectl describe statefulset demo-decode-newnewnw" in message(STARTING, "Available")
+    assert str(PROBLEM) in message(replace(READY, plan=None, problems=(PROBLEM,)), "Accepted")
+    surge = message(View(seen(1, 0, 1), at(OLD, kept=OLD), NEW, planned()), "Progressing")
+    assert f"Revision {NEW} is being started. Revision {OLD} stays until then." in surge
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ({}, None),
+        ({"conditions": [{"type": "PodScheduled", "status": "True"}]}, None),
+        (
+            {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes fit."}]},
+            "cannot be scheduled: 0/3 nodes fit. Free or add nodes",
+        ),
+        (
+            {"initContainerStatuses": [{"state": {"waiting": {"reason": "CreateContainerConfigError"}}}]},
+            "cannot be started (CreateContainerConfigError)",
+        ),
+        (
+            {
+                "containerStatuses": [
+                    {
+                        "ready": False,
+                        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                        "lastState": {
+                            "terminated": {"reason": "OOMKilled", "exitCode": 137, "message": "a\nlast words"}
+                        },
+                    }
+                ]
+            },
+            "keeps ending (OOMKilled, exit code 137): last words. See: kubectl logs demo-decode-0 --previous",
+        ),
+        ({"containerStatuses": [{"ready": True, "lastState": {"terminated": {"exitCode": 1}}}]}, None),
+        (
+            {"containerStatuses": [{"ready": False, "state": {"waiting": {"reason": "PodInitializing"}}}]},
+            None,
+        ),
+    ],
+)
+def test_troubles(status: dict[str, Any], expected: str | None) -> None:
+    found = first_trouble([pod("decode", **status)])
+    assert found is None if expected is None else expected in (found or "")
+
+
+def test_transition_times_change_only_on_flips() -> None:
+    resource = deployment()
+    resource["status"] = compute(resource, STARTING, EARLY)
+    status = compute(resource, READY, LATE)
+    times = {condition["type"]: condition["lastTransitionTime"] for condition in status["conditions"]}
+    assert times == {
+        "Accepted": "2026-01-01T00:00:00Z",
+        "Available": "2026-01-02T00:00:00Z",
+        "Progressing": "2026-01-02T00:00:00Z",
+    }
+
+
+def test_equal_knowledge_gives_an_equal_status() -> None:
+    resource = deployment()
+    resource["status"] = compute(resource, READY, EARLY)
+    assert compute(resource, READY, LATE) == resource["status"]
+
+
+def test_counts_are_of_all_revisions_and_readiness_of_the_serving_one() -> None:
+    view = View(
+        seen(1, 0, 1, workload("decode", 2, 2, OLD), workload("prefill", 1, 1, OLD)),
+        at(OLD, kept=OLD),
+        NEW,
+        planned(decode={"replicas": 3}),
+    )
+    decode = compute(deployment(), view, EARLY)["roles"]["decode"]
+    assert decode == {
+        "replicas": 3,
+        "readyReplicas": 2,
+        "updatedReplicas": 1,
+        "desiredReplicas": 3,
+        "ready": "2/3",
+        "selector": "disagg.dev/deployment=demo,disagg.dev/role=decode",
+    }
+
+
+def test_a_refused_edit_keeps_what_was_known() -> None:
+    resource = deployment()
+    resource["status"] = compute(resource, READY, EARLY)
+    refused = replace(READY, plan=None, problems=(PROBLEM,))
+    status = compute(resource, refused, LATE)
+    for field in ("address", "transport", "revision", "updateRevision", "roles"):
+        assert status[field] == resource["status"][field]
+
+
+def test_what_is_announced() -> None:
+    resource = deployment()
+
+    def status(view: View) -> Object:
+        return compute(resource, view, EARLY)
+
+    def told(old: View | None, new: View) -> list[tuple[str, str]]:
+        found: list[Announcement] = list(announcements(status(old) if old else {}, status(new)))
+        return [(announcement.kind, announcement.reason) for announcement in found]
+
+    refused = replace(READY, plan=None, problems=(PROBLEM,))
+    assert told(None, STARTING) == []
+    assert told(STARTING, READY) == [("Normal", "Available")]
+    assert told(READY, READY) == []
+    assert told(READY, STARTING) == [("Warning", "RolesNotReady")]
+    assert told(READY, refused) == [("Warning", "InvalidSpec")]
+    assert told(refused, refused) == []
+    assert told(READY, replace(READY, failure=Failure("Blocked", "quota"))) == [("Warning", "Blocked")]

@@ -1,0 +1,193 @@
+"""Workers, health, Events and log lines, by a clock of their own."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from disagg_operator.reconcile.errors import BlockedError, ClusterError, RetrySoonError, classify
+from disagg_operator.reconcile.kinds import Key, Kind, Object
+from disagg_operator.reconcile.reconciler import Reconciler
+from disagg_operator.runtime import logs
+from disagg_operator.runtime.controller import Controller
+from disagg_operator.runtime.events import BURST, EventRecorder
+from disagg_operator.runtime.health import Health
+from disagg_operator.runtime.leader import LeaseLostError
+from disagg_operator.runtime.metrics import Metrics
+from unit.reconcile.fake_cluster import deployment
+from unit.runtime.fast_loop import now, run
+
+KEY = Key("ns", "demo")
+
+
+class Scripted:
+    """A FAKE reconciler that does as it is told, once for each reconcile, then reports success."""
+
+    def __init__(self, *outcomes: Exception | bool | float) -> None:
+        self.outcomes = list(outcomes)
+        self.times: list[float] = []
+
+    async def reconcile(self, key: Key) -> bool:
+        assert key == KEY
+        self.times.append(now())
+        outcome = self.outcomes.pop(0) if self.outcomes else True
+        if isinstance(outcome, Exception):
+            raise outcome
+        if isinstance(outcome, float):
+            await asyncio.sleep(outcome)
+            return True
+        return outcome
+
+
+def controlled(
+    scripted: Scripted, seconds: float, check: Callable[[Health], None] = lambda _: None
+) -> Metrics:
+    metrics = Metrics()
+
+    async def main() -> None:
+        health = Health(metrics)
+        controller = Controller(cast("Reconciler", scripted), metrics, health, workers=2, resync=600.0)
+        task = asyncio.create_task(controller.run())
+        controller.queue.add(KEY)
+        done, _ = await asyncio.wait([task], timeout=seconds)
+        check(health)
+        for ended in done:
+            await ended
+        task.cancel()
+        await asyncio.wait([task])
+
+    run(main())
+    return metrics
+
+
+def count(metrics: Metrics, result: str) -> float | None:
+    return metrics.registry.get_sample_value("disagg_reconciles_total", {"result": result})
+
+
+def test_a_deployment_is_looked_at_again_though_nothing_happened() -> None:
+    scripted = Scripted()
+    metrics = controlled(scripted, 6000)
+    gaps = [after - before for before, after in zip(scripted.times, scripted.times[1:], strict=False)]
+    assert len(gaps) >= 8
+    assert all(480 <= gap <= 720 for gap in gaps)
+    assert count(metrics, "done") == len(scripted.times)
+
+
+def test_one_that_is_gone_is_forgotten() -> None:
+    scripted = Scripted(False)
+    metrics = controlled(scripted, 6000)
+    assert len(scripted.times) == 1
+    assert count(metrics, "gone") == 1
+
+
+def test_failures_are_tried_again_ever_more_rarely_and_counted_by_who_must_act() -> None:
+    scripted = Scripted(
+        RetrySoonError("busy"), RetrySoonError("told to wait", 40.0), BlockedError("quota"), ValueError("bug")
+    )
+    metrics = controlled(scripted, 100)
+    gaps = [after - before for before, after in zip(scripted.times, scripted.times[1:], strict=False)]
+    assert 0.5 <= gaps[0] <= 0.75
+    assert gaps[1] == pytest.approx(40)
+    assert 2 <= gaps[2] <= 3
+    assert 4 <= gaps[3] <= 6
+    assert [count(metrics, result) for result in ("retry", "blocked", "error", "done")] == [2, 1, 1, 1]
+
+
+def test_a_lost_lease_ends_all_workers() -> None:
+    with pytest.raises(LeaseLostError):
+        controlled(Scripted(LeaseLostError("lost")), 10)
+
+
+def test_a_reconcile_that_hangs_is_unhealthy() -> None:
+    def check(health: Health) -> None:
+        assert health.faults() == ["a reconcile takes longer than 300 s"]
+
+    controlled(Scripted(1e6), 400, check)
+    controlled(Scripted(), 400, lambda health: None if health.faults() == [] else pytest.fail("healthy"))
+
+
+def test_a_silent_watch_is_unhealthy() -> None:
+    def check(health: Health) -> None:
+        health.silence = lambda: 301.0
+        assert health.faults() == ["a watch has been silent for 301 s"]
+
+    controlled(Scripted(), 1, check)
+
+
+class FakeEvents:
+    """A FAKE place for Events."""
+
+    def __init__(self) -> None:
+        self.posted: list[Object] = []
+        self.failing = False
+
+    async def create(self, kind: Kind, obj: Object) -> Object:
+        assert kind.plural == "events"
+        if self.failing:
+            raise ClusterError(403, "Forbidden", "no")
+        self.posted.append(obj)
+        return obj
+
+
+def test_events_are_posted_once_in_a_while() -> None:
+    events, dropped = FakeEvents(), list[int]()
+
+    async def main() -> None:
+        recorder = EventRecorder(events, "operator-1", dropped=lambda: dropped.append(1))
+        task = asyncio.create_task(recorder.run())
+        for _ in range(3):
+            recorder.record(deployment(), "Normal", "Available", "Requests are served.")
+            await asyncio.sleep(100)
+        await asyncio.sleep(600)
+        recorder.record(deployment(), "Normal", "Available", "Requests are served.")
+        await asyncio.sleep(10)
+        for number in range(BURST + 5):
+            recorder.record(deployment(), "Warning", "Blocked", f"quota {number}")
+        events.failing = True
+        await asyncio.sleep(100)
+        task.cancel()
+
+    run(main())
+    assert [event["note"] for event in events.posted] == ["Requests are served."] * 2
+    assert events.posted[0]["regarding"]["uid"] == "uid-of-demo"
+    assert len(dropped) == 5
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (0, RetrySoonError),
+        (409, RetrySoonError),
+        (429, RetrySoonError),
+        (503, RetrySoonError),
+        (403, BlockedError),
+        (404, BlockedError),
+        (422, BlockedError),
+        (405, ClusterError),
+    ],
+)
+def test_answers_are_sorted_by_who_must_act(code: int, expected: type[Exception]) -> None:
+    found = classify(ClusterError(code, "R", "why", 7.0), "apply ConfigMap a")
+    assert type(found) is expected
+    if isinstance(found, RetrySoonError):
+        assert found.after == 7.0
+        assert found.notable == (code == 503)
+    if expected is not ClusterError:
+        assert "apply ConfigMap a: why" in str(found)
+
+
+def test_log_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        logs.configure("INFO", "json")
+        logging.getLogger("x").info("hello", extra={"deployment": "ns/demo"})
+    finally:
+        root.handlers[:], root.level = before, level
+    line = json.loads(capsys.readouterr().err)
+    assert (line["level"], line["logger"], line["message"]) == ("INFO", "x", "hello")
+    assert line["deployment"] == "ns/demo"
+    assert line["time"]
