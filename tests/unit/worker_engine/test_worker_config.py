@@ -1,5 +1,6 @@
 """engine.yaml: defaults, and faults told with field, fault and remedy."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -93,12 +94,21 @@ def test_files_that_hold_no_configuration(tmp_path: Path) -> None:
             load_config(tmp_path / "engine.yaml")
 
 
-def test_threads_follow_the_quota_of_the_cgroup(tmp_path: Path) -> None:
-    file = tmp_path / "cpu.max"
-    unlimited = available_threads(tmp_path / "missing")
-    file.write_text("max 100000\n")
-    assert available_threads(file) == unlimited
-    file.write_text("50000 100000\n")
-    assert available_threads(file) == 1
-    file.write_text("100000000 100000\n")
-    assert available_threads(file) == unlimited
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, None),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "100000000 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+    ],
+)
+def test_threads_follow_the_quota_of_the_cgroup(
+    tmp_path: Path, files: dict[str, str], expected: int | None
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert available_threads(tmp_path) == (expected or len(os.sched_getaffinity(0)))

@@ -48,6 +48,7 @@ class Engine:
         max_sequence_tokens: Longest prompt and answer together.
         eos_token_ids: Tokens with which the model ends a text.
         threads: BLAS threads in use.
+        weight_bytes: Memory of the weights.
         on_step: Called from the compute thread after each step with its duration in seconds.
 
     Raises:
@@ -67,6 +68,7 @@ class Engine:
         self.pool = BlockPool(self.layout, _pool_blocks(config, self.layout))
         self.max_sequence_tokens = min(config.scheduler.max_sequence_tokens, spec.context)
         self.eos_token_ids = spec.eos_token_ids
+        self.weight_bytes = weights.nbytes
         self.on_step: Callable[[float], None] | None = None
         self._vocab = spec.vocab
         self._ids: set[str] = set()
