@@ -48,7 +48,7 @@ class Chat:
         """Path of the frontend's Service below the API server."""
         return f"/api/v1/namespaces/{self.namespace}/services/{self.deployment}-frontend:http/proxy"
 
-    def ask(self, question: str, max_tokens: int = 32) -> Answer:
+    def ask(self, question: str, max_tokens: int = 6) -> Answer:
         """Ask with streaming and greedy sampling.
 
         Args:

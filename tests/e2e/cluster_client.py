@@ -49,10 +49,9 @@ class Kubectl(kubectl.Kubectl):
             raise KubectlError(done.stderr)
         return done.stdout
 
-    def apply_to(self, namespace: str, *objects: Object) -> None:
-        """Apply objects to a namespace as `kubectl apply -f -` does."""
-        documents = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        self("apply", f"--namespace={namespace}", "--filename=-", stdin=json.dumps(documents))
+    def apply_to(self, namespace: str, obj: Object) -> None:
+        """Apply an object to a namespace as `kubectl apply -f -` does."""
+        self("apply", f"--namespace={namespace}", "--filename=-", stdin=json.dumps(obj))
 
     def get(self, kind: str, name: str, namespace: str) -> Object:
         """Return one object."""

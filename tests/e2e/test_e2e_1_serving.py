@@ -45,7 +45,7 @@ def test_pods_use_no_privilege_and_no_other_account(quickstart: Deployment) -> N
 
 
 def test_a_question_is_answered_with_a_sentence_word_by_word(chat: Chat) -> None:
-    answer = chat.ask("What is the capital of France?")
+    answer = chat.ask("What is the capital of France?", max_tokens=16)
     assert "Paris" in answer.text
     assert answer.chunks > 3
 
