@@ -1,6 +1,7 @@
 """Whole reconciles on the fake cluster: convergence, crashes, refusals, pauses and failures."""
 
 import logging
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import Phase
@@ -62,6 +63,28 @@ def test_a_new_deployment_becomes_available_in_few_writes() -> None:
     cluster.writes.clear()
     drive(cluster)
     assert cluster.writes == []
+
+
+def test_mere_counts_are_written_once_in_a_while_and_news_at_once() -> None:
+    cluster = FakeCluster(deployment(decode={"replicas": 3}))
+    converge(cluster)
+    assert cluster.resource
+    entry = {"manager": "disagg-operator", "subresource": "status"}
+
+    def decode_loses_a_pod(written: datetime) -> list[tuple[str, str]]:
+        assert cluster.resource
+        cluster.resource["metadata"]["managedFields"] = [entry | {"time": written.isoformat()}]
+        name = next(name for name in cluster.names("StatefulSet") if "-decode-" in name)
+        cluster.objects["StatefulSet", name]["status"]["readyReplicas"] -= 1
+        cluster.writes.clear()
+        drive(cluster)
+        return [write for write in cluster.writes if write[0] == "status"]
+
+    just_now, long_ago = datetime.now(UTC), datetime(2026, 1, 1, tzinfo=UTC)
+    assert len(decode_loses_a_pod(just_now)) == 1, "no longer complete: news"
+    assert decode_loses_a_pod(just_now) == []
+    assert len(decode_loses_a_pod(long_ago)) == 1, "no longer available: news"
+    assert cluster.condition("Available")["status"] == "False"
 
 
 def test_scaling_writes_one_stateful_set_and_restarts_nothing() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from disagg_operator.reconcile.errors import BlockedError, ClusterError, RetrySoonError, classify
 from disagg_operator.reconcile.kinds import Key, Kind, Object
-from disagg_operator.reconcile.reconciler import Reconciler
+from disagg_operator.reconcile.reconciler import Outcome, Reconciler
 from disagg_operator.runtime import logs
 from disagg_operator.runtime.controller import Controller
 from disagg_operator.runtime.events import BURST, EventRecorder
@@ -26,19 +26,19 @@ KEY = Key("ns", "demo")
 class Scripted:
     """A FAKE reconciler that does as it is told, once for each reconcile, then reports success."""
 
-    def __init__(self, *outcomes: Exception | bool | float) -> None:
+    def __init__(self, *outcomes: Exception | Outcome | float) -> None:
         self.outcomes = list(outcomes)
         self.times: list[float] = []
 
-    async def reconcile(self, key: Key) -> bool:
+    async def reconcile(self, key: Key) -> Outcome:
         assert key == KEY
         self.times.append(now())
-        outcome = self.outcomes.pop(0) if self.outcomes else True
+        outcome = self.outcomes.pop(0) if self.outcomes else Outcome(there=True)
         if isinstance(outcome, Exception):
             raise outcome
         if isinstance(outcome, float):
             await asyncio.sleep(outcome)
-            return True
+            return Outcome(there=True)
         return outcome
 
 
@@ -76,8 +76,14 @@ def test_a_deployment_is_looked_at_again_though_nothing_happened() -> None:
     assert count(metrics, "done") == len(scripted.times)
 
 
+def test_a_report_that_was_put_off_is_made_up_for() -> None:
+    scripted = Scripted(Outcome(there=True, again=2.0))
+    controlled(scripted, 60)
+    assert scripted.times == [0, pytest.approx(2)]
+
+
 def test_one_that_is_gone_is_forgotten() -> None:
-    scripted = Scripted(False)
+    scripted = Scripted(Outcome(there=False))
     metrics = controlled(scripted, 6000)
     assert len(scripted.times) == 1
     assert count(metrics, "gone") == 1

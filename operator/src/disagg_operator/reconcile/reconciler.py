@@ -25,11 +25,28 @@ from disagg_operator.reconcile.diff import is_terminating
 from disagg_operator.reconcile.errors import BlockedError, ClusterError, RetrySoonError, classify
 from disagg_operator.reconcile.kinds import Key, Object, describe
 from disagg_operator.reconcile.observe import Observed, observe
-from disagg_operator.reconcile.status import compute, current_target, timestamp
+from disagg_operator.reconcile.status import compute, current_target, is_news, last_report, timestamp
 from disagg_operator.reconcile.view import Failure, View
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+
+REPORT_SECONDS = 2.0
+"""Least time between two writes of a status in which only counts and messages change: hundreds of pods that
+become ready one by one are not worth hundreds of writes."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a reconcile ended.
+
+    Attributes:
+        there: whether the deployment is still there.
+        again: seconds after which it is to be reconciled though nothing happens, or None for the usual time.
+    """
+
+    there: bool
+    again: float | None = None
 
 
 @dataclass(frozen=True)
@@ -48,11 +65,8 @@ class Reconciler:
     recorder: Recorder
     installation: Installation
 
-    async def reconcile(self, key: Key) -> bool:
+    async def reconcile(self, key: Key) -> Outcome:
         """Do one reconcile.
-
-        Returns:
-            Whether the deployment is still there.
 
         Raises:
             RetrySoonError: another try is needed.
@@ -61,7 +75,7 @@ class Reconciler:
         resource = await self._do(self.cluster.get_deployment(key), f"read {key}")
         if resource is None or is_terminating(resource):
             # What it owned is deleted by Kubernetes' garbage collection.
-            return resource is not None
+            return Outcome(there=resource is not None)
         observed = observe(self.children.of(key))
         try:
             view = self._plan(resource, observed)
@@ -69,10 +83,12 @@ class Reconciler:
             await self._report(resource, _at_rest(resource, observed, failure=_failure(error)))
             raise
         failed = await self._apply(resource, view)
-        await self._report(resource, view if failed is None else replace(view, failure=_failure(failed)))
+        again = await self._report(
+            resource, view if failed is None else replace(view, failure=_failure(failed))
+        )
         if failed is not None:
             raise failed
-        return True
+        return Outcome(there=True, again=again)
 
     def _plan(self, resource: Object, observed: Observed) -> View:
         paused = resource["metadata"].get("annotations", {}).get(names.ANNOTATION_PAUSED) == "true"
@@ -100,14 +116,23 @@ class Reconciler:
             return error
         return None
 
-    async def _report(self, resource: Object, view: View) -> None:
+    async def _report(self, resource: Object, view: View) -> float | None:
+        """Write the status if it changed; return the seconds to wait where that is better done later."""
+        now = timestamp()
         old = resource.get("status", {})
-        new = compute(resource, view, timestamp())
+        new = compute(resource, view, now)
         if new == old:
-            return
+            return None
+        last = last_report(resource)
+        if last is not None and not is_news(old, new):
+            wait = REPORT_SECONDS - (now - last).total_seconds()
+            # The API server's clock may be a little ahead of ours; one far off must not hold anything up.
+            if 0 < wait <= 2 * REPORT_SECONDS:
+                return wait
         await self._do(self.cluster.patch_status(resource, new), "write the status")
         for announcement in announcements(old, new):
             self.recorder.record(resource, announcement.kind, announcement.reason, announcement.message)
+        return None
 
     async def _do(self, call: Awaitable[T], doing: str) -> T:
         try:

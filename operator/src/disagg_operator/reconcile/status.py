@@ -79,6 +79,31 @@ def _transition_times(status: Mapping[str, Any]) -> dict[tuple[str, str], dateti
     }
 
 
+def is_news(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Tell whether a change of status is worth writing at once: more than counts and messages changed."""
+    return _gist(old) != _gist(new)
+
+
+def last_report(resource: Object) -> datetime | None:
+    """Return when the operator last wrote the status, as the API server recorded it."""
+    times = [
+        datetime.fromisoformat(entry["time"])
+        for entry in resource["metadata"].get("managedFields", [])
+        if entry.get("subresource") == "status" and entry.get("manager") == names.MANAGER and "time" in entry
+    ]
+    return max(times, default=None)
+
+
+def _gist(status: Mapping[str, Any]) -> object:
+    conditions = [
+        (found["type"], found["status"], found["reason"], found.get("observedGeneration"))
+        for found in status.get("conditions", [])
+    ]
+    return conditions, [
+        status.get(key) for key in ("observedGeneration", "revision", "updateRevision", "address")
+    ]
+
+
 def timestamp() -> datetime:
     """Return the time now, in the whole seconds that Kubernetes writes."""
     return datetime.now(UTC).replace(microsecond=0)

@@ -81,7 +81,7 @@ class Controller:
     async def _reconcile(self, key: Key) -> str:
         context = {"deployment": str(key)}
         try:
-            there = await self.reconciler.reconcile(key)
+            outcome = await self.reconciler.reconcile(key)
         except LeaseLostError:
             raise
         except RetrySoonError as error:
@@ -97,8 +97,8 @@ class Controller:
             logger.exception("this is a bug; again in %.1f s", delay, extra=context)
             return "error"
         self.queue.forget(key)
-        if not there:
+        if not outcome.there:
             return "gone"
         spread = 1 - _SPREAD + 2 * _SPREAD * random.random()  # noqa: S311 - spreads load, no secret
-        self.queue.add_after(key, self.resync * spread)
+        self.queue.add_after(key, self.resync * spread if outcome.again is None else outcome.again)
         return "done"
