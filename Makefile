@@ -28,7 +28,7 @@ demo-down: $(READY) ## Remove the demo and its cluster.
 	@$(CLUSTER_TOOL) demo --remove
 
 ##@ Work on it
-.PHONY: setup fmt lint typecheck crds update-golden render-free
+.PHONY: setup fmt lint typecheck crds update-golden render
 setup: ## Install uv if it is missing, and the locked Python packages.
 	@hack/bootstrap && touch $(READY)
 
@@ -50,7 +50,7 @@ crds: $(READY) ## Write the CRDs from the models.
 update-golden: $(READY) ## Write the golden manifests anew; review them as a diff.
 	@UV=$(UV) UPDATE_GOLDEN=1 $(PYTEST) tests/golden tests/chart -m "not ($(NEEDS_CLUSTER))" -q
 
-render-free: $(READY) ## Print the manifests of the first example, without any cluster.
+render: $(READY) ## Print the manifests of the first example, without any cluster.
 	@for file in examples/01-quickstart/*.yaml; do $(BIN)/kubectl-disagg render -f "$$file" || exit 1; done
 
 ##@ Test it
