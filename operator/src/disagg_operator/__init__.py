@@ -1,1 +1,1 @@
-"""Disagg Operator: disaggregated LLM serving on Kubernetes, derived from one short resource and proved at run time."""
+"""Disagg Operator: disaggregated LLM serving on Kubernetes, derived from one short resource."""
