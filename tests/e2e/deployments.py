@@ -38,17 +38,7 @@ class Deployment:
 
     def condition(self, kind: str) -> Object:
         """Return a condition that speaks of the current generation."""
-        now = self.read()
-        found: list[Object] = [
-            condition
-            for condition in now.get("status", {}).get("conditions", [])
-            if condition["type"] == kind
-        ]
-        assert found, f"{self.name} has no condition {kind}: {now.get('status')}"
-        assert found[0].get("observedGeneration") == now["metadata"]["generation"], (
-            f"{kind} is of an old generation"
-        )
-        return found[0]
+        return _condition(self.read(), kind)
 
     def wait(self, kind: str, status: str = "True", timeout: float = START_SECONDS) -> Object:
         """Wait until a condition of the current generation has a status, and return the condition."""
@@ -64,11 +54,11 @@ class Deployment:
         """Wait until the specification is served in full, with nothing of an older one left."""
 
         def check() -> None:
-            now = summary(self.read(), [*self.children("pods")])
-            assert self.condition("Available")["status"] == "True", now
-            assert self.condition("Progressing")["reason"] == "Complete", now
-            status = self.read()["status"]
-            assert status["revision"] == status["updateRevision"], status
+            now = self.read()
+            states = summary(now, [])
+            assert _condition(now, "Available")["status"] == "True", states
+            assert _condition(now, "Progressing")["reason"] == "Complete", states
+            assert now["status"]["revision"] == now["status"]["updateRevision"], states
 
         eventually(check, timeout)
 
@@ -108,3 +98,13 @@ class Deployment:
             assert not left, f"left behind: {left}"
 
         eventually(check, 90)
+
+
+def _condition(deployment: Object, kind: str) -> Object:
+    conditions = deployment.get("status", {}).get("conditions", [])
+    found: list[Object] = [condition for condition in conditions if condition["type"] == kind]
+    assert found, f"there is no condition {kind} yet"
+    assert found[0].get("observedGeneration") == deployment["metadata"]["generation"], (
+        f"{kind} speaks of an old generation"
+    )
+    return found[0]
