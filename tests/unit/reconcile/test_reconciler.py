@@ -121,6 +121,24 @@ def test_a_surge_keeps_the_old_revision_until_the_new_one_is_ready() -> None:
     assert cluster.condition("Progressing")["reason"] == "Complete"
 
 
+def test_what_the_old_pods_use_goes_after_them() -> None:
+    cluster = FakeCluster(deployment())
+    converge(cluster)
+    cluster.edit(runtime={"image": "worker:2"}, prefill={"replicas": 2})
+    assert cluster.resource
+    cluster.resource["spec"]["serviceAccountName"] = "own"
+    deleted: list[list[str]] = []
+    for _ in range(6):
+        cluster.writes.clear()
+        drive(cluster)
+        deleted.append(sorted(name.split()[0] for verb, name in cluster.writes if verb == "delete"))
+        cluster.settle()
+    assert [found for found in deleted if found] == [
+        ["StatefulSet", "StatefulSet"],
+        ["ConfigMap", "ConfigMap", "Service", "Service", "ServiceAccount"],
+    ]
+
+
 def test_going_back_takes_up_what_still_runs() -> None:
     cluster = FakeCluster(deployment())
     converge(cluster)
@@ -243,6 +261,7 @@ def test_a_bug_is_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cluster.condition("Available")["status"] == "True"
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("effective", [False, True], ids=["before the write", "after the write"])
 def test_a_crash_at_any_write_does_no_harm(effective: bool) -> None:
     """Die at each single write of a rollout, start again, and end up where no crash would have ended up."""
@@ -364,4 +383,4 @@ AnyHistory.TestCase.settings = hypothesis_settings(
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )
-TestAnyHistory = AnyHistory.TestCase
+TestAnyHistory = pytest.mark.timeout(240)(AnyHistory.TestCase)

@@ -11,7 +11,7 @@ from disagg_operator.plan import names
 from disagg_operator.plan.model import Plan
 from disagg_operator.plan.rollout import Step
 from disagg_operator.reconcile.diff import identity, is_terminating, must_apply, stamp, to_prune
-from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.kinds import STATEFUL_SET, Object
 from disagg_operator.reconcile.observe import Observed
 
 
@@ -37,7 +37,7 @@ def changes(plan: Plan, step: Step, observed: Observed, owner: str) -> Changes:
     now = [*shared, *workers] if step.run else shared
     return Changes(
         apply=tuple(obj for obj in now if _differs(obj, observed)),
-        delete=tuple(to_prune(observed.objects.values(), [*shared, *workers], owner, _kept(step, observed))),
+        delete=tuple(_deletions([*shared, *workers], step, observed, owner)),
     )
 
 
@@ -48,16 +48,20 @@ def _differs(obj: Object, observed: Observed) -> bool:
     return must_apply(obj, live)
 
 
-def _kept(step: Step, observed: Observed) -> frozenset[str | None]:
-    """Return the revisions whose objects stay.
+def _deletions(desired: list[Object], step: Step, observed: Observed, owner: str) -> list[Object]:
+    """Return what goes now: first the StatefulSets, and what their pods use only once these have ended."""
+    live = list(observed.objects.values())
+    running = {_revision(obj) for obj in live if obj["kind"] == STATEFUL_SET.kind}
+    # What belongs to no revision, such as the ServiceAccount, is used by the pods of all of them.
+    outgoing = running & {*step.kept, *step.removed}
+    kept: frozenset[str | None] = frozenset({*step.kept, None} if outgoing else step.kept)
+    return [
+        obj
+        for obj in to_prune(live, desired, owner, kept)
+        if obj["kind"] == STATEFUL_SET.kind or _revision(obj) not in running
+    ]
 
-    Beside the revisions that the rollout keeps, these are the ones whose pods are still ending (they need
-    their configuration and Service until then), and as long as there are any, what belongs to no revision.
-    """
-    ending = {
-        str(obj["metadata"]["labels"].get(names.LABEL_REVISION))
-        for obj in observed.objects.values()
-        if obj["kind"] == "StatefulSet" and is_terminating(obj)
-    }
-    kept: set[str | None] = {*step.kept, *ending}
-    return frozenset({*kept, None} if kept else kept)
+
+def _revision(obj: Object) -> str | None:
+    revision: str | None = obj["metadata"]["labels"].get(names.LABEL_REVISION)
+    return revision
