@@ -79,7 +79,7 @@ class AuditTrail:
             lines.seek(self.offset)
             for line in lines:
                 event = json.loads(line)
-                if event["user"]["username"] == user and "objectRef" in event:
+                if event["user"].get("username") == user and "objectRef" in event:
                     yield _request(event)
 
 

@@ -43,8 +43,6 @@ def helm(cluster: Cluster) -> Helm:
 @pytest.fixture(scope="session")
 def installed(cluster: Cluster, helm: Helm, kubectl: Kubectl) -> Iterator[Installed]:
     """The chart, installed in a namespace that admits restricted pods only."""
-    log = cluster.audit_log
-    audit = None if log is None else AuditTrail(log, log.stat().st_size)
     values = tuple(chart_values(cluster.images))
     if cluster.provider == "existing" and kubectl("get", "crd", f"--selector={OUR_CRDS}", "--output=name"):
         pytest.fail(
@@ -52,6 +50,8 @@ def installed(cluster: Cluster, helm: Helm, kubectl: Kubectl) -> Iterator[Instal
         )
     remove_everything(helm, kubectl)
     make_namespace(kubectl, SYSTEM)
+    log = cluster.audit_log
+    audit = None if log is None else AuditTrail(log, log.stat().st_size)
     made = Installed(helm, kubectl, values, audit)
     made.release("install", RELEASE, SYSTEM)
     yield made
