@@ -45,9 +45,9 @@ class Installed:
         self.helm(verb, name, CHART, "--namespace", namespace, *self.values, *more, *ready, timeout=120)
 
     def operator_pods(self) -> list[str]:
-        """Return the names of the operator's pods."""
+        """Return the names of the operator's pods that are not being deleted."""
         pods = self.kubectl.list("pods", SYSTEM, "app.kubernetes.io/component=operator")
-        return [pod["metadata"]["name"] for pod in pods]
+        return [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def kill_operator(self) -> None:
         """End the operator with no time to hand over."""

@@ -21,7 +21,7 @@ def crd_uid(installed: Installed) -> str:
 def test_an_upgrade_to_two_operators_keeps_the_resource(installed: Installed) -> None:
     before = crd_uid(installed)
     installed.release("upgrade", RELEASE, SYSTEM, *settings(replicaCount=2, logging__level="debug"))
-    assert len(installed.operator_pods()) == 2
+    assert len(installed.operator_pods()) == 2, "the new pods, and no old one"
     assert crd_uid(installed) == before
     assert "Succeeded" in installed.helm("test", RELEASE, "--namespace", SYSTEM)
 
@@ -49,7 +49,7 @@ def test_uninstalling_keeps_the_resource_and_a_namespaced_release_serves_its_nam
     before = crd_uid(installed)
     installed.helm("uninstall", RELEASE, "--namespace", SYSTEM, "--wait")
     assert crd_uid(installed) == before
-    assert not installed.operator_pods()
+    eventually(lambda: _none(installed.operator_pods()), 60)
     mine, other = (make_namespace(installed.kubectl, name) for name in (NAMESPACE, OTHER_NAMESPACE))
     only = settings(watch__namespaces=[mine], crds__enabled=False, dynamo__crd__enabled=False)
     installed.release("install", "namespaced", mine, *only)
@@ -62,3 +62,7 @@ def test_uninstalling_keeps_the_resource_and_a_namespaced_release_serves_its_nam
     assert not ignored.children()
     assert "Succeeded" in installed.helm("test", "namespaced", "--namespace", mine)
     Deployment(installed.kubectl, mine, "smollm2").delete()
+
+
+def _none(found: list[str]) -> None:
+    assert not found
