@@ -106,7 +106,7 @@ async def bench() -> AsyncIterator[Bench]:
         del request_id
         return pool.allocate(tokens)
 
-    reader = Reader(thread, pool, reserve, timeout_seconds=0.2, metrics=metrics)
+    reader = Reader(thread, pool, reserve, timeout_seconds=40.0, metrics=metrics)
     yield Bench(agent, thread, pool, metrics, reader)
     await reader.close()
     await asyncio.to_thread(thread.close)

@@ -10,6 +10,8 @@ from tokenizers import Tokenizer
 from disagg_worker.config import ConfigError
 from disagg_worker.prepare import prepare_model
 
+pytestmark = pytest.mark.timeout(240)
+
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:

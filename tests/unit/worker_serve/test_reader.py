@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,6 +20,13 @@ def reborn(bench: Any, incarnation: str, started_at: float) -> Any:
         agent=name,
         agent_metadata=base64.b64encode(name.encode()).decode(),
     )
+
+
+async def eventually(true: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < until, "not in time"
+        await asyncio.sleep(0.01)
 
 
 async def test_one_read_of_merged_blocks(bench: Any) -> None:
@@ -47,13 +56,12 @@ async def test_one_connection_for_each_incarnation(bench: Any) -> None:
 async def test_a_late_read_keeps_its_blocks(bench: Any) -> None:
     bench.agent.done = False
     with pytest.raises(TransferTimeout):
-        await bench.reader.read("r", bench.ticket(), 10)
+        await bench.reader.read("r", bench.ticket(expires_at=time.time() + 0.5), 10)
     assert bench.reader.quarantined == 1
     assert bench.pool.counts().free == 13
     assert bench.agent.released == 0
     bench.agent.done = True
-    await asyncio.sleep(0.1)
-    assert bench.reader.quarantined == 0
+    await eventually(lambda: bench.reader.quarantined == 0)
     assert bench.pool.counts().free == 16
     assert bench.agent.released == 1
     assert bench.sample("disagg_kv_reads_total", outcome="timeout") == 1
@@ -62,29 +70,26 @@ async def test_a_late_read_keeps_its_blocks(bench: Any) -> None:
 async def test_a_read_that_ends_after_its_ticket_is_not_used(bench: Any) -> None:
     with pytest.raises(TransferTimeout):
         await bench.reader.read("r", bench.ticket(expires_at=1.0), 10)
-    await asyncio.sleep(0.1)
-    assert bench.pool.counts().free == 16
+    await eventually(lambda: bench.pool.counts().free == 16)
 
 
 async def test_a_cancelled_request_keeps_its_blocks_until_the_read_is_over(bench: Any) -> None:
     bench.agent.done = False
     reading = asyncio.create_task(bench.reader.read("r", bench.ticket(expires_at=4e9), 10))
-    await asyncio.sleep(0.05)
+    await eventually(lambda: bool(bench.agent.reads))
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
     assert bench.pool.counts().free == 13
     bench.agent.done = True
-    await asyncio.sleep(0.1)
-    assert bench.pool.counts().free == 16
+    await eventually(lambda: bench.pool.counts().free == 16)
 
 
 async def test_a_lost_peer_is_connected_anew(bench: Any) -> None:
     bench.agent.broken = True
     with pytest.raises(PeerLost, match="prefill-0 was lost"):
         await bench.reader.read("r", bench.ticket(), 10)
-    await asyncio.sleep(0.8)
-    assert bench.pool.counts().free == 16
+    await eventually(lambda: bench.pool.counts().free == 16)
     assert bench.agent.disconnected == ["prefill-0-one"]
     bench.agent.broken = False
     await bench.reader.read("r", bench.ticket(), 10)
