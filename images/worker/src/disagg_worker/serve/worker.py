@@ -240,6 +240,8 @@ def run(role: RoleName, config: EngineConfig, metrics_port: int) -> None:
     """
     drain = config.transfer.timeout_seconds + GRACE_SECONDS
     os.environ.setdefault("DYN_PREFILL_DRAIN_TIMEOUT_S", f"{drain:g}")
+    # Dynamo's own limit (30 s) would cut off long answers; in Kubernetes the pod's grace period is the limit.
+    os.environ.setdefault("DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT", f"{DRAIN_SECONDS + drain:.0f}")
     metrics = WorkerMetrics()
     engine = DisaggEngine(role, config, build_parts(role, config, metrics), metrics, metrics_port)
     uvloop.run(_serve(engine, dynamo_config(role, config)))
