@@ -188,6 +188,8 @@ class ControlPlane:
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
             f"--service-account-key-file={tokens}",
             f"--service-account-signing-key-file={tokens}",
+            # Off by default and on in some distributions: objects of ours have to get past it there too.
+            "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
             f"--audit-policy-file={policy}",
             f"--audit-log-path={self.audit_log}",
             "--audit-log-maxsize=2000",
