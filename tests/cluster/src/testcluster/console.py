@@ -4,11 +4,30 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, repeat
 
 from rich.console import Console
 from rich.markup import escape
 
+# In a pipe: when a step is first named, so that quick ones take one line, and how often after that.
+NAMED_AFTER_SECONDS = 2.0
 STILL_RUNNING_EVERY_SECONDS = 20.0
+# The spinner and the space after it.
+SPINNER_COLUMNS = 2
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it.
+
+    >>> duration(2.44), duration(75.2), duration(754)
+    ('2.4 s', '75 s', '12 min 34 s')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
 
 
 class Step:
@@ -26,9 +45,9 @@ class Step:
         return time.monotonic() - self.started
 
     def line(self) -> str:
-        """The step as it is shown while it runs."""
+        """The step as it is shown while it runs: what, for how long, and what of it just now."""
         detail = f" · {self.detail}" if self.detail else ""
-        return f"{self.title}{detail} ({self.seconds:.0f} s)"
+        return f"{self.title} ({duration(self.seconds)}){detail}"
 
 
 class Progress:
@@ -52,7 +71,9 @@ class Progress:
             finished.set()
             ticker.join()
             result = f" · {step.result}" if step.result else ""
-            self.console.print(f"[{colour}]{mark}[/] {escape(title + result)} [dim]({step.seconds:.1f} s)[/]")
+            self.console.print(
+                f"[{colour}]{mark}[/] {escape(title + result)} [dim]({duration(step.seconds)})[/]"
+            )
 
     def note(self, text: str) -> None:
         """Print a line that belongs to no step."""
@@ -60,9 +81,16 @@ class Progress:
 
     def _tick(self, step: Step, finished: threading.Event) -> None:
         if self.console.is_terminal:
-            with self.console.status(escape(step.line())) as status:
+            with self.console.status(self._shortened(step.line())) as status:
                 while not finished.wait(0.25):
-                    status.update(escape(step.line()))
+                    status.update(self._shortened(step.line()))
             return
-        while not finished.wait(STILL_RUNNING_EVERY_SECONDS):
+        for seconds in chain([NAMED_AFTER_SECONDS], repeat(STILL_RUNNING_EVERY_SECONDS)):
+            if finished.wait(seconds):
+                return
             self.console.print(f"… {escape(step.line())}")
+
+    def _shortened(self, line: str) -> str:
+        """What fits on one line of the terminal, as markup."""
+        room = self.console.width - SPINNER_COLUMNS
+        return escape(line if len(line) <= room else f"{line[: room - 1]}…")

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from testcluster.console import Progress
@@ -30,9 +31,13 @@ class Session:
     """One use of a cluster: who provides it, and with what it is driven."""
 
     provider: Provider
-    programs: Programs
     paths: Paths
     progress: Progress
+
+    @cached_property
+    def programs(self) -> Programs:
+        """Kubectl and helm, built if they have to be: nothing that can be refused at once waits for that."""
+        return client_programs(self.provider.name, self.paths, self.progress)
 
     @property
     def kubectl(self) -> Kubectl:
@@ -47,8 +52,10 @@ class Session:
 
     def up(self) -> list[Image]:
         """Bring the cluster up with its images loaded."""
+        # Images that are given cost nothing to name, and are missed before anything takes long.
+        given = self.images() if self.provider.name == "existing" else []
         self.provider.up()
-        images = self.images()
+        images = given or self.images()
         self.provider.load(images)
         return images
 
@@ -61,8 +68,7 @@ def open_session(environment: Mapping[str, str], progress: Progress) -> Session:
     """
     paths = default_paths()
     name = provider_name(environment, paths)
-    programs = client_programs(name, paths, progress)
-    return Session(_provider(name, environment, programs, paths, progress), programs, paths, progress)
+    return Session(_provider(name, environment, paths, progress), paths, progress)
 
 
 def provider_name(environment: Mapping[str, str], paths: Paths) -> ProviderName:
@@ -82,7 +88,7 @@ def client_programs(name: ProviderName, paths: Paths, progress: Progress) -> Pro
 
 
 def _provider(
-    name: ProviderName, environment: Mapping[str, str], programs: Programs, paths: Paths, progress: Progress
+    name: ProviderName, environment: Mapping[str, str], paths: Paths, progress: Progress
 ) -> Provider:
     match name:
         case "kind":
@@ -90,7 +96,7 @@ def _provider(
         case "local":
             return LocalProvider(paths, progress)
         case "existing":
-            return ExistingProvider(environment, programs.kubectl)
+            return ExistingProvider(environment, lambda: client_programs(name, paths, progress).kubectl)
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,13 @@ def _build(paths: Paths, directory: Path, progress: Progress) -> None:
     partial.mkdir(parents=True)
     log = paths.build_logs / "tools.log"
     flags = version_flags((MODULE / "go.mod").read_text(encoding="utf-8"))
-    with progress.step("Build Kubernetes, etcd, CoreDNS and helm from source (about 15 min, once)") as step:
+    progress.note(
+        "Kubernetes, etcd, CoreDNS and helm are compiled now, once; on two cores that takes about 15 min."
+    )
+    with progress.step("Build Kubernetes from source") as step:
+        packages = _Packages(step)
+        listing = [go, "list", "-mod=readonly", "-deps", *TARGETS.values()]
+        logged(listing, log, env=environment, cwd=MODULE, on_line=packages.expected)
         for target, package in TARGETS.items():
             argv = [
                 go,
@@ -126,26 +132,36 @@ def _build(paths: Paths, directory: Path, progress: Progress) -> None:
                 str(partial / target),
                 package,
             ]
-            logged(argv, log, env=environment, cwd=MODULE, on_line=_Packages(step, target))
+            logged(argv, log, env=environment, cwd=MODULE, on_line=packages.compiled)
         for part in PARTS:
             (partial / part).symlink_to("localkube")
     partial.rename(directory)
 
 
 class _Packages:
-    """Counts the packages that `go build -v` names as it goes."""
+    """Counts the packages that `go list -deps` and then `go build -v` name as they go."""
 
-    def __init__(self, step: Step, target: str) -> None:
+    def __init__(self, step: Step) -> None:
         self.step = step
-        self.target = target
-        self.count = 0
+        self.total = 0
+        self.done = 0
 
-    def __call__(self, line: str) -> None:
+    def expected(self, line: str) -> None:
+        """Take a line of `go list`."""
+        if not self._downloading(line):
+            self.total += 1
+
+    def compiled(self, line: str) -> None:
+        """Take a line of `go build`."""
+        if not self._downloading(line):
+            self.done += 1
+            self.step.detail = f"{self.done} of {self.total} packages"
+
+    def _downloading(self, line: str) -> bool:
         if line.startswith("go: downloading"):
-            self.step.detail = " ".join(line.split()[1:3])
-            return
-        self.count += 1
-        self.step.detail = f"{self.target}: {self.count} packages compiled"
+            self.step.detail = f"download {' '.join(line.split()[2:4])}"
+            return True
+        return False
 
 
 def _go(paths: Paths, progress: Progress) -> tuple[str, Mapping[str, str]]:

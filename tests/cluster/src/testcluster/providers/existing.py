@@ -1,7 +1,7 @@
 """A cluster that somebody else made: used, never created or removed."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from testcluster.commands import output
@@ -14,12 +14,12 @@ class ExistingProvider:
 
     Args:
         environment: Holds KUBECONFIG, the path of one file.
-        kubectl: The kubectl to ask it with.
+        kubectl: Gives the kubectl to ask it with; called when it is first needed.
     """
 
     name: ProviderName = "existing"
 
-    def __init__(self, environment: Mapping[str, str], kubectl: str) -> None:
+    def __init__(self, environment: Mapping[str, str], kubectl: Callable[[], str]) -> None:
         given = environment.get("KUBECONFIG", "")
         if not given or not Path(given).is_file():
             fault = f"{given} is no file" if given else "it is not set"
@@ -50,8 +50,9 @@ class ExistingProvider:
         """Nothing to load: the cluster pulls its images."""
 
     def _answers(self) -> bool:
+        kubectl = self.kubectl()
         try:
-            output([self.kubectl, f"--kubeconfig={self.kubeconfig}", "get", "--raw", "/readyz"], timeout=15)
+            output([kubectl, f"--kubeconfig={self.kubeconfig}", "get", "--raw", "/readyz"], timeout=15)
         except ClusterError:
             return False
         return True
