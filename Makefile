@@ -17,7 +17,7 @@ CLUSTER_TOOL = UV=$(UV) $(BIN)/testcluster
 .PHONY: help
 help: ## List the commands.
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z0-9-]+:.*## / {printf "  %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Try it
 .PHONY: demo demo-down
@@ -54,7 +54,7 @@ render: $(READY) ## Print the manifests of the first example, without any cluste
 	@for file in examples/01-quickstart/*.yaml; do $(BIN)/kubectl-disagg render -f "$$file" || exit 1; done
 
 ##@ Test it
-.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-e2e bench-engine
+.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-e2e bench-engine bench-operator-start
 checks: lint typecheck generated ## Everything that needs no cluster.
 	@UV=$(UV) $(PYTEST) $(FAST) -m "not ($(NEEDS_CLUSTER))"
 
@@ -84,6 +84,9 @@ test-e2e: $(READY) ## Tests on the whole cluster.
 
 bench-engine: $(READY) ## Speed of the reference engine, as ratios in one run.
 	@$(UV) run --locked --group reference python tests/bench/bench_engine.py
+
+bench-operator-start: $(READY) ## Start of the operator in its pod, and the size of its image; needs the demo's cluster.
+	@UV=$(UV) $(BIN)/python tests/bench/bench_operator_start.py
 
 ##@ Cluster and images
 .PHONY: cluster-up cluster-down cluster-status images clean-cache

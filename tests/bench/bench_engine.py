@@ -42,7 +42,7 @@ def main(
     if output is Output.JSON:
         print(as_json(rows))
     else:
-        show(rows, Console())
+        show(rows, Console(), "Reference engine")
     if not all(row.met for row in rows):
         raise typer.Exit(1)
 

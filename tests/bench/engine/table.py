@@ -43,9 +43,9 @@ class Row:
         return self.ratio <= self.target if self.upper else self.ratio >= self.target
 
 
-def show(rows: Sequence[Row], console: Console) -> None:
+def show(rows: Sequence[Row], console: Console, title: str) -> None:
     """Print rows as a table for people."""
-    table = Table(title="Reference engine")
+    table = Table(title=title)
     for heading in ("measurement", "ours", "against", "", "ratio", "target", ""):
         table.add_column(heading, justify="left" if heading in {"measurement", "against"} else "right")
     for row in rows:

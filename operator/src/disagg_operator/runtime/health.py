@@ -5,9 +5,11 @@ process leads and its caches are in step, or it stands by.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aiohttp import web
 
@@ -35,6 +37,14 @@ class Health:
     silence: Callable[[], float] = lambda: 0.0
     working_since: dict[int, float] = field(default_factory=dict)
     _lag: float = 0.0
+    _was_ready: bool = False
+
+    def become_ready(self) -> None:
+        """Say that the process does its work or stands by, and at first how long that took."""
+        self.not_ready = None
+        if not self._was_ready:
+            self._was_ready = True
+            self.metrics.start_seconds.set(process_age())
 
     async def beat(self) -> None:
         """Measure the lag of the event loop until cancelled."""
@@ -68,6 +78,13 @@ class Health:
     async def show_metrics(self, _: web.Request) -> web.Response:
         """Answer with all metrics."""
         return web.Response(body=self.metrics.render(), headers={"Content-Type": self.metrics.content_type})
+
+
+def process_age() -> float:
+    """Return the seconds since this process was started, imports included. Reads Linux' /proc."""
+    start_ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    return uptime - start_ticks / os.sysconf("SC_CLK_TCK")
 
 
 async def serve(health: Health, host: str, port: int) -> web.AppRunner:

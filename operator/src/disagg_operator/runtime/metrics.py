@@ -51,6 +51,11 @@ class Metrics:
         self.loop_lag = Gauge(
             "disagg_loop_lag_seconds", "Lag of the event loop in seconds.", registry=self.registry
         )
+        self.start_seconds = Gauge(
+            "disagg_start_seconds",
+            "Seconds from the start of the process to its first being ready.",
+            registry=self.registry,
+        )
         self.events_dropped = Counter(
             "disagg_events_dropped", "Events not posted for the rate limit.", registry=self.registry
         )

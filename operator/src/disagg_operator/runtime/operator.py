@@ -78,7 +78,7 @@ class Operator:
             LeaseLostError: another process may lead now; this one must end.
         """
         try:
-            self._health.not_ready = None
+            self._health.become_ready()
             if await _unless(stop, self._elector.acquire(self._stand_by)):
                 await self._lead(stop)
         finally:
@@ -110,7 +110,7 @@ class Operator:
         await self._wait_for_api()
         for reflector in self._reflectors:
             await reflector.synced.wait()
-        self._health.not_ready = None
+        self._health.become_ready()
         logger.info("ready")
 
     async def _wait_for_api(self) -> None:
