@@ -1,6 +1,6 @@
 """Benchmark of the operator's start: `make bench-operator-start`, on the cluster that `make demo` leaves.
 
-The operator's pod is deleted and made anew several times; the operator itself tells the time from the start of
+The operator's pod is deleted and made anew several times; it tells the time from the start of
 its process to its first being ready. Its image is weighed too. The exit status is 1 when a target was missed.
 """
 
