@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from testcluster import requirements, session
+from testcluster.console import Progress
 from testcluster.errors import ClusterError
 from testcluster.images import given_images
 from testcluster.paths import paths_from
+from testcluster.providers import local
 from testcluster.providers.base import choose
 from testcluster.providers.existing import ExistingProvider
 from testcluster.providers.kind import kind_config
@@ -35,9 +38,9 @@ def test_an_unknown_provider_is_refused_with_the_known_ones() -> None:
 
 def test_an_existing_cluster_needs_a_kubeconfig_file(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="it is not set"):
-        ExistingProvider({}, "kubectl")
+        ExistingProvider({}, str)
     with pytest.raises(ClusterError, match="is no file"):
-        ExistingProvider({"KUBECONFIG": str(tmp_path / "absent")}, "kubectl")
+        ExistingProvider({"KUBECONFIG": str(tmp_path / "absent")}, str)
 
 
 def test_an_existing_cluster_needs_images_that_it_can_pull() -> None:
@@ -48,6 +51,36 @@ def test_an_existing_cluster_needs_images_that_it_can_pull() -> None:
         "DISAGG_WORKER_IMAGE": "registry.example/worker:1",
     }
     assert [image.reference for image in given_images(given)] == list(given.values())
+
+
+@pytest.fixture
+def no_builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the cluster's programs were built too early")
+
+    monkeypatch.setattr(session, "ensure_tools", refuse)
+    monkeypatch.setattr(local, "ensure_tools", refuse)
+
+
+@pytest.mark.usefixtures("no_builds")
+def test_missing_rights_are_named_before_anything_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements.os, "geteuid", lambda: 1000)
+    with pytest.raises(ClusterError, match="needs root") as refusal:
+        session.open_session({"CLUSTER": "local"}, Progress()).up()
+    assert "CLUSTER=existing" in refusal.value.remedy
+
+
+@pytest.mark.usefixtures("no_builds")
+def test_missing_images_are_named_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DISAGG_OPERATOR_IMAGE", "DISAGG_WORKER_IMAGE"):
+        monkeypatch.delenv(name, raising=False)
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.touch()
+    opened = session.open_session({"CLUSTER": "existing", "KUBECONFIG": str(kubeconfig)}, Progress())
+    with pytest.raises(ClusterError, match="DISAGG_OPERATOR_IMAGE and DISAGG_WORKER_IMAGE"):
+        opened.up()
 
 
 def test_folders_come_from_the_environment() -> None:

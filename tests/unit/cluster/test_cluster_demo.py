@@ -55,6 +55,17 @@ def test_a_waiting_pod_is_shown_with_its_reason() -> None:
     }
 
 
+def test_a_message_of_two_conditions_is_shown_once() -> None:
+    conditions = [
+        {"type": kind, "status": "False", "reason": "RolesNotReady", "message": "prefill: 0 of 1 ready."}
+        for kind in ("Available", "Progressing")
+    ]
+    assert summary({"status": {"conditions": conditions}}, []) == {
+        "condition Available": "False (RolesNotReady): prefill: 0 of 1 ready.",
+        "condition Progressing": "False (RolesNotReady)",
+    }
+
+
 def test_the_chart_gets_both_images() -> None:
     values = chart_values({"operator": "disagg.local/operator:1", "worker": "disagg.local/worker:2"})
     assert "--set-string=image.repository=disagg.local/operator" in values
@@ -62,7 +73,7 @@ def test_the_chart_gets_both_images() -> None:
     assert "--set-string=worker.image=disagg.local/worker:2" in values
 
 
-def testpieces_of_of_a_streamed_answer() -> None:
+def test_pieces_of_a_streamed_answer() -> None:
     assert list(pieces_of('data: {"choices": [{"delta": {"content": "Par"}}]}')) == ["Par"]
     assert list(pieces_of("data: [DONE]")) == []
     assert list(pieces_of(": keep-alive")) == []

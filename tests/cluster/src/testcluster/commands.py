@@ -13,6 +13,13 @@ def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
     return {**os.environ, **(extra or {})}
 
 
+def fault(text: str) -> str:
+    """The line of a failed program's output that names the fault: its last error, else its last line."""
+    lines = text.splitlines() or ["it said nothing"]
+    errors = [line for line in lines if line.lower().startswith("error")]
+    return (errors or lines)[-1]
+
+
 def output(
     argv: Sequence[str],
     *,
@@ -29,7 +36,7 @@ def output(
         timeout: Seconds until it counts as failed.
 
     Raises:
-        ClusterError: If it cannot be run, fails or takes too long; the message holds its last line.
+        ClusterError: If it cannot be run, fails or takes too long; the message names the fault.
     """
     shown = shlex.join(list(argv)[:6])
     try:
@@ -47,8 +54,7 @@ def output(
     except subprocess.TimeoutExpired:
         raise ClusterError(f"`{shown}` did not end within {timeout:.0f} s") from None
     if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
-        raise ClusterError(f"`{shown}` failed: {said}")
+        raise ClusterError(f"`{shown}` failed: {fault(done.stderr.strip() or done.stdout.strip())}")
     return done.stdout
 
 

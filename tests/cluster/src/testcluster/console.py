@@ -17,11 +17,7 @@ SPINNER_COLUMNS = 2
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it.
-
-    >>> duration(2.44), duration(75.2), duration(754)
-    ('2.4 s', '75 s', '12 min 34 s')
-    """
+    """A time in seconds as people say it: `2.4 s`, `75 s`, `12 min 34 s`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 120:

@@ -41,10 +41,14 @@ def chart_values(images: Mapping[str, str]) -> list[str]:
 
 def summary(deployment: Mapping[str, Any], pods: list[Mapping[str, Any]]) -> dict[str, str]:
     """What a person watches while a deployment starts: its conditions and its pods, by name."""
-    shown = {}
+    shown: dict[str, str] = {}
+    said: set[str] = set()
     for condition in deployment.get("status", {}).get("conditions", ()):
-        message = f": {condition['message']}" if condition.get("message") else ""
-        shown[f"condition {condition['type']}"] = f"{condition['status']} ({condition['reason']}){message}"
+        message = condition.get("message", "")
+        # Two conditions may give the same reason; it is read once.
+        more = f": {message}" if message and message not in said else ""
+        said.add(message)
+        shown[f"condition {condition['type']}"] = f"{condition['status']} ({condition['reason']}){more}"
     shown |= {f"pod {pod['metadata']['name']}": pod_state(pod) for pod in pods}
     return shown
 
@@ -116,7 +120,10 @@ class Demo:
         with self.progress.step("Apply examples/01-quickstart"):
             namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
             self.kubectl.apply([namespace])
-            self.kubectl.text("apply", "--server-side", "-n", NAMESPACE, "-f", str(EXAMPLE))
+            # The demo shows its example: what a person changed meanwhile is set back.
+            self.kubectl.text(
+                "apply", "--server-side", "--force-conflicts", "-n", NAMESPACE, "-f", str(EXAMPLE)
+            )
         with self.progress.step(f"DisaggDeployment {DEPLOYMENT} becomes Available"):
             self._watch()
 
