@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -9,6 +11,7 @@ from rich.markup import escape
 
 from testcluster.chat import forwarded, stream_chat, wait_until_listed
 from testcluster.commands import logged, output
+from testcluster.console import duration
 from testcluster.errors import ClusterError
 from testcluster.evidence import Moved, moved_between, read_bytes, sentence
 from testcluster.paths import REPOSITORY
@@ -154,15 +157,16 @@ class Demo:
                 wait_until_listed(url, MODEL)
             before = self._moved()
             self.out.print(f"\n[bold]You:[/] {escape(PROMPT)}")
+            pieces = stream_chat(url, MODEL, PROMPT, max_tokens=64)
+            with self.progress.step("First token"):
+                first = next(pieces, None)
+            if first is None:
+                raise ClusterError("the answer is empty")
             self.out.print(f"[bold]{MODEL}:[/] ", end="")
-            pieces = 0
-            for piece in stream_chat(url, MODEL, PROMPT, max_tokens=64):
+            for piece in chain([first], pieces):
                 self.out.print(escape(piece), end="")
                 self.out.file.flush()
-                pieces += 1
             self.out.print("\n")
-            if pieces == 0:
-                raise ClusterError("the answer is empty")
         moved = moved_between(before, self._moved())
         self.out.print(f"[bold]{sentence(moved)}[/]")
         if not moved:
@@ -179,11 +183,13 @@ class Demo:
         return read_bytes(self.kubectl.text("get", "--raw", path) for path in paths)
 
     def _next(self, seconds: float) -> None:
-        program = f"{self.session.programs.kubectl} --kubeconfig {self.session.provider.kubeconfig}"
-        self.out.print(f"\nDone in {seconds:.0f} s. Try next:")
-        self.out.print(f"  alias k='{program} -n {NAMESPACE}'; k get dd,pods")
+        programs = Path(self.session.programs.kubectl).parent
+        self.out.print(f"\nDone in {duration(seconds)}. Try next:")
+        self.out.print(f"  export KUBECONFIG={self.session.provider.kubeconfig} PATH={programs}:$PATH")
+        self.out.print(f"  kubectl -n {NAMESPACE} get dd,pods")
         self.out.print(
-            f'  k patch dd {DEPLOYMENT} --type=merge -p \'{{"spec":{{"decode":{{"replicas":2}}}}}}\''
+            f"  kubectl -n {NAMESPACE} patch dd {DEPLOYMENT} --type=merge "
+            '-p \'{"spec":{"decode":{"replicas":2}}}\''
         )
         self.out.print("  make demo-down")
 
