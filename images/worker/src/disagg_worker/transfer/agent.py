@@ -2,10 +2,15 @@
 
 The NIXL binding is not thread-safe and some of its calls move data before they return, so an agent must be
 used from one thread, and that thread must not be the event loop's (`AgentThread` keeps both rules).
+
+NIXL's own progress thread is off: it polls without a break, which costs half a core in an idle worker and
+slows reads down on a busy machine. Data moves while `is_done` or `notes` is called, on both sides, so a side
+that expects something calls one of them often (`soon`) and an idle one now and then.
 """
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
@@ -20,6 +25,7 @@ from disagg_worker.transfer.segments import Span
 
 T = TypeVar("T")
 MEMORY = "DRAM"
+SLICE_SECONDS, STEP_SECONDS = 0.004, 0.0001
 
 
 class Agent(Protocol):
@@ -75,7 +81,8 @@ class NixlAgent:
         self._lost: type[Exception] = _bindings.nixlRemoteDisconnectError
         self._failures = _nixl_errors(_bindings)
         try:
-            self._nixl: Any = _api.nixl_agent(name, _api.nixl_agent_config(backends=[backend]))
+            config = _api.nixl_agent_config(enable_prog_thread=False, backends=[backend])
+            self._nixl: Any = _api.nixl_agent(name, config)
         except self._failures as error:
             raise ConfigError(f"transfer.backend: NIXL cannot start {backend} here: {error}") from None
         region = self._nixl.get_reg_descs([(pool.ctypes.data, pool.nbytes, 0, "")], MEMORY)
@@ -136,6 +143,14 @@ class NixlAgent:
             raise PeerLost("the connection to the prefill worker broke") from None
         except self._failures as error:
             raise TransferError(f"NIXL: {error}") from None
+
+
+def soon(call: Callable[[], T]) -> T:
+    """Repeat a call that moves data until it returns something, for `SLICE_SECONDS` at most."""
+    end = time.monotonic() + SLICE_SECONDS
+    while not (found := call()) and time.monotonic() < end:
+        time.sleep(STEP_SECONDS)
+    return found
 
 
 class AgentThread:

@@ -8,13 +8,12 @@ READ that did not succeed is kept in quarantine until NIXL says that the READ is
 import asyncio
 import contextlib
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable
 
 from disagg_worker.kv import BlockPool, KVLease
 from disagg_worker.metrics import WorkerMetrics
-from disagg_worker.transfer.agent import AgentThread
+from disagg_worker.transfer.agent import SLICE_SECONDS, AgentThread, soon
 from disagg_worker.transfer.errors import PeerLost, TransferError, TransferTimeout
 from disagg_worker.transfer.peers import Connection, Peers
 from disagg_worker.transfer.segments import coalesce, spans
@@ -22,8 +21,9 @@ from disagg_worker.transfer.source import READ, REFUSED
 from disagg_worker.transfer.ticket import Ticket
 from disagg_worker.transfer.transport import TransportWatch
 
-FIRST_POLL_SECONDS = 0.0002
-SLOWEST_POLL_SECONDS = 0.01
+SLOWEST_POLL_SECONDS = 0.25
+IDLE_SECONDS = 0.5
+DELIVERY_SECONDS = 2.0
 SETTLE_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,8 @@ class Reader:
         self._watch = watch or TransportWatch()
         self._peers = Peers(thread)
         self._quarantine: set[asyncio.Task[None]] = set()
+        self._deliver_until = 0.0
+        self._attendant: asyncio.Task[None] | None = None
 
     @property
     def quarantined(self) -> int:
@@ -75,6 +77,8 @@ class Reader:
             TransferError: Nothing was read, and why; blocks are given back here and on the other side.
         """
         deadline = min(time.time() + self._timeout, ticket.expires_at)
+        if self._attendant is None:
+            self._attendant = asyncio.create_task(self._attend(), name="kv-connections")
         try:
             connection = await self._peers.acquire(ticket)
             try:
@@ -137,13 +141,17 @@ class Reader:
 
     async def _poll(self, handle: object, deadline: float) -> bool:
         """Wait for a READ; False when it goes on at the deadline."""
-        pause = FIRST_POLL_SECONDS
-        while not await self._thread.call(self._thread.agent.is_done, handle):
+        while not await self._thread.call(soon, lambda: self._thread.agent.is_done(handle)):
             if time.time() > deadline:
                 return False
+        return True
+
+    async def _settle(self, handle: object) -> None:
+        """Wait for a READ that nobody waits for any more."""
+        pause = SLICE_SECONDS
+        while not await self._thread.call(soon, lambda: self._thread.agent.is_done(handle)):
             await asyncio.sleep(pause)
             pause = min(2 * pause, SLOWEST_POLL_SECONDS)
-        return True
 
     async def _before(self, deadline: float, reservation: Awaitable[KVLease]) -> KVLease:
         try:
@@ -159,6 +167,16 @@ class Reader:
             await self._thread.call(
                 self._thread.agent.notify, connection.agent, REFUSED + ticket.lease.encode()
             )
+            self._deliver_until = time.monotonic() + DELIVERY_SECONDS
+
+    async def _attend(self) -> None:
+        """Keep what belongs to no READ going: refusals that are under way, and farewells."""
+        look = self._thread.agent.notes
+        while True:
+            delivering = time.monotonic() < self._deliver_until
+            with contextlib.suppress(TransferError):
+                await (self._thread.call(soon, look) if delivering else self._thread.call(look))
+            await asyncio.sleep(0 if delivering else IDLE_SECONDS)
 
     def _keep_until_over(
         self, posted: asyncio.Future[object], lease: KVLease, connection: Connection
@@ -173,7 +191,7 @@ class Reader:
         try:
             handle = await posted
             try:
-                await self._poll(handle, math.inf)
+                await self._settle(handle)
             finally:
                 with contextlib.suppress(TransferError):
                     await self._thread.call(self._thread.agent.release, handle)
@@ -186,6 +204,7 @@ class Reader:
 
     async def close(self) -> None:
         """Give up the quarantine: the process ends."""
-        for task in list(self._quarantine):
+        tasks = [*self._quarantine, *([self._attendant] if self._attendant else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._quarantine, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -15,11 +15,12 @@ from dataclasses import asdict, dataclass
 from disagg_worker.engine import Prefilled
 from disagg_worker.kv import BlockPool, KVLease
 from disagg_worker.metrics import WorkerMetrics
-from disagg_worker.transfer.agent import AgentThread
+from disagg_worker.transfer.agent import AgentThread, soon
+from disagg_worker.transfer.errors import TransferError
 from disagg_worker.transfer.ticket import Ticket
 
 GRACE_SECONDS = 5.0
-POLL_SECONDS = 0.005
+IDLE_SECONDS = 0.5
 READ, REFUSED = b"read ", b"refused "
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Source:
         self._timeout, self._metrics = timeout_seconds, metrics
         self._incarnation, self._started_at = uuid.uuid4().hex, time.time()
         self._offers: dict[str, Offer] = {}
+        self._offered = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
 
     @property
@@ -65,7 +67,8 @@ class Source:
         lease_id = uuid.uuid4().hex
         expires_at = time.time() + self._timeout
         self._offers[lease_id] = Offer(request_id, prefilled.lease, expires_at)
-        if self._watcher is None or self._watcher.done():
+        self._offered.set()
+        if self._watcher is None:
             self._watcher = asyncio.create_task(self._watch(), name="kv-offers")
         return Ticket.model_construct(
             lease=lease_id,
@@ -87,19 +90,36 @@ class Source:
         self._end(lease_id)
 
     async def _watch(self) -> None:
-        """Follow the notes while there are offers."""
-        while self._offers:
-            for note in await self._thread.call(self._thread.agent.notes):
+        """Serve reads and follow their notes: closely while there are offers, else now and then.
+
+        A read that its reader gave up may go on after its offer ended, and ends only if this side goes on.
+        """
+        while True:
+            for note in await self._notes():
                 self._take(note)
-            now = time.time()
-            late = [key for key, offer in self._offers.items() if now > offer.expires_at + GRACE_SECONDS]
-            for lease_id in late:
-                offer = self._end(lease_id)
-                if offer:
-                    log.warning(
-                        "request %s: KV was not read in time; its blocks are free again", offer.request_id
-                    )
-            await asyncio.sleep(POLL_SECONDS)
+            self._end_late_offers(time.time())
+            if not self._offers:
+                self._offered.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._offered.wait(), IDLE_SECONDS)
+
+    async def _notes(self) -> list[bytes]:
+        look = self._thread.agent.notes
+        try:
+            return await (self._thread.call(soon, look) if self._offers else self._thread.call(look))
+        except TransferError as error:
+            log.warning("notes of readers cannot be received: %s", error)
+            await asyncio.sleep(IDLE_SECONDS)
+            return []
+
+    def _end_late_offers(self, now: float) -> None:
+        late = [key for key, offer in self._offers.items() if now > offer.expires_at + GRACE_SECONDS]
+        for lease_id in late:
+            offer = self._end(lease_id)
+            if offer:
+                log.warning(
+                    "request %s: KV was not read in time; its blocks are free again", offer.request_id
+                )
 
     def _take(self, note: bytes) -> None:
         if note.startswith(READ):
