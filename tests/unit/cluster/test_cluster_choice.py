@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 
 from testcluster import requirements, session
 from testcluster.console import Progress
+from testcluster.demo import Demo
 from testcluster.errors import ClusterError
 from testcluster.images import given_images
 from testcluster.paths import paths_from
@@ -66,7 +68,7 @@ def no_builds(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_missing_rights_are_named_before_anything_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requirements.os, "geteuid", lambda: 1000)
     with pytest.raises(ClusterError, match="needs root") as refusal:
-        session.open_session({"CLUSTER": "local"}, Progress()).up()
+        Demo(session.open_session({"CLUSTER": "local"}, Progress()), Console()).run()
     assert "CLUSTER=existing" in refusal.value.remedy
 
 
@@ -81,6 +83,14 @@ def test_missing_images_are_named_before_anything_is_built(
     opened = session.open_session({"CLUSTER": "existing", "KUBECONFIG": str(kubeconfig)}, Progress())
     with pytest.raises(ClusterError, match="DISAGG_OPERATOR_IMAGE and DISAGG_WORKER_IMAGE"):
         opened.up()
+
+
+def test_a_process_lacks_the_capabilities_whose_bits_are_not_set() -> None:
+    assert requirements.missing_capabilities("Name:\tx\nCapEff:\t000001fffeffffff\n") == []
+    assert requirements.missing_capabilities("CapEff:\t000001fffedfefff\n") == [
+        "CAP_NET_ADMIN",
+        "CAP_SYS_ADMIN",
+    ]
 
 
 def test_folders_come_from_the_environment() -> None:

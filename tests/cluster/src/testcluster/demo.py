@@ -14,6 +14,7 @@ from testcluster.commands import logged, output
 from testcluster.console import duration
 from testcluster.errors import ClusterError
 from testcluster.evidence import Moved, moved_between, read_bytes, sentence
+from testcluster.kubectl import Kubectl
 from testcluster.paths import REPOSITORY
 from testcluster.providers.base import Image
 from testcluster.session import Session
@@ -91,8 +92,12 @@ class Demo:
         self.session = session
         self.out = out
         self.progress = session.progress
-        self.kubectl = session.kubectl
         self.log = session.paths.build_logs / "demo.log"
+
+    @property
+    def kubectl(self) -> Kubectl:
+        """Kubectl for the cluster, there once the cluster is up."""
+        return self.session.kubectl
 
     def run(self) -> None:
         """Run all steps.

@@ -44,7 +44,16 @@ def _failures_as_sentences(progress: Progress) -> Iterator[None]:
 
 
 def _session() -> Session:
+    # kubectl and helm keep what they learn of a cluster there, not in the person's home.
+    os.environ.setdefault("KUBECACHEDIR", str(default_paths().cache / "kubectl"))
     return open_session(os.environ, Progress())
+
+
+def _say_what_is_kept(session: Session) -> None:
+    out.print(
+        f"Kept: the Debian packages, and build outputs in {session.paths.cache}, "
+        "which `make clean-cache` removes."
+    )
 
 
 @app.command()
@@ -67,7 +76,7 @@ def down() -> None:
     with _failures_as_sentences(Progress()):
         session = _session()
         session.provider.down()
-        out.print(f"Build outputs are kept in {session.paths.cache}; `make clean-cache` removes them.")
+        _say_what_is_kept(session)
 
 
 @app.command()
@@ -129,6 +138,7 @@ def demo(
         session = _session()
         if remove:
             remove_demo(session)
+            _say_what_is_kept(session)
         else:
             Demo(session, out).run()
 

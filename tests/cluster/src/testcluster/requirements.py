@@ -17,6 +17,10 @@ ALTERNATIVES = (
 )
 
 
+# What a node needs of root's rights, by their bits: a container's root often has neither.
+CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
+
+
 @dataclass(frozen=True)
 class Package:
     """A Debian package and a file or program that shows it is there."""
@@ -93,6 +97,12 @@ def require_rights() -> None:
         raise ClusterError(
             "the embedded cluster needs root: it mounts, makes networks and cgroups", remedy=ALTERNATIVES
         )
+    lacking = missing_capabilities(Path("/proc/self/status").read_text(encoding="utf-8"))
+    if lacking:
+        raise ClusterError(
+            f"the embedded cluster makes mounts and networks, and this process lacks {' and '.join(lacking)}",
+            remedy=ALTERNATIVES,
+        )
     if not succeeds(["unshare", "--mount", "--net", "mount", "-t", "tmpfs", "none", "/mnt"]):
         raise ClusterError("this machine lets us make no mounts or network namespaces", remedy=ALTERNATIVES)
     hierarchy = Path("/sys/fs/cgroup/memory")
@@ -104,6 +114,12 @@ def require_rights() -> None:
         raise ClusterError(
             f"this machine lets us make no cgroups in {probe.parent}", remedy=ALTERNATIVES
         ) from None
+
+
+def missing_capabilities(status: str) -> list[str]:
+    """The capabilities that a node needs and the text of a /proc/PID/status does not list as effective."""
+    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    return [name for name, bit in CAPABILITIES.items() if not int(effective, 16) >> bit & 1]
 
 
 def overlay_works(directory: Path) -> bool:

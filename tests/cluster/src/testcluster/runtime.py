@@ -1,6 +1,7 @@
 """The node's containerd: importing images, and ending every container of ours and of nobody else."""
 
 import os
+import shutil
 import signal
 import time
 from contextlib import suppress
@@ -14,6 +15,7 @@ from testcluster.processes import command_lines
 
 LEGACY_LOGS = Path("/var/log/containers")
 NETWORK_RESULTS = Path("/var/lib/cni")
+RUNC_STATES = Path("/run/containerd/runc/k8s.io")
 DEVICE_PLUGIN_SOCKET = Path("/var/lib/kubelet/device-plugins/kubelet.sock")
 
 
@@ -83,6 +85,10 @@ def remove_traces(files: NodeFiles) -> None:
     for result in NETWORK_RESULTS.glob("results/*"):
         if str(files.paths.run) in result.read_text(encoding="utf-8", errors="replace"):
             result.unlink()
+    # runc's record of a container that was killed names its bundle, and ours lie in our folder.
+    for record in RUNC_STATES.glob("*/state.json"):
+        if str(files.paths.run) in record.read_text(encoding="utf-8", errors="replace"):
+            shutil.rmtree(record.parent)
     # The kubelet's, whatever its root folder; `up` refuses a machine with another kubelet.
     DEVICE_PLUGIN_SOCKET.unlink(missing_ok=True)
 

@@ -176,6 +176,7 @@ def _go(paths: Paths, progress: Progress) -> tuple[str, Mapping[str, str]]:
     private = {
         "GOPATH": str(home / "path"),
         "GOCACHE": str(home / "build"),
+        "XDG_CONFIG_HOME": str(home / "config"),
         "GOFLAGS": "-buildvcs=false -modcacherw",
     }
     return _installed_go(home, wanted, paths, progress), {**common, **private}
