@@ -56,6 +56,8 @@ render: $(READY) ## Print the manifests of the first example, without any cluste
 ##@ Test it
 .PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-e2e bench-engine bench-operator-start
 checks: lint typecheck generated ## Everything that needs no cluster.
+	@hack/bootstrap --compiler
+	@$(CLUSTER_TOOL) tools >/dev/null
 	@UV=$(UV) $(PYTEST) $(FAST) -m "not ($(NEEDS_CLUSTER))"
 
 generated: $(READY) # The generated files are what the models say.
@@ -65,7 +67,8 @@ test: ## Everything, by real parts: checks, a real API server, a whole cluster.
 	@hack/test-all
 
 test-unit: $(READY) ## Unit tests.
-	@$(PYTEST) tests/unit -m "not ($(NEEDS_CLUSTER))"
+	@hack/bootstrap --compiler
+	@UV=$(UV) $(PYTEST) tests/unit -m "not ($(NEEDS_CLUSTER))"
 
 test-golden: $(READY) ## Golden manifests of the examples.
 	@$(PYTEST) tests/golden
