@@ -127,7 +127,8 @@ class FakeCluster:
             elif obj["kind"] in ("StatefulSet", "Deployment"):
                 replicas = obj["spec"]["replicas"]
                 ready = replicas if self.healthy(obj["metadata"]["name"]) else 0
-                obj["status"] = {"replicas": replicas, "updatedReplicas": replicas, "readyReplicas": ready}
+                obj["status"] = {"replicas": replicas, "updatedReplicas": replicas}
+                obj["status"] |= {"readyReplicas": ready, "availableReplicas": ready}
 
     def names(self, kind: str) -> set[str]:
         """Return the names of the objects of a kind."""

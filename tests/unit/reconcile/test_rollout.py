@@ -11,12 +11,17 @@ SURGE, RECREATE = RolloutStrategy.SURGE, RolloutStrategy.RECREATE
 
 
 def revision(
-    prefill: tuple[int, int] | None, decode: tuple[int, int] | None, terminating: bool = False
+    prefill: tuple[int, int] | None,
+    decode: tuple[int, int] | None,
+    terminating: bool = False,
+    settled: bool = True,
 ) -> Revision:
     """Return a revision from ready and asked replicas of its roles."""
     given = {"prefill": prefill, "decode": decode}
     return {
-        role: RoleObservation(asked=counts[1], ready=counts[0], terminating=terminating)
+        role: RoleObservation(
+            asked=counts[1], ready=counts[0], settled=counts[0] if settled else 0, terminating=terminating
+        )
         for role, counts in given.items()
         if counts is not None
     }
@@ -25,6 +30,7 @@ def revision(
 READY = revision((2, 2), (1, 1))
 STARTING = revision((0, 2), (0, 1))
 HALF = revision((2, 2), (0, 1))
+UNKNOWN_YET = revision((2, 2), (1, 1), settled=False)
 ENDING = revision((2, 2), (1, 1), terminating=True)
 REPLICAS = {"prefill": 2, "decode": 1}
 
@@ -52,6 +58,12 @@ def wait(removed: str, serving: str | None = None) -> Step:
             {"B": READY, "C": revision((1, 2), (1, 1))},
             run("B", serving="B"),
             id="surge: not all replicas ready",
+        ),
+        pytest.param(
+            SURGE, {"B": READY, "C": UNKNOWN_YET}, run("B", serving="B"), id="surge: ready, but not yet known"
+        ),
+        pytest.param(
+            SURGE, {"C": UNKNOWN_YET}, run(serving="C", complete=True), id="alone: nothing to wait for"
         ),
         pytest.param(SURGE, {"B": READY, "C": READY}, run(removed="B", serving="C"), id="surge: switch"),
         pytest.param(SURGE, {"B": ENDING, "C": READY}, run(removed="B", serving="C"), id="surge: old ends"),

@@ -37,7 +37,12 @@ def workload(role: str, ready: int, asked: int, revision: str | None = None) -> 
         "kind": "StatefulSet" if revision else "Deployment",
         "metadata": {"name": f"demo-{role}-{revision or ''}", "labels": labels},
         "spec": {"replicas": asked},
-        "status": {"replicas": asked, "readyReplicas": ready, "updatedReplicas": asked},
+        "status": {
+            "replicas": asked,
+            "readyReplicas": ready,
+            "availableReplicas": ready,
+            "updatedReplicas": asked,
+        },
     }
 
 

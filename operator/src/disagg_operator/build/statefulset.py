@@ -21,6 +21,7 @@ def worker_stateful_set(plan: Plan, role: RolePlan) -> Object:
         "metadata": metadata(plan, name, role.role, plan.revision),
         "spec": {
             "replicas": role.replicas,
+            "minReadySeconds": plan.takeover_seconds,
             "serviceName": name,
             # Instances do not depend on each other: one that never becomes ready must not block the rest.
             "podManagementPolicy": "Parallel",

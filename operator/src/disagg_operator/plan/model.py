@@ -150,6 +150,7 @@ class Plan:
         address: URL to send OpenAI requests to, from inside the cluster.
         transport: what moves KV cache, such as ``NIXL/UCX``.
         strategy: how a new revision takes over.
+        takeover_seconds: how long it has to be ready before it does.
         service_account: name of the pods' ServiceAccount.
         own_service_account: whether the operator makes it.
         discovery_role: role of the pods' ServiceAccount.
@@ -164,6 +165,7 @@ class Plan:
     address: str
     transport: str
     strategy: str
+    takeover_seconds: int
     service_account: str
     own_service_account: bool
     discovery_role: RoleReference

@@ -80,6 +80,7 @@ class _Planner:
             address=f"http://{names.frontend(self.name)}.{self.namespace}.svc:{port}",
             transport=f"{self.spec.transfer.method}/{self._nixl_backend()}",
             strategy=self.spec.rollout.strategy,
+            takeover_seconds=self.runtime.takeover.seconds,
             service_account=self.service_account,
             own_service_account=self.spec.service_account_name is None,
             discovery_role=RoleReference(

@@ -4,8 +4,8 @@ Prefill and decode of one revision belong together: they come and go together, a
 never serves another's decode. Replica counts are no part of a revision.
 
 Invariants: no memory and no clock, so that an operator that dies at any point goes on where it was. Under
-Surge, as long as the desired revision is not ready, the old revision that serves best is kept. A revision
-whose StatefulSets still run is taken up again as it is, whatever revisions came in between.
+Surge, until the desired revision is ready and known to the frontends, the old revision that serves best is
+kept. A revision whose StatefulSets still run is taken up again as it is, whatever revisions came in between.
 """
 
 from collections.abc import Mapping
@@ -22,11 +22,13 @@ class RoleObservation:
     Attributes:
         asked: replicas that the StatefulSet is to have.
         ready: replicas that are ready.
+        settled: replicas that have been ready for so long that every frontend knows them.
         terminating: whether it is being deleted and still has pods.
     """
 
     asked: int
     ready: int
+    settled: int
     terminating: bool = False
 
 
@@ -69,11 +71,12 @@ def step(
     """
     old = {name: revision for name, revision in observed.items() if name != desired and revision}
     new = observed.get(desired, {})
-    ready = all(_is_ready(new.get(role), replicas[role]) for role in ROLES)
+    ready = all(_is_complete(new.get(role), replicas[role]) for role in ROLES)
+    takes_over = ready and all(new[role].settled >= replicas[role] for role in ROLES)
     if strategy is RolloutStrategy.RECREATE:
         run, kept = not old, frozenset[str]()
     else:
-        run, kept = True, frozenset() if ready else _best(old)
+        run, kept = True, frozenset() if takes_over else _best(old)
     return Step(
         run=run,
         kept=kept,
@@ -83,7 +86,7 @@ def step(
     )
 
 
-def _is_ready(role: RoleObservation | None, replicas: int) -> bool:
+def _is_complete(role: RoleObservation | None, replicas: int) -> bool:
     return role is not None and not role.terminating and role.asked == replicas and role.ready >= replicas
 
 

@@ -105,11 +105,18 @@ class Component(ProfileModel):
     readiness: Probe
 
 
+class Takeover(Sourced):
+    """When a new revision of the workers may take over: seconds after it is ready."""
+
+    seconds: int
+
+
 class RuntimeProfile(ProfileModel):
-    """One version of a frontend's release: how its parts are started, found and probed."""
+    """One version of a frontend's release: how its parts are started, found, probed and replaced."""
 
     name: str
     version: str
+    takeover: Takeover
     environment: tuple[Variable, ...]
     worker: Component
     frontend: Component

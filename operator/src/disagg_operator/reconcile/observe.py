@@ -19,6 +19,7 @@ class Workload:
         asked: replicas that it is to have.
         existing: replicas that exist.
         ready: replicas that are ready.
+        settled: replicas that have been ready for the takeover's time.
         updated: replicas made from its current template.
     """
 
@@ -26,6 +27,7 @@ class Workload:
     asked: int
     existing: int
     ready: int
+    settled: int
     updated: int
 
 
@@ -66,7 +68,7 @@ class Observed:
             if role in ROLES:
                 workload = _workload(obj)
                 found.setdefault(_label(obj, names.LABEL_REVISION), {})[role] = RoleObservation(
-                    workload.asked, workload.ready, is_terminating(obj)
+                    workload.asked, workload.ready, workload.settled, is_terminating(obj)
                 )
         return found
 
@@ -107,5 +109,6 @@ def _workload(obj: Object) -> Workload:
         asked=obj["spec"].get("replicas", 1),
         existing=status.get("replicas", 0),
         ready=status.get("readyReplicas", 0),
+        settled=status.get("availableReplicas", 0),
         updated=status.get("updatedReplicas", 0),
     )

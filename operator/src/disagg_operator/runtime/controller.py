@@ -61,7 +61,11 @@ class Controller:
             async with asyncio.TaskGroup() as group:
                 for number in range(self.workers):
                     group.create_task(self._work(number), name=f"worker {number}")
-        except* LeaseLostError as lost:
+        except ExceptionGroup as group:
+            # Not `except*`: until Python 3.11.3 what is raised there comes out inside another group.
+            lost = group.subgroup(LeaseLostError)
+            if lost is None:
+                raise
             raise lost.exceptions[0] from None
         finally:
             self.queue.close()
