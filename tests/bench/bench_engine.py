@@ -17,6 +17,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench import kv_read
 from bench.engine import engine_rows
 from bench.engine.table import Row, as_json, show
 
@@ -37,7 +38,7 @@ def main(
 ) -> None:
     """Measure the reference engine beside llama.cpp, in one run."""
     notes = Console(stderr=True)
-    sources: list[Source] = [partial(engine_rows.measure, threads=threads)]
+    sources: list[Source] = [partial(engine_rows.measure, threads=threads), kv_read.measure]
     rows = asyncio.run(_rows(sources, rounds, lambda text: notes.print(f"[dim]{text}[/dim]")))
     if output is Output.JSON:
         print(as_json(rows))
