@@ -50,12 +50,7 @@ async def disaggregated(
 async def test_two_hundred_prompts(
     start_child: Callable[[list[str]], Any], engine_yaml: Callable[..., Path]
 ) -> None:
-    config = engine_yaml(
-        transfer={"timeout_seconds": 600},
-        kv_cache={"memory_mib": 1024},
-        # Both processes compute all the time: more threads than cores would wait for each other.
-        compute={"threads": 1},
-    )
+    config = engine_yaml(transfer={"timeout_seconds": 600}, kv_cache={"memory_mib": 1024})
     child = start_child([PREFILLING, str(config)])
     metrics = WorkerMetrics()
     parts = await asyncio.to_thread(build_parts, "decode", load_config(config), metrics)
