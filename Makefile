@@ -86,7 +86,7 @@ test-e2e: $(READY) ## Tests on the whole cluster.
 	@UV=$(UV) $(PYTEST) tests/e2e
 
 bench-engine: $(READY) ## Speed of the reference engine, as ratios in one run.
-	@$(UV) run --locked --group reference python tests/bench/bench_engine.py
+	@UV=$(UV) $(BIN)/python tests/bench/bench_engine.py
 
 bench-operator-start: $(READY) ## Start of the operator in its pod, and the size of its image; needs the demo's cluster.
 	@UV=$(UV) $(BIN)/python tests/bench/bench_operator_start.py
