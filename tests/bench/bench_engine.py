@@ -7,7 +7,6 @@ A source of rows is a coroutine function of (rounds, progress); other parts of t
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -19,16 +18,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench import kv_read
 from bench.engine import engine_rows
-from bench.engine.table import Row, as_json, show
+from bench.engine.table import Output, Row, report
 
 Source = Callable[[int, Callable[[str], None]], Awaitable[list[Row]]]
-
-
-class Output(StrEnum):
-    """Forms of the result."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 def main(
@@ -40,12 +32,7 @@ def main(
     notes = Console(stderr=True)
     sources: list[Source] = [partial(engine_rows.measure, threads=threads), kv_read.measure]
     rows = asyncio.run(_rows(sources, rounds, lambda text: notes.print(f"[dim]{text}[/dim]")))
-    if output is Output.JSON:
-        print(as_json(rows))
-    else:
-        show(rows, Console(), "Reference engine")
-    if not all(row.met for row in rows):
-        raise typer.Exit(1)
+    report(rows, output, "Reference engine")
 
 
 async def _rows(sources: list[Source], rounds: int, progress: Callable[[str], None]) -> list[Row]:

@@ -7,7 +7,6 @@ its process to its first being ready. Its image is weighed too. The exit status 
 import re
 import sys
 import time
-from enum import StrEnum
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -17,7 +16,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.engine.table import Row, as_json, show
+from bench.engine.table import Output, Row, report
 from testcluster.console import Progress
 from testcluster.errors import ClusterError
 from testcluster.kubectl import Kubectl
@@ -28,13 +27,6 @@ PODS = "app.kubernetes.io/component=operator"
 TARGET_SECONDS = 2.0
 TARGET_MEGABYTES = 150.0
 _START = re.compile(r"^disagg_start_seconds (\S+)$", re.MULTILINE)
-
-
-class Output(StrEnum):
-    """Forms of the result."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 def main(
@@ -56,12 +48,7 @@ def main(
     except ClusterError as error:
         notes.print(str(error), markup=False)
         raise typer.Exit(1) from None
-    if output is Output.JSON:
-        print(as_json(rows))
-    else:
-        show(rows, Console(), "Operator")
-    if not all(row.met for row in rows):
-        raise typer.Exit(1)
+    report(rows, output, "Operator")
 
 
 def _restart(kubectl: Kubectl) -> float:

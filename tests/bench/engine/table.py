@@ -3,9 +3,18 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 
+import typer
 from rich.console import Console
 from rich.table import Table
+
+
+class Output(StrEnum):
+    """Forms of the result."""
+
+    TABLE = "table"
+    JSON = "json"
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,16 @@ class Row:
         if self.target is None:
             return True
         return self.ratio <= self.target if self.upper else self.ratio >= self.target
+
+
+def report(rows: Sequence[Row], output: Output, title: str) -> None:
+    """Print the rows, and exit with status 1 where a target was missed."""
+    if output is Output.JSON:
+        print(as_json(rows))
+    else:
+        show(rows, Console(), title)
+    if not all(row.met for row in rows):
+        raise typer.Exit(1)
 
 
 def show(rows: Sequence[Row], console: Console, title: str) -> None:
