@@ -132,8 +132,12 @@ def test_an_account_of_the_users_own_takes_the_place_of_ours(installed: Installe
     eventually(lambda: _more(len(idle.children("serviceaccounts")), 1), 20)
     idle.patch('{"spec": {"serviceAccountName": "default"}}')
     eventually(lambda: _none(idle.children("serviceaccounts")), 20)
-    (binding,) = idle.children("rolebindings")
-    assert [subject["name"] for subject in binding["subjects"]] == ["default"]
+
+    def bound() -> None:
+        (binding,) = idle.children("rolebindings")
+        assert [subject["name"] for subject in binding["subjects"]] == ["default"]
+
+    eventually(bound, 20)
     idle.delete()
 
 

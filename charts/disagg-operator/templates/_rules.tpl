@@ -19,12 +19,12 @@ log and fails on one that is never used. Server-side apply is `patch`, and `crea
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [list, watch, create, patch, delete]
-# These live as long as their DisaggDeployment, with which Kubernetes' own garbage collection deletes them.
-- apiGroups: [apps]
-  resources: [deployments]
-  verbs: [list, watch, create, patch]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [rolebindings]
+  verbs: [list, watch, create, patch, delete]
+# Lives as long as its DisaggDeployment, with which Kubernetes' own garbage collection deletes it.
+- apiGroups: [apps]
+  resources: [deployments]
   verbs: [list, watch, create, patch]
 # Permission to hand out the workers' role, and only that one.
 - apiGroups: [rbac.authorization.k8s.io]

@@ -19,6 +19,7 @@ def all_names(deployment: str, revision: str) -> list[str]:
         names.worker(deployment, "decode", revision),
         names.frontend(deployment),
         names.service_account(deployment),
+        names.role_binding(deployment, names.service_account(deployment), "Role/discovery"),
     ]
 
 

@@ -75,6 +75,8 @@ class FakeCluster:
         address = (obj["kind"], obj["metadata"]["name"])
         self._writing("apply", obj)
         old = self.objects.get(address)
+        if old and old.get("roleRef") != obj.get("roleRef"):
+            raise refusal(422, "roleRef is immutable")
         new = copy.deepcopy(obj)
         old_metadata = old["metadata"] if old else {}
         changed = old is None or old.get("spec") != _defaulted(new).get("spec")

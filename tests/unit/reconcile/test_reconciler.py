@@ -15,14 +15,16 @@ from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.reconciler import Reconciler
 from unit.reconcile.fake_cluster import Crash, FakeCluster, deployment, refusal
 
-
-def reconciler(cluster: FakeCluster) -> Reconciler:
-    return Reconciler(cluster, cluster, cluster, Installation("worker:1"))
+INSTALLATION = Installation("worker:1")
 
 
-def drive(cluster: FakeCluster) -> None:
+def reconciler(cluster: FakeCluster, installation: Installation = INSTALLATION) -> Reconciler:
+    return Reconciler(cluster, cluster, cluster, installation)
+
+
+def drive(cluster: FakeCluster, installation: Installation = INSTALLATION) -> None:
     """Reconcile once. Nothing on the fake cluster waits, so that no event loop is needed."""
-    coroutine = reconciler(cluster).reconcile(cluster.key)
+    coroutine = reconciler(cluster, installation).reconcile(cluster.key)
     try:
         coroutine.send(None)
     except StopIteration:
@@ -135,8 +137,19 @@ def test_what_the_old_pods_use_goes_after_them() -> None:
         cluster.settle()
     assert [found for found in deleted if found] == [
         ["StatefulSet", "StatefulSet"],
-        ["ConfigMap", "ConfigMap", "Service", "Service", "ServiceAccount"],
+        ["ConfigMap", "ConfigMap", "RoleBinding", "Service", "Service", "ServiceAccount"],
     ]
+
+
+def test_another_discovery_role_is_bound_before_the_first_is_let_go() -> None:
+    cluster = FakeCluster(deployment())
+    converge(cluster)
+    cluster.writes.clear()
+    drive(cluster, Installation("worker:1", discovery_role_name="renamed"))
+    assert [verb for verb, name in cluster.writes if name.startswith("RoleBinding")] == ["apply", "delete"]
+    (name,) = cluster.names("RoleBinding")
+    assert cluster.objects["RoleBinding", name]["roleRef"]["name"] == "renamed"
+    assert cluster.condition("Progressing")["reason"] == "Complete"
 
 
 def test_going_back_takes_up_what_still_runs() -> None:

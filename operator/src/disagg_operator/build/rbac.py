@@ -18,15 +18,16 @@ def service_account(plan: Plan) -> Object:
 
 def role_binding(plan: Plan) -> Object:
     """Return the RoleBinding from the pods' ServiceAccount to the discovery role that the chart installs."""
-    name = names.service_account(plan.name)
+    role = plan.discovery_role
+    name = names.role_binding(plan.name, plan.service_account, f"{role.kind}/{role.name}")
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
         "metadata": metadata(plan, name, _COMPONENT),
         "roleRef": {
             "apiGroup": "rbac.authorization.k8s.io",
-            "kind": plan.discovery_role.kind,
-            "name": plan.discovery_role.name,
+            "kind": role.kind,
+            "name": role.name,
         },
         "subjects": [{"kind": "ServiceAccount", "name": plan.service_account, "namespace": plan.namespace}],
     }

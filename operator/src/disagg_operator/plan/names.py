@@ -4,7 +4,8 @@
 |---|---|
 | StatefulSet, Service and ConfigMap of a role | ``<base>-<role>-<revision>`` |
 | frontend Deployment and Service | ``<base>-frontend`` |
-| ServiceAccount and RoleBinding | ``<base>-worker`` |
+| ServiceAccount | ``<base>-worker`` |
+| RoleBinding | ``<base>-worker-<hash of what it binds>`` |
 
 ``<base>`` is the deployment's name, shortened with a hash where it is longer than 26 characters.
 
@@ -56,8 +57,17 @@ def frontend(deployment: str) -> str:
 
 
 def service_account(deployment: str) -> str:
-    """Return the name of the pods' ServiceAccount and its RoleBinding."""
+    """Return the name of the pods' ServiceAccount."""
     return f"{base(deployment)}-worker"
+
+
+def role_binding(deployment: str, account: str, role: str) -> str:
+    """Return the name of the RoleBinding of a ServiceAccount to a role.
+
+    Other ends give another binding: the role of one that exists cannot be changed, and pods of an old
+    revision need theirs until they are gone.
+    """
+    return f"{base(deployment)}-worker-{digest(f'{account} {role}')}"
 
 
 def dynamo_namespace(namespace: str, deployment: str) -> str:
