@@ -8,7 +8,7 @@ from pydantic.alias_generators import to_camel
 
 from disagg_operator.api.admission import RULES, check
 from disagg_operator.api.admission.resources import amount
-from disagg_operator.api.admission.supported import TABLE
+from disagg_operator.api.admission.supported import REFERENCE_TABLE, TABLE
 from disagg_operator.api.parse import parse
 from disagg_operator.api.problems import Problem
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
@@ -196,7 +196,6 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
-    ("runtime.engine", {"runtime": {}}),
     ("runtime.engine", {"runtime": {"engine": "vllm"}}),
     ("runtime.frontend", {"runtime": {"engine": "reference", "frontend": "trtllm-serve"}}),
     ("model.source.huggingFace", {"model": {"name": "m", "source": {"huggingFace": {"repository": "a/b"}}}}),
@@ -214,7 +213,6 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
             (f"{role}.parallelism.pipeline", {role: {"parallelism": {"pipeline": 2}}}),
             (f"{role}.parallelism.context", {role: {"parallelism": {"context": 2}}}),
             (f"{role}.parallelism.expert", {role: {"parallelism": {"tensor": 2, "expert": 2}}}),
-            (f"{role}.devices", {role: {"devices": {"example.com/nic": 1}}}),
         )
     ),
     ("frontend.routerMode", {"frontend": {"routerMode": "kv"}}),
@@ -222,15 +220,17 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("discovery.natsServer", {"discovery": {"natsServer": "nats://nats:4222"}}),
     ("verification.mode", {"verification": {"mode": "Report"}}),
     ("verification.intervalSeconds", {"verification": {"mode": "Report", "intervalSeconds": 60}}),
-    ("security.mode", {"security": {"mode": "IpcLock"}}),
-    ("placement.topologyKey", {"placement": {"topologyKey": "zone"}}),
-    ("placement.required", {"placement": {"required": False}}),
     ("scaling", {"scaling": {}}),
     ("computeDomain", {"computeDomain": {}}),
 ]
 
+ROWS = (*TABLE, *REFERENCE_TABLE)
+
 GOOD: list[dict[str, Any]] = [
     {},
+    {"runtime": {}},
+    {"prefill": {"devices": {"example.com/nic": 1}}, "placement": {"topologyKey": "zone", "required": False}},
+    {"security": {"mode": "IpcLock"}},
     {"model": claim("")},
     {"model": claim("llama..3/instruct")},
     {"platform": "local", "transfer": {"method": "NIXL", "nixlBackend": "UCX", "timeoutSeconds": 5}},
@@ -279,11 +279,11 @@ def test_what_is_not_built_is_refused(field: str, spec: dict[str, Any]) -> None:
 
 
 def test_every_row_of_what_is_not_built_is_tried() -> None:
-    modelled = {".".join(map(to_camel, row.path.split("."))) for row in TABLE}
+    modelled = {".".join(map(to_camel, row.path.split("."))) for row in ROWS}
     assert {row[0] for row in UNSUPPORTED} == modelled
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.path)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.path)
 def test_rows_name_real_fields(row: Any) -> None:
     model: Any = DisaggDeploymentSpec
     for part in row.path.split("."):
@@ -298,8 +298,11 @@ def test_good_resources_are_left_alone(spec: dict[str, Any]) -> None:
 
 
 def test_remedies_say_what_to_write_today() -> None:
-    by_field = {each.field: each.remedy for each in found({"runtime": {}, "discovery": {"backend": "etcd"}})}
-    assert by_field["spec.runtime.engine"] == "Write reference"
+    by_field = {
+        each.field: each.remedy
+        for each in found({"runtime": {"engine": "vllm"}, "discovery": {"backend": "etcd"}})
+    }
+    assert by_field["spec.runtime.engine"] == "Write reference or trtllm"
     assert by_field["spec.discovery.backend"] == "Write kubernetes"
 
 

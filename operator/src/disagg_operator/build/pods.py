@@ -3,25 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from disagg_operator.build.merge import merged
+from disagg_operator.api.merge import merged
 from disagg_operator.build.metadata import Object
+from disagg_operator.build.placement import affinity
+from disagg_operator.build.security import container_security, pod_security
 from disagg_operator.plan.model import EnvSetting, HttpProbe, Mount, PodPlan
-
-USER = 65532
-"""Unprivileged user and group of our images."""
-
-_RESTRICTED_POD: Object = {
-    "runAsNonRoot": True,
-    "runAsUser": USER,
-    "runAsGroup": USER,
-    "fsGroup": USER,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-_RESTRICTED_CONTAINER: Object = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-}
 
 
 def pod_template(pod: PodPlan, container: str, labels: Mapping[str, str]) -> Object:
@@ -32,7 +18,10 @@ def pod_template(pod: PodPlan, container: str, labels: Mapping[str, str]) -> Obj
         container: name of its container.
         labels: labels of the pods.
     """
-    derived: Object = {"metadata": {"labels": dict(labels)}, "spec": _pod_spec(pod, container)}
+    metadata: Object = {"labels": dict(labels)}
+    if pod.annotations:
+        metadata["annotations"] = {setting.name: setting.value for setting in pod.annotations}
+    derived: Object = {"metadata": metadata, "spec": _pod_spec(pod, container, labels)}
     return _with_labels(merged(derived, pod.overrides), labels)
 
 
@@ -42,10 +31,10 @@ def _with_labels(template: Object, labels: Mapping[str, str]) -> Object:
     return {**template, "metadata": {**template["metadata"], "labels": kept}}
 
 
-def _pod_spec(pod: PodPlan, container: str) -> Object:
+def _pod_spec(pod: PodPlan, container: str, labels: Mapping[str, str]) -> Object:
     spec: Object = {
         "serviceAccountName": pod.service_account,
-        "securityContext": _RESTRICTED_POD,
+        "securityContext": pod_security(pod.security),
         "terminationGracePeriodSeconds": pod.grace_seconds,
         "enableServiceLinks": False,
         "containers": [_container(pod, container)],
@@ -53,11 +42,32 @@ def _pod_spec(pod: PodPlan, container: str) -> Object:
     }
     if pod.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in pod.pull_secrets]
-    if pod.node_selector:
-        spec["nodeSelector"] = dict(pod.node_selector)
-    if pod.tolerations:
-        spec["tolerations"] = [dict(toleration) for toleration in pod.tolerations]
+    # The user's labels come last: a node pool may be named more closely than the profile does.
+    selector = {**{label.name: label.value for label in pod.node_labels}, **pod.node_selector}
+    if selector:
+        spec["nodeSelector"] = selector
+    tolerations = [*(each.toleration for each in pod.derived_tolerations), *pod.tolerations]
+    if tolerations:
+        spec["tolerations"] = [dict(toleration) for toleration in tolerations]
+    placed = affinity(pod, labels)
+    if placed:
+        spec["affinity"] = placed
+    if pod.claims:
+        spec["resourceClaims"] = [
+            {"name": claim.name, "resourceClaimTemplateName": claim.template} for claim in pod.claims
+        ]
     return spec
+
+
+def _resources(pod: PodPlan) -> Object:
+    """Return CPU and memory, devices (as many requested as limited) and claims of the container."""
+    found: Object = {key: dict(value) for key, value in pod.resources.items()}
+    for device in pod.devices:
+        for key in ("requests", "limits"):
+            found.setdefault(key, {})[device.name] = str(device.count)
+    if pod.claims:
+        found["claims"] = [{"name": claim.name} for claim in pod.claims]
+    return found
 
 
 def _container(pod: PodPlan, name: str) -> Object:
@@ -67,8 +77,8 @@ def _container(pod: PodPlan, name: str) -> Object:
         "command": list(pod.command),
         "env": [_variable(setting) for setting in pod.environment],
         "ports": [{"name": port.name, "containerPort": port.number, "protocol": "TCP"} for port in pod.ports],
-        "resources": dict(pod.resources),
-        "securityContext": _RESTRICTED_CONTAINER,
+        "resources": _resources(pod),
+        "securityContext": container_security(pod.security),
         "startupProbe": _probe(pod.startup),
         "livenessProbe": _probe(pod.liveness),
         "readinessProbe": _probe(pod.readiness),

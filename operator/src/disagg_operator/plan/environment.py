@@ -6,6 +6,7 @@ from functools import cache
 from jinja2 import Environment, StrictUndefined, Template
 
 from disagg_operator.api.v1alpha1.base import EnvVar
+from disagg_operator.plan.facts import provenance
 from disagg_operator.plan.model import EnvSetting, Provenance
 from disagg_operator.platforms.profile import Variable
 
@@ -35,7 +36,7 @@ def derived(variables: Iterable[Variable], values: Mapping[str, object]) -> tupl
             name=variable.name,
             value=None if variable.value is None else fill(variable.value, values),
             value_from=None if variable.field is None else {"fieldRef": {"fieldPath": variable.field}},
-            provenance=Provenance(variable.reason, variable.source),
+            provenance=provenance(variable),
         )
         for variable in variables
     )
@@ -43,13 +44,13 @@ def derived(variables: Iterable[Variable], values: Mapping[str, object]) -> tupl
 
 def written(variables: Iterable[EnvVar], path: str) -> tuple[EnvSetting, ...]:
     """Turn variables that the user wrote at ``path`` into settings."""
-    provenance = Provenance("Set by the user.", path)
+    by_user = Provenance("Set by the user.", path)
     return tuple(
         EnvSetting(
             name=variable.name,
             value=variable.value if variable.value_from is None else None,
             value_from=variable.value_from,
-            provenance=provenance,
+            provenance=by_user,
         )
         for variable in variables
     )

@@ -1,7 +1,9 @@
 """What the operator's installation decides and no user: images and roles that its chart brought along."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from disagg_operator.platforms.catalogue import Catalogue, builtin
 
 
 @dataclass(frozen=True)
@@ -12,8 +14,10 @@ class Installation:
         worker_image: image of the reference engine and its frontend.
         discovery_role_kind: kind of the role that lets pods use Kubernetes discovery.
         discovery_role_name: name of that role.
+        catalogue: the profiles that deployments may name.
     """
 
     worker_image: str
     discovery_role_kind: Literal["ClusterRole", "Role"] = "ClusterRole"
     discovery_role_name: str = "disagg-operator-discovery"
+    catalogue: Catalogue = field(default_factory=builtin)

@@ -1,11 +1,14 @@
 """The plan: everything that was decided, in terms of serving, before it becomes Kubernetes objects.
 
-Invariant: plans are immutable values; two equal inputs give two equal plans.
+Invariant: plans are immutable values; two equal inputs give two equal plans. What was derived carries its
+provenance, which is never part of what is applied.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from disagg_operator.api.problems import Problem
 
 PREFILL = "prefill"
 DECODE = "decode"
@@ -14,10 +17,11 @@ ROLES = (PREFILL, DECODE)
 
 @dataclass(frozen=True)
 class Provenance:
-    """Why a setting is there, and who says so."""
+    """Why a setting is there, who says so, and the line of the profile that sets it (or nothing)."""
 
     reason: str
     source: str
+    line: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,98 @@ class Mount:
         path: mount path.
         volume: the volume's source, in Kubernetes' shape.
         read_only: whether the container may not write.
+        provenance: why it is there, where a profile or derivation says so.
     """
 
     name: str
     path: str
     volume: Mapping[str, Any]
     read_only: bool = False
+    provenance: Provenance | None = None
+
+
+@dataclass(frozen=True)
+class DeviceCount:
+    """Extended resources that a container asks for: as many requested as limited."""
+
+    name: str
+    count: int
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A named text of a pod: a node label, an annotation."""
+
+    name: str
+    value: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class TolerationSetting:
+    """A tolerated taint, in Kubernetes' shape."""
+
+    toleration: Mapping[str, Any]
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A resource claim of each pod, made from a template.
+
+    Attributes:
+        name: name of the claim inside the pod.
+        template: name of the ResourceClaimTemplate.
+    """
+
+    name: str
+    template: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class SecurityPlan:
+    """How much privilege a container has.
+
+    Attributes:
+        mode: Restricted, IpcLock or Privileged.
+        capabilities: Linux capabilities that are added.
+        own_user: whether the image's own user runs it, and its root filesystem may be written to.
+    """
+
+    mode: str
+    capabilities: tuple[str, ...]
+    own_user: bool
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class TogetherPlan:
+    """All workers of the deployment share one value of a node label."""
+
+    topology_key: str
+    required: bool
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class ApartPlan:
+    """No node has workers of this and of the other role."""
+
+    other_role: str
+    provenance: Provenance
+
+
+RESTRICTED = SecurityPlan(
+    "Restricted",
+    (),
+    own_user=False,
+    provenance=Provenance(
+        "Nothing that this container does needs a privilege.",
+        "https://kubernetes.io/docs/concepts/security/pod-security-standards/",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -79,11 +169,17 @@ class PodPlan:
         ports: ports of the container.
         startup, liveness, readiness: probes.
         mounts: volumes with their mount paths.
-        resources: Kubernetes' resource requirements.
+        resources: CPU and memory, in the shape of Kubernetes' resource requirements.
         service_account: name of the ServiceAccount.
-        node_selector, tolerations: where the pod may run.
+        node_selector, tolerations: where the user lets the pod run.
         grace_seconds: time between SIGTERM and SIGKILL.
         overrides: the user's partial pod template.
+        security: how much privilege the container has.
+        devices: extended resources, GPUs among them.
+        claims: resource claims of the pod and its container.
+        annotations: annotations of the pod.
+        node_labels, derived_tolerations: what the platform's nodes are chosen by.
+        together, apart: placement relative to other workers of the deployment.
     """
 
     image: str
@@ -102,6 +198,14 @@ class PodPlan:
     tolerations: tuple[Mapping[str, Any], ...]
     grace_seconds: int
     overrides: Mapping[str, Any]
+    security: SecurityPlan = RESTRICTED
+    devices: tuple[DeviceCount, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    annotations: tuple[Setting, ...] = ()
+    node_labels: tuple[Setting, ...] = ()
+    derived_tolerations: tuple[TolerationSetting, ...] = ()
+    together: TogetherPlan | None = None
+    apart: ApartPlan | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +214,9 @@ class RolePlan:
 
     Attributes:
         role: prefill or decode.
-        replicas: model instances.
+        replicas: model instances, each a pod group.
+        nodes: pods of one pod group, each on a node of its own.
+        gpus: GPUs of each pod.
         pod: the worker pod.
         files: the engine's configuration files by name.
         files_path: folder in which the worker sees these files.
@@ -118,6 +224,8 @@ class RolePlan:
 
     role: str
     replicas: int
+    nodes: int
+    gpus: int
     pod: PodPlan
     files: Mapping[str, str]
     files_path: str
@@ -141,6 +249,24 @@ class RoleReference:
 
 
 @dataclass(frozen=True)
+class TransferPlan:
+    """How KV cache moves; the same for both roles.
+
+    Attributes:
+        method: library that moves it, such as ``NIXL``.
+        nixl_backend: NIXL plugin, or None for another method.
+        provenance: why this method.
+    """
+
+    method: str
+    nixl_backend: str | None
+    provenance: Provenance
+
+    def __str__(self) -> str:
+        return self.method if self.nixl_backend is None else f"{self.method}/{self.nixl_backend}"
+
+
+@dataclass(frozen=True)
 class Plan:
     """All that was decided for one DisaggDeployment.
 
@@ -148,7 +274,7 @@ class Plan:
         name, namespace, uid: of the DisaggDeployment; uid is None offline.
         revision: what must match between prefill and decode, as a hash. Replica counts are not part of it.
         address: URL to send OpenAI requests to, from inside the cluster.
-        transport: what moves KV cache, such as ``NIXL/UCX``.
+        transfer: how KV cache moves.
         strategy: how a new revision takes over.
         takeover_seconds: how long it has to be ready before it does.
         service_account: name of the pods' ServiceAccount.
@@ -156,6 +282,7 @@ class Plan:
         discovery_role: role of the pods' ServiceAccount.
         roles: worker plans by role.
         frontend: the front door.
+        warnings: what is doubtful, though it is not refused.
     """
 
     name: str
@@ -163,7 +290,7 @@ class Plan:
     uid: str | None
     revision: str
     address: str
-    transport: str
+    transfer: TransferPlan
     strategy: str
     takeover_seconds: int
     service_account: str
@@ -171,3 +298,4 @@ class Plan:
     discovery_role: RoleReference
     roles: Mapping[str, RolePlan]
     frontend: FrontendPlan
+    warnings: tuple[Problem, ...] = field(default=())

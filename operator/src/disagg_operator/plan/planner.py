@@ -8,27 +8,31 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.api.v1alpha1.base import ResourceRequirements
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
 from disagg_operator.api.v1alpha1.role import RoleSpec
 from disagg_operator.plan import names
-from disagg_operator.plan.engines import reference
-from disagg_operator.plan.environment import derived, layered, written
+from disagg_operator.plan.engines.engine import CONFIG_FOLDER, Asked
+from disagg_operator.plan.engines.registry import ENGINES
+from disagg_operator.plan.environment import fill, layered, written
+from disagg_operator.plan.facts import ANY_ARCHITECTURE, NO_BACKEND, ONE, SEVERAL, Facts, first
 from disagg_operator.plan.frontends import dynamo
+from disagg_operator.plan.hardware import Platform, hardware, security
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import (
     DECODE,
     PREFILL,
-    EnvSetting,
     FrontendPlan,
     Plan,
     PodPlan,
     RolePlan,
     RoleReference,
 )
+from disagg_operator.plan.resources import requirements, times
 from disagg_operator.plan.revision import revision_of
-from disagg_operator.platforms import catalogue
-from disagg_operator.platforms.profile import MachineProfile, PodResources, RuntimeProfile
+from disagg_operator.plan.transfer import transfer_plan
+from disagg_operator.platforms.profile import EngineRelease, RuntimeProfile
 
 _GRACE_SECONDS = 30
 """Kubernetes' own default, for what a worker does beside waiting for transfers."""
@@ -59,18 +63,21 @@ class _Planner:
         self.name = resource.metadata.name
         self.namespace = resource.metadata.namespace
         self.installation = installation
-        self.machine: MachineProfile = catalogue.machine(self.spec.platform)
-        self.runtime: RuntimeProfile = catalogue.runtime(
-            self.spec.runtime.frontend, self.spec.runtime.version
-        )
+        self.specs = {PREFILL: self.spec.prefill, DECODE: self.spec.decode}
+        runtime = self.spec.runtime
+        catalogue = installation.catalogue
+        self.engine = ENGINES[runtime.engine]
+        self.runtime: RuntimeProfile = catalogue.runtime(runtime.frontend, runtime.version)
+        machine = catalogue.machine(self.spec.platform)
+        release = _engine_release(self.runtime, runtime.engine)
+        self.platform = Platform(machine, catalogue.fabrics_of(machine), release)
+        self.transfer = transfer_plan(self.spec.transfer, self.platform, self._shared_facts())
         self.service_account = self.spec.service_account_name or names.service_account(self.name)
         self.dynamo_namespace = names.dynamo_namespace(self.namespace, self.name)
 
     def plan(self) -> Plan:
-        specs = {PREFILL: self.spec.prefill, DECODE: self.spec.decode}
-        unversioned = {role: self._role(role, spec) for role, spec in specs.items()}
+        unversioned = {role: self._role(role, _NO_REVISION) for role in self.specs}
         revision = revision_of(unversioned.values())
-        roles = {role: self._versioned(unversioned[role], spec, revision) for role, spec in specs.items()}
         port = self.spec.frontend.port
         return Plan(
             name=self.name,
@@ -78,7 +85,7 @@ class _Planner:
             uid=self.resource.metadata.uid,
             revision=revision,
             address=f"http://{names.frontend(self.name)}.{self.namespace}.svc:{port}",
-            transport=f"{self.spec.transfer.method}/{self._nixl_backend()}",
+            transfer=self.transfer,
             strategy=self.spec.rollout.strategy,
             takeover_seconds=self.runtime.takeover.seconds,
             service_account=self.service_account,
@@ -86,57 +93,106 @@ class _Planner:
             discovery_role=RoleReference(
                 self.installation.discovery_role_kind, self.installation.discovery_role_name
             ),
-            roles=roles,
+            roles={role: self._role(role, revision) for role in self.specs},
             frontend=self._frontend(),
         )
 
-    def _role(self, role: str, spec: RoleSpec) -> RolePlan:
-        wiring = dynamo.worker(self.runtime, self.dynamo_namespace, _NO_REVISION)
-        pod = replace(
-            self._pod(wiring, spec.resources, self.machine.worker_resources, spec.pod_template),
-            command=reference.command(role),
-            environment=self._environment(role, spec, wiring),
-            ports=(wiring.port, reference.METRICS_PORT),
-            mounts=(*dynamo.SCRATCH, *reference.mounts(self.resource)),
-            grace_seconds=_GRACE_SECONDS + self.spec.transfer.timeout_seconds,
-        )
-        files = reference.files(self.resource, role, spec, self._nixl_backend())
-        return RolePlan(
-            role=role, replicas=spec.replicas, pod=pod, files=files, files_path=reference.CONFIG_FOLDER
-        )
+    def _shared_facts(self) -> dict[str, str]:
+        architecture = self.platform.machine.architecture
+        return {
+            "engine": self.spec.runtime.engine.value,
+            "frontend": self.spec.runtime.frontend.value,
+            "fabric": self.platform.fabrics[0].name,
+            "fabrics": ",".join(fabric.name for fabric in self.platform.fabrics),
+            "architecture": architecture.value if architecture else ANY_ARCHITECTURE,
+        }
 
-    def _versioned(self, role: RolePlan, spec: RoleSpec, revision: str) -> RolePlan:
+    def _facts(self, role: str, spec: RoleSpec) -> dict[str, str]:
+        facts = {
+            **self._shared_facts(),
+            "role": role,
+            "nodes": ONE if spec.nodes_per_replica == 1 else SEVERAL,
+            "method": self.transfer.method,
+            "backend": self.transfer.nixl_backend or NO_BACKEND,
+        }
+        context = security(self.platform, facts, self.spec.security.mode)
+        return {**facts, "security": context.mode}
+
+    def _role(self, role: str, revision: str) -> RolePlan:
+        spec = self.specs[role]
+        facts = self._facts(role, spec)
+        gpus = self._gpus(spec)
         wiring = dynamo.worker(self.runtime, self.dynamo_namespace, revision)
-        return replace(role, pod=replace(role.pod, environment=self._environment(role.role, spec, wiring)))
-
-    def _environment(self, role: str, spec: RoleSpec, wiring: dynamo.Wiring) -> tuple[EnvSetting, ...]:
-        return layered(
-            wiring.environment,
-            derived(self.machine.environment, {}),
-            written(self.spec.env, "spec.env"),
-            written(spec.env, f"spec.{role}.env"),
+        engine = self.engine.worker(
+            Asked(self.resource, role, spec, self.transfer, self.platform.release, facts)
         )
+        added = hardware(
+            self.platform,
+            facts,
+            gpus=gpus,
+            other_role=DECODE if role == PREFILL else PREFILL,
+            devices=spec.devices or {},
+            placement=self.spec.placement,
+        )
+        pod = replace(
+            self._pod(wiring, facts, spec.pod_template),
+            command=engine.command,
+            environment=layered(
+                wiring.environment,
+                added.environment,
+                engine.environment,
+                written(self.spec.env, "spec.env"),
+                written(spec.env, f"spec.{role}.env"),
+            ),
+            ports=(wiring.port, *engine.ports),
+            mounts=(*dynamo.SCRATCH, *engine.mounts, *added.mounts),
+            resources=self._worker_resources(spec.resources, gpus),
+            grace_seconds=_GRACE_SECONDS + self.spec.transfer.timeout_seconds,
+            security=security(self.platform, facts, self.spec.security.mode),
+            devices=added.devices,
+            annotations=added.annotations,
+            node_labels=added.node_labels,
+            derived_tolerations=added.tolerations,
+            together=added.together,
+            apart=added.apart,
+        )
+        return RolePlan(
+            role=role,
+            replicas=spec.replicas,
+            nodes=spec.nodes_per_replica,
+            gpus=gpus,
+            pod=pod,
+            files=engine.files,
+            files_path=CONFIG_FOLDER,
+        )
+
+    def _gpus(self, spec: RoleSpec) -> int:
+        if not self.engine.on_gpu:
+            return spec.gpus_per_node or 0
+        if spec.gpus_per_node is not None:
+            return spec.gpus_per_node
+        sizes = spec.parallelism
+        return sizes.tensor * sizes.pipeline * sizes.context // spec.nodes_per_replica
 
     def _frontend(self) -> FrontendPlan:
         spec = self.spec.frontend
         wiring = dynamo.frontend(
             self.runtime, self.dynamo_namespace, spec.port, spec.router_mode, self.spec.model.name
         )
-        pod = self._pod(wiring, spec.resources, self.machine.frontend_resources, spec.pod_template)
-        environment = layered(wiring.environment, written(spec.env, "spec.frontend.env"))
-        return FrontendPlan(replicas=spec.replicas, port=spec.port, pod=replace(pod, environment=environment))
+        # It computes nothing and moves no KV cache: no fabric is a fact of it.
+        facts = {key: value for key, value in self._shared_facts().items() if not key.startswith("fabric")}
+        pod = replace(
+            self._pod(wiring, facts, spec.pod_template),
+            environment=layered(wiring.environment, written(spec.env, "spec.frontend.env")),
+            resources=requirements(spec.resources, self.platform.machine.frontend_resources),
+        )
+        return FrontendPlan(replicas=spec.replicas, port=spec.port, pod=pod)
 
-    def _pod(
-        self,
-        wiring: dynamo.Wiring,
-        resources: ResourceRequirements | None,
-        default_resources: PodResources,
-        overrides: Mapping[str, Any] | None,
-    ) -> PodPlan:
+    def _pod(self, wiring: dynamo.Wiring, facts: Facts, overrides: Mapping[str, Any] | None) -> PodPlan:
         runtime = self.spec.runtime
         placement = self.spec.placement
         return PodPlan(
-            image=runtime.image or self.installation.worker_image,
+            image=runtime.image or self._image(facts),
             pull_policy=runtime.image_pull_policy,
             pull_secrets=tuple(secret.name for secret in runtime.image_pull_secrets),
             command=wiring.command,
@@ -146,7 +202,7 @@ class _Planner:
             liveness=wiring.liveness,
             readiness=wiring.readiness,
             mounts=dynamo.SCRATCH,
-            resources=_requirements(resources, default_resources),
+            resources={},
             service_account=self.service_account,
             node_selector=placement.node_selector,
             tolerations=tuple(placement.tolerations),
@@ -154,11 +210,25 @@ class _Planner:
             overrides=overrides or {},
         )
 
-    def _nixl_backend(self) -> str:
-        return self.spec.transfer.nixl_backend or self.machine.nixl_backend.value
+    def _image(self, facts: Facts) -> str:
+        image = first(self.platform.release.images, facts)
+        return self.installation.worker_image if image is None else fill(image.value, facts)
+
+    def _worker_resources(self, by_user: ResourceRequirements | None, gpus: int) -> dict[str, Any]:
+        per_gpu = self.platform.machine.gpu_worker_resources
+        if by_user is None and gpus:
+            return {} if per_gpu is None else requirements(None, times(per_gpu, gpus))
+        return requirements(by_user, self.platform.machine.worker_resources)
 
 
-def _requirements(written_by_user: ResourceRequirements | None, default: PodResources) -> dict[str, Any]:
-    chosen = default if written_by_user is None else written_by_user
-    described = {"requests": dict(chosen.requests), "limits": dict(chosen.limits)}
-    return {key: value for key, value in described.items() if value}
+def _engine_release(runtime: RuntimeProfile, engine: str) -> EngineRelease:
+    """Return the engine that a frontend's release holds.
+
+    Raises:
+        Refusal: it holds none of that name.
+    """
+    if engine in runtime.engines:
+        return runtime.engines[engine]
+    fault = f"not supported yet: {engine} with {runtime.name} {runtime.version}"
+    remedy = f"Write one of: {', '.join(runtime.engines)}"
+    raise Refusal([Problem("spec.runtime.engine", fault, remedy, "engine-in-release")])

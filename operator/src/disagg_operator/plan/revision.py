@@ -1,15 +1,18 @@
 """The revision: a hash of all that must match between prefill and decode.
 
 Invariant: it depends on the worker pods and their configuration files, and on nothing else; in particular not
-on replica counts, the frontend, or the rollout's settings.
+on replica counts, the frontend, the rollout's settings, or the words that explain a setting.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from typing import Any
 
 from disagg_operator.plan import names
 from disagg_operator.plan.model import RolePlan
+
+_EXPLAINS = "provenance"
 
 
 def revision_of(roles: Iterable[RolePlan]) -> str:
@@ -18,5 +21,18 @@ def revision_of(roles: Iterable[RolePlan]) -> str:
     for role in roles:
         described = asdict(role)
         del described["replicas"]
-        material.append(described)
+        material.append(_without_words(described))
     return names.digest(json.dumps(material, sort_keys=True))
+
+
+def _without_words(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            key: _without_words(part)
+            for key, part in value.items()
+            # What says nothing counts for nothing: plans of a newer operator may have more parts.
+            if key != _EXPLAINS and part not in (None, (), [], {})
+        }
+    if isinstance(value, list | tuple):
+        return [_without_words(part) for part in value]
+    return value

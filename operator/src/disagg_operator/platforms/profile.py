@@ -1,11 +1,16 @@
 """The shape of a profile: every value says why it is there and who says so.
 
-Invariant: a profile is data. It holds no rule that code would have to interpret beyond filling in templates.
+A deployment's hardware is described by three sorts of profiles that are laid over each other: the runtime
+(what a release and its images hold), the fabrics (what a network asks for) and the machine (what a node has).
+
+Invariants: a profile is data. All that code interprets is templates, and conditions on facts of the plan.
+Within one list, names are unique, so that one profile can be laid over another.
 """
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class ProfileModel(BaseModel):
@@ -15,23 +20,110 @@ class ProfileModel(BaseModel):
 
 
 class Sourced(ProfileModel):
-    """A value's provenance."""
+    """A value's provenance.
+
+    Attributes:
+        reason: why the value is there, a sentence for people.
+        source: the document, thread or measurement that says so.
+        line: file and line of the profile; filled in by the loader.
+    """
 
     reason: Annotated[str, Field(min_length=1)]
     source: Annotated[str, Field(min_length=1)]
+    line: str = ""
 
 
-class Variable(Sourced):
+class Conditional(Sourced):
+    """A value that may hold for some pods only.
+
+    Attributes:
+        when: facts and the values that each must have one of, such as ``{role: [decode], nodes: [several]}``.
+            `plan.facts` says which facts there are. Empty: always.
+    """
+
+    when: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+
+
+class Variable(Conditional):
     """An environment variable.
 
     Attributes:
-        value: a literal, or a jinja2 template over the values that the planner offers.
+        value: a literal, or a jinja2 template over the facts and values that the planner offers.
         field: a field of the pod (Kubernetes' downward API) in place of a value.
     """
 
     name: str
     value: str | None = None
     field: str | None = None
+
+
+class Device(Conditional):
+    """An extended resource that workers ask for. Exactly one of the counts is set.
+
+    Attributes:
+        name: name of the resource, such as ``vpc.amazonaws.com/efa``.
+        per_node: devices of a whole node; a pod gets a part in proportion to its GPUs, at least one.
+        per_gpu: devices for each GPU of a pod, where only the node itself knows how many it has.
+        per_pod: devices of each pod, where one slot stands for access to all adapters.
+    """
+
+    name: str
+    per_node: Annotated[int, Field(ge=1)] | None = None
+    per_gpu: Annotated[int, Field(ge=1)] | None = None
+    per_pod: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_count(self) -> "Device":
+        if [self.per_node, self.per_gpu, self.per_pod].count(None) != 2:  # noqa: PLR2004 - all but one
+            raise ValueError("needs exactly one of per_node, per_gpu and per_pod")
+        return self
+
+
+class HostMount(Conditional):
+    """A directory of the node that workers see.
+
+    Attributes:
+        name: name of the volume.
+        path: where the container sees it.
+        host_path: directory on the node.
+    """
+
+    name: str
+    path: str
+    host_path: str
+    read_only: bool = True
+
+
+class Annotation(Conditional):
+    """An annotation of worker pods; the value is a jinja2 template."""
+
+    name: str
+    value: str
+
+
+class NodeLabel(Conditional):
+    """A label that nodes of workers must have."""
+
+    name: str
+    value: str
+
+
+class Toleration(Conditional):
+    """A taint that workers tolerate. Without a value, any value is tolerated.
+
+    Attributes:
+        name: key of the taint.
+    """
+
+    name: str
+    value: str | None = None
+    effect: Literal["NoSchedule", "NoExecute", "PreferNoSchedule"] = "NoSchedule"
+
+
+class SharedMemory(Conditional):
+    """Size of ``/dev/shm``, held in memory and counted as the pod's, as a Kubernetes quantity."""
+
+    size: str
 
 
 class PodResources(Sourced):
@@ -41,34 +133,143 @@ class PodResources(Sourced):
     limits: dict[str, str] = Field(default_factory=dict)
 
 
-class Choice(Sourced):
-    """A setting chosen by a profile."""
+class Choice(Conditional):
+    """A setting chosen by a profile, or one of several: the first that applies is the default."""
 
     value: str
 
 
-class MachineProfile(ProfileModel):
-    """What a kind of machine and its fabric ask for.
+class Security(Conditional):
+    """A security context with which the fabric works; the first that applies is the default.
 
     Attributes:
-        name: what users write into ``spec.platform``.
+        mode: what users write into ``spec.security.mode``.
+        capabilities: Linux capabilities that are added.
+        proven: whether a primary source ran it; an unproven one is offered with a warning.
+    """
+
+    mode: Literal["Restricted", "IpcLock", "Privileged"]
+    capabilities: tuple[str, ...] = ()
+    proven: bool = True
+
+
+class Together(Conditional):
+    """All workers of a deployment share one value of a node label.
+
+    Attributes:
+        topology_key: the label.
+        required: whether workers wait rather than be split.
+    """
+
+    topology_key: str
+    required: bool = True
+
+
+class Apart(Conditional):
+    """No node has both a prefill and a decode worker."""
+
+
+class Domain(Sourced):
+    """An NVLink domain that spans nodes, which a ComputeDomain opens to pods.
+
+    Attributes:
+        max_nodes: nodes of the largest domain.
+        clique_label: node label whose value is the same on all nodes of one domain.
+    """
+
+    max_nodes: Annotated[int, Field(ge=1)]
+    clique_label: str
+
+
+class Layer(ProfileModel):
+    """What one profile adds to worker pods.
+
+    Attributes:
+        environment: variables of the workers.
+        devices: extended resources.
+        mounts: directories of the node.
+        annotations: annotations of the pods.
+        node_labels: labels that nodes must have.
+        tolerations: taints that are tolerated.
+    """
+
+    environment: tuple[Variable, ...] = ()
+    devices: tuple[Device, ...] = ()
+    mounts: tuple[HostMount, ...] = ()
+    annotations: tuple[Annotation, ...] = ()
+    node_labels: tuple[NodeLabel, ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> "Layer":
+        for key in Layer.model_fields:
+            names = [entry.name for entry in getattr(self, key)]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{key} holds {', '.join(twice)} twice: make one entry of them")
+        return self
+
+
+class FabricProfile(Layer):
+    """A network that KV cache crosses.
+
+    Attributes:
+        name: what machine profiles call it.
         description: one sentence for people.
-        fabric: name of the network that KV cache crosses.
-        nixl_backend: NIXL plugin that drives this fabric.
-        security: least privilege with which the fabric works.
-        worker_resources: CPU and memory of a worker that runs on CPU.
-        frontend_resources: CPU and memory of a frontend pod.
-        environment: variables of both roles.
+        nixl_backends: NIXL plugins that drive it, the default first.
+        security: security contexts with which it works, the default first.
+        together: placement of all workers of a deployment; the first that applies.
+        apart: whether prefill and decode must be on different nodes.
+        domain: the NVLink domain, for a fabric that is one.
     """
 
     name: str
     description: str
-    fabric: str
-    nixl_backend: Choice
-    security: Choice
+    nixl_backends: Annotated[tuple[Choice, ...], Field(min_length=1)]
+    security: Annotated[tuple[Security, ...], Field(min_length=1)]
+    together: tuple[Together, ...] = ()
+    apart: Apart | None = None
+    domain: Domain | None = None
+
+
+class Gpus(Sourced):
+    """The GPUs of a node.
+
+    Attributes:
+        count: how many a node has.
+        model: what they are.
+        resource: name by which pods ask for them.
+    """
+
+    count: Annotated[int, Field(ge=1)]
+    model: str
+    resource: str = "nvidia.com/gpu"
+
+
+class MachineProfile(Layer):
+    """A kind of machine and how it is connected.
+
+    Attributes:
+        name: what users write into ``spec.platform``.
+        description: one sentence for people.
+        fabrics: names of its fabrics; KV cache crosses the first.
+        gpus: GPUs of a node; none where the profile fits machines of any sort.
+        architecture: ``amd64`` or ``arm64``; none where the profile fits both.
+        worker_resources: CPU and memory of a worker that computes on CPU.
+        gpu_worker_resources: CPU and memory of a worker for each of its GPUs.
+        frontend_resources: CPU and memory of a frontend pod.
+        shared_memory: size of the workers' ``/dev/shm``; the first that applies.
+    """
+
+    name: str
+    description: str
+    fabrics: Annotated[tuple[str, ...], Field(min_length=1)]
+    gpus: Gpus | None = None
+    architecture: Choice | None = None
     worker_resources: PodResources
+    gpu_worker_resources: PodResources | None = None
     frontend_resources: PodResources
-    environment: tuple[Variable, ...] = ()
+    shared_memory: tuple[SharedMemory, ...] = ()
 
 
 class Probe(Sourced):
@@ -111,8 +312,31 @@ class Takeover(Sourced):
     seconds: int
 
 
+class EngineRelease(Layer):
+    """An engine inside one version of a frontend's release.
+
+    Attributes:
+        version: the engine's own version.
+        images: image references (jinja2 templates); the first that applies is the default. None: the
+            installation's worker image.
+        methods: libraries that can move KV cache; the first that applies is the default.
+        own_user: whether the image runs as a user of its own and writes to its root filesystem.
+        command: argument vector of a worker, each word a jinja2 template; empty where code makes it.
+    """
+
+    version: str
+    images: tuple[Choice, ...] = ()
+    methods: Annotated[tuple[Choice, ...], Field(min_length=1)]
+    own_user: bool = False
+    command: tuple[str, ...] = ()
+
+
 class RuntimeProfile(ProfileModel):
-    """One version of a frontend's release: how its parts are started, found, probed and replaced."""
+    """One version of a frontend's release: how its parts are started, found, probed and replaced.
+
+    Attributes:
+        engines: the engines that it can run, by name.
+    """
 
     name: str
     version: str
@@ -120,3 +344,8 @@ class RuntimeProfile(ProfileModel):
     environment: tuple[Variable, ...]
     worker: Component
     frontend: Component
+    engines: Mapping[str, EngineRelease]
+
+
+Document = dict[str, Any]
+"""A profile as YAML has it."""

@@ -47,7 +47,7 @@ def compute(resource: Object, view: View, now: datetime) -> Object:
             frontend=_frontend_status(view, metadata["name"]),
         ),
         transport=TransportStatus(
-            configured=plan.transport if plan else current.get("transport", {}).get("configured", "")
+            configured=str(plan.transfer) if plan else current.get("transport", {}).get("configured", "")
         ),
         conditions=conditions,
     )

@@ -35,7 +35,7 @@ def _model_path(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
 
 
 def _nixl_backend(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
-    if spec.transfer.nixl_backend is not None and spec.transfer.method != TransferMethod.NIXL:
+    if spec.transfer.nixl_backend is not None and spec.transfer.method not in (None, TransferMethod.NIXL):
         fault = f"is only for method NIXL, and the method is {spec.transfer.method}"
         yield Finding("spec.transfer.nixlBackend", fault, "Leave it out, or write method: NIXL")
 

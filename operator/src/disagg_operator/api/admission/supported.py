@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 from disagg_operator.api.admission.rule import Finding, Rule
-from disagg_operator.api.v1alpha1.operations import SecurityMode, VerificationMode
+from disagg_operator.api.v1alpha1.operations import VerificationMode
 from disagg_operator.api.v1alpha1.role import NixlBackend, TransferMethod
 from disagg_operator.api.v1alpha1.runtime import DiscoveryBackend, Engine, FrontendKind, RouterMode
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
@@ -63,42 +63,44 @@ _ON_CPU = "Write 1 or leave it out: the reference engine computes on CPU"
 _SOURCES = "Use runtimeImage or persistentVolumeClaim"
 
 
-def _role(role: str) -> tuple[Supported, ...]:
+def _reference_role(role: str) -> tuple[Supported, ...]:
     sizes = ("tensor", "pipeline", "context", "expert")
     return (
-        Supported(f"{role}.nodes_per_replica", (1,), _SINGLE_NODE),
         Supported(f"{role}.gpus_per_node", (0,), "Leave it out: the reference engine computes on CPU"),
         *(Supported(f"{role}.parallelism.{size}", (1,), _ON_CPU) for size in sizes),
-        Supported(f"{role}.devices", ({},)),
     )
 
 
 TABLE: tuple[Supported, ...] = (
-    Supported("runtime.engine", (Engine.REFERENCE,)),
+    Supported("runtime.engine", (Engine.REFERENCE, Engine.TRTLLM)),
     Supported("runtime.frontend", (FrontendKind.DYNAMO,)),
-    Supported("model.source.hugging_face", (), _SOURCES),
-    Supported("model.source.image", (), _SOURCES),
-    Supported("transfer.method", (TransferMethod.NIXL,)),
-    Supported("transfer.nixl_backend", (NixlBackend.UCX,)),
-    Supported("transfer.max_tokens_in_buffer"),
-    *_role("prefill"),
-    *_role("decode"),
+    Supported("prefill.nodes_per_replica", (1,), _SINGLE_NODE),
+    Supported("decode.nodes_per_replica", (1,), _SINGLE_NODE),
     Supported("frontend.router_mode", (RouterMode.ROUND_ROBIN, RouterMode.RANDOM)),
     Supported("discovery.backend", (DiscoveryBackend.KUBERNETES,)),
     Supported("discovery.nats_server"),
     Supported("verification.mode", (VerificationMode.OFF,)),
     Supported("verification.interval_seconds"),
-    Supported("security.mode", (SecurityMode.PLATFORM, SecurityMode.RESTRICTED)),
-    Supported("placement.topology_key"),
-    Supported("placement.required", (True,), "Leave it out: it speaks of topologyKey"),
     Supported("scaling"),
     Supported("compute_domain"),
 )
 """Fields whose values are not all built. Fields that are not here work in full."""
 
+REFERENCE_TABLE: tuple[Supported, ...] = (
+    Supported("model.source.hugging_face", (), _SOURCES),
+    Supported("model.source.image", (), _SOURCES),
+    Supported("transfer.method", (TransferMethod.NIXL,)),
+    Supported("transfer.nixl_backend", (NixlBackend.UCX,)),
+    Supported("transfer.max_tokens_in_buffer"),
+    *_reference_role("prefill"),
+    *_reference_role("decode"),
+)
+"""What the reference engine does not do."""
+
 
 def _find(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
-    for row in TABLE:
+    reference = spec.runtime.engine == Engine.REFERENCE
+    for row in (*TABLE, *(REFERENCE_TABLE if reference else ())):
         yield from row.find(spec)
 
 

@@ -88,7 +88,7 @@ class TransferSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             cel(
-                "!has(self.nixlBackend) || self.method == 'NIXL'",
+                "!has(self.nixlBackend) || !has(self.method) || self.method == 'NIXL'",
                 "nixlBackend is only for method NIXL: leave it out, or write method: NIXL",
                 ".nixlBackend",
                 "FieldValueForbidden",
@@ -96,10 +96,11 @@ class TransferSpec(ApiModel):
         )
     )
 
-    method: TransferMethod = TransferMethod.NIXL
-    """Library that moves the cache."""
+    method: TransferMethod | None = None
+    """Library that moves the cache. Default: the one of the engine's release, which is NIXL in all but the
+    oldest."""
     nixl_backend: NixlBackend | None = None
-    """NIXL plugin, only with method NIXL. Default: the platform's (UCX unless a profile says otherwise)."""
+    """NIXL plugin, only with method NIXL. Default: the fabric's (UCX unless a profile says otherwise)."""
     max_tokens_in_buffer: Annotated[int, Field(ge=1, le=16777216, json_schema_extra=whole())] | None = None
     """Tokens that the engine's transfer buffer holds: at least the longest prompt, and a multiple of the KV
     block size. Default: the engine's own."""

@@ -11,14 +11,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from disagg_operator.api.problems import Problem, Refusal
-from disagg_operator.api.v1alpha1.resource import DisaggDeployment
-from disagg_operator.api.v1alpha1.role import RoleSpec
-from disagg_operator.plan.model import Mount, Port
+from disagg_operator.plan.engines.engine import CONFIG_FOLDER, Asked, EngineWorker
+from disagg_operator.plan.engines.models import model_mounts, model_path
+from disagg_operator.plan.model import Port
 
 CONFIG_FILE = "engine.yaml"
-CONFIG_FOLDER = "/etc/disagg"
 METRICS_PORT = Port("metrics", 9091)
-VOLUME_PATH = "/models/volume"
 
 
 class _Section(BaseModel):
@@ -55,61 +53,35 @@ class EngineConfig(_Section):
     compute: Compute = Field(default_factory=Compute)
 
 
-def command(role: str) -> tuple[str, ...]:
-    """Return the argument vector of a worker of ``role``."""
-    return ("disagg-worker", "serve", "--role", role, "--config", f"{CONFIG_FOLDER}/{CONFIG_FILE}")
-
-
-def files(resource: DisaggDeployment, role: str, role_spec: RoleSpec, nixl_backend: str) -> dict[str, str]:
-    """Return the configuration files of a role by name.
-
-    Args:
-        resource: the deployment.
-        role: prefill or decode.
-        role_spec: specification of that role.
-        nixl_backend: NIXL plugin, already derived.
+def worker(asked: Asked) -> EngineWorker:
+    """Return how the reference engine runs the workers of a role.
 
     Raises:
         Refusal: ``engineConfig`` has a key or value that the engine would refuse.
     """
-    config = _checked(role_spec.engine_config, f"spec.{role}.engineConfig")
-    transfer = resource.spec.transfer
+    spec = asked.resource.spec
+    config = _checked(asked.spec.engine_config, f"{asked.path}.engineConfig")
     document = {
-        "model": {"path": _model_path(resource), "name": resource.spec.model.name},
+        "model": {"path": model_path(spec.model.source), "name": spec.model.name},
         **config.model_dump(),
         "transfer": {
-            "method": transfer.method.value,
-            "backend": nixl_backend,
-            "timeout_seconds": transfer.timeout_seconds,
+            "method": asked.transfer.method,
+            "backend": asked.transfer.nixl_backend,
+            "timeout_seconds": spec.transfer.timeout_seconds,
         },
     }
-    return {CONFIG_FILE: yaml.safe_dump(document, sort_keys=False)}
-
-
-def mounts(resource: DisaggDeployment) -> tuple[Mount, ...]:
-    """Return the volumes that hold the model's files."""
-    claim = resource.spec.model.source.persistent_volume_claim
-    if claim is None:
-        return ()
-    volume = {"persistentVolumeClaim": {"claimName": claim.claim_name, "readOnly": True}}
-    return (Mount("model", VOLUME_PATH, volume, read_only=True),)
-
-
-def _model_path(resource: DisaggDeployment) -> str:
-    source = resource.spec.model.source
-    if source.runtime_image is not None:
-        return source.runtime_image.path
-    if source.persistent_volume_claim is not None:
-        return f"{VOLUME_PATH}/{source.persistent_volume_claim.path}".rstrip("/")
-    raise Refusal(
-        [
-            Problem(
-                "spec.model.source",
-                "not supported yet: the reference engine reads models from its own image or a volume",
-                "Write runtimeImage or persistentVolumeClaim",
-                "reference-model-source",
-            )
-        ]
+    return EngineWorker(
+        command=(
+            "disagg-worker",
+            "serve",
+            "--role",
+            asked.role,
+            "--config",
+            f"{CONFIG_FOLDER}/{CONFIG_FILE}",
+        ),
+        files={CONFIG_FILE: yaml.safe_dump(document, sort_keys=False)},
+        mounts=model_mounts(spec.model.source),
+        ports=(METRICS_PORT,),
     )
 
 

@@ -1,4 +1,4 @@
-"""Merges a user's partial pod template over the derived one.
+"""Merges one tree of maps and lists over another, such as a partial pod template over the derived one.
 
 Maps merge by key, and a null removes the key. Lists whose entries all have a name (containers, env, …)
 merge by name and new entries follow; volume mounts merge by mount path; any other list is replaced.

@@ -1,0 +1,57 @@
+"""What planning asks an engine, and what an engine answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from disagg_operator.api.v1alpha1.resource import DisaggDeployment
+from disagg_operator.api.v1alpha1.role import RoleSpec
+from disagg_operator.plan.model import EnvSetting, Mount, Port, TransferPlan
+from disagg_operator.platforms.profile import EngineRelease
+
+CONFIG_FOLDER = "/etc/disagg"
+"""Folder in which a worker sees its configuration files."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The workers of one role that an engine is to run.
+
+    Attributes:
+        resource: the deployment.
+        role: prefill or decode.
+        spec: specification of that role.
+        transfer: how KV cache moves.
+        release: the engine's release.
+        facts: facts of the role.
+    """
+
+    resource: DisaggDeployment
+    role: str
+    spec: RoleSpec
+    transfer: TransferPlan
+    release: EngineRelease
+    facts: Mapping[str, str]
+
+    @property
+    def path(self) -> str:
+        """Path of the role's specification."""
+        return f"spec.{self.role}"
+
+
+@dataclass(frozen=True)
+class EngineWorker:
+    """How an engine runs the workers of one role.
+
+    Attributes:
+        command: argument vector.
+        files: configuration files by name, seen in CONFIG_FOLDER.
+        mounts: volumes beside those of the frontend's wiring.
+        ports: ports beside the one of the probes.
+        environment: derived variables.
+    """
+
+    command: tuple[str, ...]
+    files: Mapping[str, str]
+    mounts: tuple[Mount, ...] = ()
+    ports: tuple[Port, ...] = ()
+    environment: tuple[EnvSetting, ...] = ()

@@ -1,0 +1,229 @@
+"""What machine, fabrics and runtime add to the workers of one role: profiles laid over each other.
+
+Order: the runtime's release, then the fabrics, then the machine; a later layer wins by name. What the user
+writes wins over all of them.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from disagg_operator.api.v1alpha1.operations import PlacementSpec, SecurityMode
+from disagg_operator.plan.environment import derived, fill, layered
+from disagg_operator.plan.facts import Facts, applicable, first, provenance
+from disagg_operator.plan.model import (
+    ApartPlan,
+    DeviceCount,
+    EnvSetting,
+    Mount,
+    Provenance,
+    SecurityPlan,
+    Setting,
+    TogetherPlan,
+    TolerationSetting,
+)
+from disagg_operator.platforms.profile import (
+    Device,
+    EngineRelease,
+    FabricProfile,
+    Gpus,
+    Layer,
+    MachineProfile,
+    Security,
+)
+
+_GPU_RESOURCE = "nvidia.com/gpu"
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a path inside the container
+_PLACEMENT = "spec.placement.topologyKey"
+_UNPRIVILEGED = Provenance("The user asks for this security context.", "spec.security.mode")
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What the platform gives to the workers of one role."""
+
+    environment: tuple[EnvSetting, ...]
+    devices: tuple[DeviceCount, ...]
+    mounts: tuple[Mount, ...]
+    annotations: tuple[Setting, ...]
+    node_labels: tuple[Setting, ...]
+    tolerations: tuple[TolerationSetting, ...]
+    together: TogetherPlan | None
+    apart: ApartPlan | None
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A machine with its fabrics and the engine's release that runs on it."""
+
+    machine: MachineProfile
+    fabrics: tuple[FabricProfile, ...]
+    release: EngineRelease
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The profiles that add to worker pods, the winning one last."""
+        return (self.release, *self.fabrics, self.machine)
+
+
+def hardware(
+    platform: Platform,
+    facts: Facts,
+    *,
+    gpus: int,
+    other_role: str,
+    devices: Mapping[str, int],
+    placement: PlacementSpec,
+) -> Hardware:
+    """Return what the platform gives to the workers of a role.
+
+    Args:
+        platform: the profiles.
+        facts: facts of the role.
+        gpus: GPUs of each pod.
+        other_role: the role whose workers may have to be on other nodes.
+        devices: counts that the user writes, by resource; 0 removes one.
+        placement: where the user lets pods run.
+    """
+    layers = platform.layers
+    return Hardware(
+        environment=layered(*(derived(applicable(layer.environment, facts), facts) for layer in layers)),
+        devices=_devices(platform, facts, gpus, devices),
+        mounts=(*_host_mounts(layers, facts), *_shared_memory(platform.machine, facts)),
+        annotations=_named(
+            Setting(each.name, fill(each.value, facts), provenance(each))
+            for layer in layers
+            for each in applicable(layer.annotations, facts)
+        ),
+        node_labels=_named(
+            Setting(each.name, each.value, provenance(each))
+            for layer in layers
+            for each in applicable(layer.node_labels, facts)
+        ),
+        tolerations=tuple(_tolerations(layers, facts)),
+        together=_together(platform, facts, placement),
+        apart=_apart(platform, facts, other_role),
+    )
+
+
+def security(platform: Platform, facts: Facts, mode: SecurityMode) -> SecurityPlan:
+    """Return the security context of the workers of a role.
+
+    Args:
+        platform: the profiles.
+        facts: facts of the role, without its security.
+        mode: what the user asks for.
+    """
+    offered = [each for fabric in platform.fabrics for each in applicable(fabric.security, facts)]
+    chosen = _strongest(platform, facts) if mode is SecurityMode.PLATFORM else _of_mode(offered, mode)
+    own_user = platform.release.own_user
+    if chosen is None:
+        return SecurityPlan(mode.value, _capabilities(mode), own_user, _UNPRIVILEGED)
+    return SecurityPlan(chosen.mode, chosen.capabilities, own_user, provenance(chosen))
+
+
+def _strongest(platform: Platform, facts: Facts) -> Security | None:
+    """Return the default that asks for most: a pod on two fabrics needs what either needs."""
+    order = ["Restricted", "IpcLock", "Privileged"]
+    defaults = [found for fabric in platform.fabrics if (found := first(fabric.security, facts))]
+    return max(defaults, key=lambda each: order.index(each.mode), default=None)
+
+
+def _of_mode(offered: Iterable[Security], mode: SecurityMode) -> Security | None:
+    return next((each for each in offered if each.mode == mode.value), None)
+
+
+def _capabilities(mode: SecurityMode) -> tuple[str, ...]:
+    return ("IPC_LOCK",) if mode is SecurityMode.IPC_LOCK else ()
+
+
+def _devices(
+    platform: Platform, facts: Facts, gpus: int, written: Mapping[str, int]
+) -> tuple[DeviceCount, ...]:
+    found: dict[str, DeviceCount] = {}
+    if gpus:
+        gpu = platform.machine.gpus
+        name = gpu.resource if gpu else _GPU_RESOURCE
+        reason = Provenance("One GPU for each rank of the pod.", "spec.*.gpusPerNode, spec.*.parallelism")
+        found[name] = DeviceCount(name, gpus, reason)
+    for layer in platform.layers:
+        for device in applicable(layer.devices, facts):
+            count = device_count(device, platform.machine.gpus, gpus)
+            found[device.name] = DeviceCount(device.name, count, provenance(device))
+    for name, count in written.items():
+        found[name] = DeviceCount(
+            name, count, Provenance("Set by the user.", f"spec.{facts['role']}.devices")
+        )
+    return tuple(device for device in found.values() if device.count)
+
+
+def device_count(device: Device, node: Gpus | None, gpus: int) -> int:
+    """Return how many of a device a pod gets.
+
+    Args:
+        device: the profile's entry.
+        node: GPUs of a node.
+        gpus: GPUs of the pod; a pod without any gets none of the devices that go with GPUs.
+    """
+    if device.per_pod is not None:
+        return device.per_pod
+    if device.per_gpu is not None:
+        return device.per_gpu * gpus
+    whole = device.per_node or 0
+    if node is None or gpus >= node.count:
+        return whole if gpus else 0
+    return max(1, whole * gpus // node.count) if gpus else 0
+
+
+def _host_mounts(layers: Iterable[Layer], facts: Facts) -> Iterable[Mount]:
+    found = {
+        each.name: Mount(
+            each.name,
+            each.path,
+            {"hostPath": {"path": each.host_path}},
+            read_only=each.read_only,
+            provenance=provenance(each),
+        )
+        for layer in layers
+        for each in applicable(layer.mounts, facts)
+    }
+    return found.values()
+
+
+def _shared_memory(machine: MachineProfile, facts: Facts) -> tuple[Mount, ...]:
+    size = first(machine.shared_memory, facts)
+    if size is None:
+        return ()
+    volume = {"emptyDir": {"medium": "Memory", "sizeLimit": size.size}}
+    return (Mount("shared-memory", _SHARED_MEMORY, volume, provenance=provenance(size)),)
+
+
+def _named(settings: Iterable[Setting]) -> tuple[Setting, ...]:
+    return tuple({setting.name: setting for setting in settings}.values())
+
+
+def _tolerations(layers: Iterable[Layer], facts: Facts) -> Iterable[TolerationSetting]:
+    for layer in layers:
+        for each in applicable(layer.tolerations, facts):
+            match = (
+                {"operator": "Exists"} if each.value is None else {"operator": "Equal", "value": each.value}
+            )
+            yield TolerationSetting({"key": each.name, **match, "effect": each.effect}, provenance(each))
+
+
+def _together(platform: Platform, facts: Facts, placement: PlacementSpec) -> TogetherPlan | None:
+    if placement.topology_key is not None:
+        written = Provenance("Set by the user.", _PLACEMENT)
+        return TogetherPlan(placement.topology_key, placement.required, written)
+    # The narrowest domain comes first: machines in one NVLink domain share a zone as well.
+    for fabric in platform.fabrics:
+        found = first(fabric.together, facts)
+        if found is not None:
+            return TogetherPlan(found.topology_key, found.required and placement.required, provenance(found))
+    return None
+
+
+def _apart(platform: Platform, facts: Facts, other_role: str) -> ApartPlan | None:
+    kv_fabric = platform.fabrics[0]
+    if kv_fabric.apart is None or not applicable([kv_fabric.apart], facts):
+        return None
+    return ApartPlan(other_role, provenance(kv_fabric.apart))

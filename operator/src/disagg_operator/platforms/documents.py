@@ -1,0 +1,76 @@
+"""Reads profiles from YAML, so that each value knows the line that it stands in.
+
+A profile may be laid over another one of its folder: ``like: NAME`` takes all of that one, maps merge by key,
+lists of named entries by name, and null removes a key.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from disagg_operator.api.merge import merged
+from disagg_operator.platforms.profile import Document
+
+LIKE = "like"
+_PROVENANCE = {"reason", "source"}
+
+
+class _Loader(yaml.CSafeLoader):
+    """A safe loader that notes file and line in each map that has a provenance."""
+
+    file = ""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    found: dict[Any, Any] = loader.construct_mapping(node, deep=True)
+    if found.keys() >= _PROVENANCE:
+        found["line"] = f"{loader.file}:{node.start_mark.line + 1}"
+    return found
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read(text: str, file: str) -> Any:
+    """Return what a YAML file holds.
+
+    Args:
+        text: content of the file.
+        file: what the file is called in provenances.
+
+    Raises:
+        yaml.YAMLError: the text is not YAML.
+    """
+    loader = _Loader(text)
+    loader.file = file
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+def resolved(name: str, documents: Mapping[str, Document]) -> Document:
+    """Return a document laid over those that it is like.
+
+    Args:
+        name: name of the document among ``documents``.
+        documents: documents by the name that ``like`` refers to.
+
+    Raises:
+        ValueError: a document is like one that is not there, or like itself.
+    """
+    return _resolved(name, documents, ())
+
+
+def _resolved(name: str, documents: Mapping[str, Document], seen: tuple[str, ...]) -> Document:
+    if name in seen:
+        raise ValueError(f"is like itself: {' → '.join([*seen, name])}")
+    if name not in documents:
+        raise ValueError(f"is like {name}, which there is not")
+    document = dict(documents[name])
+    base = document.pop(LIKE, None)
+    if base is None:
+        return document
+    laid: Document = merged(_resolved(str(base), documents, (*seen, name)), document)
+    return laid
