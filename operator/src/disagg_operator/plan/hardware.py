@@ -215,7 +215,7 @@ def _together(platform: Platform, facts: Facts, placement: PlacementSpec) -> Tog
         written = Provenance("Set by the user.", _PLACEMENT)
         return TogetherPlan(placement.topology_key, placement.required, written)
     # The narrowest domain comes first: machines in one NVLink domain share a zone as well.
-    for fabric in platform.fabrics:
+    for fabric in sorted(platform.fabrics, key=lambda fabric: fabric.domain is None):
         found = first(fabric.together, facts)
         if found is not None:
             return TogetherPlan(found.topology_key, found.required and placement.required, provenance(found))
