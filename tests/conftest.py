@@ -9,7 +9,7 @@ from testcluster.errors import ClusterError
 from testcluster.fixtures import ApiServer, private_apiserver
 from testcluster.paths import default_paths
 from testcluster.session import Cluster, running_cluster
-from testcluster.toolchain import ensure_tools
+from testcluster.toolchain import ensure_platform_parts, ensure_tools
 
 CLUSTER = pytest.StashKey[Cluster]()
 
@@ -20,8 +20,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     try:
-        if wanted & {"apiserver", "helm"}:
+        if wanted & {"apiserver", "helm", "platform_cluster"}:
             ensure_tools(default_paths(), Progress())
+        if "platform_cluster" in wanted:
+            ensure_platform_parts(default_paths(), Progress())
         if "cluster" in wanted:
             session.config.stash[CLUSTER] = running_cluster()
     except ClusterError as error:

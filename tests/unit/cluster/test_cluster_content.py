@@ -1,12 +1,20 @@
 """Content hashes: the same content is found again, and every change of it is noticed."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from testcluster.containerfile import context_sources
 from testcluster.digest import source_files, text_digest, tree_digest
-from testcluster.toolchain import go_requirement, module_version, parse_version, version_flags
+from testcluster.toolchain import (
+    KUBERNETES,
+    PLATFORM_PARTS,
+    go_requirement,
+    module_version,
+    parse_version,
+    version_flags,
+)
 
 GO_MOD = "module m\n\ngo 1.26.3\n\nrequire (\n\tk8s.io/kubernetes v1.37.2\n\thelm.sh/helm/v4 v4.3.1 // x\n)\n"
 
@@ -88,3 +96,18 @@ def test_versions_come_from_go_mod() -> None:
 )
 def test_go_versions_compare_as_numbers(text: str, version: tuple[int, ...]) -> None:
     assert parse_version(text) == version
+
+
+def versions(go_mod: str) -> dict[str, str]:
+    """The version of each module, as replaced."""
+    required = re.findall(r"^\s*(\S+) (v\S+)", go_mod, re.MULTILINE)
+    replaced = re.findall(r"=> (\S+) (v\S+)$", go_mod, re.MULTILINE)
+    return {**dict(required), **dict(replaced)}
+
+
+def test_what_platform_tests_compile_is_shared_with_the_cluster() -> None:
+    mine, theirs = versions(PLATFORM_PARTS.go_mod), versions(KUBERNETES.go_mod)
+    shared = mine.keys() & theirs.keys()
+    assert "k8s.io/client-go" in shared
+    assert {name: mine[name] for name in shared} == {name: theirs[name] for name in shared}
+    assert go_requirement(PLATFORM_PARTS.go_mod) == go_requirement(KUBERNETES.go_mod)

@@ -28,11 +28,12 @@ class ApiServer:
 
 
 @contextmanager
-def private_apiserver(directory: Path) -> Iterator[ApiServer]:
+def private_apiserver(directory: Path, *, scheduler: bool = False) -> Iterator[ApiServer]:
     """Run etcd, kube-apiserver and kube-controller-manager on free loopback ports for a while.
 
     Args:
         directory: An empty folder for their data and logs.
+        scheduler: Whether to run kube-scheduler too, for tests that bring nodes of their own.
 
     Yields:
         The running control plane; it ends with the block, and with this process if that is killed.
@@ -41,7 +42,7 @@ def private_apiserver(directory: Path) -> Iterator[ApiServer]:
     supervisor = Supervisor(directory / "pids", directory / "logs", bound=True)
     plane = ControlPlane(directory, Endpoints.free(), tools, supervisor)
     try:
-        plane.start(scheduler=False)
+        plane.start(scheduler=scheduler)
         yield ApiServer(plane.kubeconfig, plane.audit_log, tools)
     finally:
         plane.stop()

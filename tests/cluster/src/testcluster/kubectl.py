@@ -38,5 +38,12 @@ class Kubectl:
 
     def apply(self, objects: Sequence[dict[str, Any]]) -> None:
         """Apply objects server-side."""
-        listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        self.text("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(listed))
+        self.text("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=_listed(objects))
+
+    def create(self, objects: Sequence[dict[str, Any]]) -> None:
+        """Create objects that are not there yet."""
+        self.text("create", "-f", "-", stdin=_listed(objects))
+
+
+def _listed(objects: Sequence[dict[str, Any]]) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})

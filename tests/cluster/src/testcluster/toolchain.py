@@ -1,14 +1,14 @@
-"""The programs of the embedded cluster, built from their Go modules and kept by content.
+"""Programs that are built from their Go modules and kept by content: the cluster's, and those of tests only.
 
-Invariant: the key of a build is the hash of the Go module's files and the version stamps; a build that
+Invariants: the key of a build is the hash of the Go module's files and the version stamps; a build that
 is in the cache is never repeated, and a killed build leaves nothing that looks like a finished one.
 """
 
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from testcluster.commands import logged, output
@@ -18,18 +18,6 @@ from testcluster.errors import ClusterError
 from testcluster.locking import exclusive
 from testcluster.paths import REPOSITORY, Paths, default_paths
 
-MODULE = REPOSITORY / "tests/cluster/localkube"
-PARTS = (
-    "etcd",
-    "coredns",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kube-proxy",
-    "kubelet",
-    "kubectl",
-)
-TARGETS = {"localkube": ".", "helm": "helm.sh/helm/v4/cmd/helm", "pause": "./pause"}
 GO_PLACES = ("/usr/local/go/bin/go", "/usr/lib/go/bin/go")
 
 
@@ -80,46 +68,132 @@ def version_flags(go_mod: str) -> str:
     return " ".join(["-s -w", *(f"-X {name}={value}" for name, value in stamps.items())])
 
 
-def build_key(module: Path = MODULE) -> str:
-    """The cache key of the built programs."""
-    files = source_files(module, ["go.mod", "go.sum", "main.go", "tools.go", "pause"])
-    flags = version_flags((module / "go.mod").read_text(encoding="utf-8"))
-    return tree_digest(
-        module, files, text_digest(*TARGETS, *TARGETS.values(), *PARTS), flags, os.uname().machine
-    )
+def stripped(_go_mod: str) -> str:
+    """Linker flags that leave out what only a debugger reads."""
+    return "-s -w"
+
+
+@dataclass(frozen=True)
+class Build:
+    """Programs of one Go module that are built together.
+
+    Args:
+        title: The step, as people see it.
+        module: Folder of the module.
+        sources: Its files and folders, relative to the module.
+        targets: Package by program.
+        flags: Linker flags for the text of the module's go.mod.
+        links: Further names of the first program.
+        assets: What lies beside the programs, by name: a required module and a folder of it.
+        forewarning: Said before it begins, if it takes minutes.
+    """
+
+    title: str
+    module: Path
+    sources: tuple[str, ...]
+    targets: Mapping[str, str]
+    flags: Callable[[str], str] = stripped
+    links: tuple[str, ...] = ()
+    assets: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    forewarning: str = ""
+
+    @property
+    def go_mod(self) -> str:
+        """The text of the module's go.mod."""
+        return (self.module / "go.mod").read_text(encoding="utf-8")
+
+    def key(self) -> str:
+        """The cache key of the built programs."""
+        names = [*self.targets, *self.targets.values(), *self.links]
+        names += [word for name, source in self.assets.items() for word in (name, *source)]
+        files = source_files(self.module, ["go.mod", "go.sum", *self.sources])
+        flags = self.flags(self.go_mod)
+        return tree_digest(self.module, files, text_digest(*names), flags, os.uname().machine)
+
+
+KUBERNETES = Build(
+    title="Build Kubernetes from source",
+    module=REPOSITORY / "tests/cluster/localkube",
+    sources=("main.go", "tools.go", "pause"),
+    targets={"localkube": ".", "helm": "helm.sh/helm/v4/cmd/helm", "pause": "./pause"},
+    flags=version_flags,
+    links=(
+        "etcd",
+        "coredns",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kube-proxy",
+        "kubelet",
+        "kubectl",
+    ),
+    forewarning=(
+        "Kubernetes, etcd, CoreDNS and helm are compiled now, once; on two cores that takes about 15 min."
+    ),
+)
+DRA_DRIVER = "sigs.k8s.io/dra-driver-nvidia-gpu"
+KWOK = "sigs.k8s.io/kwok"
+PLATFORM_PARTS = Build(
+    title="Build KWOK and NVIDIA's compute-domain-controller",
+    module=REPOSITORY / "tests/cluster/platformparts",
+    sources=("tools.go",),
+    targets={
+        "kwok": f"{KWOK}/cmd/kwok",
+        "compute-domain-controller": f"{DRA_DRIVER}/cmd/compute-domain-controller",
+    },
+    assets={
+        "stages": (KWOK, "kustomize/stage"),
+        "templates": (DRA_DRIVER, "templates"),
+        "chart": (DRA_DRIVER, "deployments/helm/dra-driver-nvidia-gpu"),
+    },
+)
 
 
 def ensure_tools(paths: Paths, progress: Progress) -> Tools:
-    """Return the built programs, building them first if this content was never built.
+    """Return the cluster's programs, building them first if this content was never built.
 
     Raises:
         ClusterError: If no Go toolchain can be had or the build fails.
     """
-    directory = paths.cache / "tools" / build_key()
+    return _ensure(KUBERNETES, paths, progress)
+
+
+def ensure_platform_parts(paths: Paths, progress: Progress) -> Tools:
+    """Return `kwok` and `compute-domain-controller`, which only tests of platforms need.
+
+    Beside them lie `stages` of KWOK, and `templates` and the `chart` of NVIDIA's DRA driver.
+
+    Raises:
+        ClusterError: If no Go toolchain can be had or the build fails.
+    """
+    return _ensure(PLATFORM_PARTS, paths, progress)
+
+
+def _ensure(build: Build, paths: Paths, progress: Progress) -> Tools:
+    directory = paths.cache / "tools" / build.key()
     if directory.is_dir():
         return Tools(directory)
     lock = paths.cache / "tools.lock"
     with exclusive(lock, lambda: progress.note("Another run is building the tools; waiting for it …")):
         if not directory.is_dir():
-            _build(paths, directory, progress)
+            _build(build, paths, directory, progress)
     return Tools(directory)
 
 
-def _build(paths: Paths, directory: Path, progress: Progress) -> None:
-    go, environment = _go(paths, progress)
+def _build(build: Build, paths: Paths, directory: Path, progress: Progress) -> None:
+    go, environment = _go(build, paths, progress)
     partial = directory.with_name(f"{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     log = paths.build_logs / "tools.log"
-    flags = version_flags((MODULE / "go.mod").read_text(encoding="utf-8"))
-    progress.note(
-        "Kubernetes, etcd, CoreDNS and helm are compiled now, once; on two cores that takes about 15 min."
-    )
-    with progress.step("Build Kubernetes from source") as step:
+    flags = build.flags(build.go_mod)
+    if build.forewarning:
+        progress.note(build.forewarning)
+    with progress.step(build.title) as step:
         packages = _Packages(step)
-        listing = [go, "list", "-mod=readonly", "-deps", *TARGETS.values()]
-        logged(listing, log, env=environment, cwd=MODULE, on_line=packages.expected)
-        for target, package in TARGETS.items():
+        listing = [go, "list", "-mod=readonly", "-deps", *build.targets.values()]
+        logged(listing, log, env=environment, cwd=build.module, on_line=packages.expected)
+        for target, package in build.targets.items():
             argv = [
                 go,
                 "build",
@@ -132,10 +206,22 @@ def _build(paths: Paths, directory: Path, progress: Progress) -> None:
                 str(partial / target),
                 package,
             ]
-            logged(argv, log, env=environment, cwd=MODULE, on_line=packages.compiled)
-        for part in PARTS:
-            (partial / part).symlink_to("localkube")
+            logged(argv, log, env=environment, cwd=build.module, on_line=packages.compiled)
+        for link in build.links:
+            (partial / link).symlink_to(next(iter(build.targets)))
+        for name, (module, folder) in build.assets.items():
+            listing = [go, "-C", str(build.module), "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module]
+            _copy(Path(output(listing, env=environment).strip()) / folder, partial / name)
     partial.rename(directory)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy the files of a folder but not its mode: Go's module cache is read-only, a build can be removed."""
+    for file in source.rglob("*"):
+        if file.is_file():
+            copied = target / file.relative_to(source)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copied)
 
 
 class _Packages:
@@ -164,11 +250,11 @@ class _Packages:
         return False
 
 
-def _go(paths: Paths, progress: Progress) -> tuple[str, Mapping[str, str]]:
+def _go(build: Build, paths: Paths, progress: Progress) -> tuple[str, Mapping[str, str]]:
     """A Go toolchain that is new enough, and the environment to run it in."""
     # Without cgo, a machine with a C compiler and one without build the same programs.
     common = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false"}
-    wanted = go_requirement((MODULE / "go.mod").read_text(encoding="utf-8"))
+    wanted = go_requirement(build.go_mod)
     for candidate in (shutil.which("go"), *GO_PLACES):
         if candidate and Path(candidate).exists() and _go_version(candidate) >= wanted:
             return candidate, common

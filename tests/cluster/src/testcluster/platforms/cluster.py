@@ -1,0 +1,120 @@
+"""A private control plane with simulated machines and NVIDIA's ComputeDomain driver."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from testcluster.console import Progress
+from testcluster.fixtures import ApiServer, private_apiserver
+from testcluster.kubectl import Kubectl
+from testcluster.paths import default_paths
+from testcluster.platforms.computedomains import ComputeDomainDriver
+from testcluster.platforms.kwok import start_kwok
+from testcluster.platforms.machines import channel_slice, node
+from testcluster.processes import Supervisor
+from testcluster.toolchain import KUBERNETES, ensure_platform_parts, module_version
+
+
+@dataclass(frozen=True)
+class PlatformCluster:
+    """The running cluster.
+
+    Args:
+        apiserver: The control plane: its kubeconfig, audit log and tools.
+        kubectl: Its administrator.
+        driver: NVIDIA's ComputeDomain driver; installed, and its controller running.
+    """
+
+    apiserver: ApiServer
+    kubectl: Kubectl
+    driver: ComputeDomainDriver
+
+    def add_nodes(
+        self,
+        count: int,
+        *,
+        prefix: str,
+        labels: Mapping[str, str] | None = None,
+        allocatable: Mapping[str, str] | None = None,
+        taints: Sequence[Mapping[str, str]] = (),
+        clique: str | None = None,
+        channel: bool = True,
+    ) -> list[str]:
+        """Add simulated machines `<prefix>-0`, `<prefix>-1` …, and wait until they are Ready.
+
+        Args:
+            count: How many.
+            prefix: Begins their names; not in use by other machines.
+            labels: Such as `node.kubernetes.io/instance-type`; `kubernetes.io/arch` is amd64 unless given.
+            allocatable: Quantities by resource, such as `{"nvidia.com/gpu": "4"}`, beside CPU and memory.
+            taints: As in a Node's spec: `{"key": …, "value": …, "effect": "NoSchedule"}`.
+            clique: `<ClusterUUID>.<CliqueID>` of their NVLink domain, the value of `nvidia.com/gpu.clique`.
+            channel: Whether each publishes channel 0 of the ComputeDomain driver, as its plugin would.
+
+        Returns:
+            Their names.
+        """
+        names = [f"{prefix}-{index}" for index in range(count)]
+        version = module_version(KUBERNETES.go_mod, "k8s.io/kubernetes")
+        made = [
+            node(
+                name,
+                labels=labels or {},
+                allocatable=allocatable or {},
+                taints=taints,
+                clique=clique,
+                version=version,
+            )
+            for name in names
+        ]
+        # Created, not applied: server-side apply leaves out a Node's status, which says what it has.
+        self.kubectl.create(made)
+        self.kubectl.text("wait", "--for=condition=Ready", "node", *names, "--timeout=20s")
+        if channel:
+            nodes = self.kubectl.json("get", "nodes")["items"]
+            uids = {found["metadata"]["name"]: found["metadata"]["uid"] for found in nodes}
+            self.kubectl.create([channel_slice(name, uids[name]) for name in names])
+        return names
+
+    def node_names(self) -> list[str]:
+        """The names of all machines."""
+        return self.kubectl.text("get", "nodes", "-o", "jsonpath={.items[*].metadata.name}").split()
+
+    def remove_nodes(self, names: Sequence[str]) -> None:
+        """Take machines away as a power cut does; their pods go at once, not a minute later.
+
+        Args:
+            names: What `add_nodes` returned, or a part of it.
+        """
+        if not names:
+            return
+        self.kubectl.text("delete", "node", *names)
+        listed = self.kubectl.json("get", "pods", "--all-namespaces")["items"]
+        for pod in listed:
+            if pod["spec"].get("nodeName") in names:
+                name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+                force = ("--force", "--grace-period=0", "--ignore-not-found")
+                self.kubectl.text("delete", "pod", name, "--namespace", namespace, *force)
+
+
+@contextmanager
+def private_platform_cluster(directory: Path) -> Iterator[PlatformCluster]:
+    """Run a control plane with scheduler, KWOK and the ComputeDomain driver for a while; no machine at first.
+
+    Args:
+        directory: An empty folder for data and logs.
+    """
+    parts = ensure_platform_parts(default_paths(), Progress())
+    with private_apiserver(directory / "plane", scheduler=True) as apiserver:
+        supervisor = Supervisor(directory / "pids", directory / "logs", bound=True)
+        kubectl = Kubectl(apiserver.tools.path("kubectl"), apiserver.kubeconfig)
+        helm = apiserver.tools.path("helm")
+        driver = ComputeDomainDriver(kubectl, helm, parts, supervisor, directory / "driver")
+        try:
+            start_kwok(parts, apiserver.kubeconfig, supervisor, directory / "kwok")
+            driver.install()
+            yield PlatformCluster(apiserver, kubectl, driver)
+        finally:
+            for name in supervisor.names():
+                supervisor.stop(name)

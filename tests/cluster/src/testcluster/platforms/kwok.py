@@ -1,0 +1,31 @@
+"""KWOK, which stands in for the kubelets of machines that do not exist."""
+
+from pathlib import Path
+
+from testcluster.processes import Supervisor
+from testcluster.toolchain import Tools
+
+NODES = "kwok.x-k8s.io/node=fake"
+STAGES = (
+    "node/fast/node-initialize.yaml",
+    "pod/fast/pod-ready.yaml",
+    "pod/fast/pod-complete.yaml",
+    "pod/fast/pod-delete.yaml",
+)
+
+
+def start_kwok(parts: Tools, kubeconfig: Path, supervisor: Supervisor, directory: Path) -> None:
+    """Have KWOK keep nodes Ready, run the pods on them, and remove pods that are being deleted.
+
+    Args:
+        parts: KWOK and its stages.
+        kubeconfig: Administrator of the control plane.
+        supervisor: Starts it.
+        directory: A folder of its own.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    texts = [(parts.directory / "stages" / stage).read_text(encoding="utf-8") for stage in STAGES]
+    config = directory / "stages.yaml"
+    config.write_text("\n---\n".join(texts), encoding="utf-8")
+    argv = [parts.path("kwok"), f"--kubeconfig={kubeconfig}", f"--config={config}"]
+    supervisor.ensure("kwok", [*argv, f"--manage-nodes-with-annotation-selector={NODES}"])
