@@ -31,9 +31,9 @@ def accept(obj: Mapping[str, Any]) -> DisaggDeployment:
         Refusal: the resource has the wrong shape, contradicts itself or asks for what is not built yet.
     """
     resource = parse(obj)
-    problems = admission.check(resource)
-    if problems:
-        raise Refusal(problems)
+    judgement = admission.check(resource)
+    if judgement.refused:
+        raise Refusal(judgement.refused)
     return resource
 
 

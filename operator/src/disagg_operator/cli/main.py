@@ -2,6 +2,7 @@
 
 import typer
 
+from disagg_operator.cli.lint import lint
 from disagg_operator.cli.render import render
 
 app = typer.Typer(
@@ -12,6 +13,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(render)
+app.command()(lint)
 
 
 @app.callback()

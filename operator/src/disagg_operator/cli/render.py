@@ -9,7 +9,7 @@ from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Refusal
 from disagg_operator.build.objects import shared_objects, worker_objects
 from disagg_operator.cli import documents
-from disagg_operator.cli.terminal import UserError, fail, output
+from disagg_operator.cli.terminal import UserError, fail, output, warn
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import EnvSetting, Plan
 from disagg_operator.plan.planner import plan
@@ -41,6 +41,8 @@ def render(
     except UserError as error:
         fail(error)
     for each in plans:
+        for warning in each.warnings:
+            warn(f"{file}: {each.name}: {warning}")
         if explain:
             output().print(_explained(each))
         else:

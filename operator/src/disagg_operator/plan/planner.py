@@ -12,7 +12,7 @@ from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.api.v1alpha1.base import ResourceRequirements
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
 from disagg_operator.api.v1alpha1.role import RoleSpec
-from disagg_operator.plan import names
+from disagg_operator.plan import names, rules
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER, Asked
 from disagg_operator.plan.engines.registry import ENGINES
 from disagg_operator.plan.environment import fill, layered, written
@@ -31,6 +31,7 @@ from disagg_operator.plan.model import (
 )
 from disagg_operator.plan.resources import requirements, times
 from disagg_operator.plan.revision import revision_of
+from disagg_operator.plan.rules.subject import Subject
 from disagg_operator.plan.transfer import transfer_plan
 from disagg_operator.platforms.profile import EngineRelease, RuntimeProfile
 
@@ -49,9 +50,14 @@ def plan(resource: DisaggDeployment, installation: Installation) -> Plan:
         installation: settings of the operator's installation.
 
     Raises:
-        Refusal: the platform, version or engine configuration cannot be planned.
+        Refusal: the platform, version or engine configuration cannot be planned, or cannot work.
     """
-    return _Planner(resource, installation).plan()
+    planner = _Planner(resource, installation)
+    planned = planner.plan()
+    judgement = rules.check(Subject(resource, planned, planner.platform))
+    if judgement.refused:
+        raise Refusal(judgement.refused)
+    return replace(planned, warnings=judgement.warned)
 
 
 class _Planner:

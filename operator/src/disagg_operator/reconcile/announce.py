@@ -6,7 +6,7 @@ from typing import Any
 
 from disagg_operator.api.v1alpha1.status import ConditionType
 
-_WARNINGS = {"InvalidSpec", "NotSupported", "Blocked", "ReconcileError"}
+_WARNINGS = {"AcceptedWithWarnings", "InvalidSpec", "NotSupported", "Blocked", "ReconcileError"}
 _NEWS = {"RolloutInProgress", "Paused", *_WARNINGS}
 
 

@@ -2,7 +2,7 @@
 
 | condition | reasons |
 |---|---|
-| Accepted | Accepted, InvalidSpec, NotSupported |
+| Accepted | Accepted, AcceptedWithWarnings, InvalidSpec, NotSupported |
 | Available | ServingRequests, RolesNotReady, FrontendNotReady, ScaledToZero |
 | Progressing, True | RolloutInProgress, RolesNotReady, RetryingAfterError |
 | Progressing, False | Complete, Paused, NotAccepted, Blocked, ReconcileError |
@@ -11,6 +11,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from disagg_operator.api.problems import Problem
 from disagg_operator.api.v1alpha1.status import ConditionType
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES
@@ -46,10 +47,18 @@ def _accepted(view: View) -> Verdict:
     if view.plan is None and view.failure is not None:
         return Verdict(ConditionType.ACCEPTED, "Unknown", view.failure.reason, view.failure.message)
     if not view.problems:
-        return Verdict(ConditionType.ACCEPTED, "True", "Accepted", "The specification makes sense.")
+        return _accepted_plan(view.plan.warnings if view.plan else ())
     later = all(NOT_SUPPORTED_YET in problem.fault for problem in view.problems)
     message = "\n".join(str(problem) for problem in view.problems)
     return Verdict(ConditionType.ACCEPTED, "False", "NotSupported" if later else "InvalidSpec", message)
+
+
+def _accepted_plan(warnings: tuple[Problem, ...]) -> Verdict:
+    sense = "The specification makes sense."
+    if not warnings:
+        return Verdict(ConditionType.ACCEPTED, "True", "Accepted", sense)
+    doubts = "\n".join(str(warning) for warning in warnings)
+    return Verdict(ConditionType.ACCEPTED, "True", "AcceptedWithWarnings", f"{sense} Doubtful:\n{doubts}")
 
 
 def _available(view: View) -> Verdict:

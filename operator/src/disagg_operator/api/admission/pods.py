@@ -87,7 +87,7 @@ def _tolerations(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
             yield Finding(field, "has no key", "Write the key of the taint, or operator: Exists for all")
 
 
-RULES = (
+RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("pod-template-keys", "Kubernetes: PodTemplateSpec", _keys),
     Rule("pod-template-names", "docs: spec.prefill.podTemplate", _named),
     Rule("pod-template-labels", "docs: labels of the operator", _labels),

@@ -48,7 +48,7 @@ def _within_limits(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
             limit = given.limits.get(name)
             if limit is not None and amount(request) > amount(limit):
                 fault = f"{request} is above the limit {limit}"
-                yield Finding(_entry(path, "requests", name), fault, "Lower the request or raise the limit")
+                yield Finding(entry(path, "requests", name), fault, "Lower the request or raise the limit")
 
 
 def _gpus(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
@@ -57,10 +57,10 @@ def _gpus(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
     for path, given in _requirements(spec):
         for kind, named in (("requests", given.requests), ("limits", given.limits)):
             if GPU in named:
-                yield Finding(_entry(path, kind, GPU), fault, remedy)
+                yield Finding(entry(path, kind, GPU), fault, remedy)
     for path, role in roles(spec):
         if GPU in (role.devices or {}):
-            yield Finding(_entry(path, "devices", GPU), fault, remedy)
+            yield Finding(entry(path, "devices", GPU), fault, remedy)
 
 
 def _device_names(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
@@ -70,14 +70,15 @@ def _device_names(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
                 remedy = (
                     "Write its full name, such as vpc.amazonaws.com/efa; cpu and memory go into resources"
                 )
-                yield Finding(_entry(path, "devices", name), "is no extended resource", remedy)
+                yield Finding(entry(path, "devices", name), "is no extended resource", remedy)
 
 
-def _entry(path: str, kind: str, name: str) -> str:
+def entry(path: str, kind: str, name: str) -> str:
+    """Return the path of a named resource, such as ``spec.decode.devices[vpc.amazonaws.com/efa]``."""
     return f"{path}.{kind}.{name}" if name.isidentifier() else f"{path}.{kind}[{name}]"
 
 
-RULES = (
+RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule(
         "requests-within-limits",
         "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/",

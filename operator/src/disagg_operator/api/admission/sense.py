@@ -105,7 +105,7 @@ def _frontend_port(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
         yield Finding("spec.frontend.port", fault, remedy)
 
 
-RULES = (
+RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("model-one-source", "docs: spec.model.source", _one_source),
     Rule(
         "model-path-inside", "https://kubernetes.io/docs/concepts/storage/volumes/#using-subpath", _model_path

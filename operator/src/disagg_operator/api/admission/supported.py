@@ -104,4 +104,4 @@ def _find(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
         yield from row.find(spec)
 
 
-RULES = (Rule("not-supported-yet", SOURCE, _find),)
+RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (Rule("not-supported-yet", SOURCE, _find),)

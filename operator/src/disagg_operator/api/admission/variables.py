@@ -158,7 +158,7 @@ def _plain_secret(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
             yield Finding(each.path, fault, "Put it into a Secret and write valueFrom.secretKeyRef")
 
 
-RULES = (
+RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("env-no-duplicates", "https://kubernetes.io/docs/tasks/inject-data-application/", _duplicates),
     Rule("env-value-or-source", "Kubernetes: EnvVar.valueFrom", _value_or_source),
     Rule("env-wiring-reserved", "docs: variables that the operator derives", _wiring),

@@ -1,0 +1,108 @@
+"""``kubectl disagg lint``: what is wrong or doubtful about resources, offline, as the operator would judge.
+
+Exit codes: 0 all can be accepted, 1 one cannot (or, with --strict, is doubtful), or a file cannot be read.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from disagg_operator.api import admission
+from disagg_operator.api.admission.rule import Severity
+from disagg_operator.api.parse import accept
+from disagg_operator.api.problems import Problem, Refusal
+from disagg_operator.cli import documents
+from disagg_operator.cli.terminal import Format, UserError, errors, fail, output
+from disagg_operator.plan import rules
+from disagg_operator.plan.installation import Installation
+from disagg_operator.plan.planner import plan
+
+_IMAGE = "disagg-worker:latest"
+"""Stands for the installation's image, about which no rule asks."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One finding, for people and machines."""
+
+    file: str
+    resource: str
+    severity: str
+    field: str
+    fault: str
+    remedy: str
+    rule: str
+    source: str
+
+
+def lint(
+    files: Annotated[
+        list[str], typer.Option("--file", "-f", help="YAML file with DisaggDeployments; - reads stdin.")
+    ],
+    *,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on what is doubtful, too.")] = False,
+    form: Annotated[Format, typer.Option("--output", "-o", help="How to print the findings.")] = Format.TEXT,
+) -> None:
+    """Say what is wrong or doubtful about DisaggDeployments without touching a cluster."""
+    try:
+        judged = [(file, document) for file in files for document in documents.read(file)]
+    except UserError as error:
+        fail(error)
+    found = [entry for file, document in judged for entry in _entries(file, document)]
+    if form is Format.JSON:
+        typer.echo(json.dumps([asdict(entry) for entry in found], indent=2))
+    else:
+        _print(found, len(judged))
+    if any(strict or entry.severity == Severity.REFUSE for entry in found):
+        raise typer.Exit(1)
+
+
+def _entries(file: str, document: dict[str, object]) -> list[Entry]:
+    metadata = document.get("metadata")
+    name = str(metadata.get("name", "?")) if isinstance(metadata, dict) else "?"
+    refused, warned = _judged(document)
+    return [
+        Entry(
+            file, name, severity, problem.field, problem.fault, problem.remedy, problem.rule, _source(problem)
+        )
+        for severity, problems in ((Severity.REFUSE, refused), (Severity.WARN, warned))
+        for problem in problems
+    ]
+
+
+def _judged(document: dict[str, object]) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    try:
+        return (), plan(accept(document), Installation(worker_image=_IMAGE)).warnings
+    except Refusal as refusal:
+        return refusal.problems, ()
+
+
+def _source(problem: Problem) -> str:
+    sources = {rule.id: rule.source for rule in admission.RULES} | {
+        rule.id: rule.source for rule in rules.RULES
+    }
+    return sources.get(problem.rule, "")
+
+
+def _print(found: list[Entry], resources: int) -> None:
+    if found:
+        table = Table(show_lines=True)
+        for heading in ("Resource", "Severity", "Field", "What is wrong", "What to do", "Rule"):
+            table.add_column(heading, overflow="fold")
+        for entry in found:
+            colour = "red" if entry.severity == Severity.REFUSE else "yellow"
+            table.add_row(
+                entry.resource,
+                f"[{colour}]{entry.severity}[/]",
+                entry.field,
+                entry.fault,
+                entry.remedy,
+                f"{entry.rule}\n[dim]{entry.source}[/]",
+            )
+        output().print(table)
+    refused = sum(entry.severity == Severity.REFUSE for entry in found)
+    summary = f"{resources} checked: {refused} faults, {len(found) - refused} warnings"
+    errors().print(summary, markup=False, highlight=False)

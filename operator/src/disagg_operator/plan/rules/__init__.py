@@ -1,0 +1,37 @@
+"""What may be wrong with a deployment once it is known what was derived for it: rules about whole plans.
+
+A rule here needs the platform's facts or the derived settings; rules about the specification alone are in
+`api.admission`, and both judge alike in the operator, in ``kubectl disagg lint`` and in the webhook.
+"""
+
+from collections.abc import Iterator
+
+from disagg_operator.api import admission
+from disagg_operator.api.admission.overrides import unknown
+from disagg_operator.api.admission.rule import Finding, Judgement, Rule, judge
+from disagg_operator.plan.rules.devices import RULES as DEVICE_RULES
+from disagg_operator.plan.rules.fabric import RULES as FABRIC_RULES
+from disagg_operator.plan.rules.privilege import RULES as PRIVILEGE_RULES
+from disagg_operator.plan.rules.subject import Subject
+
+
+def _unknown_overrides(subject: Subject) -> Iterator[Finding]:
+    unsafe = {rule.id: rule.unsafe for rule in admission.RULES} | {rule.id: rule.unsafe for rule in RULES}
+    return unknown(unsafe, subject.spec.security.allow_unsafe)
+
+
+RULES: tuple[Rule[Subject], ...] = (
+    *DEVICE_RULES,
+    *FABRIC_RULES,
+    *PRIVILEGE_RULES,
+    Rule("allow-unsafe-known", "docs: spec.security.allowUnsafe", _unknown_overrides),
+)
+"""All rules about plans. Their ids are unique, among those of `api.admission` too."""
+
+
+def check(subject: Subject) -> Judgement:
+    """Return what is wrong with a planned deployment and what is doubtful about it."""
+    allowed = subject.spec.security.allow_unsafe
+    planned = judge(RULES, subject, allowed)
+    written = admission.check(subject.resource)
+    return Judgement(planned.refused, (*written.warned, *planned.warned))

@@ -1,0 +1,165 @@
+"""Rules about variables that decide which transport KV cache takes, on the platform at hand."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from disagg_operator.api.admission.rule import Finding, Rule, Severity
+from disagg_operator.api.admission.templates import entries, mapping, templates
+from disagg_operator.plan.model import EnvSetting, RolePlan
+from disagg_operator.plan.rules.subject import Subject, variable, written_at
+
+_KV_DOC = "https://docs.nvidia.com/dynamo/latest/backends/trtllm/kv-cache-transfer.html"
+_EFA_SDK = "/opt/amazon/efa"
+_LIBFABRIC = "LIBFABRIC"
+
+
+def _settings(subject: Subject, name: str) -> Iterator[tuple[RolePlan, EnvSetting, str]]:
+    """Yield the role, the setting and the value of a variable where it has a literal one."""
+    for _, role in subject.roles():
+        setting = variable(role, name)
+        if setting is not None and setting.value is not None:
+            yield role, setting, setting.value
+
+
+def _on(subject: Subject, fabric: str) -> bool:
+    return fabric in {each.name for each in subject.platform.fabrics}
+
+
+def _ucx_without_cuda(subject: Subject) -> Iterator[Finding]:
+    if not subject.on_gpu:
+        return
+    for role, setting, value in _settings(subject, "UCX_TLS"):
+        names = [name.strip() for name in value.removeprefix("^").split(",")]
+        excluded = value.startswith("^")
+        cuda = [name for name in names if name in {"cuda", "cuda_copy"}]
+        if bool(cuda) == excluded and "all" not in names:
+            fault = f"UCX_TLS={value} leaves CUDA out: UCX takes GPU memory for host memory, and NIXL aborts"
+            yield Finding(written_at(role, setting), fault, "Add cuda_copy,cuda_ipc, or leave UCX_TLS out")
+
+
+def _cuda_ipc_excluded(subject: Subject) -> Iterator[Finding]:
+    if not _on(subject, "mnnvl"):
+        return
+    for role, setting, value in _settings(subject, "UCX_TLS"):
+        names = {name.strip() for name in value.removeprefix("^").split(",")}
+        has = ("cuda_ipc" in names or "cuda" in names) != value.startswith("^")
+        if not has and "all" not in names:
+            fault = f"UCX_TLS={value} rules out cuda_ipc, the transport that crosses NVLink between nodes"
+            yield Finding(written_at(role, setting), fault, "Add cuda_ipc, or leave UCX_TLS out")
+
+
+def _other_provider(subject: Subject) -> Iterator[Finding]:
+    if not _on(subject, "efa"):
+        return
+    for _, role in subject.roles():
+        setting = variable(role, "FI_PROVIDER")
+        if setting is not None and setting.value not in (None, "efa"):
+            fault = f"FI_PROVIDER={setting.value} makes libfabric leave EFA and fall back to sockets"
+            yield Finding(written_at(role, setting), fault, "Leave it out: efa is derived")
+
+
+def _efa_library(subject: Subject) -> Iterator[Finding]:
+    if not _on(subject, "efa"):
+        return
+    for role, setting, value in _settings(subject, "LD_LIBRARY_PATH"):
+        if not value.startswith(f"{_EFA_SDK}/lib"):
+            fault = "another libfabric than the EFA SDK's is found first"
+            yield Finding(written_at(role, setting), fault, f"Begin it with {_EFA_SDK}/lib")
+
+
+def _backend_agrees(subject: Subject) -> Iterator[Finding]:
+    derived = subject.plan.transfer.nixl_backend
+    for role, setting, value in _settings(subject, "TRTLLM_NIXL_KVCACHE_BACKEND"):
+        if derived is not None and value != derived:
+            fault = f"{value} contradicts the NIXL backend of this deployment, {derived}"
+            remedy = f"Leave it out and write spec.transfer.nixlBackend: {value}"
+            yield Finding(written_at(role, setting), fault, remedy)
+
+
+def _socket_names(subject: Subject) -> Iterator[Finding]:
+    if not _on(subject, "efa"):
+        return
+    for role, setting, value in _settings(subject, "NCCL_SOCKET_IFNAME"):
+        if not value.startswith("^"):
+            fault = f"a list of interfaces such as {value!r} may hide EFA from NCCL, which then uses TCP"
+            yield Finding(written_at(role, setting), fault, "Write ^lo,docker,veth, or leave it out")
+
+
+def _verbs_settings(subject: Subject) -> Iterator[Finding]:
+    if not _on(subject, "efa"):
+        return
+    for _, role in subject.roles():
+        for setting in role.pod.environment:
+            if setting.name.startswith("RDMAV_"):
+                fault = f"{setting.name} changes how the verbs library forks and pins memory under EFA"
+                yield Finding(written_at(role, setting), fault, "Leave it out")
+
+
+def _no_infiniband(subject: Subject) -> Iterator[Finding]:
+    on_verbs = {fabric.name for fabric in subject.platform.fabrics} - {"tcp", "efa"}
+    for role, setting, value in _settings(subject, "NCCL_IB_DISABLE"):
+        if value == "1" and on_verbs:
+            fault = f"NCCL_IB_DISABLE=1 keeps NCCL off the fabric of {subject.platform.machine.name}"
+            yield Finding(written_at(role, setting), fault, "Leave it out")
+
+
+def _host_sdk(subject: Subject) -> Iterator[Finding]:
+    if subject.plan.transfer.nixl_backend != _LIBFABRIC:
+        return
+    fault = f"the host's {_EFA_SDK} hides the libfabric that the image's LIBFABRIC plugin was built with"
+    remedy = "Leave the mount out and use an image with the EFA SDK, or write nixlBackend: UCX"
+    for path, role in subject.roles():
+        if any(_is_sdk(mount.volume) for mount in role.pod.mounts):
+            yield Finding("spec.transfer.nixlBackend", f"on {path[5:]} workers {fault}", remedy)
+    for path, template in templates(subject.spec):
+        for place, volume in entries(f"{path}.spec", mapping(template, "spec"), "volumes"):
+            if _is_sdk(volume):
+                yield Finding(f"{place}.hostPath", fault, remedy)
+
+
+def _is_sdk(volume: Mapping[str, Any]) -> bool:
+    return str(mapping(volume, "hostPath").get("path", "")).rstrip("/").startswith(_EFA_SDK)
+
+
+def _other_plugins(subject: Subject) -> Iterator[Finding]:
+    if subject.spec.runtime.engine.value != "trtllm":
+        return
+    prefill = subject.plan.roles["prefill"]
+    setting = variable(prefill, "NIXL_PLUGIN_DIR")
+    if setting is not None:
+        fault = "prefill loads the system's NIXL, and its own plugin folder is the one that fits"
+        yield Finding(written_at(prefill, setting), fault, "Leave it out on prefill")
+
+
+RULES: tuple[Rule[Subject], ...] = (
+    Rule("ucx-tls-cuda", "https://github.com/NVIDIA/TensorRT-LLM/pull/18373", _ucx_without_cuda, unsafe=True),
+    Rule(
+        "mnnvl-needs-cuda-ipc",
+        "https://github.com/ai-dynamo/dynamo/issues/14357",
+        _cuda_ipc_excluded,
+        unsafe=True,
+    ),
+    Rule("efa-provider", f"{_KV_DOC}#aws-efa", _other_provider, unsafe=True),
+    Rule("efa-library-first", f"{_KV_DOC}#aws-efa", _efa_library, unsafe=True),
+    Rule("nixl-backend-agrees", f"{_KV_DOC}#specify-backends-for-nixl", _backend_agrees),
+    Rule("efa-host-sdk", "https://github.com/ai-dynamo/dynamo/pull/13048", _host_sdk, unsafe=True),
+    Rule(
+        "efa-socket-names",
+        "https://github.com/awslabs/awsome-distributed-ai",
+        _socket_names,
+        severity=Severity.WARN,
+    ),
+    Rule(
+        "efa-verbs-settings",
+        "https://github.com/awslabs/awsome-distributed-ai",
+        _verbs_settings,
+        severity=Severity.WARN,
+    ),
+    Rule("nccl-on-fabric", "the machine's profile", _no_infiniband, severity=Severity.WARN),
+    Rule(
+        "prefill-plugin-folder",
+        f"{_KV_DOC}#nixl-plugin-abi-mismatch-on-decode-multinode",
+        _other_plugins,
+        severity=Severity.WARN,
+    ),
+)

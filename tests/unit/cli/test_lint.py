@@ -1,0 +1,57 @@
+"""``kubectl disagg lint`` as a user calls it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from disagg_operator.cli.main import app
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+GOOD = (EXAMPLES / "04-efa/llama-70b.yaml").read_text()
+DOUBTFUL = f"{GOOD}  security: {{mode: IpcLock}}\n"
+WRONG = f"{GOOD}  env: [{{name: FI_PROVIDER, value: tcp}}]\n"
+
+
+def lint(text: str, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["lint", "-f", "-", *arguments], input=text)
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*/*.yaml")), ids=lambda path: path.parent.name)
+def test_examples_have_nothing_wrong_or_doubtful(example: Path) -> None:
+    result = CliRunner().invoke(app, ["lint", "--strict", "-f", str(example)])
+    assert result.exit_code == 0, result.stdout
+    assert "0 faults, 0 warnings" in result.stderr
+
+
+def test_a_fault_is_shown_with_remedy_rule_and_source_and_fails() -> None:
+    result = lint(WRONG, "-o", "json")
+    assert result.exit_code == 1
+    (entry,) = json.loads(result.stdout)
+    assert entry["severity"] == "refuse"
+    assert entry["resource"] == "llama-70b"
+    assert entry["field"] == "spec.env"
+    assert entry["rule"] == "efa-provider"
+    assert "kv-cache-transfer" in entry["source"]
+    assert entry["remedy"]
+
+
+def test_a_doubt_is_shown_and_fails_only_when_asked_to() -> None:
+    assert lint(DOUBTFUL).exit_code == 0
+    assert "privilege-proven" in lint(DOUBTFUL).stdout
+    assert "0 faults, 1 warnings" in lint(DOUBTFUL).stderr
+    assert lint(DOUBTFUL, "--strict").exit_code == 1
+
+
+def test_several_files_are_checked_together() -> None:
+    files = [f"-f{EXAMPLES}/01-quickstart/smollm2.yaml", f"-f{EXAMPLES}/02-tuned/smollm2.yaml"]
+    result = CliRunner().invoke(app, ["lint", *files, "-o", "json"])
+    assert (result.exit_code, json.loads(result.stdout)) == (0, [])
+
+
+def test_a_file_that_cannot_be_read_is_named_without_a_trace() -> None:
+    result = CliRunner().invoke(app, ["lint", "-f", "no-such-file.yaml"])
+    assert result.exit_code == 1
+    assert "no-such-file.yaml" in result.stderr
+    assert "Traceback" not in result.stderr

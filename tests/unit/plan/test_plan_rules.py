@@ -1,0 +1,150 @@
+"""Rules about whole plans: each finds its fault, can be acted on, and leaves what is legal alone."""
+
+from typing import Any
+
+import pytest
+
+from disagg_operator.api import admission
+from disagg_operator.api.admission.rule import Severity
+from disagg_operator.api.parse import accept
+from disagg_operator.api.problems import Problem, Refusal
+from disagg_operator.plan.installation import Installation
+from disagg_operator.plan.planner import plan
+from disagg_operator.plan.rules import RULES
+from disagg_operator.platforms.catalogue import builtin
+
+P5 = "aws-p5.48xlarge"
+EFA = "vpc.amazonaws.com/efa"
+NVL72 = {"gpusPerNode": 4, "parallelism": {"tensor": 4}}
+HOST_SDK = [{"name": "sdk", "hostPath": {"path": "/opt/amazon/efa"}}]
+HOST_MOUNTED = {"name": "host-sdk", "like": P5, "mounts": [
+    {"name": "sdk", "path": "/opt/amazon/efa", "host_path": "/opt/amazon/efa", "reason": "r", "source": "s"}
+]}  # fmt: skip
+INSTALLATION = Installation("worker:test", catalogue=builtin().with_profiles({"host-sdk": HOST_MOUNTED}))
+
+
+def env(*pairs: tuple[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in pairs]
+
+
+def resource(platform: str, spec: dict[str, Any]) -> dict[str, Any]:
+    whole_nodes = {"prefill": NVL72, "decode": NVL72} if "nvl72" in platform else {}
+    return {
+        "apiVersion": "disagg.dev/v1alpha1",
+        "kind": "DisaggDeployment",
+        "metadata": {"name": "demo"},
+        "spec": {
+            "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
+            "platform": platform,
+            **whole_nodes,
+            **spec,
+        },
+    }
+
+
+def judged(platform: str, spec: dict[str, Any]) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """Return what is refused and what is warned about."""
+    try:
+        return (), plan(accept(resource(platform, spec)), INSTALLATION).warnings
+    except Refusal as refusal:
+        return refusal.problems, ()
+
+
+Row = tuple[str, str, dict[str, Any], str]
+
+FAULTS: list[Row] = [
+    ("gpus-within-machine", P5, {"decode": {"parallelism": {"tensor": 16}}}, "spec.decode.gpusPerNode"),
+    ("devices-within-machine", P5, {"prefill": {"devices": {EFA: 33}}}, f"spec.prefill.devices[{EFA}]"),
+    ("devices-of-machine", P5, {"decode": {"devices": {"rdma/ib": 1}}}, "spec.decode.devices[rdma/ib]"),
+    ("ucx-tls-cuda", "generic", {"env": env(("UCX_TLS", "tcp"))}, "spec.env"),
+    ("ucx-tls-cuda", P5, {"decode": {"env": env(("UCX_TLS", "srd,sm"))}}, "spec.decode.env"),
+    ("ucx-tls-cuda", P5, {"env": env(("UCX_TLS", "^cuda"))}, "spec.env"),
+    ("mnnvl-needs-cuda-ipc", "gb200-nvl72", {"env": env(("UCX_TLS", "^cuda_ipc"))}, "spec.env"),
+    ("mnnvl-needs-cuda-ipc", "gb200-nvl72", {"env": env(("UCX_TLS", "rc,cuda_copy"))}, "spec.env"),
+    ("efa-provider", P5, {"env": env(("FI_PROVIDER", "tcp"))}, "spec.env"),
+    ("efa-library-first", P5, {"prefill": {"env": env(("LD_LIBRARY_PATH", "/lib"))}}, "spec.prefill.env"),
+    (
+        "nixl-backend-agrees",
+        P5,
+        {"env": env(("TRTLLM_NIXL_KVCACHE_BACKEND", "LIBFABRIC"))},
+        "spec.env",
+    ),
+    ("efa-host-sdk", "host-sdk", {"transfer": {"nixlBackend": "LIBFABRIC"}}, "spec.transfer.nixlBackend"),
+    (
+        "efa-host-sdk",
+        P5,
+        {
+            "transfer": {"nixlBackend": "LIBFABRIC"},
+            "decode": {"podTemplate": {"spec": {"volumes": HOST_SDK}}},
+        },
+        "spec.decode.podTemplate.spec.volumes[0].hostPath",
+    ),
+    ("efa-socket-names", P5, {"env": env(("NCCL_SOCKET_IFNAME", "eth0"))}, "spec.env"),
+    ("efa-verbs-settings", P5, {"env": env(("RDMAV_FORK_SAFE", "1"))}, "spec.env"),
+    ("nccl-on-fabric", "gb200-nvl72", {"env": env(("NCCL_IB_DISABLE", "1"))}, "spec.env"),
+    ("prefill-plugin-folder", P5, {"prefill": {"env": env(("NIXL_PLUGIN_DIR", "/p"))}}, "spec.prefill.env"),
+    ("privilege-proven", P5, {"security": {"mode": "IpcLock"}}, "spec.security.mode"),
+    ("privilege-enough", P5, {"security": {"mode": "Restricted"}}, "spec.security.mode"),
+    ("privilege-least", "generic", {"security": {"mode": "Privileged"}}, "spec.security.mode"),
+    ("allow-unsafe-known", P5, {"security": {"allowUnsafe": ["nothing"]}}, "spec.security.allowUnsafe[0]"),
+    (
+        "allow-unsafe-known",
+        P5,
+        {"security": {"allowUnsafe": ["model-one-source"]}},
+        "spec.security.allowUnsafe[0]",
+    ),
+]
+
+LEGAL: list[tuple[str, dict[str, Any]]] = [
+    (P5, {"prefill": {"parallelism": {"tensor": 2}}, "decode": {"parallelism": {"tensor": 8}}}),
+    (P5, {"prefill": {"parallelism": {"tensor": 4, "pipeline": 2}}}),
+    (P5, {"env": env(("UCX_TLS", "srd,cuda_copy,cuda_ipc,sm"))}),
+    (P5, {"env": env(("UCX_TLS", "^gdr_copy"))}),
+    (P5, {"env": env(("UCX_TLS", "all"), ("NCCL_SOCKET_IFNAME", "^lo,docker,veth"))}),
+    (P5, {"env": env(("LD_LIBRARY_PATH", "/opt/amazon/efa/lib:/mine"), ("FI_PROVIDER", "efa"))}),
+    (P5, {"prefill": {"devices": {EFA: 4}}, "decode": {"devices": {EFA: 0}}}),
+    (P5, {"transfer": {"nixlBackend": "LIBFABRIC"}}),
+    (P5, {"transfer": {"method": "UCX"}}),
+    ("generic", {"prefill": {"devices": {"rdma/ib": 1}}}),
+    ("generic", {"env": env(("UCX_TLS", "rc,cuda")), "security": {"mode": "Restricted"}}),
+    ("gb200-nvl72", {"env": env(("UCX_TLS", "rc,cuda_copy,cuda_ipc"))}),
+]
+
+
+def _id(row: Any) -> str:
+    return f"{row[0]}: {row[-1]}"
+
+
+@pytest.mark.parametrize("row", FAULTS, ids=_id)
+def test_rule_finds_its_fault(row: Row) -> None:
+    rule, platform, spec, field = row
+    refused, warned = judged(platform, spec)
+    (severity,) = {each.severity for each in RULES if each.id == rule}
+    problems = refused if severity is Severity.REFUSE else warned
+    hits = [problem for problem in problems if problem.rule == rule]
+    assert {problem.field for problem in hits} == {field}, (refused, warned)
+    assert all(problem.fault and problem.remedy for problem in hits)
+
+
+@pytest.mark.parametrize(("platform", "spec"), LEGAL, ids=str)
+def test_what_is_legal_is_left_alone(platform: str, spec: dict[str, Any]) -> None:
+    assert judged(platform, spec) == ((), ())
+
+
+def test_every_rule_has_a_fault_in_the_table() -> None:
+    assert {row[0] for row in FAULTS} == {rule.id for rule in RULES}
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.unsafe], ids=lambda rule: rule.id)
+def test_unsafe_rules_can_be_overridden_and_say_so(rule: Any) -> None:
+    _, platform, spec, _ = next(row for row in FAULTS if row[0] == rule.id)
+    (problem, *_) = (each for each in judged(platform, spec)[0] if each.rule == rule.id)
+    assert f"name {rule.id} in spec.security.allowUnsafe" in problem.remedy
+    unsafe = judged(platform, {**spec, "security": {"allowUnsafe": [rule.id]}})[0]
+    assert rule.id not in {each.rule for each in unsafe}
+
+
+def test_rules_have_unique_ids_and_sources() -> None:
+    ids = [rule.id for rule in admission.RULES] + [rule.id for rule in RULES]
+    assert len(set(ids)) == len(ids)
+    assert all(rule.source for rule in RULES)
