@@ -4,7 +4,7 @@ SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := operator/src images/worker/src tests/cluster/src
+SOURCES := operator/src images/worker/src images/trtllm/src tests/cluster/src
 LOCKED := uv.lock pyproject.toml operator/pyproject.toml images/worker/pyproject.toml tests/cluster/pyproject.toml
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
@@ -39,7 +39,7 @@ fmt: $(READY) ## Format the code and fix what the linter can.
 lint: $(READY) ## Check format, lint and import rules.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/lint-imports
+	@PYTHONPATH=images/trtllm/src $(BIN)/lint-imports
 
 typecheck: $(READY) ## Check types, strictly.
 	@$(BIN)/mypy $(SOURCES)
@@ -92,7 +92,7 @@ bench-operator-start: $(READY) ## Start of the operator in its pod, and the size
 	@UV=$(UV) $(BIN)/python tests/bench/bench_operator_start.py
 
 ##@ Cluster and images
-.PHONY: cluster-up cluster-down cluster-status images clean-cache
+.PHONY: cluster-up cluster-down cluster-status images image-trtllm clean-cache
 cluster-up: $(READY) ## Bring the test cluster up with the images; CLUSTER=kind|local|existing chooses.
 	@$(CLUSTER_TOOL) up
 
@@ -104,6 +104,9 @@ cluster-status: $(READY) ## Show the test cluster's parts.
 
 images: $(READY) ## Build the images, load them if the cluster is up, and print their names.
 	@$(CLUSTER_TOOL) images
+
+image-trtllm: $(READY) ## Make or name a TensorRT-LLM image: ERA=… ARCH=… DYNAMO=… TAG=… DRY_RUN=1; images/trtllm.
+	@PYTHONPATH=images/trtllm/src $(BIN)/python -m source_images build
 
 clean-cache: $(READY) ## Remove all build outputs.
 	@$(CLUSTER_TOOL) clean-cache
