@@ -77,7 +77,7 @@ def test_defaults_are_stored(kubectl: Kubectl) -> None:
     spec = create(kubectl, MINIMAL, "--dry-run=server")["spec"]
     assert spec["platform"] == "generic"
     assert spec["runtime"] == {"engine": "trtllm", "frontend": "dynamo"}
-    assert spec["transfer"] == {"method": "NIXL", "timeoutSeconds": 60}
+    assert spec["transfer"] == {"timeoutSeconds": 60}
     for role in ("prefill", "decode"):
         assert spec[role]["replicas"] == 1
         assert spec[role]["parallelism"] == {"tensor": 1, "pipeline": 1, "context": 1, "expert": 1}

@@ -47,6 +47,7 @@ TRTLLM = {"engine": "trtllm"}
 WORKER = "spec.decode.podTemplate.spec.containers[0]"
 
 FAULTS: list[tuple[str, dict[str, Any], str]] = [
+    ("lists-no-duplicates", {"security": {"allowUnsafe": ["a", "b", "a"]}}, "spec.security.allowUnsafe[2]"),
     ("model-one-source", {"model": {"name": "small", "source": {}}}, "spec.model.source"),
     ("model-path-inside", {"model": claim("a/../../b")}, "spec.model.source.persistentVolumeClaim.path"),
     ("model-path-inside", {"model": claim("/a")}, "spec.model.source.persistentVolumeClaim.path"),

@@ -105,6 +105,17 @@ def _frontend_port(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
         yield Finding("spec.frontend.port", fault, remedy)
 
 
+def _sets(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    lists = {
+        "spec.security.allowUnsafe": spec.security.allow_unsafe,
+        "spec.discovery.etcdEndpoints": spec.discovery.etcd_endpoints,
+    }
+    for path, entries in lists.items():
+        for index, entry in enumerate(entries):
+            if entry in entries[:index]:
+                yield Finding(f"{path}[{index}]", "stands in the list twice", "Leave one of the two out")
+
+
 RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("model-one-source", "docs: spec.model.source", _one_source),
     Rule(
@@ -115,6 +126,7 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("expert-divides-tensor", f"{_TRTLLM_DOCS}/parallel-strategy.md", _expert),
     Rule("prefill-no-context-parallel", "TensorRT-LLM: cacheFormatter inquireSupport", _prefill_context),
     Rule("gpus-equal-ranks", f"{_TRTLLM_DOCS}/parallel-strategy.md", _ranks),
+    Rule("lists-no-duplicates", "Kubernetes: x-kubernetes-list-type: set", _sets),
     Rule("scaling-bounds", "docs: spec.scaling", _scaling),
     Rule("verification-interval-used", "docs: spec.verification", _interval),
     Rule("frontend-port-free", "capabilities(7): CAP_NET_BIND_SERVICE", _frontend_port, unsafe=True),

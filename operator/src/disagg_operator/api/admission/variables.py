@@ -10,6 +10,7 @@ from disagg_operator.api.admission.rule import Finding, Rule, roles
 from disagg_operator.api.admission.templates import containers, templates
 from disagg_operator.api.v1alpha1.base import EnvVar
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
+from disagg_operator.api.v1alpha1.variables import BACKENDS, MISSPELT_PLUGIN_FOLDER, NIXL_BACKEND
 
 WIRING = {
     "DYN_NAMESPACE": "the operator gives every deployment a scope of its own",
@@ -36,7 +37,6 @@ WIRING = {
 _METHOD_SWITCH = re.compile(r"TRTLLM_USE_(UCX|NIXL|MPI|MOONCAKE)_KV_?CACHE")
 _SECRET = re.compile(r"(^|_)(TOKEN|PASSWORD|SECRET|API_KEY|SECRET_ACCESS_KEY)$", re.IGNORECASE)
 _VALUE_SOURCES = ("secretKeyRef", "configMapKeyRef", "fieldRef", "resourceFieldRef", "fileKeyRef")
-_NIXL_BACKENDS = ("UCX", "LIBFABRIC")
 _ENGINE_NIXL = "tensorrt_llm/libs/nixl"
 _KV_DOC = "https://docs.nvidia.com/dynamo/latest/backends/trtllm/kv-cache-transfer.html"
 
@@ -106,7 +106,7 @@ def _wiring(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
 
 
 def _two_backends(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
-    both = ("NIXL_BACKEND", "TRTLLM_NIXL_KVCACHE_BACKEND")
+    both = ("NIXL_BACKEND", NIXL_BACKEND)
     for path, role in roles(spec):
         names = {each.name for each in (*spec.env, *role.env)}
         if names.issuperset(both):
@@ -116,15 +116,15 @@ def _two_backends(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
 
 def _plugin_folder(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
     for each in _variables(spec):
-        if each.name == "NIXL_PLUGINS_DIR":
-            fault = "NIXL does not read NIXL_PLUGINS_DIR, though some documents name it"
+        if each.name == MISSPELT_PLUGIN_FOLDER:
+            fault = f"NIXL does not read {MISSPELT_PLUGIN_FOLDER}, though some documents name it"
             yield Finding(each.path, fault, "Write NIXL_PLUGIN_DIR")
 
 
 def _backend_spelling(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
     for each in _variables(spec):
-        if each.name == "TRTLLM_NIXL_KVCACHE_BACKEND" and each.value not in (None, *_NIXL_BACKENDS):
-            fault = f"TensorRT-LLM knows only {' and '.join(_NIXL_BACKENDS)}, in capitals; else it uses UCX"
+        if each.name == NIXL_BACKEND and each.value not in (None, *BACKENDS):
+            fault = f"TensorRT-LLM knows only {' and '.join(BACKENDS)}, in capitals; else it uses UCX"
             yield Finding(each.path, fault, "Write one of these, or better spec.transfer.nixlBackend")
 
 

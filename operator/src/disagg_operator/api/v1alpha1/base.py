@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from disagg_operator.api.v1alpha1.markers import cel, rules
 from disagg_operator.api.v1alpha1.patterns import (
     DNS_LABEL,
     OBJECT_NAME,
@@ -27,6 +28,7 @@ from disagg_operator.api.v1alpha1.patterns import (
     VARIABLE,
     WORDS,
 )
+from disagg_operator.api.v1alpha1.variables import BACKENDS, MISSPELT_PLUGIN_FOLDER, NIXL_BACKEND
 
 
 def without_nulls(data: Any) -> Any:
@@ -112,6 +114,21 @@ class SecretKeyReference(ApiModel):
 
 class EnvVar(ApiModel):
     """An environment variable, in the shape of a container's ``env`` entry."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                f"self.name != '{MISSPELT_PLUGIN_FOLDER}'",
+                f"NIXL does not read {MISSPELT_PLUGIN_FOLDER}: write NIXL_PLUGIN_DIR",
+                ".name",
+            ),
+            cel(
+                f"self.name != '{NIXL_BACKEND}' || !has(self.value) || self.value in {list(BACKENDS)}",
+                f"TensorRT-LLM knows only {' and '.join(BACKENDS)}, in capitals: write one of these",
+                ".value",
+            ),
+        )
+    )
 
     name: Annotated[str, Field(pattern=VARIABLE, max_length=256)]
     """Name of the variable."""

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from disagg_operator.api.v1alpha1.base import ApiModel, EnvVar, ObjectName
-from disagg_operator.api.v1alpha1.markers import list_map
+from disagg_operator.api.v1alpha1.markers import cel, list_map, rules
 from disagg_operator.api.v1alpha1.model import ModelSpec
 from disagg_operator.api.v1alpha1.operations import (
     ComputeDomainSpec,
@@ -22,8 +22,28 @@ from disagg_operator.api.v1alpha1.runtime import DiscoverySpec, FrontendSpec, Ru
 PlatformName = Annotated[str, Field(pattern=OBJECT_NAME, max_length=63)]
 
 
+def _ranks(role: str) -> dict[str, str]:
+    """Return the rule that a role's GPUs are as many as its ranks."""
+    sizes = f"self.{role}.parallelism"
+    # The API server tries rules on the default {} too, before it fills in the sizes.
+    given = f"has(self.{role}.gpusPerNode) && has(self.{role}.nodesPerReplica) && has({sizes})"
+    whole = " && ".join(f"has({sizes}.{size})" for size in ("tensor", "pipeline", "context"))
+    equal = (
+        f"self.{role}.gpusPerNode * self.{role}.nodesPerReplica == "
+        f"{sizes}.tensor * {sizes}.pipeline * {sizes}.context"
+    )
+    on_cpu = "has(self.runtime) && self.runtime.engine in ['reference', 'mocker']"
+    return cel(
+        f"{on_cpu} || !has(self.{role}) || !({given} && {whole}) || {equal}",
+        "gpusPerNode x nodesPerReplica must equal tensor x pipeline x context: change one of them",
+        f".{role}.gpusPerNode",
+    )
+
+
 class DisaggDeploymentSpec(ApiModel):
     """A model served by separate prefill and decode workers. Everything that is left out is derived."""
+
+    model_config = ConfigDict(json_schema_extra=rules(_ranks("prefill"), _ranks("decode")))
 
     model: ModelSpec
     """The model that is served."""
