@@ -94,6 +94,16 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
         {"verification": {"intervalSeconds": 60}},
         "spec.verification.intervalSeconds",
     ),
+    (
+        "compute-domain-consistent",
+        {"computeDomain": {"name": "mine", "numNodes": 2}},
+        "spec.computeDomain.numNodes",
+    ),
+    (
+        "compute-domain-consistent",
+        {"computeDomain": {"enabled": False, "numNodes": 2}},
+        "spec.computeDomain.enabled",
+    ),
     ("frontend-port-free", {"frontend": {"port": 80}}, "spec.frontend.port"),
     ("env-no-duplicates", {"env": env(("A", "1"), ("B", "2"), ("A", "3"))}, "spec.env[2]"),
     (
@@ -217,7 +227,6 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("verification.mode", {"verification": {"mode": "Report"}}),
     ("verification.intervalSeconds", {"verification": {"mode": "Report", "intervalSeconds": 60}}),
     ("scaling", {"scaling": {}}),
-    ("computeDomain", {"computeDomain": {}}),
 ]
 
 ROWS = (*TABLE, *REFERENCE_TABLE)
@@ -227,6 +236,8 @@ GOOD: list[dict[str, Any]] = [
     {"runtime": {}},
     {"prefill": {"devices": {"example.com/nic": 1}}, "placement": {"topologyKey": "zone", "required": False}},
     {"security": {"mode": "IpcLock"}},
+    {"computeDomain": {}},
+    {"computeDomain": {"enabled": True, "name": "mine"}},
     {"model": claim("")},
     {"model": claim("llama..3/instruct")},
     {"platform": "local", "transfer": {"method": "NIXL", "nixlBackend": "UCX", "timeoutSeconds": 5}},

@@ -8,6 +8,7 @@ from disagg_operator.api import admission
 from disagg_operator.api.admission.rule import Severity
 from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Problem, Refusal
+from disagg_operator.plan.cluster import UNSEEN, ClusterFacts, ExistingDomain
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.planner import plan
 from disagg_operator.plan.rules import RULES
@@ -16,6 +17,10 @@ from disagg_operator.platforms.catalogue import builtin
 P5 = "aws-p5.48xlarge"
 EFA = "vpc.amazonaws.com/efa"
 NVL72 = {"gpusPerNode": 4, "parallelism": {"tensor": 4}}
+NVL = "gb200-nvl72"
+NVLINK_OFF = {"name": "worker", "env": [{"name": "NCCL_MNNVL_ENABLE", "value": "0"}]}
+CLAIMED = {"name": "channel", "resourceClaimTemplateName": "demo-compute-domain-channel"}
+SEEN = {"compute-domain-unchanged": ClusterFacts(domain=ExistingDomain("demo-compute-domain-channel", 9))}
 HOST_SDK = [{"name": "sdk", "hostPath": {"path": "/opt/amazon/efa"}}]
 HOST_MOUNTED = {"name": "host-sdk", "like": P5, "mounts": [
     {"name": "sdk", "path": "/opt/amazon/efa", "host_path": "/opt/amazon/efa", "reason": "r", "source": "s"}
@@ -42,10 +47,12 @@ def resource(platform: str, spec: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def judged(platform: str, spec: dict[str, Any]) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+def judged(
+    platform: str, spec: dict[str, Any], cluster: ClusterFacts = UNSEEN
+) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     """Return what is refused and what is warned about."""
     try:
-        return (), plan(accept(resource(platform, spec)), INSTALLATION).warnings
+        return (), plan(accept(resource(platform, spec)), INSTALLATION, cluster).warnings
     except Refusal as refusal:
         return refusal.problems, ()
 
@@ -59,8 +66,8 @@ FAULTS: list[Row] = [
     ("ucx-tls-cuda", "generic", {"env": env(("UCX_TLS", "tcp"))}, "spec.env"),
     ("ucx-tls-cuda", P5, {"decode": {"env": env(("UCX_TLS", "srd,sm"))}}, "spec.decode.env"),
     ("ucx-tls-cuda", P5, {"env": env(("UCX_TLS", "^cuda"))}, "spec.env"),
-    ("mnnvl-needs-cuda-ipc", "gb200-nvl72", {"env": env(("UCX_TLS", "^cuda_ipc"))}, "spec.env"),
-    ("mnnvl-needs-cuda-ipc", "gb200-nvl72", {"env": env(("UCX_TLS", "rc,cuda_copy"))}, "spec.env"),
+    ("mnnvl-needs-cuda-ipc", NVL, {"env": env(("UCX_TLS", "^cuda_ipc"))}, "spec.env"),
+    ("mnnvl-needs-cuda-ipc", NVL, {"env": env(("UCX_TLS", "rc,cuda_copy"))}, "spec.env"),
     ("efa-provider", P5, {"env": env(("FI_PROVIDER", "tcp"))}, "spec.env"),
     ("efa-library-first", P5, {"prefill": {"env": env(("LD_LIBRARY_PATH", "/lib"))}}, "spec.prefill.env"),
     (
@@ -81,11 +88,41 @@ FAULTS: list[Row] = [
     ),
     ("efa-socket-names", P5, {"env": env(("NCCL_SOCKET_IFNAME", "eth0"))}, "spec.env"),
     ("efa-verbs-settings", P5, {"env": env(("RDMAV_FORK_SAFE", "1"))}, "spec.env"),
-    ("nccl-on-fabric", "gb200-nvl72", {"env": env(("NCCL_IB_DISABLE", "1"))}, "spec.env"),
+    ("nccl-on-fabric", NVL, {"env": env(("NCCL_IB_DISABLE", "1"))}, "spec.env"),
     ("prefill-plugin-folder", P5, {"prefill": {"env": env(("NIXL_PLUGIN_DIR", "/p"))}}, "spec.prefill.env"),
     ("privilege-proven", P5, {"security": {"mode": "IpcLock"}}, "spec.security.mode"),
     ("privilege-enough", P5, {"security": {"mode": "Restricted"}}, "spec.security.mode"),
     ("privilege-least", "generic", {"security": {"mode": "Privileged"}}, "spec.security.mode"),
+    (
+        "compute-domain-whole-nodes",
+        NVL,
+        {"prefill": {"parallelism": {"tensor": 2}}},
+        "spec.prefill.gpusPerNode",
+    ),
+    ("compute-domain-one-rack", NVL, {"decode": {**NVL72, "replicas": 18}}, "spec.decode.replicas"),
+    ("compute-domain-one-rack", NVL, {"prefill": {**NVL72, "replicas": 18}}, "spec.prefill.replicas"),
+    ("compute-domain-nvlink-on", NVL, {"env": env(("NCCL_MNNVL_ENABLE", "0"))}, "spec.env"),
+    (
+        "compute-domain-nvlink-on",
+        NVL,
+        {"decode": {**NVL72, "env": env(("NCCL_CUMEM_ENABLE", "0"))}},
+        "spec.decode.env",
+    ),
+    (
+        "compute-domain-nvlink-on",
+        NVL,
+        {"decode": {**NVL72, "podTemplate": {"spec": {"containers": [NVLINK_OFF]}}}},
+        "spec.decode.podTemplate.spec.containers[0].env[0]",
+    ),
+    (
+        "compute-domain-claimed-once",
+        NVL,
+        {"prefill": {**NVL72, "podTemplate": {"spec": {"resourceClaims": [CLAIMED]}}}},
+        "spec.prefill.podTemplate.spec.resourceClaims[0]",
+    ),
+    ("compute-domain-unchanged", NVL, {}, "spec.decode.replicas"),
+    ("compute-domain-unchanged", NVL, {"computeDomain": {"numNodes": 2}}, "spec.computeDomain.numNodes"),
+    ("compute-domain-room-to-surge", NVL, {"decode": {**NVL72, "replicas": 9}}, "spec.rollout.strategy"),
     ("allow-unsafe-known", P5, {"security": {"allowUnsafe": ["nothing"]}}, "spec.security.allowUnsafe[0]"),
     (
         "allow-unsafe-known",
@@ -107,7 +144,18 @@ LEGAL: list[tuple[str, dict[str, Any]]] = [
     (P5, {"transfer": {"method": "UCX"}}),
     ("generic", {"prefill": {"devices": {"rdma/ib": 1}}}),
     ("generic", {"env": env(("UCX_TLS", "rc,cuda")), "security": {"mode": "Restricted"}}),
-    ("gb200-nvl72", {"env": env(("UCX_TLS", "rc,cuda_copy,cuda_ipc"))}),
+    (NVL, {"env": env(("UCX_TLS", "rc,cuda_copy,cuda_ipc"))}),
+    (NVL, {"env": env(("NCCL_MNNVL_ENABLE", "1"))}),
+    (NVL, {"decode": {**NVL72, "replicas": 17}, "rollout": {"strategy": "Recreate"}}),
+    (NVL, {"decode": {**NVL72, "replicas": 17}, "computeDomain": {"enabled": False}}),
+    (
+        NVL,
+        {
+            "prefill": {"parallelism": {"tensor": 1}},
+            "computeDomain": {"enabled": False},
+            "env": env(("NCCL_MNNVL_ENABLE", "0")),
+        },
+    ),
 ]
 
 
@@ -118,7 +166,7 @@ def _id(row: Any) -> str:
 @pytest.mark.parametrize("row", FAULTS, ids=_id)
 def test_rule_finds_its_fault(row: Row) -> None:
     rule, platform, spec, field = row
-    refused, warned = judged(platform, spec)
+    refused, warned = judged(platform, spec, SEEN.get(rule, UNSEEN))
     (severity,) = {each.severity for each in RULES if each.id == rule}
     problems = refused if severity is Severity.REFUSE else warned
     hits = [problem for problem in problems if problem.rule == rule]

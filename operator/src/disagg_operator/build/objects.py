@@ -1,5 +1,6 @@
 """All objects of a plan, in the order in which they are applied: what others refer to comes first."""
 
+from disagg_operator.build.computedomain import compute_domain
 from disagg_operator.build.configmap import engine_config_map
 from disagg_operator.build.deployment import frontend_deployment
 from disagg_operator.build.metadata import Object
@@ -13,6 +14,12 @@ def shared_objects(plan: Plan) -> list[Object]:
     """Return what outlives revisions: the pods' identity and the frontend."""
     account = [service_account(plan)] if plan.own_service_account else []
     return [*account, role_binding(plan), frontend_service(plan), frontend_deployment(plan)]
+
+
+def domain_objects(plan: Plan) -> list[Object]:
+    """Return the ComputeDomain, where one is made for the deployment. It comes before the workers."""
+    domain = plan.compute_domain
+    return [] if domain is None or domain.adopted else [compute_domain(plan, domain)]
 
 
 def worker_objects(plan: Plan) -> list[Object]:

@@ -267,6 +267,29 @@ class TransferPlan:
 
 
 @dataclass(frozen=True)
+class ComputeDomainPlan:
+    """The ComputeDomain whose channels the workers of both roles hold, one pod a node.
+
+    Attributes:
+        name: name of the ComputeDomain.
+        template: name of the ResourceClaimTemplate that NVIDIA's driver makes for it.
+        adopted: whether it is the user's: never made, changed or deleted by the operator.
+        nodes: nodes of all prefill and decode workers.
+        num_nodes: what its ``numNodes`` says; None for an adopted one, which says it itself.
+        provenance: why there is one.
+        num_nodes_provenance: why ``numNodes`` is what it is.
+    """
+
+    name: str
+    template: str
+    adopted: bool
+    nodes: int
+    num_nodes: int | None
+    provenance: Provenance
+    num_nodes_provenance: Provenance
+
+
+@dataclass(frozen=True)
 class Plan:
     """All that was decided for one DisaggDeployment.
 
@@ -282,6 +305,7 @@ class Plan:
         discovery_role: role of the pods' ServiceAccount.
         roles: worker plans by role.
         frontend: the front door.
+        compute_domain: the NVLink domain of the workers, where the platform has one.
         warnings: what is doubtful, though it is not refused.
     """
 
@@ -298,4 +322,5 @@ class Plan:
     discovery_role: RoleReference
     roles: Mapping[str, RolePlan]
     frontend: FrontendPlan
+    compute_domain: ComputeDomainPlan | None = None
     warnings: tuple[Problem, ...] = field(default=())

@@ -6,13 +6,15 @@
 | frontend Deployment and Service | ``<base>-frontend`` |
 | ServiceAccount | ``<base>-worker`` |
 | RoleBinding | ``<base>-worker-<hash of what it binds>`` |
+| ComputeDomain | ``<base>-compute-domain`` |
+| its ResourceClaimTemplate, made by NVIDIA's driver | ``<name of the ComputeDomain>-channel`` |
 
 ``<base>`` is the deployment's name, shortened with a hash where it is longer than 26 characters.
 
-Invariants: no name is longer than 52 (a StatefulSet's pods carry its name, a dash and ten characters in a
-label of at most 63); two deployments of one namespace never get the same name (a shortened base is always 35
-long, one kept as it is at most 26, and the endings of the table never end alike); no Dynamo namespace begins
-with another deployment's (its hash comes first and has a fixed length).
+Invariants: no name of an object with pods is longer than 52 (a StatefulSet's pods carry its name, a dash and
+ten characters in a label of at most 63); two deployments of one namespace never get the same name (a
+shortened base is always 35 long, one kept as it is at most 26, and the endings of the table never end alike);
+no Dynamo namespace begins with another deployment's (its hash comes first and has a fixed length).
 """
 
 from hashlib import sha256
@@ -68,6 +70,16 @@ def role_binding(deployment: str, account: str, role: str) -> str:
     revision need theirs until they are gone.
     """
     return f"{base(deployment)}-worker-{digest(f'{account} {role}')}"
+
+
+def compute_domain(deployment: str) -> str:
+    """Return the name of the ComputeDomain that is made for a deployment."""
+    return f"{base(deployment)}-compute-domain"
+
+
+def channel_template(domain: str) -> str:
+    """Return the name that we give to the claim template of a ComputeDomain."""
+    return f"{domain}-channel"
 
 
 def dynamo_namespace(namespace: str, deployment: str) -> str:

@@ -13,6 +13,8 @@ from disagg_operator.api.v1alpha1.base import ResourceRequirements
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
 from disagg_operator.api.v1alpha1.role import RoleSpec
 from disagg_operator.plan import names, rules
+from disagg_operator.plan.cluster import UNSEEN, ClusterFacts
+from disagg_operator.plan.computedomain import channel_claim, compute_domain_plan
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER, Asked
 from disagg_operator.plan.engines.registry import ENGINES
 from disagg_operator.plan.environment import fill, layered, written
@@ -42,19 +44,20 @@ _NO_REVISION = ""
 """Stands where the revision will be while the rest, which decides the revision, is planned."""
 
 
-def plan(resource: DisaggDeployment, installation: Installation) -> Plan:
+def plan(resource: DisaggDeployment, installation: Installation, cluster: ClusterFacts = UNSEEN) -> Plan:
     """Plan a deployment.
 
     Args:
         resource: an accepted DisaggDeployment.
         installation: settings of the operator's installation.
+        cluster: what is known of the cluster.
 
     Raises:
         Refusal: the platform, version or engine configuration cannot be planned, or cannot work.
     """
-    planner = _Planner(resource, installation)
+    planner = _Planner(resource, installation, cluster)
     planned = planner.plan()
-    judgement = rules.check(Subject(resource, planned, planner.platform))
+    judgement = rules.check(Subject(resource, planned, planner.platform, cluster))
     if judgement.refused:
         raise Refusal(judgement.refused)
     return replace(planned, warnings=judgement.warned)
@@ -63,7 +66,7 @@ def plan(resource: DisaggDeployment, installation: Installation) -> Plan:
 class _Planner:
     """Holds the inputs of one planning, so that each decision below reads like a sentence."""
 
-    def __init__(self, resource: DisaggDeployment, installation: Installation) -> None:
+    def __init__(self, resource: DisaggDeployment, installation: Installation, cluster: ClusterFacts) -> None:
         self.resource = resource
         self.spec = resource.spec
         self.name = resource.metadata.name
@@ -78,6 +81,8 @@ class _Planner:
         release = _engine_release(self.runtime, runtime.engine)
         self.platform = Platform(machine, catalogue.fabrics_of(machine), release)
         self.transfer = transfer_plan(self.spec.transfer, self.platform, self._shared_facts())
+        gpus = {role: self._gpus(spec) for role, spec in self.specs.items()}
+        self.compute_domain = compute_domain_plan(self.name, self.spec, self.platform, gpus, cluster)
         self.service_account = self.spec.service_account_name or names.service_account(self.name)
         self.dynamo_namespace = names.dynamo_namespace(self.namespace, self.name)
 
@@ -85,6 +90,7 @@ class _Planner:
         unversioned = {role: self._role(role, _NO_REVISION) for role in self.specs}
         revision = revision_of(unversioned.values())
         port = self.spec.frontend.port
+        roles = {role: self._role(role, revision) for role in self.specs}
         return Plan(
             name=self.name,
             namespace=self.namespace,
@@ -99,8 +105,9 @@ class _Planner:
             discovery_role=RoleReference(
                 self.installation.discovery_role_kind, self.installation.discovery_role_name
             ),
-            roles={role: self._role(role, revision) for role in self.specs},
+            roles=roles,
             frontend=self._frontend(),
+            compute_domain=self.compute_domain,
         )
 
     def _shared_facts(self) -> dict[str, str]:
@@ -156,6 +163,7 @@ class _Planner:
             grace_seconds=_GRACE_SECONDS + self.spec.transfer.timeout_seconds,
             security=security(self.platform, facts, self.spec.security.mode),
             devices=added.devices,
+            claims=() if self.compute_domain is None else (channel_claim(self.compute_domain),),
             annotations=added.annotations,
             node_labels=added.node_labels,
             derived_tolerations=added.tolerations,

@@ -116,6 +116,18 @@ def _sets(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
                 yield Finding(f"{path}[{index}]", "stands in the list twice", "Leave one of the two out")
 
 
+def _compute_domain(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    asked = spec.compute_domain
+    if asked is None:
+        return
+    if asked.name is not None and asked.num_nodes is not None:
+        fault = f"is the existing ComputeDomain's own, and {asked.name} is to be used"
+        yield Finding("spec.computeDomain.numNodes", fault, "Leave out numNodes or name")
+    if asked.enabled is False and (asked.name is not None or asked.num_nodes is not None):
+        fault = "is false, and yet name or numNodes describe a ComputeDomain"
+        yield Finding("spec.computeDomain.enabled", fault, "Leave out name and numNodes, or write true")
+
+
 RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("model-one-source", "docs: spec.model.source", _one_source),
     Rule(
@@ -129,5 +141,6 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("lists-no-duplicates", "Kubernetes: x-kubernetes-list-type: set", _sets),
     Rule("scaling-bounds", "docs: spec.scaling", _scaling),
     Rule("verification-interval-used", "docs: spec.verification", _interval),
+    Rule("compute-domain-consistent", "docs: spec.computeDomain", _compute_domain),
     Rule("frontend-port-free", "capabilities(7): CAP_NET_BIND_SERVICE", _frontend_port, unsafe=True),
 )

@@ -82,7 +82,6 @@ TABLE: tuple[Supported, ...] = (
     Supported("verification.mode", (VerificationMode.OFF,)),
     Supported("verification.interval_seconds"),
     Supported("scaling"),
-    Supported("compute_domain"),
 )
 """Fields whose values are not all built. Fields that are not here work in full."""
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from disagg_operator.api.v1alpha1.base import ApiModel, OpaqueObject, Sparse
+from disagg_operator.api.v1alpha1.base import ApiModel, ObjectName, OpaqueObject, Sparse
 from disagg_operator.api.v1alpha1.markers import cel, list_set, rules, whole
 
 
@@ -111,10 +111,29 @@ class ScalingSpec(ApiModel):
 
 
 class ComputeDomainSpec(ApiModel):
-    """NVIDIA ComputeDomain of a multi-node NVLink platform. Not run by this version of the operator."""
+    """NVIDIA ComputeDomain: NVLink between the nodes of all workers, prefill and decode alike."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(self.name) || !has(self.numNodes)",
+                "numNodes is the existing ComputeDomain's own: leave out numNodes or name",
+                ".numNodes",
+                "FieldValueForbidden",
+            ),
+            cel(
+                "!has(self.enabled) || self.enabled || !(has(self.name) || has(self.numNodes))",
+                "enabled is false: leave out name and numNodes, or write enabled: true",
+                ".enabled",
+            ),
+        )
+    )
 
     enabled: bool | None = None
-    """Whether to create a ComputeDomain. Default: as the platform needs."""
+    """Whether workers hold channels of a ComputeDomain. Default: as the platform's fabric needs."""
+    name: ObjectName | None = None
+    """Existing ComputeDomain to use, in the namespace of the deployment; it is never changed or deleted, and
+    names the claim template. Default: one is made, and deleted after the last worker."""
     num_nodes: (
         Annotated[
             int,
@@ -134,4 +153,5 @@ class ComputeDomainSpec(ApiModel):
         ]
         | None
     ) = None
-    """Number of nodes of the domain; it cannot change. Default: 0, which lets the driver count them."""
+    """Number of nodes that the ComputeDomain is told to have; it cannot change. Default: 0, which lets it
+    follow the pods; where the installed driver asks for a number, the nodes of all workers."""

@@ -82,4 +82,4 @@ class DisaggDeploymentSpec(ApiModel):
     scaling: ScalingSpec | None = None
     """Automatic scaling of the roles. Default: none; replicas says how many."""
     compute_domain: ComputeDomainSpec | None = None
-    """NVIDIA ComputeDomain of multi-node NVLink platforms. Default: from the platform."""
+    """NVIDIA ComputeDomain of platforms with NVLink between nodes. Default: from the platform."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from disagg_operator.api import admission
 from disagg_operator.api.admission.overrides import unknown
 from disagg_operator.api.admission.rule import Finding, Judgement, Rule, judge
+from disagg_operator.plan.rules.computedomain import RULES as COMPUTE_DOMAIN_RULES
 from disagg_operator.plan.rules.devices import RULES as DEVICE_RULES
 from disagg_operator.plan.rules.fabric import RULES as FABRIC_RULES
 from disagg_operator.plan.rules.privilege import RULES as PRIVILEGE_RULES
@@ -24,6 +25,7 @@ RULES: tuple[Rule[Subject], ...] = (
     *DEVICE_RULES,
     *FABRIC_RULES,
     *PRIVILEGE_RULES,
+    *COMPUTE_DOMAIN_RULES,
     Rule("allow-unsafe-known", "docs: spec.security.allowUnsafe", _unknown_overrides),
 )
 """All rules about plans. Their ids are unique, among those of `api.admission` too."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
+from disagg_operator.plan.cluster import UNSEEN, ClusterFacts
 from disagg_operator.plan.hardware import Platform
 from disagg_operator.plan.model import DECODE, PREFILL, EnvSetting, Plan, RolePlan
 
@@ -17,11 +18,13 @@ class Subject:
         resource: what the user wrote.
         plan: what was derived.
         platform: the profiles.
+        cluster: what is known of the cluster.
     """
 
     resource: DisaggDeployment
     plan: Plan
     platform: Platform
+    cluster: ClusterFacts = UNSEEN
 
     @property
     def spec(self) -> DisaggDeploymentSpec:

@@ -1,0 +1,34 @@
+"""What planning needs to know of the cluster. The defaults stand for one with current drivers."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ExistingDomain:
+    """A ComputeDomain that is there: the one made for this deployment, or the user's that it adopts.
+
+    Attributes:
+        template: name of its ResourceClaimTemplate.
+        num_nodes: its ``numNodes``.
+    """
+
+    template: str
+    num_nodes: int
+
+
+@dataclass(frozen=True)
+class ClusterFacts:
+    """What is known of the cluster.
+
+    Attributes:
+        num_nodes_required: whether its ComputeDomains must say how many nodes they have. NVIDIA's DRA driver
+            25.3 asks for it; later ones deprecate the field and recommend 0.
+        domain: the ComputeDomain of this deployment, if it is there.
+    """
+
+    num_nodes_required: bool = False
+    domain: ExistingDomain | None = None
+
+
+UNSEEN = ClusterFacts()
+"""Nothing is known: what rendering offline starts from."""

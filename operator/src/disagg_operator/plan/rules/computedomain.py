@@ -1,0 +1,112 @@
+"""Rules about ComputeDomains: whole nodes, one rack, NVLink left on, and nothing that cannot change."""
+
+from collections.abc import Iterator
+
+from disagg_operator.api.admission.rule import Finding, Rule, Severity
+from disagg_operator.api.admission.templates import containers, entries, mapping, templates
+from disagg_operator.api.v1alpha1.operations import RolloutStrategy
+from disagg_operator.plan.computedomain import CLAIM, domain_of
+from disagg_operator.plan.model import ROLES
+from disagg_operator.plan.rules.subject import Subject, variable, written_at
+
+_DRIVER = "https://github.com/kubernetes-sigs/dra-driver-nvidia-gpu"
+_DYNAMO = "https://docs.nvidia.com/dynamo/latest/backends/trtllm/kv-cache-transfer.html"
+_SWITCHES = ("NCCL_MNNVL_ENABLE", "NCCL_CUMEM_ENABLE")
+
+
+def _whole_nodes(subject: Subject) -> Iterator[Finding]:
+    node = subject.platform.machine.gpus
+    if subject.plan.compute_domain is None or node is None:
+        return
+    for path, role in subject.roles():
+        if role.gpus < node.count:
+            fault = (
+                f"a pod uses {role.gpus} of the node's {node.count} GPUs, and no other worker can have the "
+                "rest: a node has one channel"
+            )
+            remedy = f"Write gpusPerNode: {node.count}, with tensor x pipeline x context to match"
+            yield Finding(f"{path}.gpusPerNode", fault, remedy)
+
+
+def _one_rack(subject: Subject) -> Iterator[Finding]:
+    planned, domain = subject.plan.compute_domain, domain_of(subject.platform.fabrics)
+    if planned is None or domain is None or planned.nodes <= domain.max_nodes:
+        return
+    nodes = {role: plan.replicas * plan.nodes for role, plan in subject.plan.roles.items()}
+    parts = " and ".join(f"{nodes[role]} for {role}" for role in ROLES)
+    larger = max(ROLES, key=lambda role: nodes[role])
+    fault = f"{planned.nodes} nodes ({parts}) are more than the {domain.max_nodes} of an NVLink domain"
+    remedy = (
+        f"Lower replicas or nodesPerReplica to {domain.max_nodes} nodes in all, or make a second deployment"
+    )
+    yield Finding(f"spec.{larger}.replicas", fault, remedy)
+
+
+def _room_to_surge(subject: Subject) -> Iterator[Finding]:
+    planned, domain = subject.plan.compute_domain, domain_of(subject.platform.fabrics)
+    if planned is None or domain is None or not domain.max_nodes // 2 < planned.nodes <= domain.max_nodes:
+        return
+    if subject.spec.rollout.strategy is RolloutStrategy.SURGE:
+        fault = f"two revisions need {2 * planned.nodes} nodes, more than the domain's {domain.max_nodes}"
+        yield Finding(
+            "spec.rollout.strategy", fault, "Write Recreate, or use at most half of the domain's nodes"
+        )
+
+
+def _nvlink_off(subject: Subject) -> Iterator[Finding]:
+    if subject.plan.compute_domain is None:
+        return
+    remedy = "Leave it out, or write computeDomain: {enabled: false}"
+    for name in _SWITCHES:
+        fault = f"{name}=0 turns off the NVLink between nodes that the ComputeDomain opens"
+        for _, role in subject.roles():
+            setting = variable(role, name)
+            if setting is not None and setting.value == "0":
+                yield Finding(written_at(role, setting), fault, remedy)
+        for path, template in templates(subject.spec):
+            for place, container in containers(path, template):
+                for field, each in entries(place, container, "env"):
+                    if (each.get("name"), each.get("value")) == (name, "0"):
+                        yield Finding(field, fault, remedy)
+
+
+def _claimed_twice(subject: Subject) -> Iterator[Finding]:
+    planned = subject.plan.compute_domain
+    if planned is None:
+        return
+    for path, template in templates(subject.spec):
+        for field, each in entries(f"{path}.spec", mapping(template, "spec"), "resourceClaims"):
+            if each.get("name") == CLAIM or each.get("resourceClaimTemplateName") == planned.template:
+                fault = "the pod has its claim of the ComputeDomain's channel already, and a node has but one"
+                yield Finding(field, fault, "Leave it out, or write computeDomain: {enabled: false}")
+
+
+def _unchanged(subject: Subject) -> Iterator[Finding]:
+    planned, existing = subject.plan.compute_domain, subject.cluster.domain
+    if planned is None or planned.adopted or existing is None:
+        return
+    again = "or delete the deployment and make it again, with its ComputeDomain"
+    if planned.num_nodes != existing.num_nodes:
+        fault = f"the ComputeDomain was made with {existing.num_nodes}, which cannot change"
+        yield Finding("spec.computeDomain.numNodes", fault, f"Write {existing.num_nodes}, {again}")
+    elif _written(subject) is None and existing.num_nodes and planned.nodes not in (0, existing.num_nodes):
+        fault = (
+            f"the ComputeDomain was made for {existing.num_nodes} nodes, which cannot change, and these "
+            f"replicas need {planned.nodes}"
+        )
+        yield Finding("spec.decode.replicas", fault, f"Use {existing.num_nodes} nodes in all, {again}")
+
+
+def _written(subject: Subject) -> int | None:
+    asked = subject.spec.compute_domain
+    return None if asked is None else asked.num_nodes
+
+
+RULES: tuple[Rule[Subject], ...] = (
+    Rule("compute-domain-whole-nodes", f"{_DRIVER}/issues/309", _whole_nodes),
+    Rule("compute-domain-one-rack", _DRIVER, _one_rack),
+    Rule("compute-domain-nvlink-on", f"{_DYNAMO}#computedomain-for-gb200-nvl72", _nvlink_off),
+    Rule("compute-domain-claimed-once", "https://github.com/ai-dynamo/dynamo/pull/6364", _claimed_twice),
+    Rule("compute-domain-unchanged", f"{_DRIVER}: A computeDomain.spec is immutable", _unchanged),
+    Rule("compute-domain-room-to-surge", _DRIVER, _room_to_surge, severity=Severity.WARN),
+)
