@@ -81,11 +81,11 @@ def test_a_kept_wheel_of_another_commit_is_told() -> None:
 
 
 def test_tensorrt_llm_can_be_pinned_where_the_page_says_main() -> None:
-    made = planned(Request("2025-beta", AMD64, trtllm_commit="v1.2.0rc2"))
-    assert made.steps[0].shell().endswith("--tensorrtllm-commit v1.2.0rc2)")
+    made = planned(Request("2025-beta", AMD64, trtllm_commit="v1.2.0rc3"))
+    assert made.steps[0].shell().endswith("--tensorrtllm-commit v1.2.0rc3)")
     assert not any("moved on" in note for note in made.notes)
-    assert any("TRTLLM_COMMIT=v1.2.0rc2" in note for note in planned(Request("2025-beta", AMD64)).notes)
-    assert "TRTLLM_COMMIT" in refusal(Request("2025-experimental", AMD64, trtllm_commit="v1.2.0rc2"))
+    assert any("TRTLLM_COMMIT=v1.2.0rc3" in note for note in planned(Request("2025-beta", AMD64)).notes)
+    assert "TRTLLM_COMMIT" in refusal(Request("2025-experimental", AMD64, trtllm_commit="v1.2.0rc3"))
 
 
 def test_a_checkout_of_another_era_is_told_which_fits() -> None:

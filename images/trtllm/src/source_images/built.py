@@ -70,13 +70,13 @@ def _add_nixl_build(parts: _Parts, request: Request, era: BuiltEra, eras: Eras, 
     _prepare_cache(parts, eras, around, _asked_wheel(flags, request, around))
     if "main" in flags:
         parts.notes.append(
-            "TensorRT-LLM's main has moved on since. For Dynamo 0.7.0 NVIDIA pinned it: "
-            f"TRTLLM_COMMIT={era.pinned_commit}."
+            f"TensorRT-LLM's main has moved on since. For Dynamo {era.releases} NVIDIA's page came to name "
+            f"another: TRTLLM_COMMIT={era.known_good_commit}."
         )
     arguments = _arguments(flags, request)
     if around.cache.folder != eras.wheel_cache.path:
         arguments += ["--tensorrtllm-pip-wheel-dir", str(around.cache.folder)]
-    title = "Build the image, which compiles TensorRT-LLM first"
+    title = "Build the image, with TensorRT-LLM from source"
     parts.steps.append(_build_step(title, f"Options: {era.source}.", arguments, around))
     parts.steps.append(_stamp_step(flags, request, around))
 

@@ -36,7 +36,7 @@ class BuiltEra(_Data):
         needs: Services that must run before the workers start.
         checkout: A release of Dynamo whose build.sh knows the options.
         releases: All such releases, as people say it.
-        pinned_commit: The TensorRT-LLM that NVIDIA pinned `main` to, where the options name `main`.
+        known_good_commit: The TensorRT-LLM that works with these releases, where the options name `main`.
         source: The page that states the options.
         releases_source: How the releases are known.
     """
@@ -48,7 +48,7 @@ class BuiltEra(_Data):
     needs: tuple[str, ...]
     checkout: str
     releases: str
-    pinned_commit: str = ""
+    known_good_commit: str = ""
     source: str
     releases_source: str
 
