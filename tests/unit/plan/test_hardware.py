@@ -66,7 +66,9 @@ def test_a_pod_gets_devices_in_proportion_to_its_gpus(
 
 def test_devices_are_requested_as_they_are_limited() -> None:
     resources = pod_of(planned(), DECODE)["containers"][0]["resources"]
-    assert resources["requests"] == resources["limits"] == {"nvidia.com/gpu": "8", EFA: "32"}
+    assert resources["limits"] == {"nvidia.com/gpu": "8", EFA: "32"}
+    assert resources["requests"].items() >= resources["limits"].items()
+    assert resources["requests"]["memory"] == "880Gi"
 
 
 def test_a_user_overrides_the_number_of_devices_and_removes_them_with_zero() -> None:

@@ -60,11 +60,13 @@ def _pod_spec(pod: PodPlan, container: str, labels: Mapping[str, str]) -> Object
 
 
 def _resources(pod: PodPlan) -> Object:
-    """Return CPU and memory, devices (as many requested as limited) and claims of the container."""
+    """Return CPU and memory, claims, and devices and huge pages, as many requested as limited."""
     found: Object = {key: dict(value) for key, value in pod.resources.items()}
-    for device in pod.devices:
+    fixed = {device.name: str(device.count) for device in pod.devices}
+    fixed |= {pages.name: pages.value for pages in pod.huge_pages}
+    if fixed:
         for key in ("requests", "limits"):
-            found.setdefault(key, {})[device.name] = str(device.count)
+            found[key] = {**found.get(key, {}), **fixed}
     if pod.claims:
         found["claims"] = [{"name": claim.name} for claim in pod.claims]
     return found

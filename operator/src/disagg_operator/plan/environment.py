@@ -1,17 +1,19 @@
 """Environment variables in layers: the runtime's, the platform's, the user's. A later layer wins by name."""
 
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import lru_cache
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import StrictUndefined, Template
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from disagg_operator.api.v1alpha1.base import EnvVar
 from disagg_operator.plan.facts import provenance
 from disagg_operator.plan.model import EnvSetting, Provenance
 from disagg_operator.platforms.profile import Variable
 
-# Text for a process environment, not for HTML: escaping would corrupt it.
-_TEMPLATES = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701
+# Sandboxed, since an installation brings profiles of its own. Text for a process environment, not for HTML:
+# escaping would corrupt it.
+_TEMPLATES = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
 
 
 def fill(template: str, values: Mapping[str, object]) -> str:
@@ -24,7 +26,7 @@ def fill(template: str, values: Mapping[str, object]) -> str:
 
 
 # Profiles hold a few dozen templates, and compiling one takes longer than planning a whole deployment.
-@cache
+@lru_cache(maxsize=1024)
 def _compiled(template: str) -> Template:
     return _TEMPLATES.from_string(template)
 

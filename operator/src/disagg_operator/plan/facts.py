@@ -1,45 +1,19 @@
-"""The facts that conditions and templates of profiles may speak of.
+"""What is known about a pod while it is planned, and which values of a profile hold for it."""
 
-| fact | values |
-|---|---|
-| engine, frontend | as in ``spec.runtime`` |
-| role | prefill, decode |
-| nodes | one, several: pods of one model instance |
-| fabric | name of the machine's first fabric |
-| fabrics | names of all its fabrics, separated by commas |
-| architecture | amd64, arm64, or any |
-| method | library that moves KV cache |
-| backend | NIXL plugin, or none |
-| security | Restricted, IpcLock, Privileged |
-"""
-
+import re
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from disagg_operator.plan.model import Provenance
 from disagg_operator.platforms.profile import Conditional, Sourced
+from disagg_operator.platforms.vocabulary import STANDARD, WITH_EFA
 
 C = TypeVar("C", bound=Conditional)
 
-ONE, SEVERAL = "one", "several"
-ANY_ARCHITECTURE = "any"
-NO_BACKEND = "none"
-NAMES = frozenset(
-    {
-        "engine",
-        "frontend",
-        "role",
-        "nodes",
-        "fabric",
-        "fabrics",
-        "architecture",
-        "method",
-        "backend",
-        "security",
-    }
-)
+_EFA_TAG = re.compile(r":[^/:@]*\befa\b[^/:@]*(@|$)")
 
 Facts = Mapping[str, str]
+"""Facts by name; `platforms.vocabulary` says which there are."""
 
 
 def applies(value: Conditional, facts: Facts) -> bool:
@@ -60,6 +34,11 @@ def applicable(values: Iterable[C], facts: Facts) -> tuple[C, ...]:
 def first(values: Iterable[C], facts: Facts) -> C | None:
     """Return the first value that holds, or None."""
     return next(iter(applicable(values, facts)), None)
+
+
+def image_kind(image: str) -> str:
+    """Return the fact ``image`` of an image reference."""
+    return WITH_EFA if _EFA_TAG.search(image) else STANDARD
 
 
 def provenance(value: Sourced) -> Provenance:

@@ -26,6 +26,7 @@ from disagg_operator.platforms.profile import (
     EngineRelease,
     FabricProfile,
     Gpus,
+    HugePages,
     Layer,
     MachineProfile,
     Security,
@@ -43,6 +44,7 @@ class Hardware:
 
     environment: tuple[EnvSetting, ...]
     devices: tuple[DeviceCount, ...]
+    huge_pages: tuple[HugePages, ...]
     mounts: tuple[Mount, ...]
     annotations: tuple[Setting, ...]
     node_labels: tuple[Setting, ...]
@@ -85,14 +87,18 @@ def hardware(
         placement: where the user lets pods run.
     """
     layers = platform.layers
+    counts = _devices(platform, facts, gpus, devices)
+    values = {**facts, "devices": {device.name: device.count for device in counts}}
     return Hardware(
         environment=layered(*(derived(applicable(layer.environment, facts), facts) for layer in layers)),
-        devices=_devices(platform, facts, gpus, devices),
+        devices=counts,
+        huge_pages=tuple(each for layer in layers for each in applicable(layer.huge_pages, facts)),
         mounts=(*_host_mounts(layers, facts), *_shared_memory(platform.machine, facts)),
         annotations=_named(
-            Setting(each.name, fill(each.value, facts), provenance(each))
+            Setting(each.name, text, provenance(each))
             for layer in layers
             for each in applicable(layer.annotations, facts)
+            if (text := fill(each.value, values))
         ),
         node_labels=_named(
             Setting(each.name, each.value, provenance(each))
@@ -102,6 +108,21 @@ def hardware(
         tolerations=tuple(_tolerations(layers, facts)),
         together=_together(platform, facts, placement),
         apart=_apart(platform, facts, other_role),
+    )
+
+
+def huge_pages(offered: Iterable[HugePages], environment: Iterable[EnvSetting]) -> tuple[Setting, ...]:
+    """Return the huge pages that workers with this environment need.
+
+    Args:
+        offered: what the platform would give.
+        environment: the workers' variables, the user's among them.
+    """
+    values = {setting.name: setting.value for setting in environment}
+    return _named(
+        Setting(each.name, each.quantity, provenance(each))
+        for each in offered
+        if all(values.get(name) in allowed for name, allowed in each.variables.items())
     )
 
 

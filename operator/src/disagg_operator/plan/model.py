@@ -176,6 +176,7 @@ class PodPlan:
         overrides: the user's partial pod template.
         security: how much privilege the container has.
         devices: extended resources, GPUs among them.
+        huge_pages: huge pages by resource, as quantities.
         claims: resource claims of the pod and its container.
         annotations: annotations of the pod.
         node_labels, derived_tolerations: what the platform's nodes are chosen by.
@@ -200,6 +201,7 @@ class PodPlan:
     overrides: Mapping[str, Any]
     security: SecurityPlan = RESTRICTED
     devices: tuple[DeviceCount, ...] = ()
+    huge_pages: tuple[Setting, ...] = ()
     claims: tuple[Claim, ...] = ()
     annotations: tuple[Setting, ...] = ()
     node_labels: tuple[Setting, ...] = ()

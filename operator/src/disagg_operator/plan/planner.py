@@ -18,9 +18,9 @@ from disagg_operator.plan.computedomain import channel_claim, compute_domain_pla
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER, Asked
 from disagg_operator.plan.engines.registry import ENGINES
 from disagg_operator.plan.environment import fill, layered, written
-from disagg_operator.plan.facts import ANY_ARCHITECTURE, NO_BACKEND, ONE, SEVERAL, Facts, first
+from disagg_operator.plan.facts import Facts, first, image_kind
 from disagg_operator.plan.frontends import dynamo
-from disagg_operator.plan.hardware import Platform, hardware, security
+from disagg_operator.plan.hardware import Platform, hardware, huge_pages, security
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import (
     DECODE,
@@ -36,6 +36,7 @@ from disagg_operator.plan.revision import revision_of
 from disagg_operator.plan.rules.subject import Subject
 from disagg_operator.plan.transfer import transfer_plan
 from disagg_operator.platforms.profile import EngineRelease, RuntimeProfile
+from disagg_operator.platforms.vocabulary import ANY_ARCHITECTURE, NO_BACKEND, ONE, SEVERAL
 
 _GRACE_SECONDS = 30
 """Kubernetes' own default, for what a worker does beside waiting for transfers."""
@@ -128,6 +129,7 @@ class _Planner:
             "method": self.transfer.method,
             "backend": self.transfer.nixl_backend or NO_BACKEND,
         }
+        facts["image"] = image_kind(self._image(facts))
         context = security(self.platform, facts, self.spec.security.mode)
         return {**facts, "security": context.mode}
 
@@ -147,16 +149,17 @@ class _Planner:
             devices=spec.devices or {},
             placement=self.spec.placement,
         )
+        environment = layered(
+            wiring.environment,
+            added.environment,
+            engine.environment,
+            written(self.spec.env, "spec.env"),
+            written(spec.env, f"spec.{role}.env"),
+        )
         pod = replace(
             self._pod(wiring, facts, spec.pod_template),
             command=engine.command,
-            environment=layered(
-                wiring.environment,
-                added.environment,
-                engine.environment,
-                written(self.spec.env, "spec.env"),
-                written(spec.env, f"spec.{role}.env"),
-            ),
+            environment=environment,
             ports=(wiring.port, *engine.ports),
             mounts=(*dynamo.SCRATCH, *engine.mounts, *added.mounts),
             resources=self._worker_resources(spec.resources, gpus),
@@ -164,6 +167,7 @@ class _Planner:
             security=security(self.platform, facts, self.spec.security.mode),
             devices=added.devices,
             claims=() if self.compute_domain is None else (channel_claim(self.compute_domain),),
+            huge_pages=huge_pages(added.huge_pages, environment),
             annotations=added.annotations,
             node_labels=added.node_labels,
             derived_tolerations=added.tolerations,
@@ -206,7 +210,7 @@ class _Planner:
         runtime = self.spec.runtime
         placement = self.spec.placement
         return PodPlan(
-            image=runtime.image or self._image(facts),
+            image=self._image(facts),
             pull_policy=runtime.image_pull_policy,
             pull_secrets=tuple(secret.name for secret in runtime.image_pull_secrets),
             command=wiring.command,
@@ -225,6 +229,8 @@ class _Planner:
         )
 
     def _image(self, facts: Facts) -> str:
+        if self.spec.runtime.image is not None:
+            return self.spec.runtime.image
         image = first(self.platform.release.images, facts)
         return self.installation.worker_image if image is None else fill(image.value, facts)
 

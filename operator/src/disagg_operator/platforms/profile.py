@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from disagg_operator.platforms.vocabulary import DEVICES, condition_fault, template_fault
+
 
 class ProfileModel(BaseModel):
     """Base of profile models: strict and immutable, so that a typo in a profile fails its test."""
@@ -38,10 +40,17 @@ class Conditional(Sourced):
 
     Attributes:
         when: facts and the values that each must have one of, such as ``{role: [decode], nodes: [several]}``.
-            `plan.facts` says which facts there are. Empty: always.
+            `platforms.vocabulary` says which facts there are. Empty: always.
     """
 
     when: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known_facts(self) -> "Conditional":
+        fault = condition_fault(self.when)
+        if fault is not None:
+            raise ValueError(fault)
+        return self
 
 
 class Variable(Conditional):
@@ -79,6 +88,21 @@ class Device(Conditional):
         return self
 
 
+class HugePages(Conditional):
+    """Huge pages of each pod, as many requested as limited.
+
+    Attributes:
+        name: name of the resource, such as ``hugepages-2Mi``.
+        quantity: how much of it, as a Kubernetes quantity.
+        variables: variables of the workers and the values that each must have one of; the library that reads
+            them uses huge pages then, and no pod has any that does not ask for them.
+    """
+
+    name: str
+    quantity: str
+    variables: Mapping[str, tuple[str, ...]]
+
+
 class HostMount(Conditional):
     """A directory of the node that workers see.
 
@@ -95,7 +119,12 @@ class HostMount(Conditional):
 
 
 class Annotation(Conditional):
-    """An annotation of worker pods; the value is a jinja2 template."""
+    """An annotation of worker pods.
+
+    Attributes:
+        value: a jinja2 template over the facts and ``devices``, the pod's devices by resource; an annotation
+            whose value comes out empty is left out.
+    """
 
     name: str
     value: str
@@ -187,6 +216,7 @@ class Layer(ProfileModel):
     Attributes:
         environment: variables of the workers.
         devices: extended resources.
+        huge_pages: huge pages.
         mounts: directories of the node.
         annotations: annotations of the pods.
         node_labels: labels that nodes must have.
@@ -195,6 +225,7 @@ class Layer(ProfileModel):
 
     environment: tuple[Variable, ...] = ()
     devices: tuple[Device, ...] = ()
+    huge_pages: tuple[HugePages, ...] = ()
     mounts: tuple[HostMount, ...] = ()
     annotations: tuple[Annotation, ...] = ()
     node_labels: tuple[NodeLabel, ...] = ()
@@ -210,7 +241,25 @@ class Layer(ProfileModel):
         return self
 
 
-class FabricProfile(Layer):
+class HardwareLayer(Layer):
+    """A layer whose templates are over the facts alone."""
+
+    @model_validator(mode="after")
+    def _known_values(self) -> "HardwareLayer":
+        for variable in self.environment:
+            _check(variable.name, variable.value or "")
+        for annotation in self.annotations:
+            _check(annotation.name, annotation.value, more=frozenset({DEVICES}))
+        return self
+
+
+def _check(name: str, template: str, more: frozenset[str] = frozenset()) -> None:
+    fault = template_fault(template, more=more)
+    if fault is not None:
+        raise ValueError(f"{name}: {fault}")
+
+
+class FabricProfile(HardwareLayer):
     """A network that KV cache crosses.
 
     Attributes:
@@ -246,7 +295,7 @@ class Gpus(Sourced):
     resource: str = "nvidia.com/gpu"
 
 
-class MachineProfile(Layer):
+class MachineProfile(HardwareLayer):
     """A kind of machine and how it is connected.
 
     Attributes:

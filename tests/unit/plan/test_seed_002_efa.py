@@ -1,0 +1,160 @@
+"""Each sentence of NVIDIA's "KV Cache Transfer" page (seed 002) that states a value for EFA or GB200 NVL72.
+
+The page is that of Dynamo 1.1.1: docs.nvidia.com/dynamo, backends, TensorRT-LLM, KV cache transfer.
+"""
+
+from typing import Any
+
+import pytest
+
+from disagg_operator.api.parse import accept
+from disagg_operator.build.objects import worker_objects
+from disagg_operator.plan.facts import image_kind
+from disagg_operator.plan.installation import Installation
+from disagg_operator.plan.planner import plan
+
+ROLES = ("prefill", "decode")
+EFA_ENVIRONMENT = {
+    "FI_PROVIDER": "efa",
+    "FI_EFA_USE_DEVICE_RDMA": "1",
+    "FI_EFA_ENABLE_SHM_TRANSFER": "0",
+    "LD_LIBRARY_PATH": "/opt/amazon/efa/lib:/usr/local/lib:/usr/lib",
+}
+GB200_ENVIRONMENT = {
+    "NCCL_MNNVL_ENABLE": "1",
+    "NCCL_CUMEM_ENABLE": "1",
+    "NCCL_NVLS_ENABLE": "1",
+    "NVIDIA_GDRCOPY": "1",
+}
+ON_EFA = ("aws-p5.48xlarge", "aws-p6e-gb200.36xlarge")
+STANDARD_IMAGE = {"image": "nvcr.io/nvidia/ai-dynamo/tensorrtllm-runtime:1.1.1"}
+
+
+def pods(platform: str, **spec: Any) -> dict[str, dict[str, Any]]:
+    """Return the pod specification of each role on a platform, with 4 GPUs a pod."""
+    resource = {
+        "apiVersion": "disagg.dev/v1alpha1",
+        "kind": "DisaggDeployment",
+        "metadata": {"name": "demo"},
+        "spec": {
+            "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
+            "platform": platform,
+            **{role: {"parallelism": {"tensor": 4}} for role in ROLES},
+            **spec,
+        },
+    }
+    objects = worker_objects(plan(accept(resource), Installation(worker_image="worker:test")))
+    return {
+        each["metadata"]["labels"]["disagg.dev/role"]: each["spec"]["template"]["spec"]
+        for each in objects
+        if each["kind"] == "StatefulSet"
+    }
+
+
+def environment(pod: dict[str, Any]) -> dict[str, Any]:
+    return {variable["name"]: variable.get("value") for variable in pod["containers"][0]["env"]}
+
+
+def host_paths(pod: dict[str, Any]) -> dict[str, str]:
+    """Return the mount paths of the node's directories by directory."""
+    paths = {each["name"]: each["hostPath"]["path"] for each in pod["volumes"] if "hostPath" in each}
+    mounts = pod["containers"][0]["volumeMounts"]
+    return {paths[each["name"]]: each["mountPath"] for each in mounts if each["name"] in paths}
+
+
+@pytest.mark.parametrize("platform", ON_EFA)
+def test_required_environment_variables_for_efa_workers_set_on_both_prefill_and_decode(platform: str) -> None:
+    for pod in pods(platform).values():
+        assert environment(pod).items() >= EFA_ENVIRONMENT.items()
+
+
+@pytest.mark.parametrize("platform", ON_EFA)
+def test_aws_efa_currently_requires_privileged_mode(platform: str) -> None:
+    for pod in pods(platform).values():
+        assert pod["containers"][0]["securityContext"]["privileged"] is True
+
+
+@pytest.mark.parametrize("platform", ON_EFA)
+def test_efa_devices_are_requested_as_they_are_limited(platform: str) -> None:
+    for pod in pods(platform).values():
+        resources = pod["containers"][0]["resources"]
+        name = "vpc.amazonaws.com/efa"
+        assert int(resources["requests"][name]) == int(resources["limits"][name]) > 0
+
+
+def test_the_page_s_own_example_asks_for_4_efa_devices() -> None:
+    asked = {"parallelism": {"tensor": 4}, "devices": {"vpc.amazonaws.com/efa": 4}}
+    for pod in pods("aws-p5.48xlarge", prefill=asked, decode=asked).values():
+        assert pod["containers"][0]["resources"]["limits"]["vpc.amazonaws.com/efa"] == "4"
+
+
+def test_one_efa_device_per_gpu_on_gb200() -> None:
+    for pod in pods("aws-p6e-gb200.36xlarge").values():
+        limits = pod["containers"][0]["resources"]["limits"]
+        assert limits["vpc.amazonaws.com/efa"] == limits["nvidia.com/gpu"] == "4"
+
+
+@pytest.mark.parametrize("platform", ON_EFA)
+def test_ucx_is_used_if_no_backend_is_explicitly_specified(platform: str) -> None:
+    resource = {
+        "apiVersion": "disagg.dev/v1alpha1",
+        "kind": "DisaggDeployment",
+        "metadata": {"name": "demo"},
+        "spec": {
+            "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
+            "platform": platform,
+            **{role: {"parallelism": {"tensor": 4}} for role in ROLES},
+        },
+    }
+    transfer = plan(accept(resource), Installation(worker_image="worker:test")).transfer
+    assert (transfer.method, transfer.nixl_backend) == ("NIXL", "UCX")
+
+
+def test_tensorrt_llm_supports_two_nixl_backends_ucx_and_libfabric() -> None:
+    for backend in ("UCX", "LIBFABRIC"):
+        assert pods("aws-p5.48xlarge", transfer={"nixlBackend": backend})
+
+
+def test_host_mount_on_arm64_uses_the_standard_image_and_mounts_the_efa_sdk() -> None:
+    for pod in pods("aws-p6e-gb200.36xlarge", runtime=STANDARD_IMAGE).values():
+        assert host_paths(pod) == {"/opt/amazon/efa": "/opt/amazon/efa"}
+        assert "efa-sdk" in {volume["name"] for volume in pod["volumes"]}
+
+
+def test_the_host_s_sdk_is_mounted_on_arm64_alone_and_never_over_an_efa_image() -> None:
+    for pod in pods("aws-p5.48xlarge", runtime=STANDARD_IMAGE).values():
+        assert host_paths(pod) == {}
+    image = {"image": "registry.example/tensorrtllm-runtime:1.6.1-efa"}
+    for pod in pods("aws-p6e-gb200.36xlarge", runtime=image).values():
+        assert host_paths(pod) == {}
+
+
+def test_required_nccl_environment_variables_for_gb200() -> None:
+    for platform in ("gb200-nvl72", "aws-p6e-gb200.36xlarge"):
+        for pod in pods(platform).values():
+            assert environment(pod).items() >= GB200_ENVIRONMENT.items()
+
+
+@pytest.mark.parametrize(
+    ("image", "kind"),
+    [
+        ("nvcr.io/nvidia/ai-dynamo/tensorrtllm-runtime:1.1.1-efa-amd64", "efa"),
+        ("nvcr.io/nvidia/ai-dynamo/tensorrtllm-runtime:1.6.1-efa", "efa"),
+        ("registry:5000/trtllm:1.6.1-efa@sha256:0123", "efa"),
+        ("nvcr.io/nvidia/ai-dynamo/tensorrtllm-runtime:1.1.1", "standard"),
+        ("registry/efa/trtllm:1.1.1", "standard"),
+        ("registry/trtllm-efa", "standard"),
+        ("registry:5000/efa", "standard"),
+    ],
+)
+def test_an_image_s_tag_says_whether_the_efa_sdk_is_inside(image: str, kind: str) -> None:
+    assert image_kind(image) == kind
+
+
+@pytest.mark.parametrize(("value", "pages"), [("1", "5120Mi"), ("0", None)])
+def test_huge_pages_are_asked_for_only_with_the_variable_that_uses_them(
+    value: str, pages: str | None
+) -> None:
+    for pod in pods("aws-p5.48xlarge", env=[{"name": "FI_EFA_USE_HUGE_PAGE", "value": value}]).values():
+        resources = pod["containers"][0]["resources"]
+        assert resources["requests"].get("hugepages-2Mi") == resources["limits"].get("hugepages-2Mi") == pages

@@ -1,0 +1,167 @@
+"""Every profile of the package can be used, and every value of one says where it comes from."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from disagg_operator.api.parse import accept
+from disagg_operator.api.v1alpha1.runtime import Engine
+from disagg_operator.build.objects import shared_objects, worker_objects
+from disagg_operator.plan.engines.engine import Asked, EngineWorker
+from disagg_operator.plan.engines.registry import ENGINES
+from disagg_operator.plan.installation import Installation
+from disagg_operator.plan.model import DECODE, PREFILL, Plan
+from disagg_operator.plan.planner import plan
+from disagg_operator.platforms.catalogue import ProfileError, builtin
+from disagg_operator.platforms.documents import resolved
+from disagg_operator.platforms.vocabulary import FACTS
+
+CATALOGUE = builtin()
+ROOT = Path(__file__).resolve().parents[3]
+RELEASE = re.compile(r"^(Dynamo|NIXL|TensorRT-LLM|TRT-LLM) \S+, ")
+"""A value that was executed against a named release."""
+
+MACHINES = {
+    *("aws-p4d.24xlarge", "aws-p4de.24xlarge", "aws-p5.4xlarge", "aws-p5.48xlarge", "aws-p5e.48xlarge"),
+    *("aws-p5en.48xlarge", "aws-p6-b200.48xlarge", "aws-p6-b300.48xlarge"),
+    *("aws-p6e-gb200.36xlarge", "aws-p6e-gb300.36xlarge"),
+    *(f"aws-g6e.{size}xlarge" for size in (8, 12, 24, 48)),
+    *(f"aws-g7e.{size}xlarge" for size in (8, 12, 24, 48)),
+    *("gb200-nvl72", "gb300-nvl72", "infiniband", "roce", "generic", "local"),
+    *("aks-nd-h100-v5", "gke-a3-ultra", "gke-a4", "gke-a4x", "coreweave-h100", "coreweave-gb200"),
+    *("oci-bm.gpu.h100.8", "oci-bm.gpu.h200.8", "oci-bm.gpu.b200.8", "oci-bm.gpu.gb200.4"),
+}
+
+
+def planned(platform: str, gpus: int, **spec: Any) -> Plan:
+    resource = {
+        "apiVersion": "disagg.dev/v1alpha1",
+        "kind": "DisaggDeployment",
+        "metadata": {"name": "demo"},
+        "spec": {
+            "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
+            "platform": platform,
+            "prefill": {"parallelism": {"tensor": gpus}},
+            "decode": {"parallelism": {"tensor": gpus}},
+            **spec,
+        },
+    }
+    return plan(accept(resource), Installation(worker_image="worker:test"))
+
+
+def sourced(document: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield all maps that state a value, and their paths."""
+    if isinstance(document, list):
+        for index, part in enumerate(document):
+            yield from sourced(part, f"{path}[{index}]")
+    elif isinstance(document, dict):
+        if "reason" in document:
+            yield path, document
+        for key, part in document.items():
+            yield from sourced(part, f"{path}.{key}")
+
+
+def all_values() -> list[tuple[str, dict[str, Any]]]:
+    folders = (CATALOGUE.machine_documents, CATALOGUE.fabric_documents)
+    return [
+        value
+        for documents in folders
+        for name in documents
+        for value in sourced(resolved(name, documents), name)
+    ]
+
+
+def test_all_machines_are_there() -> None:
+    assert set(CATALOGUE.machines) == MACHINES
+
+
+@pytest.mark.parametrize("name", sorted(MACHINES))
+def test_a_machine_runs_tensorrt_llm_on_whole_nodes(name: str) -> None:
+    machine = CATALOGUE.machines[name]
+    assert machine.name == name
+    whole = machine.gpus.count if machine.gpus else 1
+    result = planned(name, whole)
+    assert [*shared_objects(result), *worker_objects(result)]
+    for role in (PREFILL, DECODE):
+        pod = result.roles[role].pod
+        counts = {device.name: device.count for device in pod.devices}
+        assert counts["nvidia.com/gpu"] == whole
+        for device in machine.devices:
+            assert counts[device.name] == (device.per_node or device.per_pod or (device.per_gpu or 0) * whole)
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE.fabrics))
+def test_no_fabric_lets_ucx_take_gpu_memory_for_host_memory(name: str) -> None:
+    for variable in CATALOGUE.fabrics[name].environment:
+        if variable.name == "UCX_TLS":
+            transports = (variable.value or "").split(",")
+            assert {"cuda_copy", "cuda_ipc"} <= set(transports)
+            assert "tcp" not in transports
+
+
+def test_every_value_of_a_machine_or_fabric_has_a_document_behind_it() -> None:
+    values = all_values()
+    assert len(values) > 300
+    for path, value in values:
+        source = str(value["source"])
+        document = source.startswith("https://") or (ROOT / source).exists() or RELEASE.match(source)
+        assert document, f"{path}: {source} is no document"
+        assert str(value["reason"]).endswith("."), f"{path}: {value['reason']!r} is no sentence"
+
+
+def test_no_machine_has_more_tensors_than_a_fabric_of_nvlink_reaches() -> None:
+    for machine in CATALOGUE.machines.values():
+        for fabric in CATALOGUE.fabrics_of(machine):
+            if fabric.domain is not None:
+                assert machine.gpus is not None
+                assert fabric.domain.max_nodes * machine.gpus.count == 72
+
+
+@pytest.mark.parametrize("changed", [{"when": {"colour": ["red"]}}, {"when": {"role": ["prefil"]}}])
+def test_a_condition_that_can_never_hold_is_a_fault(changed: dict[str, Any]) -> None:
+    document = CATALOGUE.fabric_documents["efa"]
+    variable = {**document["environment"][0], **changed}
+    with pytest.raises(ProfileError, match=r"^efa: environment\.0: .*when: .*write one of: "):
+        CATALOGUE.with_profiles({}, {"efa": {**document, "environment": [variable]}})
+
+
+def test_a_template_that_names_nothing_known_is_a_fault() -> None:
+    document = CATALOGUE.fabric_documents["efa"]
+    variable = {**document["environment"][0], "value": "{{ colour }}"}
+    with pytest.raises(ProfileError, match=r"FI_PROVIDER: the template uses 'colour', which is no fact"):
+        CATALOGUE.with_profiles({}, {"efa": {**document, "environment": [variable]}})
+
+
+def test_network_attachments_are_as_many_as_the_adapters_of_the_pod() -> None:
+    name = "k8s.v1.cni.cncf.io/networks"
+    for gpus, count in ((8, 16), (2, 4)):
+        pod = planned("oci-bm.gpu.h100.8", gpus).roles[DECODE].pod
+        assert [setting.value for setting in pod.annotations if setting.name == name] == [
+            ",".join(["rdma-vf"] * count)
+        ]
+
+
+def test_an_annotation_that_comes_out_empty_is_left_out() -> None:
+    none = {"parallelism": {"tensor": 1}, "devices": {"nvidia.com/rdma-vf": 0}}
+    assert planned("oci-bm.gpu.h100.8", 1, decode=none).roles[DECODE].pod.annotations == ()
+
+
+def test_the_planner_knows_all_facts_that_profiles_may_speak_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, str]] = []
+    engine = ENGINES[Engine.TRTLLM]
+
+    def worker(given: Asked) -> EngineWorker:
+        asked.append(dict(given.facts))
+        return engine.worker(given)
+
+    monkeypatch.setitem(ENGINES, Engine.TRTLLM, replace(engine, worker=worker))
+    planned("aws-p5.48xlarge", 8)
+    for facts in asked:
+        assert set(facts) == set(FACTS)
+        for name, value in facts.items():
+            known = FACTS[name]
+            assert known is None or value in known
