@@ -2,13 +2,11 @@
 
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from source_images import checkout as checkouts
@@ -20,7 +18,7 @@ from source_images.plan import Outcome, Plan, Request, Step, Surroundings, Trans
 from source_images.planner import plan
 from source_images.published import ENGINES
 from testcluster.commands import logged
-from testcluster.console import Progress
+from testcluster.console import Progress, failures_as_sentences
 from testcluster.errors import ClusterError
 from testcluster.paths import default_paths
 
@@ -33,19 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 out = Console(highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _failures_as_sentences(progress: Progress) -> Iterator[None]:
-    try:
-        yield
-    except ClusterError as error:
-        for line in error.lines():
-            progress.console.print(f"[red]{escape(line)}[/]" if line == error.message else escape(line))
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        progress.note("Interrupted. Run it again: Docker keeps the layers that were done.")
-        raise typer.Exit(130) from None
+INTERRUPTED = "Interrupted. Run it again: Docker keeps the layers that were done."
 
 
 @app.command()
@@ -97,7 +83,7 @@ def build(
 ) -> None:
     """Make an image, or name the one that NVIDIA publishes."""
     progress = Progress()
-    with _failures_as_sentences(progress):
+    with failures_as_sentences(progress, INTERRUPTED):
         eras = catalogue.load()
         request = Request(
             era=era,
@@ -155,7 +141,7 @@ def stamp(
     dynamo_version: Annotated[str, typer.Option()] = "",
 ) -> None:
     """Check that the wheel that build.sh made has NIXL, and record what it was built with."""
-    with _failures_as_sentences(Progress()):
+    with failures_as_sentences(Progress(), INTERRUPTED):
         path = wheel.write_stamp(wheel_dir, era=era, flags=flags, arch=arch, dynamo=dynamo_version)
         out.print(f"{path}: {' '.join(flags)}", markup=False)
 

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, repeat
 
+import typer
 from rich.console import Console
 from rich.markup import escape
+
+from testcluster.errors import ClusterError
 
 # In a pipe: when a step is first named, so that quick ones take one line, and how often after that.
 NAMED_AFTER_SECONDS = 2.0
@@ -90,3 +93,22 @@ class Progress:
         """What fits on one line of the terminal, as markup."""
         room = self.console.width - SPINNER_COLUMNS
         return escape(line if len(line) <= room else f"{line[: room - 1]}…")
+
+
+@contextmanager
+def failures_as_sentences(progress: Progress, interrupted: str) -> Iterator[None]:
+    """End a command on an error with its sentences and exit code 1, not with a traceback.
+
+    Args:
+        progress: Where the sentences go.
+        interrupted: What to say when a person interrupts the command.
+    """
+    try:
+        yield
+    except ClusterError as error:
+        for line in error.lines():
+            progress.console.print(f"[red]{escape(line)}[/]" if line == error.message else escape(line))
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        progress.note(interrupted)
+        raise typer.Exit(130) from None

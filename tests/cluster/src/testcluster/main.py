@@ -3,20 +3,16 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from testcluster.cache import clean_cache
-from testcluster.console import Progress
+from testcluster.console import Progress, failures_as_sentences
 from testcluster.demo import Demo, remove_demo
-from testcluster.errors import ClusterError
 from testcluster.paths import default_paths
 from testcluster.session import Session, open_session
 from testcluster.toolchain import ensure_tools
@@ -28,19 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 out = Console(highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _failures_as_sentences(progress: Progress) -> Iterator[None]:
-    try:
-        yield
-    except ClusterError as error:
-        for line in error.lines():
-            progress.console.print(f"[red]{escape(line)}[/]" if line == error.message else escape(line))
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        progress.note("Interrupted; what was started is found again by the next run.")
-        raise typer.Exit(130) from None
+INTERRUPTED = "Interrupted; what was started is found again by the next run."
 
 
 def _session() -> Session:
@@ -61,7 +45,7 @@ def up(
     images: Annotated[bool, typer.Option(help="Build the images and load them into the cluster.")] = True,
 ) -> None:
     """Bring the cluster up; quick and harmless if it is."""
-    with _failures_as_sentences(Progress()):
+    with failures_as_sentences(Progress(), INTERRUPTED):
         session = _session()
         if images:
             session.up()
@@ -73,7 +57,7 @@ def up(
 @app.command()
 def down() -> None:
     """Remove the cluster and put the machine back as it was; build outputs are kept."""
-    with _failures_as_sentences(Progress()):
+    with failures_as_sentences(Progress(), INTERRUPTED):
         session = _session()
         session.provider.down()
         _say_what_is_kept(session)
@@ -86,7 +70,7 @@ def status(
     ] = "table",
 ) -> None:
     """Show the cluster's parts; exit code 1 if one does not work."""
-    with _failures_as_sentences(Progress()):
+    with failures_as_sentences(Progress(), INTERRUPTED):
         session = _session()
         parts = session.provider.status()
         if output == "json":
@@ -105,7 +89,7 @@ def status(
 @app.command()
 def images() -> None:
     """Build the images, load them if the cluster is up, and print their references."""
-    with _failures_as_sentences(Progress()):
+    with failures_as_sentences(Progress(), INTERRUPTED):
         session = _session()
         built = session.images()
         if all(part.healthy for part in session.provider.status()):
@@ -117,7 +101,7 @@ def images() -> None:
 @app.command()
 def kubeconfig() -> None:
     """Print the path of the administrator's kubeconfig."""
-    with _failures_as_sentences(Progress()):
+    with failures_as_sentences(Progress(), INTERRUPTED):
         out.print(str(_session().provider.kubeconfig))
 
 
@@ -125,7 +109,7 @@ def kubeconfig() -> None:
 def tools() -> None:
     """Build the embedded cluster's programs (kubectl and helm among them) and print their folder."""
     progress = Progress()
-    with _failures_as_sentences(progress):
+    with failures_as_sentences(progress, INTERRUPTED):
         out.print(str(ensure_tools(default_paths(), progress).directory))
 
 
@@ -134,7 +118,7 @@ def demo(
     remove: Annotated[bool, typer.Option("--remove", help="Remove the demo and its cluster.")] = False,
 ) -> None:
     """From nothing to an answered chat request, and the KV bytes that moved for it."""
-    with _failures_as_sentences(Progress()):
+    with failures_as_sentences(Progress(), INTERRUPTED):
         session = _session()
         if remove:
             remove_demo(session)
@@ -147,7 +131,7 @@ def demo(
 def clean() -> None:
     """Remove all build outputs; the cluster has to be down."""
     progress = Progress()
-    with _failures_as_sentences(progress):
+    with failures_as_sentences(progress, INTERRUPTED):
         clean_cache(default_paths(), progress)
 
 
