@@ -1,5 +1,6 @@
 """Processes are found again and ended by identity: never another one that got the same id."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -49,6 +50,16 @@ def test_a_process_that_died_is_started_again(supervisor: Supervisor) -> None:
     os.waitpid(pid, 0)
     assert not supervisor.alive("sleeper")
     assert supervisor.ensure("sleeper", ["sleep", "60"])
+
+
+def test_a_lock_that_the_caller_was_started_under_is_not_kept(supervisor: Supervisor, tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.set_inheritable(lock.fileno(), True)
+        supervisor.ensure("sleeper", ["sleep", "60"])
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert supervisor.alive("sleeper")
 
 
 def test_stop_spares_a_stranger_with_the_recorded_id(supervisor: Supervisor) -> None:

@@ -118,6 +118,8 @@ class Supervisor:
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, str(self.log(name)), flags, 0o644),
                 (os.POSIX_SPAWN_DUP2, 1, 2),
+                # A lock that the caller holds for one command would be held for as long as the process lives.
+                *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inherited()),
             ],
             setsid=True,
         )
@@ -149,6 +151,17 @@ class Supervisor:
 
     def _file(self, name: str) -> Path:
         return self.directory / f"{name}.json"
+
+
+def _inherited() -> list[int]:
+    """The descriptors that were passed to this process and would be passed on, beside the standard ones."""
+    found: list[int] = []
+    for entry in Path("/proc/self/fd").iterdir():
+        # The folder's own descriptor is listed, and closed by now.
+        with suppress(OSError):
+            if int(entry.name) > 2 and os.get_inheritable(int(entry.name)):
+                found.append(int(entry.name))
+    return found
 
 
 def _with_command_line(argv: Sequence[str]) -> int | None:
