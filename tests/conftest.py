@@ -22,7 +22,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     try:
         if wanted & {"apiserver", "helm", "platform_cluster"}:
             ensure_tools(default_paths(), Progress())
-        if "platform_cluster" in wanted:
+        if wanted & {"platform_cluster", "fake_devices"}:
             ensure_platform_parts(default_paths(), Progress())
         if "cluster" in wanted:
             session.config.stash[CLUSTER] = running_cluster()

@@ -16,7 +16,8 @@ from testcluster.processes import command_lines
 LEGACY_LOGS = Path("/var/log/containers")
 NETWORK_RESULTS = Path("/var/lib/cni")
 RUNC_STATES = Path("/run/containerd/runc/k8s.io")
-DEVICE_PLUGIN_SOCKET = Path("/var/lib/kubelet/device-plugins/kubelet.sock")
+DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
+DEVICE_PLUGIN_TRACES = ("kubelet.sock", "kubelet_internal_checkpoint", "fakedevices-*.sock")
 
 
 class Runtime:
@@ -90,7 +91,9 @@ def remove_traces(files: NodeFiles) -> None:
         if str(files.paths.run) in record.read_text(encoding="utf-8", errors="replace"):
             shutil.rmtree(record.parent)
     # The kubelet's, whatever its root folder; `up` refuses a machine with another kubelet.
-    DEVICE_PLUGIN_SOCKET.unlink(missing_ok=True)
+    for pattern in DEVICE_PLUGIN_TRACES:
+        for trace in DEVICE_PLUGINS.glob(pattern):
+            trace.unlink()
 
 
 def _address_files(files: NodeFiles) -> list[Path]:

@@ -134,12 +134,13 @@ KUBERNETES = Build(
 DRA_DRIVER = "sigs.k8s.io/dra-driver-nvidia-gpu"
 KWOK = "sigs.k8s.io/kwok"
 PLATFORM_PARTS = Build(
-    title="Build KWOK and NVIDIA's compute-domain-controller",
+    title="Build KWOK, NVIDIA's compute-domain-controller and a device plugin",
     module=REPOSITORY / "tests/cluster/platformparts",
-    sources=("tools.go",),
+    sources=("tools.go", "fakedevices"),
     targets={
         "kwok": f"{KWOK}/cmd/kwok",
         "compute-domain-controller": f"{DRA_DRIVER}/cmd/compute-domain-controller",
+        "fakedevices": "./fakedevices",
     },
     assets={
         "stages": (KWOK, "kustomize/stage"),
@@ -159,7 +160,7 @@ def ensure_tools(paths: Paths, progress: Progress) -> Tools:
 
 
 def ensure_platform_parts(paths: Paths, progress: Progress) -> Tools:
-    """Return `kwok` and `compute-domain-controller`, which only tests of platforms need.
+    """Return `kwok`, `compute-domain-controller` and `fakedevices`, which only tests of platforms need.
 
     Beside them lie `stages` of KWOK, and `templates` and the `chart` of NVIDIA's DRA driver.
 

@@ -1,0 +1,95 @@
+"""Extended resources on a real kubelet: a real device plugin offers them, and pods are given them or wait.
+
+SIMULATED are the devices alone: they have names and nothing else.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from e2e.cluster_client import Kubectl, Object, eventually
+from e2e.installation import make_namespace
+from testcluster.devices import extended_resources
+from testcluster.session import Cluster
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(150)]
+
+NAMESPACE = "disagg-e2e-devices"
+EFA = "vpc.amazonaws.com/efa"
+SHOW = 'import os, time; print(os.environ["FAKE_DEVICES_VPC_AMAZONAWS_COM_EFA"]); time.sleep(600)'
+
+
+@pytest.fixture(scope="module")
+def fake_devices(cluster: Cluster) -> Iterator[None]:
+    """A node with 8 EFA devices and 2 GPUs that do not exist."""
+    if cluster.provider == "existing":
+        pytest.skip("no image of the device plugin can be loaded into a cluster that already exists")
+    with extended_resources(cluster, {EFA: 8, "nvidia.com/gpu": 2}):
+        yield
+
+
+@pytest.fixture(scope="module")
+def place(kubectl: Kubectl) -> Iterator[str]:
+    """A namespace for plain pods."""
+    yield make_namespace(kubectl, NAMESPACE)
+    kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def pod(name: str, image: str, limits: dict[str, str]) -> Object:
+    security = {
+        "runAsNonRoot": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    container = {
+        "name": "main",
+        "image": image,
+        "command": ["python", "-c", SHOW],
+        "resources": {"limits": limits},
+        "securityContext": security,
+    }
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+
+
+def unschedulable(kubectl: Kubectl, name: str) -> str:
+    """Return why a pod is not scheduled, once the scheduler says so."""
+
+    def check() -> str:
+        conditions = kubectl.get("pod", name, NAMESPACE)["status"].get("conditions", [])
+        told = [found["message"] for found in conditions if found.get("reason") == "Unschedulable"]
+        assert told, f"the scheduler says nothing about {name}"
+        return str(told[0])
+
+    return eventually(check, 20)
+
+
+@pytest.mark.usefixtures("fake_devices")
+def test_devices_are_given_to_pods_and_more_than_are_left_to_none(
+    cluster: Cluster, kubectl: Kubectl, place: str
+) -> None:
+    (node,) = kubectl.json("get", "nodes")["items"]
+    assert node["status"]["allocatable"].items() >= {EFA: "8", "nvidia.com/gpu": "2"}.items()
+
+    image = cluster.images["operator"]
+    kubectl.apply_to(place, pod("four", image, {EFA: "4"}))
+    kubectl("wait", "--for=condition=Ready", "pod/four", f"--namespace={place}", "--timeout=30s")
+    (line,) = kubectl("logs", "four", f"--namespace={place}").splitlines()
+    given = line.split(",")
+    assert len(set(given)) == 4
+    assert set(given) <= {f"efa-{index}" for index in range(8)}
+
+    kubectl.apply_to(place, pod("six", image, {EFA: "6", "nvidia.com/gpu": "1"}))
+    assert f"Insufficient {EFA}" in unschedulable(kubectl, "six")
+    kubectl("delete", "pod", "four", f"--namespace={place}")
+    kubectl("wait", "--for=condition=Ready", "pod/six", f"--namespace={place}", "--timeout=30s")
+
+
+@pytest.mark.usefixtures("fake_devices")
+def test_a_pod_that_wants_more_devices_than_there_are_says_so(
+    cluster: Cluster, kubectl: Kubectl, place: str
+) -> None:
+    kubectl.apply_to(place, pod("nine", cluster.images["operator"], {EFA: "9"}))
+    assert f"Insufficient {EFA}" in unschedulable(kubectl, "nine")
+    assert kubectl.get("pod", "nine", place)["status"]["phase"] == "Pending"
