@@ -58,7 +58,7 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         "etcd-fields-need-etcd",
-        {"discovery": {"etcdEndpoints": ["http://e:2379"]}},
+        {"discovery": {"backend": "kubernetes", "etcdEndpoints": ["http://e:2379"]}},
         "spec.discovery.etcdEndpoints",
     ),
     (
@@ -223,6 +223,7 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ),
     ("frontend.routerMode", {"frontend": {"routerMode": "kv"}}),
     ("discovery.backend", {"discovery": {"backend": "etcd"}}),
+    ("discovery.etcdEndpoints", {"discovery": {"etcdEndpoints": ["http://etcd:2379"]}}),
     ("discovery.natsServer", {"discovery": {"natsServer": "nats://nats:4222"}}),
     ("verification.mode", {"verification": {"mode": "Report"}}),
     ("verification.intervalSeconds", {"verification": {"mode": "Report", "intervalSeconds": 60}}),
@@ -307,7 +308,8 @@ def test_good_resources_are_left_alone(spec: dict[str, Any]) -> None:
 def test_remedies_say_what_to_write_today() -> None:
     by_field = {
         each.field: each.remedy
-        for each in found({"runtime": {"engine": "vllm"}, "discovery": {"backend": "etcd"}})
+        for spec in ({"runtime": {"engine": "vllm"}}, {"discovery": {"backend": "etcd"}})
+        for each in found(spec)
     }
     assert by_field["spec.runtime.engine"] == "Write reference or trtllm"
     assert by_field["spec.discovery.backend"] == "Write kubernetes"

@@ -16,6 +16,7 @@ from disagg_operator.platforms.profile import Device, Gpus
 PROVENANCE: Any = {"reason": "r", "source": "s"}
 NODE = Gpus(count=8, model="H100", **PROVENANCE)
 EFA = "vpc.amazonaws.com/efa"
+STORES = {"etcdEndpoints": ["http://etcd:2379"], "natsServer": "nats://nats:4222"}
 
 
 def planned(platform: str = "aws-p5.48xlarge", **spec: Any) -> Plan:
@@ -145,8 +146,9 @@ def test_a_backend_that_the_fabric_lacks_is_refused() -> None:
 
 
 def test_a_method_that_the_engine_lacks_is_refused() -> None:
-    with pytest.raises(Refusal, match=r"spec\.transfer\.method: MOONCAKE .* Write NIXL or UCX"):
-        planned(transfer={"method": "MOONCAKE"})
+    old = {"runtime": {"version": "0.6.1", "image": "i"}, "discovery": STORES}
+    with pytest.raises(Refusal, match=r"spec\.transfer\.method: MOONCAKE .* Write UCX or NIXL or MPI"):
+        planned(transfer={"method": "MOONCAKE"}, **old)
 
 
 def test_ucx_alone_has_no_nixl_backend() -> None:

@@ -18,6 +18,10 @@ P5 = "aws-p5.48xlarge"
 EFA = "vpc.amazonaws.com/efa"
 NVL72 = {"gpusPerNode": 4, "parallelism": {"tensor": 4}}
 NVL = "gb200-nvl72"
+OLDEST = {
+    "runtime": {"version": "0.4.1", "image": "own:1"},
+    "discovery": {"etcdEndpoints": ["http://etcd:2379"], "natsServer": "nats://nats:4222"},
+}
 NVLINK_OFF = {"name": "worker", "env": [{"name": "NCCL_MNNVL_ENABLE", "value": "0"}]}
 CLAIMED = {"name": "channel", "resourceClaimTemplateName": "demo-compute-domain-channel"}
 SEEN = {"compute-domain-unchanged": ClusterFacts(domain=ExistingDomain("demo-compute-domain-channel", 9))}
@@ -123,6 +127,10 @@ FAULTS: list[Row] = [
     ("compute-domain-unchanged", NVL, {}, "spec.decode.replicas"),
     ("compute-domain-unchanged", NVL, {"computeDomain": {"numNodes": 2}}, "spec.computeDomain.numNodes"),
     ("compute-domain-room-to-surge", NVL, {"decode": {**NVL72, "replicas": 9}}, "spec.rollout.strategy"),
+    ("transfer-method-doubtful", P5, {"transfer": {"method": "MPI"}}, "spec.transfer.method"),
+    ("transfer-method-doubtful", P5, {"transfer": {"method": "MOONCAKE"}}, "spec.transfer.method"),
+    ("transfer-method-doubtful", P5, {**OLDEST, "transfer": {"method": "NIXL"}}, "spec.transfer.method"),
+    ("release-doubtful", P5, OLDEST, "spec.runtime.version"),
     ("allow-unsafe-known", P5, {"security": {"allowUnsafe": ["nothing"]}}, "spec.security.allowUnsafe[0]"),
     (
         "allow-unsafe-known",

@@ -251,6 +251,23 @@ class RoleReference:
 
 
 @dataclass(frozen=True)
+class DiscoveryPlan:
+    """Where frontend and workers find each other.
+
+    Attributes:
+        backend: store of the registrations, kubernetes or etcd.
+        etcd_endpoints: URLs of the etcd.
+        nats_server: URL of the NATS server, or None where nothing uses one.
+        provenance: why this store.
+    """
+
+    backend: str
+    etcd_endpoints: tuple[str, ...]
+    nats_server: str | None
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
 class TransferPlan:
     """How KV cache moves; the same for both roles.
 

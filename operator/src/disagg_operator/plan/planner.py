@@ -15,7 +15,9 @@ from disagg_operator.api.v1alpha1.role import RoleSpec
 from disagg_operator.plan import names, rules
 from disagg_operator.plan.cluster import UNSEEN, ClusterFacts
 from disagg_operator.plan.computedomain import channel_claim, compute_domain_plan
+from disagg_operator.plan.discovery import discovery_plan
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER, Asked
+from disagg_operator.plan.engines.models import hub_environment, model_mounts
 from disagg_operator.plan.engines.registry import ENGINES
 from disagg_operator.plan.environment import fill, layered, written
 from disagg_operator.plan.facts import Facts, first, image_kind
@@ -35,11 +37,12 @@ from disagg_operator.plan.resources import requirements, times
 from disagg_operator.plan.revision import revision_of
 from disagg_operator.plan.rules.subject import Subject
 from disagg_operator.plan.transfer import transfer_plan
-from disagg_operator.platforms.profile import EngineRelease, RuntimeProfile
 from disagg_operator.platforms.vocabulary import ANY_ARCHITECTURE, NO_BACKEND, ONE, SEVERAL
 
 _GRACE_SECONDS = 30
 """Kubernetes' own default, for what a worker does beside waiting for transfers."""
+
+_ARCHITECTURE_LABEL = "kubernetes.io/arch"
 
 _NO_REVISION = ""
 """Stands where the revision will be while the rest, which decides the revision, is planned."""
@@ -58,7 +61,7 @@ def plan(resource: DisaggDeployment, installation: Installation, cluster: Cluste
     """
     planner = _Planner(resource, installation, cluster)
     planned = planner.plan()
-    judgement = rules.check(Subject(resource, planned, planner.platform, cluster))
+    judgement = rules.check(Subject(resource, planned, planner.platform, planner.runtime, cluster))
     if judgement.refused:
         raise Refusal(judgement.refused)
     return replace(planned, warnings=judgement.warned)
@@ -77,9 +80,10 @@ class _Planner:
         runtime = self.spec.runtime
         catalogue = installation.catalogue
         self.engine = ENGINES[runtime.engine]
-        self.runtime: RuntimeProfile = catalogue.runtime(runtime.frontend, runtime.version)
+        self.runtime = catalogue.runtime(runtime.frontend, runtime.version, runtime.engine)
+        self.discovery = discovery_plan(self.spec.discovery, self.runtime)
         machine = catalogue.machine(self.spec.platform)
-        release = _engine_release(self.runtime, runtime.engine)
+        release = self.runtime.engines[runtime.engine]
         self.platform = Platform(machine, catalogue.fabrics_of(machine), release)
         self.transfer = transfer_plan(self.spec.transfer, self.platform, self._shared_facts())
         gpus = {role: self._gpus(spec) for role, spec in self.specs.items()}
@@ -99,7 +103,7 @@ class _Planner:
             revision=revision,
             address=f"http://{names.frontend(self.name)}.{self.namespace}.svc:{port}",
             transfer=self.transfer,
-            strategy=self.spec.rollout.strategy,
+            strategy=self._strategy(),
             takeover_seconds=self.runtime.takeover.seconds,
             service_account=self.service_account,
             own_service_account=self.spec.service_account_name is None,
@@ -118,8 +122,24 @@ class _Planner:
             "frontend": self.spec.runtime.frontend.value,
             "fabric": self.platform.fabrics[0].name,
             "fabrics": ",".join(fabric.name for fabric in self.platform.fabrics),
-            "architecture": architecture.value if architecture else ANY_ARCHITECTURE,
+            "architecture": architecture.value if architecture else self._selected_architecture(),
+            "discovery": self.discovery.backend,
         }
+
+    def _strategy(self) -> str:
+        allowed = {choice.value: choice for choice in self.runtime.strategies}
+        asked = self.spec.rollout.strategy
+        if asked is None:
+            return next(iter(allowed))
+        if asked.value not in allowed:
+            (reason, *_) = (choice.reason for choice in allowed.values())
+            fault = f"{asked} cannot be used with {self.runtime.name} {self.runtime.version}: {reason}"
+            remedy = f"Write {' or '.join(allowed)}, or leave it out"
+            raise Refusal([Problem("spec.rollout.strategy", fault, remedy, "strategy-in-release")])
+        return asked.value
+
+    def _selected_architecture(self) -> str:
+        return self.spec.placement.node_selector.get(_ARCHITECTURE_LABEL, ANY_ARCHITECTURE)
 
     def _facts(self, role: str, spec: RoleSpec) -> dict[str, str]:
         facts = {
@@ -137,9 +157,11 @@ class _Planner:
         spec = self.specs[role]
         facts = self._facts(role, spec)
         gpus = self._gpus(spec)
-        wiring = dynamo.worker(self.runtime, self.dynamo_namespace, revision)
+        wiring = dynamo.worker(self.runtime, self.discovery, self.dynamo_namespace, revision)
         engine = self.engine.worker(
-            Asked(self.resource, role, spec, self.transfer, self.platform.release, facts)
+            Asked(
+                self.resource, role, spec, self.transfer, self.platform.release, facts, self.dynamo_namespace
+            )
         )
         added = hardware(
             self.platform,
@@ -195,13 +217,25 @@ class _Planner:
     def _frontend(self) -> FrontendPlan:
         spec = self.spec.frontend
         wiring = dynamo.frontend(
-            self.runtime, self.dynamo_namespace, spec.port, spec.router_mode, self.spec.model.name
+            self.runtime,
+            self.discovery,
+            self.dynamo_namespace,
+            port=spec.port,
+            router_mode=spec.router_mode,
+            model=self.spec.model.name,
         )
         # It computes nothing and moves no KV cache: no fabric is a fact of it.
         facts = {key: value for key, value in self._shared_facts().items() if not key.startswith("fabric")}
+        source = self.spec.model.source
+        reads_model = self.runtime.frontend.model_files is not None
         pod = replace(
-            self._pod(wiring, facts, spec.pod_template),
-            environment=layered(wiring.environment, written(spec.env, "spec.frontend.env")),
+            self._pod(wiring, {**facts, "method": self.transfer.method}, spec.pod_template),
+            environment=layered(
+                wiring.environment,
+                hub_environment(source) if reads_model else (),
+                written(spec.env, "spec.frontend.env"),
+            ),
+            mounts=(*dynamo.SCRATCH, *(model_mounts(source) if reads_model else ())),
             resources=requirements(spec.resources, self.platform.machine.frontend_resources),
         )
         return FrontendPlan(replicas=spec.replicas, port=spec.port, pod=pod)
@@ -231,24 +265,19 @@ class _Planner:
     def _image(self, facts: Facts) -> str:
         if self.spec.runtime.image is not None:
             return self.spec.runtime.image
-        image = first(self.platform.release.images, facts)
-        return self.installation.worker_image if image is None else fill(image.value, facts)
+        release = self.platform.release
+        image = first(release.images, facts)
+        if image is not None:
+            return fill(image.value, facts)
+        if release.built is None:
+            return self.installation.worker_image
+        method = f"{self.runtime.name} {self.runtime.version} with {self.transfer.method} transfer"
+        fault = f"no image of {method} is published. {release.built.reason.rstrip('.')}"
+        remedy = f"Build one with `{fill(release.built.value, facts)}` and write its reference"
+        raise Refusal([Problem("spec.runtime.image", fault, remedy, "image-published")])
 
     def _worker_resources(self, by_user: ResourceRequirements | None, gpus: int) -> dict[str, Any]:
         per_gpu = self.platform.machine.gpu_worker_resources
         if by_user is None and gpus:
             return {} if per_gpu is None else requirements(None, times(per_gpu, gpus))
         return requirements(by_user, self.platform.machine.worker_resources)
-
-
-def _engine_release(runtime: RuntimeProfile, engine: str) -> EngineRelease:
-    """Return the engine that a frontend's release holds.
-
-    Raises:
-        Refusal: it holds none of that name.
-    """
-    if engine in runtime.engines:
-        return runtime.engines[engine]
-    fault = f"not supported yet: {engine} with {runtime.name} {runtime.version}"
-    remedy = f"Write one of: {', '.join(runtime.engines)}"
-    raise Refusal([Problem("spec.runtime.engine", fault, remedy, "engine-in-release")])

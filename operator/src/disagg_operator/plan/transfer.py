@@ -1,10 +1,10 @@
 """How KV cache moves: the library and its plugin, from what the user, the release and the fabric say."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.api.v1alpha1.role import TransferMethod, TransferSpec
-from disagg_operator.plan.facts import Facts, applicable, first, provenance
+from disagg_operator.plan.facts import Facts, applicable, provenance
 from disagg_operator.plan.hardware import Platform
 from disagg_operator.plan.model import Provenance, TransferPlan
 from disagg_operator.platforms.profile import Choice
@@ -24,37 +24,51 @@ def transfer_plan(transfer: TransferSpec, platform: Platform, facts: Facts) -> T
     Raises:
         Refusal: the release or the fabric has no such library or plugin.
     """
-    offered = applicable(platform.release.methods, facts)
-    if transfer.method is None:
-        # A plugin of NIXL says that NIXL is meant.
-        nixl_meant = transfer.nixl_backend is not None
-        default = _of(offered, TransferMethod.NIXL) if nixl_meant else first(offered, facts)
-        if default is None:
-            raise Refusal([_unknown(_METHOD, "NIXL", offered, "transfer-method-known")])
+    release = platform.release
+    offered = applicable(release.methods, facts)
+    # A plugin of NIXL says that NIXL is meant.
+    nixl_meant = transfer.method is None and transfer.nixl_backend is not None
+    asked = TransferMethod.NIXL if nixl_meant else transfer.method
+    if asked is None:
+        default = offered[0]
         method, why = default.value, provenance(default)
     else:
-        found = _of(offered, transfer.method)
-        if found is None:
-            raise Refusal([_unknown(_METHOD, transfer.method, offered, "transfer-method-known")])
-        method, why = found.value, Provenance("Set by the user.", _METHOD)
+        if _of(offered, asked) is None:
+            raise Refusal([_unavailable(_METHOD, asked, release.methods, facts, "transfer-method-known")])
+        method, why = asked.value, Provenance("Set by the user.", _BACKEND if nixl_meant else _METHOD)
     if method != TransferMethod.NIXL:
         return TransferPlan(method, None, why)
     return TransferPlan(method, _nixl_backend(transfer, platform, {**facts, "method": method}), why)
 
 
 def _nixl_backend(transfer: TransferSpec, platform: Platform, facts: Facts) -> str:
-    offered = applicable(platform.fabrics[0].nixl_backends, facts)
-    if transfer.nixl_backend is None:
-        return offered[0].value
-    if _of(offered, transfer.nixl_backend) is None:
-        raise Refusal([_unknown(_BACKEND, transfer.nixl_backend, offered, "nixl-backend-known")])
-    return transfer.nixl_backend.value
+    loadable = {choice.value for choice in applicable(platform.release.nixl_backends, facts)}
+    known = [
+        choice
+        for choice in platform.fabrics[0].nixl_backends
+        if not platform.release.nixl_backends or choice.value in loadable
+    ]
+    asked = transfer.nixl_backend
+    usable = [choice for choice in applicable(known, facts) if asked in (None, choice.value)]
+    if not usable:
+        given = "NIXL" if asked is None else asked.value
+        raise Refusal([_unavailable(_BACKEND, given, known, facts, "nixl-backend-known")])
+    return usable[0].value
 
 
 def _of(offered: Iterable[Choice], value: str) -> Choice | None:
     return next((choice for choice in offered if choice.value == value), None)
 
 
-def _unknown(field: str, given: str, offered: Iterable[Choice], rule: str) -> Problem:
-    known = " or ".join(choice.value for choice in offered)
-    return Problem(field, f"{given} cannot be used on this platform by this engine", f"Write {known}", rule)
+def _unavailable(field: str, given: str, known: Sequence[Choice], facts: Facts, rule: str) -> Problem:
+    fault = f"{given} cannot be used on this platform by this version of the engine"
+    excluded = _of(known, given)
+    if excluded is not None:
+        needs = [
+            f"{name} {' or '.join(allowed)} (here: {facts[name]})"
+            for name, allowed in excluded.when.items()
+            if facts[name] not in allowed
+        ]
+        fault = f"{given} needs {', '.join(needs)}: {excluded.reason}"
+    usable = " or ".join(choice.value for choice in applicable(known, facts))
+    return Problem(field, fault, f"Write {usable}", rule)

@@ -9,6 +9,7 @@ from functools import cache, cached_property
 from importlib import resources
 from typing import TypeVar
 
+from packaging.version import Version
 from pydantic import ValidationError
 
 from disagg_operator.api.problems import Problem, Refusal
@@ -25,6 +26,8 @@ P = TypeVar("P", bound=ProfileModel)
 
 MACHINES, FABRICS, RUNTIMES = "machines", "fabrics", "runtimes"
 KNOWN = "platform-known"
+_PART = "_"
+"""Begins the name of a document that is no profile of its own: others are like it."""
 
 
 class ProfileError(ValueError):
@@ -57,9 +60,9 @@ class Catalogue:
 
     @cached_property
     def runtimes(self) -> Mapping[str, Mapping[str, RuntimeProfile]]:
-        """All runtime profiles by name and version, the newest version first."""
+        """All runtime profiles by name and version, the newest version first, pre-releases last."""
         found = _models(RuntimeProfile, self.runtime_documents).values()
-        newest_first = sorted(found, key=lambda profile: _version_key(profile.version), reverse=True)
+        newest_first = sorted(found, key=lambda profile: _age(profile.version), reverse=True)
         by_name: dict[str, dict[str, RuntimeProfile]] = {}
         for profile in newest_first:
             by_name.setdefault(profile.name, {})[profile.version] = profile
@@ -110,26 +113,28 @@ class Catalogue:
         """Return the fabrics of a machine; KV cache crosses the first."""
         return tuple(self.fabrics[name] for name in machine.fabrics)
 
-    def runtime(self, name: str, version: str | None) -> RuntimeProfile:
-        """Return the profile of a frontend's release, the newest one where no version is asked for.
+    def runtime(self, name: str, version: str | None, engine: str) -> RuntimeProfile:
+        """Return the profile of a frontend's release that holds an engine.
+
+        Args:
+            name: the frontend.
+            version: version of the release; the newest that holds the engine where none is asked for.
+            engine: the engine.
 
         Raises:
-            Refusal: there is no profile of that version.
+            Refusal: there is no profile of that version, or it does not hold the engine.
         """
         versions = self.runtimes[name]
-        if version is None:
-            return next(iter(versions.values()))
-        try:
+        holding = [each for each, profile in versions.items() if engine in profile.engines]
+        if version is None and holding:
+            return versions[holding[0]]
+        if version in holding:
             return versions[version]
-        except KeyError:
-            remedy = f"Write one of: {', '.join(versions)}, or leave it out"
-            problem = Problem(
-                "spec.runtime.version",
-                f"not supported yet: {name} {version!r}",
-                remedy,
-                "runtime-version-known",
-            )
-            raise Refusal([problem]) from None
+        fault = f"not supported yet: {name} {version!r}"
+        if version in versions:
+            fault = f"{name} {version} has not been tried with the engine {engine}"
+        remedy = f"Write one of: {', '.join(holding)}, or leave it out"
+        raise Refusal([Problem("spec.runtime.version", fault, remedy, "runtime-version-known")])
 
 
 @cache
@@ -148,7 +153,7 @@ def _documents(folder: str) -> dict[str, Document]:
 
 
 def _models(model: type[P], documents: Mapping[str, Document]) -> dict[str, P]:
-    return {name: _model(model, name, documents) for name in sorted(documents)}
+    return {name: _model(model, name, documents) for name in sorted(documents) if name[:1] != _PART}
 
 
 def _model(model: type[P], name: str, documents: Mapping[str, Document]) -> P:
@@ -163,5 +168,6 @@ def _model(model: type[P], name: str, documents: Mapping[str, Document]) -> P:
         raise ProfileError(f"{name}: {error}") from None
 
 
-def _version_key(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
+def _age(version: str) -> tuple[bool, Version]:
+    parsed = Version(version)
+    return not parsed.is_prerelease, parsed

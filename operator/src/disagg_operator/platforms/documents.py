@@ -1,7 +1,7 @@
 """Reads profiles from YAML, so that each value knows the line that it stands in.
 
 A profile may be laid over another one of its folder: ``like: NAME`` takes all of that one, maps merge by key,
-lists of named entries by name, and null removes a key.
+lists of named entries by name, and null removes a key. Of several names, each is laid over the one before.
 """
 
 from collections.abc import Mapping
@@ -69,8 +69,8 @@ def _resolved(name: str, documents: Mapping[str, Document], seen: tuple[str, ...
     if name not in documents:
         raise ValueError(f"is like {name}, which there is not")
     document = dict(documents[name])
-    base = document.pop(LIKE, None)
-    if base is None:
-        return document
-    laid: Document = merged(_resolved(str(base), documents, (*seen, name)), document)
-    return laid
+    bases = document.pop(LIKE, ())
+    laid: Document = {}
+    for base in (bases,) if isinstance(bases, str) else bases:
+        laid = merged(laid, _resolved(str(base), documents, (*seen, name)))
+    return merged(laid, document) if laid else document

@@ -344,11 +344,13 @@ class Component(ProfileModel):
         port: port whose HTTP server answers the probes.
         command: argument vector, each word a jinja2 template; empty where the engine decides.
         environment: variables of its container.
+        model_files: why it must see the model's files; none if it need not.
         startup, liveness, readiness: probes.
     """
 
     port: int
     command: tuple[str, ...] = ()
+    model_files: Sourced | None = None
     environment: tuple[Variable, ...] = ()
     startup: Probe
     liveness: Probe
@@ -361,34 +363,129 @@ class Takeover(Sourced):
     seconds: int
 
 
+class Method(Choice):
+    """A library that moves KV cache.
+
+    Attributes:
+        doubt: what speaks against it; whoever chooses it is told.
+    """
+
+    doubt: str | None = None
+
+
+class EngineSetting(Conditional):
+    """A setting of an engine's configuration file that the user may override.
+
+    Attributes:
+        name: unique within the release.
+        key: path of the setting, its parts separated by dots.
+        value: what the file holds; null is a value.
+    """
+
+    name: str
+    key: str
+    value: Any
+
+
+class Transceiver(ProfileModel):
+    """What one version of TensorRT-LLM accepts in its section ``cache_transceiver_config``.
+
+    Attributes:
+        fields: the known fields; TensorRT-LLM refuses any other when it starts.
+    """
+
+    fields: tuple["TransceiverField", ...]
+
+
+class TransceiverField(Sourced):
+    """One field of ``cache_transceiver_config``; null is always accepted.
+
+    Attributes:
+        kind: text (one of ``choices``), whole (a number of at least ``minimum``) or switch (true or false).
+    """
+
+    name: str
+    kind: Literal["text", "whole", "switch"]
+    choices: tuple[str, ...] = ()
+    minimum: int = 0
+
+
+class Kvbm(Sourced):
+    """How an engine's prefill workers keep KV cache in Dynamo's KV block manager.
+
+    Attributes:
+        arguments: words that are added to the worker's command.
+    """
+
+    arguments: tuple[str, ...]
+
+
 class EngineRelease(Layer):
     """An engine inside one version of a frontend's release.
 
     Attributes:
         version: the engine's own version.
+        tried: where this engine of this release was run by the project; none if it was only rendered and
+            compared with documents.
         images: image references (jinja2 templates); the first that applies is the default. None: the
-            installation's worker image.
+            installation's worker image, or a built one.
+        built: the command that builds an image where none is published.
         methods: libraries that can move KV cache; the first that applies is the default.
+        nixl_backends: NIXL plugins that the engine can load; none: all that the fabric offers.
         own_user: whether the image runs as a user of its own and writes to its root filesystem.
         command: argument vector of a worker, each word a jinja2 template; empty where code makes it.
+        settings: what the engine's configuration file holds beside what the specification says.
+        transceiver: the known fields of TensorRT-LLM's ``cache_transceiver_config``.
+        kvbm: how it uses Dynamo's KV block manager; none if it cannot.
     """
 
     version: str
+    tried: Sourced | None = None
     images: tuple[Choice, ...] = ()
-    methods: Annotated[tuple[Choice, ...], Field(min_length=1)]
+    built: Choice | None = None
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)]
+    nixl_backends: tuple[Choice, ...] = ()
     own_user: bool = False
     command: tuple[str, ...] = ()
+    settings: tuple[EngineSetting, ...] = ()
+    transceiver: Transceiver | None = None
+    kvbm: Kvbm | None = None
+
+
+class Discovery(ProfileModel):
+    """Where the frontend and the workers of a release find each other.
+
+    Attributes:
+        backends: stores of registrations that it knows (kubernetes, etcd), the default first.
+        nats: why a NATS server must run beside them; none where nothing needs one.
+    """
+
+    backends: Annotated[tuple[Choice, ...], Field(min_length=1)]
+    nats: Sourced | None = None
+
+
+class Doubt(Sourced):
+    """What users of a release are told: the reason is the fault."""
+
+    name: str
+    remedy: str
 
 
 class RuntimeProfile(ProfileModel):
     """One version of a frontend's release: how its parts are started, found, probed and replaced.
 
     Attributes:
+        discovery: where its parts find each other.
+        strategies: rollout strategies that it allows; others would let two revisions meet.
+        doubts: what its users are told.
         engines: the engines that it can run, by name.
     """
 
     name: str
     version: str
+    discovery: Discovery
+    strategies: Annotated[tuple[Choice, ...], Field(min_length=1)]
+    doubts: tuple[Doubt, ...] = ()
     takeover: Takeover
     environment: tuple[Variable, ...]
     worker: Component

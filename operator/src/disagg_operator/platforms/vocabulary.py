@@ -10,6 +10,8 @@
 | architecture | amd64, arm64, or any |
 | method | library that moves KV cache |
 | backend | NIXL plugin, or none |
+| discovery | where workers register: kubernetes, etcd |
+| kvbm | on: the workers keep KV cache in Dynamo's block manager; else off |
 | security | Restricted, IpcLock, Privileged |
 | image | efa if its tag says that the EFA SDK is inside (``1.6.1-efa``, ``1.1.1-efa-amd64``), else standard |
 
@@ -21,11 +23,12 @@ from collections.abc import Mapping
 from jinja2 import Environment, TemplateSyntaxError, meta
 
 from disagg_operator.api.v1alpha1.role import NixlBackend, TransferMethod
-from disagg_operator.api.v1alpha1.runtime import Engine, FrontendKind
+from disagg_operator.api.v1alpha1.runtime import DiscoveryBackend, Engine, FrontendKind
 
 ONE, SEVERAL = "one", "several"
 ANY_ARCHITECTURE = "any"
 NO_BACKEND = "none"
+ON, OFF = "on", "off"
 WITH_EFA, STANDARD = "efa", "standard"
 
 FACTS: Mapping[str, frozenset[str] | None] = {
@@ -38,6 +41,8 @@ FACTS: Mapping[str, frozenset[str] | None] = {
     "architecture": frozenset({"amd64", "arm64", ANY_ARCHITECTURE}),
     "method": frozenset(TransferMethod),
     "backend": frozenset({*NixlBackend, NO_BACKEND}),
+    "discovery": frozenset(DiscoveryBackend),
+    "kvbm": frozenset({ON, OFF}),
     "security": frozenset({"Restricted", "IpcLock", "Privileged"}),
     "image": frozenset({WITH_EFA, STANDARD}),
 }

@@ -41,7 +41,7 @@ def _nixl_backend(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
 
 
 def _etcd(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
-    if spec.discovery.etcd_endpoints and spec.discovery.backend != DiscoveryBackend.ETCD:
+    if spec.discovery.etcd_endpoints and spec.discovery.backend not in (None, DiscoveryBackend.ETCD):
         fault = f"is only for backend etcd, and the backend is {spec.discovery.backend}"
         yield Finding("spec.discovery.etcdEndpoints", fault, "Leave it out, or write backend: etcd")
 

@@ -77,8 +77,6 @@ TABLE: tuple[Supported, ...] = (
     Supported("prefill.nodes_per_replica", (1,), _SINGLE_NODE),
     Supported("decode.nodes_per_replica", (1,), _SINGLE_NODE),
     Supported("frontend.router_mode", (RouterMode.ROUND_ROBIN, RouterMode.RANDOM)),
-    Supported("discovery.backend", (DiscoveryBackend.KUBERNETES,)),
-    Supported("discovery.nats_server"),
     Supported("verification.mode", (VerificationMode.OFF,)),
     Supported("verification.interval_seconds"),
     Supported("scaling"),
@@ -88,6 +86,9 @@ TABLE: tuple[Supported, ...] = (
 REFERENCE_TABLE: tuple[Supported, ...] = (
     Supported("model.source.hugging_face", (), _SOURCES),
     Supported("model.source.image", (), _SOURCES),
+    Supported("discovery.backend", (DiscoveryBackend.KUBERNETES,)),
+    Supported("discovery.etcd_endpoints", ([],)),
+    Supported("discovery.nats_server"),
     Supported("transfer.method", (TransferMethod.NIXL,)),
     Supported("transfer.nixl_backend", (NixlBackend.UCX,)),
     Supported("transfer.max_tokens_in_buffer"),

@@ -77,9 +77,10 @@ class RolloutStrategy(StrEnum):
 class RolloutSpec(ApiModel):
     """How a change that restarts pods is rolled out. Prefill and decode always change together."""
 
-    strategy: RolloutStrategy = RolloutStrategy.SURGE
+    strategy: RolloutStrategy | None = None
     """Surge: the new revision is started beside the old one, which is removed once the new one is available
-    (needs twice the capacity for a while). Recreate: the old one is removed first."""
+    (needs twice the capacity for a while). Recreate: the old one is removed first. Default: Surge, or
+    Recreate with a release of the frontend that cannot keep two revisions apart."""
 
 
 class RoleScaling(ApiModel):

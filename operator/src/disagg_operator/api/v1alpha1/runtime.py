@@ -106,7 +106,8 @@ class DiscoverySpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             cel(
-                "self.backend == 'etcd' || !has(self.etcdEndpoints) || self.etcdEndpoints.size() == 0",
+                "!has(self.backend) || self.backend == 'etcd' "
+                "|| !has(self.etcdEndpoints) || self.etcdEndpoints.size() == 0",
                 "etcdEndpoints is only for backend etcd: leave it out, or write backend: etcd",
                 ".etcdEndpoints",
                 "FieldValueForbidden",
@@ -114,14 +115,14 @@ class DiscoverySpec(ApiModel):
         )
     )
 
-    backend: DiscoveryBackend = DiscoveryBackend.KUBERNETES
-    """Store of the registrations. kubernetes needs no further service; this version of the operator runs it
-    alone."""
+    backend: DiscoveryBackend | None = None
+    """Store of the registrations. kubernetes needs no further service. Default: etcd if etcdEndpoints names
+    one, or else the one of the frontend's release, which is kubernetes from Dynamo 1.0 on."""
     etcd_endpoints: Annotated[
         list[Annotated[str, Field(pattern=HTTP_URL, max_length=1024)]],
         Field(max_length=16, json_schema_extra=list_set()),
     ] = Field(default_factory=list)
-    """URLs of an existing etcd, such as ``http://etcd:2379``. Only with backend etcd."""
+    """URLs of an existing etcd, such as ``http://etcd:2379``. Only with backend etcd, which needs one."""
     nats_server: Annotated[str, Field(pattern=NATS_URL, max_length=1024)] | None = None
-    """URL of an existing NATS server, such as ``nats://nats:4222``. Only for versions that need NATS.
-    Default: no NATS."""
+    """URL of an existing NATS server, such as ``nats://nats:4222``. Only for versions that need NATS, which
+    are Dynamo's before 0.8. Default: no NATS."""

@@ -23,6 +23,7 @@ class Asked:
         transfer: how KV cache moves.
         release: the engine's release.
         facts: facts of the role.
+        dynamo_namespace: scope in which the deployment's parts find each other.
     """
 
     resource: DisaggDeployment
@@ -31,6 +32,7 @@ class Asked:
     transfer: TransferPlan
     release: EngineRelease
     facts: Mapping[str, str]
+    dynamo_namespace: str
 
     @property
     def path(self) -> str:

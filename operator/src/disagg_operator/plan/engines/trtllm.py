@@ -23,6 +23,7 @@ def worker(asked: Asked) -> EngineWorker:
     model = asked.resource.spec.model
     values = {
         **asked.facts,
+        "dynamo_namespace": asked.dynamo_namespace,
         "model_path": model_path(model.source),
         "model_name": model.name,
         "config_file": f"{CONFIG_FOLDER}/{CONFIG_FILE}",

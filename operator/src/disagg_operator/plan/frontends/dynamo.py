@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from disagg_operator.plan.environment import derived, fill
-from disagg_operator.plan.model import EnvSetting, HttpProbe, Mount, Port
+from disagg_operator.plan.facts import applicable
+from disagg_operator.plan.model import DiscoveryPlan, EnvSetting, HttpProbe, Mount, Port
 from disagg_operator.platforms.profile import Component, Probe, RuntimeProfile
 
 HOME = "/home/disagg"
@@ -35,9 +36,10 @@ class Wiring:
     readiness: HttpProbe
 
 
-def worker(profile: RuntimeProfile, dynamo_namespace: str, revision: str) -> Wiring:
+def worker(profile: RuntimeProfile, discovery: DiscoveryPlan, dynamo_namespace: str, revision: str) -> Wiring:
     """Return how a worker of ``revision`` takes part."""
     values = {
+        **_stores(discovery),
         "dynamo_namespace": dynamo_namespace,
         "revision": revision,
         "home": HOME,
@@ -47,10 +49,17 @@ def worker(profile: RuntimeProfile, dynamo_namespace: str, revision: str) -> Wir
 
 
 def frontend(
-    profile: RuntimeProfile, dynamo_namespace: str, port: int, router_mode: str, model: str
+    profile: RuntimeProfile,
+    discovery: DiscoveryPlan,
+    dynamo_namespace: str,
+    *,
+    port: int,
+    router_mode: str,
+    model: str,
 ) -> Wiring:
     """Return how a frontend of ``model`` that listens on ``port`` takes part."""
     values = {
+        **_stores(discovery),
         "dynamo_namespace": dynamo_namespace,
         "router_mode": router_mode,
         "home": HOME,
@@ -61,12 +70,22 @@ def frontend(
     return _wiring(profile, profile.frontend, "http", port, values)
 
 
+def _stores(discovery: DiscoveryPlan) -> dict[str, str]:
+    return {
+        "discovery": discovery.backend,
+        "etcd_endpoints": ",".join(discovery.etcd_endpoints),
+        "nats_server": discovery.nats_server or "",
+    }
+
+
 def _wiring(
     profile: RuntimeProfile, component: Component, port_name: str, port: int, values: Mapping[str, object]
 ) -> Wiring:
+    facts = {"discovery": str(values["discovery"])}
+    variables = applicable((*profile.environment, *component.environment), facts)
     return Wiring(
         command=tuple(fill(word, values) for word in component.command),
-        environment=derived((*profile.environment, *component.environment), values),
+        environment=derived(variables, values),
         port=Port(port_name, port),
         startup=_probe(component.startup, port_name, values),
         liveness=_probe(component.liveness, port_name, values),

@@ -13,6 +13,7 @@ from disagg_operator.plan.rules.computedomain import RULES as COMPUTE_DOMAIN_RUL
 from disagg_operator.plan.rules.devices import RULES as DEVICE_RULES
 from disagg_operator.plan.rules.fabric import RULES as FABRIC_RULES
 from disagg_operator.plan.rules.privilege import RULES as PRIVILEGE_RULES
+from disagg_operator.plan.rules.releases import RULES as RELEASE_RULES
 from disagg_operator.plan.rules.subject import Subject
 
 
@@ -25,6 +26,7 @@ RULES: tuple[Rule[Subject], ...] = (
     *DEVICE_RULES,
     *FABRIC_RULES,
     *PRIVILEGE_RULES,
+    *RELEASE_RULES,
     *COMPUTE_DOMAIN_RULES,
     Rule("allow-unsafe-known", "docs: spec.security.allowUnsafe", _unknown_overrides),
 )

@@ -46,7 +46,7 @@ def _room_to_surge(subject: Subject) -> Iterator[Finding]:
     planned, domain = subject.plan.compute_domain, domain_of(subject.platform.fabrics)
     if planned is None or domain is None or not domain.max_nodes // 2 < planned.nodes <= domain.max_nodes:
         return
-    if subject.spec.rollout.strategy is RolloutStrategy.SURGE:
+    if subject.plan.strategy == RolloutStrategy.SURGE:
         fault = f"two revisions need {2 * planned.nodes} nodes, more than the domain's {domain.max_nodes}"
         yield Finding(
             "spec.rollout.strategy", fault, "Write Recreate, or use at most half of the domain's nodes"

@@ -8,6 +8,7 @@ from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 from disagg_operator.plan.cluster import UNSEEN, ClusterFacts
 from disagg_operator.plan.hardware import Platform
 from disagg_operator.plan.model import DECODE, PREFILL, EnvSetting, Plan, RolePlan
+from disagg_operator.platforms.profile import RuntimeProfile
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,15 @@ class Subject:
     Attributes:
         resource: what the user wrote.
         plan: what was derived.
-        platform: the profiles.
+        platform: the profiles of machine, fabrics and engine.
+        runtime: the profile of the frontend's release.
         cluster: what is known of the cluster.
     """
 
     resource: DisaggDeployment
     plan: Plan
     platform: Platform
+    runtime: RuntimeProfile
     cluster: ClusterFacts = UNSEEN
 
     @property
