@@ -192,6 +192,7 @@ def test_without_its_controller_a_domain_cannot_go(platform: PlatformCluster, na
                 "wait", "--for=delete", f"computedomain/{DOMAIN}", f"--namespace={namespace}", "--timeout=3s"
             )
         assert domain(platform, namespace)["metadata"]["deletionTimestamp"]
+        platform.driver.start_controller()
     platform.kubectl.text(
         "wait", "--for=delete", f"computedomain/{DOMAIN}", f"--namespace={namespace}", "--timeout=20s"
     )

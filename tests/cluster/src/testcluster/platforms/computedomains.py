@@ -98,6 +98,8 @@ class ComputeDomainDriver:
 
     def start_controller(self) -> None:
         """Start the controller and wait until it watches; harmless if it runs."""
+        if not self.root.exists():
+            self._make_root()
         written = self.log.stat().st_size if self.log.exists() else 0
         if self.supervisor.ensure(CONTROLLER, self._command()):
             wait_for(
@@ -179,12 +181,13 @@ class ComputeDomainDriver:
         argv += ["--api-versions", "resource.k8s.io/v1", "--set", "resources.gpus.enabled=false"]
         return output([*argv, *(f"--show-only={part}" for part in CHART_PARTS)])
 
-    def _command(self) -> list[str]:
-        """The controller in a root folder of its own: it reads its templates from /templates only."""
-        self.root.mkdir(parents=True, exist_ok=True)
+    def _make_root(self) -> None:
+        """Make the controller's root folder: it reads its templates from /templates, wherever it runs."""
+        shutil.copytree(self.parts.directory / "templates", self.root / "templates")
         for file in (Path(self.parts.path(CONTROLLER)), self.kubectl.kubeconfig):
             shutil.copy(file, self.root / file.name)
-        shutil.copytree(self.parts.directory / "templates", self.root / "templates", dirs_exist_ok=True)
+
+    def _command(self) -> list[str]:
         # Only root may change its root folder; others may in a user namespace, where they are root.
         namespace = [] if os.geteuid() == 0 else ["--map-root-user"]
         return [
