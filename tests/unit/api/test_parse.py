@@ -51,7 +51,12 @@ def test_a_good_resource_is_accepted_with_its_defaults() -> None:
 
 TABLE: list[tuple[dict[str, Any], str, str, str]] = [
     (with_spec(platfrom="local"), "spec.platfrom", "there is no such field", "Did you mean platform?"),
-    (with_spec(zzz=1), "spec.zzz", "there is no such field", "Known fields: model, platform, runtime, "),
+    (
+        with_spec(zzz=1),
+        "spec.zzz",
+        "there is no such field",
+        "Known fields: model, platform, platformProfile, ",
+    ),
     (
         with_spec(prefill={"gpus_per_node": 1}),
         "spec.prefill.gpus_per_node",

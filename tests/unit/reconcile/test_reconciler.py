@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from disagg_operator.plan.installation import Installation
+from disagg_operator.platforms.catalogue import builtin
 from disagg_operator.reconcile.errors import BlockedError, RetrySoonError
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.reconciler import Reconciler
@@ -191,6 +192,39 @@ def test_a_bad_edit_changes_nothing_that_runs() -> None:
     assert cluster.condition("Available")["status"] == "True"
     assert cluster.resource
     assert cluster.resource["status"]["roles"]["decode"]["ready"] == "1/1"
+
+
+def test_a_platform_that_an_installation_no_longer_has_changes_nothing_that_runs() -> None:
+    machines = {"lab": {"node_labels": [{"name": "pool", "value": "lab", "reason": "r", "source": "s"}]}}
+    with_lab = Installation("worker:1", catalogue=builtin().with_profiles(machines))
+    cluster = FakeCluster(deployment(platform="lab"))
+    drive(cluster, with_lab)
+    cluster.settle()
+    drive(cluster, with_lab)
+    before = {address: obj["metadata"]["resourceVersion"] for address, obj in cluster.objects.items()}
+    drive(cluster, INSTALLATION)
+    after = {address: obj["metadata"]["resourceVersion"] for address, obj in cluster.objects.items()}
+    assert before
+    assert after == before
+    assert "there is no platform 'lab'" in cluster.condition("Accepted")["message"]
+    assert cluster.condition("Available")["status"] == "True"
+
+
+def test_a_profile_that_changes_is_rolled_out_as_an_edit_is() -> None:
+    def installation(pool: str) -> Installation:
+        label = {"name": "pool", "value": pool, "reason": "r", "source": "s"}
+        catalogue = builtin().with_profiles({"lab": {"node_labels": [label]}})
+        return Installation("worker:1", catalogue=catalogue)
+
+    cluster = FakeCluster(deployment(platform="lab"))
+    drive(cluster, installation("a"))
+    cluster.settle()
+    drive(cluster, installation("a"))
+    old = cluster.names("StatefulSet")
+    drive(cluster, installation("b"))
+    # The new revision is started beside the old one, which goes on serving until that is ready.
+    assert set(old) < set(cluster.names("StatefulSet"))
+    assert cluster.condition("Available")["status"] == "True"
 
 
 def test_a_paused_deployment_is_left_alone_but_reported() -> None:

@@ -1,5 +1,7 @@
 """Settings from the environment."""
 
+from pathlib import Path
+
 import pytest
 
 from disagg_operator.runtime.settings import SettingsError, from_environment
@@ -46,3 +48,21 @@ def test_nonsense_is_named(name: str, value: str, expected: str) -> None:
         from_environment({"DISAGG_WORKER_IMAGE": "w", name: value})
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_bad_profile_of_the_installation_is_named_with_file_field_and_fault(tmp_path: Path) -> None:
+    (tmp_path / "machines").mkdir()
+    (tmp_path / "machines" / "lab.yaml").write_text("gpus: {count: none, model: H100}\n")
+    settings = from_environment({"DISAGG_WORKER_IMAGE": "w", "DISAGG_PLATFORMS": str(tmp_path)})
+    with pytest.raises(SettingsError) as error:
+        settings.installation()
+    assert "machines/lab.yaml: gpus.count: must be a whole number" in str(error.value)
+    assert str(error.value).startswith(f"DISAGG_PLATFORMS={tmp_path}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_profiles_of_the_installation_are_in_its_catalogue(tmp_path: Path) -> None:
+    (tmp_path / "machines").mkdir()
+    (tmp_path / "machines" / "lab.yaml").write_text("like: infiniband\n")
+    settings = from_environment({"DISAGG_WORKER_IMAGE": "w", "DISAGG_PLATFORMS": str(tmp_path)})
+    assert settings.installation().catalogue.machine("lab").fabrics == ("infiniband",)

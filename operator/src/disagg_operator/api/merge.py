@@ -1,13 +1,16 @@
 """Merges one tree of maps and lists over another, such as a partial pod template over the derived one.
 
 Maps merge by key, and a null removes the key. Lists whose entries all have a name (containers, env, …)
-merge by name and new entries follow; volume mounts merge by mount path; any other list is replaced.
+merge by name and new entries follow; volume mounts merge by mount path; an entry with ``$patch: delete``
+removes the one of its name; any other list is replaced.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 _KEYS = ("name", "mountPath")
+_PATCH, _DELETE = "$patch", "delete"
+"""How Kubernetes' own strategic merge removes an entry of a list."""
 
 
 def merged(base: Any, overlay: Any) -> Any:
@@ -40,6 +43,9 @@ def _merge_key(entries: list[Any]) -> str | None:
 def _merged_lists(base: list[Any], overlay: list[Any], key: str) -> list[Any]:
     result = {entry[key]: entry for entry in base}
     for entry in overlay:
+        if entry.get(_PATCH) == _DELETE:
+            result.pop(entry[key], None)
+            continue
         known = result.get(entry[key])
         result[entry[key]] = entry if known is None else merged(known, entry)
     return list(result.values())

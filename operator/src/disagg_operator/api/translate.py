@@ -1,5 +1,7 @@
 """Turns pydantic's errors into problems: the path as the user wrote it, the fault in plain words, the remedy.
 
+A validator of our own may say both in one ValueError, as "fault; remedy".
+
 Invariant: text that the user wrote is only repeated where a number, a name or a word from a list is expected,
 so that a secret in the wrong place does not end up in a log.
 """
@@ -43,7 +45,7 @@ def problems_of(error: ValidationError, whole: str) -> list[Problem]:
         whole: name of the field for errors that concern the resource as a whole.
     """
     details = error.errors(include_url=False)
-    return [Problem(path(each["loc"]) or whole, *_words(each), RULE) for each in details]
+    return [Problem(path(each["loc"]) or whole, *words(each), RULE) for each in details]
 
 
 def path(location: Location) -> str:
@@ -57,10 +59,20 @@ def path(location: Location) -> str:
     return text
 
 
-def _words(detail: ErrorDetails) -> Words:
+def words(detail: ErrorDetails, root: type[BaseModel] = DisaggDeployment) -> Words:
+    """Return fault and remedy of one of pydantic's errors.
+
+    Args:
+        detail: the error.
+        root: the model that was validated.
+    """
     kind = detail["type"]
     if kind in _EXPECTED:
         return _wrong_type(_EXPECTED[kind], detail["input"])
+    if kind == "missing":
+        return _missing(detail, root)
+    if kind == "extra_forbidden":
+        return _unknown(detail, root)
     translate = _TRANSLATORS.get(kind)
     if translate is not None:
         return translate(detail)
@@ -93,15 +105,15 @@ def _quoted(given: object) -> str:
     return repr(text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…")
 
 
-def _missing(detail: ErrorDetails) -> Words:
-    model = model_at(detail["loc"][:-1])
+def _missing(detail: ErrorDetails, root: type[BaseModel]) -> Words:
+    model = model_at(detail["loc"][:-1], root)
     described = _description(model, str(detail["loc"][-1]))
     return "is missing", f"Add it: {described}" if described else "Add it"
 
 
-def _unknown(detail: ErrorDetails) -> Words:
+def _unknown(detail: ErrorDetails, root: type[BaseModel]) -> Words:
     *parent, key = detail["loc"]
-    model = model_at(parent)
+    model = model_at(parent, root)
     known = [] if model is None else [name for name, _ in _fields(model) if name != "status"]
     close = get_close_matches(str(key), known, n=1) or _same_word(str(key), known)
     remedy = f"Did you mean {close[0]}?" if close else f"Known fields: {', '.join(known)}"
@@ -159,14 +171,18 @@ def _own(detail: ErrorDetails) -> Words:
     return detail["ctx"]["fault"], detail["ctx"]["remedy"]
 
 
+def _said(detail: ErrorDetails) -> Words:
+    fault, _, remedy = detail["msg"].removeprefix("Value error, ").partition("; ")
+    return fault, f"{remedy[:1].upper()}{remedy[1:]}" or "Correct it"
+
+
 def _not_json(_: ErrorDetails) -> Words:
     fault = "is nested too deeply, or holds characters that are no valid Unicode text"
     return fault, "Write plain text, numbers, lists and maps"
 
 
 _TRANSLATORS: dict[str, Callable[[ErrorDetails], Words]] = {
-    "missing": _missing,
-    "extra_forbidden": _unknown,
+    "value_error": _said,
     "enum": _choice,
     "literal_error": _choice,
     "string_pattern_mismatch": _pattern,
@@ -181,9 +197,9 @@ _TRANSLATORS: dict[str, Callable[[ErrorDetails], Words]] = {
 }
 
 
-def model_at(location: Location) -> type[BaseModel] | None:
-    """Return the model of the object at ``location`` of a DisaggDeployment, or None where there is none."""
-    model: type[BaseModel] | None = DisaggDeployment
+def model_at(location: Location, root: type[BaseModel] = DisaggDeployment) -> type[BaseModel] | None:
+    """Return the model of the object at ``location`` of a ``root``, or None where there is none."""
+    model: type[BaseModel] | None = root
     for step in location:
         if model is None or isinstance(step, int):
             continue

@@ -82,7 +82,9 @@ class _Planner:
         self.engine = ENGINES[runtime.engine]
         self.runtime = catalogue.runtime(runtime.frontend, runtime.version, runtime.engine)
         self.discovery = discovery_plan(self.spec.discovery, self.runtime)
-        machine = catalogue.machine(self.spec.platform)
+        profile = self.spec.platform_profile
+        platform = self.spec.platform
+        machine = catalogue.machine(platform) if profile is None else catalogue.inline(platform, profile)
         release = self.runtime.engines[runtime.engine]
         self.platform = Platform(machine, catalogue.fabrics_of(machine), release)
         self.transfer = transfer_plan(self.spec.transfer, self.platform, self._shared_facts())

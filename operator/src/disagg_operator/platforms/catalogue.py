@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from packaging.version import Version
 from pydantic import ValidationError
 
+from disagg_operator.api.merge import merged
 from disagg_operator.api.problems import Problem, Refusal
-from disagg_operator.platforms.documents import read, resolved
+from disagg_operator.platforms.documents import LIKE, read, resolved
+from disagg_operator.platforms.faults import RULE, problems_of, templates
+from disagg_operator.platforms.overlay import owned
 from disagg_operator.platforms.profile import (
     Document,
     FabricProfile,
@@ -25,7 +28,11 @@ from disagg_operator.platforms.profile import (
 P = TypeVar("P", bound=ProfileModel)
 
 MACHINES, FABRICS, RUNTIMES = "machines", "fabrics", "runtimes"
+GENERIC = "generic"
+"""The machine profile that others are like if they do not say it."""
 KNOWN = "platform-known"
+INLINE = "spec.platformProfile"
+BY_USER = "Set by the user."
 _PART = "_"
 """Begins the name of a document that is no profile of its own: others are like it."""
 
@@ -51,17 +58,17 @@ class Catalogue:
     @cached_property
     def machines(self) -> Mapping[str, MachineProfile]:
         """All machine profiles by name, sorted."""
-        return _models(MachineProfile, self.machine_documents)
+        return _models(MachineProfile, MACHINES, self.machine_documents)
 
     @cached_property
     def fabrics(self) -> Mapping[str, FabricProfile]:
         """All fabric profiles by name, sorted."""
-        return _models(FabricProfile, self.fabric_documents)
+        return _models(FabricProfile, FABRICS, self.fabric_documents)
 
     @cached_property
     def runtimes(self) -> Mapping[str, Mapping[str, RuntimeProfile]]:
         """All runtime profiles by name and version, the newest version first, pre-releases last."""
-        found = _models(RuntimeProfile, self.runtime_documents).values()
+        found = _models(RuntimeProfile, RUNTIMES, self.runtime_documents).values()
         newest_first = sorted(found, key=lambda profile: _age(profile.version), reverse=True)
         by_name: dict[str, dict[str, RuntimeProfile]] = {}
         for profile in newest_first:
@@ -71,28 +78,34 @@ class Catalogue:
     def with_profiles(
         self, machines: Mapping[str, Document], fabrics: Mapping[str, Document] | None = None
     ) -> "Catalogue":
-        """Return a catalogue that has further profiles. They may be like those that were there.
+        """Return a catalogue that has further profiles. They may be like those that are there.
+
+        A machine that is like none is like ``generic``; a profile of a known name is laid over the known one.
 
         Raises:
-            ProfileError: a profile cannot be used.
+            ProfileError: a profile cannot be used. The message names its file, the field and the fault.
         """
         extended = Catalogue(
-            {**self.machine_documents, **machines},
-            {**self.fabric_documents, **(fabrics or {})},
+            _extended(MACHINES, self.machine_documents, machines, GENERIC),
+            _extended(FABRICS, self.fabric_documents, fabrics or {}, None),
             self.runtime_documents,
         )
         for name in fabrics or {}:
-            _model(FabricProfile, name, extended.fabric_documents)
+            _model(FabricProfile, FABRICS, name, extended.fabric_documents)
         for name in machines:
-            unknown = set(_model(MachineProfile, name, extended.machine_documents).fabrics) - set(
-                extended.fabric_documents
-            )
-            if unknown:
-                known = ", ".join(sorted(extended.fabric_documents))
-                raise ProfileError(
-                    f"{name}: fabrics: there is no fabric {', '.join(sorted(unknown))}; known: {known}"
-                )
+            machine = _model(MachineProfile, MACHINES, name, extended.machine_documents)
+            fault = extended.unknown_fabric(machine, "fabrics")
+            if fault is not None:
+                raise ProfileError(f"{MACHINES}/{name}.yaml: {fault}")
         return extended
+
+    def unknown_fabric(self, machine: MachineProfile, field: str) -> Problem | None:
+        """Return what is wrong with a machine that names a fabric that is not there, or None."""
+        unknown = [name for name in machine.fabrics if name not in self.fabric_documents]
+        if not unknown:
+            return None
+        remedy = f"Write one of: {', '.join(sorted(self.fabric_documents))}"
+        return Problem(field, f"there is no fabric {unknown[0]!r}", remedy, RULE)
 
     def machine(self, name: str) -> MachineProfile:
         """Return the machine profile of ``spec.platform``.
@@ -103,11 +116,39 @@ class Catalogue:
         try:
             return self.machines[name]
         except KeyError:
-            known = ", ".join(self.machines)
-            problem = Problem(
-                "spec.platform", f"there is no platform {name!r}", f"Write one of: {known}", KNOWN
-            )
-            raise Refusal([problem]) from None
+            raise Refusal([self._unknown_machine("spec.platform", name, KNOWN)]) from None
+
+    def inline(self, platform: str, document: Mapping[str, Any]) -> MachineProfile:
+        """Return the machine profile that a deployment brings along.
+
+        Args:
+            platform: ``spec.platform``, which it is like if it says nothing else.
+            document: ``spec.platformProfile``.
+
+        Raises:
+            Refusal: it cannot be used.
+        """
+        forbidden = list(templates(document, INLINE))
+        if forbidden:
+            raise Refusal(forbidden)
+        base = document.get(LIKE, platform)
+        if base not in self.machine_documents:
+            field, rule = (f"{INLINE}.{LIKE}", RULE) if LIKE in document else ("spec.platform", KNOWN)
+            raise Refusal([self._unknown_machine(field, base, rule)])
+        own = owned(document, BY_USER, f"{INLINE}.")
+        laid = resolved(INLINE, {**self.machine_documents, INLINE: {**own, LIKE: base, "name": INLINE}})
+        try:
+            machine = MachineProfile.model_validate(laid)
+        except ValidationError as error:
+            raise Refusal(problems_of(error, laid, MachineProfile, INLINE)) from None
+        fault = self.unknown_fabric(machine, f"{INLINE}.fabrics")
+        if fault is not None:
+            raise Refusal([fault])
+        return machine
+
+    def _unknown_machine(self, field: str, name: object, rule: str) -> Problem:
+        remedy = f"Write one of: {', '.join(sorted(self.machine_documents))}"
+        return Problem(field, f"there is no platform {str(name)[:63]!r}", remedy, rule)
 
     def fabrics_of(self, machine: MachineProfile) -> tuple[FabricProfile, ...]:
         """Return the fabrics of a machine; KV cache crosses the first."""
@@ -152,20 +193,37 @@ def _documents(folder: str) -> dict[str, Document]:
     }
 
 
-def _models(model: type[P], documents: Mapping[str, Document]) -> dict[str, P]:
-    return {name: _model(model, name, documents) for name in sorted(documents) if name[:1] != _PART}
+def _extended(
+    folder: str, known: Mapping[str, Document], added: Mapping[str, Document], default: str | None
+) -> dict[str, Document]:
+    documents = dict(known)
+    for name, document in added.items():
+        if document.get("name", name) != name:
+            raise ProfileError(
+                f"{folder}/{name}.yaml: name: is {document['name']!r}. Write {name}, or rename the file"
+            )
+        base = document.get(LIKE, name if name in known else default)
+        own = {key: value for key, value in document.items() if key != LIKE}
+        if base == name and name in known:
+            documents[name] = merged(resolved(name, known), own)
+        else:
+            documents[name] = {**own, "name": name, **({} if base is None else {LIKE: base})}
+    return documents
 
 
-def _model(model: type[P], name: str, documents: Mapping[str, Document]) -> P:
+def _models(model: type[P], folder: str, documents: Mapping[str, Document]) -> dict[str, P]:
+    return {name: _model(model, folder, name, documents) for name in sorted(documents) if name[:1] != _PART}
+
+
+def _model(model: type[P], folder: str, name: str, documents: Mapping[str, Document]) -> P:
     try:
-        return model.model_validate(resolved(name, documents))
+        document = resolved(name, documents)
+        return model.model_validate(document)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()
-        )
-        raise ProfileError(f"{name}: {faults}") from None
+        faults = "; ".join(str(problem) for problem in problems_of(error, document, model, ""))
+        raise ProfileError(f"{folder}/{name}.yaml: {faults}") from None
     except ValueError as error:
-        raise ProfileError(f"{name}: {error}") from None
+        raise ProfileError(f"{folder}/{name}.yaml: {error}") from None
 
 
 def _age(version: str) -> tuple[bool, Version]:

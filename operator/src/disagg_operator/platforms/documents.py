@@ -16,16 +16,23 @@ LIKE = "like"
 _PROVENANCE = {"reason", "source"}
 
 
+class Located(dict[Any, Any]):
+    """A map that knows the file and line it began at."""
+
+    line: str
+
+
 class _Loader(yaml.CSafeLoader):
-    """A safe loader that notes file and line in each map that has a provenance."""
+    """A safe loader that notes file and line of each map, and in it if it has a provenance."""
 
     file = ""
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    found: dict[Any, Any] = loader.construct_mapping(node, deep=True)
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> Located:
+    found = Located(loader.construct_mapping(node, deep=True))
+    found.line = f"{loader.file}:{node.start_mark.line + 1}"
     if found.keys() >= _PROVENANCE:
-        found["line"] = f"{loader.file}:{node.start_mark.line + 1}"
+        found["line"] = found.line
     return found
 
 
@@ -65,9 +72,9 @@ def resolved(name: str, documents: Mapping[str, Document]) -> Document:
 
 def _resolved(name: str, documents: Mapping[str, Document], seen: tuple[str, ...]) -> Document:
     if name in seen:
-        raise ValueError(f"is like itself: {' → '.join([*seen, name])}")
+        raise ValueError(f"like: a profile cannot be like itself: {' → '.join([*seen, name])}")
     if name not in documents:
-        raise ValueError(f"is like {name}, which there is not")
+        raise ValueError(f"like: there is no profile {name!r}. Write one of: {', '.join(sorted(documents))}")
     document = dict(documents[name])
     bases = document.pop(LIKE, ())
     laid: Document = {}

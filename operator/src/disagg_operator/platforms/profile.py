@@ -84,7 +84,9 @@ class Device(Conditional):
     @model_validator(mode="after")
     def _one_count(self) -> "Device":
         if [self.per_node, self.per_gpu, self.per_pod].count(None) != 2:  # noqa: PLR2004 - all but one
-            raise ValueError("needs exactly one of per_node, per_gpu and per_pod")
+            raise ValueError(
+                "needs exactly one of per_node, per_gpu and per_pod; write one, and null for an inherited one"
+            )
         return self
 
 
@@ -237,7 +239,7 @@ class Layer(ProfileModel):
             names = [entry.name for entry in getattr(self, key)]
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
-                raise ValueError(f"{key} holds {', '.join(twice)} twice: make one entry of them")
+                raise ValueError(f"{key} holds {', '.join(twice)} twice; make one entry of them")
         return self
 
 

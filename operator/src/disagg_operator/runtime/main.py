@@ -10,6 +10,7 @@ import sys
 
 from kubernetes.aio.config import ConfigException
 
+from disagg_operator.plan.installation import Installation
 from disagg_operator.runtime import logs
 from disagg_operator.runtime.health import Health, serve
 from disagg_operator.runtime.kube import load_configuration
@@ -27,14 +28,15 @@ def main() -> None:
     """Run the operator until it is told to stop."""
     try:
         settings = from_environment()
+        installation = settings.installation()
     except SettingsError as error:
         _complain(str(error))
         sys.exit(_USAGE)
     logs.configure(settings.log_level, settings.log_format)
-    sys.exit(asyncio.run(_run(settings)))
+    sys.exit(asyncio.run(_run(settings, installation)))
 
 
-async def _run(settings: Settings) -> int:
+async def _run(settings: Settings, installation: Installation) -> int:
     stop = asyncio.Event()
     handle_signals(stop)
     metrics = Metrics()
@@ -47,7 +49,7 @@ async def _run(settings: Settings) -> int:
         return _USAGE
     try:
         configuration = await load_configuration()
-        await Operator(settings, configuration, metrics, health).run(stop)
+        await Operator(settings, installation, configuration, metrics, health).run(stop)
     except ConfigException as error:
         _complain(f"no way to the API server: {error}. Run it in a pod, or set KUBECONFIG")
         return _USAGE

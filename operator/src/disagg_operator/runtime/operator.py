@@ -15,6 +15,7 @@ from contextlib import suppress
 from kubernetes.aio.client import Configuration
 
 from disagg_operator.plan import names
+from disagg_operator.plan.installation import Installation
 from disagg_operator.reconcile.errors import ClusterError, NotFoundError
 from disagg_operator.reconcile.kinds import OBSERVED
 from disagg_operator.reconcile.reconciler import Reconciler
@@ -39,12 +40,18 @@ class Operator:
     """The parts of one operator process, wired together."""
 
     def __init__(
-        self, settings: Settings, configuration: Configuration, metrics: Metrics, health: Health
+        self,
+        settings: Settings,
+        installation: Installation,
+        configuration: Configuration,
+        metrics: Metrics,
+        health: Health,
     ) -> None:
         """Wire the parts; `run` them once.
 
         Args:
             settings: what to run with.
+            installation: what planning needs to know of it.
             configuration: how to reach the API server.
             metrics: where everything is counted.
             health: where the process says how it is.
@@ -56,7 +63,7 @@ class Operator:
         self._elector = Elector(self._cluster, settings.lease_namespace, settings.lease_name, self._identity)
         self._recorder = EventRecorder(self._cluster, self._identity, dropped=metrics.events_dropped.inc)
         stores = tuple(Store(kind) for kind in OBSERVED)
-        reconciler = Reconciler(self._cluster, Stores(stores), self._recorder, settings.installation())
+        reconciler = Reconciler(self._cluster, Stores(stores), self._recorder, installation)
         self._controller = Controller(reconciler, metrics, health, settings.workers, settings.resync_seconds)
         self._reflectors = [
             Reflector(

@@ -6,11 +6,14 @@ Invariant: a value that makes no sense stops the process at its start with one l
 import os
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from disagg_operator.plan.installation import Installation
+from disagg_operator.platforms.catalogue import ProfileError, builtin
+from disagg_operator.platforms.folder import with_folder
 
 PREFIX = "DISAGG_"
 _FROM_POD = {"pod_name": "POD_NAME", "pod_namespace": "POD_NAMESPACE"}
@@ -51,17 +54,30 @@ class Settings(BaseModel):
     """Deployments that are reconciled at the same time."""
     resync_seconds: Annotated[float, Field(ge=1)] = 600.0
     """Time after which a deployment is reconciled though nothing happened, ± 20 %."""
+    platforms: Path | None = None
+    """Folder of further profiles: machines/NAME.yaml and fabrics/NAME.yaml. Default: none."""
     pod_name: str = ""
     """Name of the operator's pod, which the Lease and Events show."""
     pod_namespace: str = ""
     """Namespace of the operator's pod."""
 
     def installation(self) -> Installation:
-        """Return what planning needs to know of this installation."""
+        """Return what planning needs to know of this installation.
+
+        Raises:
+            SettingsError: a profile of the installation cannot be used.
+        """
+        catalogue = builtin()
+        if self.platforms is not None:
+            try:
+                catalogue = with_folder(catalogue, self.platforms)
+            except ProfileError as error:
+                raise SettingsError(f"{_variable('platforms')}={self.platforms}: {error}") from None
         return Installation(
             worker_image=self.worker_image,
             discovery_role_kind=self.discovery_role_kind,
             discovery_role_name=self.discovery_role_name,
+            catalogue=catalogue,
         )
 
 

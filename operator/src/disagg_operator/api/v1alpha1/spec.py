@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from disagg_operator.api.v1alpha1.base import ApiModel, EnvVar, ObjectName
+from disagg_operator.api.v1alpha1.base import ApiModel, EnvVar, ObjectName, OpaqueObject
 from disagg_operator.api.v1alpha1.markers import cel, list_map, rules
 from disagg_operator.api.v1alpha1.model import ModelSpec
 from disagg_operator.api.v1alpha1.operations import (
@@ -49,8 +49,11 @@ class DisaggDeploymentSpec(ApiModel):
     """The model that is served."""
     platform: PlatformName = "generic"
     """Profile of the machines and their fabric: what is derived for devices, transport, environment and
-    resources. This version of the operator has generic (any machines, plain TCP) and local (one small
-    machine)."""
+    resources. ``kubectl disagg platforms`` lists them; generic stands for any machines and plain TCP."""
+    platform_profile: OpaqueObject | None = None
+    """What differs from the profile that platform names, in the shape of a machine profile
+    (``kubectl disagg platforms NAME -o yaml``). like names another profile to start from. Values need no
+    reason and no source. Default: nothing differs."""
     runtime: RuntimeSpec = Field(default_factory=RuntimeSpec)
     """Engine, frontend and image."""
     transfer: TransferSpec = Field(default_factory=TransferSpec)

@@ -1,0 +1,30 @@
+"""Fills in who wrote a profile that an installation or a user adds, so that they need not write it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from disagg_operator.platforms.profile import Document
+
+
+def owned(document: Mapping[str, Any], reason: str, place: str) -> Document:
+    """Return a document whose values say who wrote them, where they do not say it themselves.
+
+    Args:
+        document: a profile as YAML has it.
+        reason: reason of values that give none.
+        place: what comes before the path of a value, which is the source of values that give none.
+    """
+    return {key: _owned(value, reason, f"{place}{key}") for key, value in document.items()}
+
+
+def _owned(value: Any, reason: str, place: str) -> Any:
+    # Each map and each entry of a list is one value with a provenance: what is below belongs to it.
+    if isinstance(value, Mapping):
+        return {"reason": reason, "source": place, "line": getattr(value, "line", ""), **value}
+    if isinstance(value, list):
+        return [_owned(entry, reason, f"{place}[{_key(index, entry)}]") for index, entry in enumerate(value)]
+    return value
+
+
+def _key(index: int, entry: Any) -> str:
+    return str(entry.get("name", index)) if isinstance(entry, Mapping) else str(index)
