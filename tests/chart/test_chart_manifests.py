@@ -38,12 +38,12 @@ def test_the_manifests_are_those_that_were_reviewed(helm: Helm) -> None:
 
 def test_pods_pass_the_restricted_pod_security_standard(rendered: list[Object]) -> None:
     specs = pods(rendered)
-    assert len(specs) == 2
+    assert len(specs) >= 2
     for spec in specs:
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
-        assert all(set(volume) <= {"name", "emptyDir"} for volume in spec.get("volumes", []))
+        assert all(set(volume) <= {"name", "emptyDir", "secret"} for volume in spec.get("volumes", []))
         for container in spec["containers"]:
             context = container["securityContext"]
             assert context["allowPrivilegeEscalation"] is False
@@ -60,17 +60,29 @@ def test_every_object_carries_the_labels_of_the_release(rendered: list[Object]) 
         assert labels["app.kubernetes.io/part-of"] == "disagg-operator", found["kind"]
 
 
-def test_selectors_select_the_operators_pods_only(rendered: list[Object]) -> None:
-    labels = the(rendered, "Deployment")["spec"]["template"]["metadata"]["labels"]
-    tested = the(rendered, "Pod", f"{RELEASE}-test")["metadata"]["labels"]
-    selectors = [
-        the(rendered, "Service")["spec"]["selector"],
-        *(found["spec"]["podSelector"]["matchLabels"] for found in of_kind(rendered, "NetworkPolicy")),
-        *(found["spec"]["selector"]["matchLabels"] for found in of_kind(rendered, "PodDisruptionBudget")),
+def selectors_of(objects: list[Object], name: str) -> list[Object]:
+    """Return the selectors of the objects of one name."""
+    named = [found for found in objects if found["metadata"]["name"] == name]
+    return [
+        *(found["spec"]["selector"] for found in of_kind(named, "Service")),
+        *(found["spec"]["podSelector"]["matchLabels"] for found in of_kind(named, "NetworkPolicy")),
+        *(found["spec"]["selector"]["matchLabels"] for found in of_kind(named, "PodDisruptionBudget")),
     ]
-    for selector in selectors:
-        assert selector.items() <= labels.items()
-        assert not selector.items() <= tested.items()
+
+
+def test_selectors_select_the_pods_of_their_component_only(rendered: list[Object]) -> None:
+    tested = the(rendered, "Pod", f"{RELEASE}-test")["metadata"]["labels"]
+    deployments = {found["metadata"]["name"]: found for found in of_kind(rendered, "Deployment")}
+    for name, deployment in deployments.items():
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        others = [
+            found["spec"]["template"]["metadata"]["labels"]
+            for other, found in deployments.items()
+            if other != name
+        ]
+        for selector in selectors_of(rendered, name):
+            assert selector.items() <= labels.items()
+            assert not any(selector.items() <= each.items() for each in (*others, tested))
 
 
 def test_namespaced_mode_has_no_permission_outside_its_namespaces(helm: Helm) -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from chart.helm import RELEASE, settings
-from e2e.cluster_client import eventually
-from e2e.deployments import Deployment
+from e2e.cluster_client import KubectlError, eventually
+from e2e.deployments import Deployment, spec
 from e2e.installation import NAMESPACE, OTHER_NAMESPACE, ROOT, SYSTEM, Installed, make_namespace
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -41,6 +41,24 @@ def test_the_second_operator_takes_over(installed: Installed) -> None:
         assert holder() != first
 
     eventually(taken_over, 40)
+
+
+def test_the_webhook_judges_at_apply_and_keeps_its_certificate_over_upgrades(installed: Installed) -> None:
+    webhook = settings(webhook__enabled=True, webhook__replicaCount=1, webhook__failurePolicy="Fail")
+    certificates = []
+    for _ in range(2):
+        installed.release("upgrade", RELEASE, SYSTEM, *webhook)
+        secret = installed.kubectl.get("secret", f"{RELEASE}-webhook", SYSTEM)
+        certificates.append(secret["data"]["tls.crt"])
+    assert certificates[0] == certificates[1]
+    wrong = spec("refused-at-once", platform="no-such-machine")
+    with pytest.raises(KubectlError) as refused:
+        installed.kubectl.apply_to(NAMESPACE, wrong)
+    assert "denied the request: spec.platform" in str(refused.value)
+    assert "no-such-machine" in str(refused.value)
+    installed.release("upgrade", RELEASE, SYSTEM, *settings(webhook__enabled=False))
+    installed.kubectl.apply_to(NAMESPACE, wrong)
+    Deployment(installed.kubectl, NAMESPACE, "refused-at-once").delete()
 
 
 def test_uninstalling_keeps_the_resource_and_a_namespaced_release_serves_its_namespace_only(

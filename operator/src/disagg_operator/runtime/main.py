@@ -16,8 +16,9 @@ from disagg_operator.runtime.health import Health, serve
 from disagg_operator.runtime.kube import load_configuration
 from disagg_operator.runtime.leader import LeaseLostError
 from disagg_operator.runtime.metrics import Metrics
-from disagg_operator.runtime.operator import Operator, handle_signals
+from disagg_operator.runtime.operator import Operator
 from disagg_operator.runtime.settings import Settings, SettingsError, from_environment
+from disagg_operator.runtime.signals import handle_signals
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ ends at once; everything that kopf must not touch is started before kopf and sto
 import asyncio
 import logging
 import os
-import signal
 import socket
 from collections.abc import Awaitable, Iterable
 from contextlib import suppress
@@ -28,6 +27,7 @@ from disagg_operator.runtime.leader import Elector
 from disagg_operator.runtime.metrics import Metrics
 from disagg_operator.runtime.reflector import Reflector
 from disagg_operator.runtime.settings import Settings
+from disagg_operator.runtime.signals import handle_signals
 from disagg_operator.runtime.store import Store, Stores
 
 logger = logging.getLogger(__name__)
@@ -166,12 +166,6 @@ class Operator:
 
     def _count(self, verb: str, kind: str, code: int) -> None:
         self._metrics.api_requests.labels(verb, kind, str(code)).inc()
-
-
-def handle_signals(stop: asyncio.Event) -> None:
-    """Have SIGTERM and SIGINT set ``stop``."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
 async def _unless(stop: asyncio.Event, work: Awaitable[object]) -> bool:

@@ -50,6 +50,8 @@ class Settings(BaseModel):
     """Address that health and metrics are served on."""
     http_port: Annotated[int, Field(ge=1, le=65535)] = 8080
     """Port of /healthz, /readyz and /metrics."""
+    certificate_folder: str = "/etc/disagg/webhook"
+    """Folder of the webhook's certificate: tls.crt and tls.key."""
     workers: Annotated[int, Field(ge=1, le=64)] = 4
     """Deployments that are reconciled at the same time."""
     resync_seconds: Annotated[float, Field(ge=1)] = 600.0

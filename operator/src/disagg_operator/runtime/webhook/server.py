@@ -1,0 +1,64 @@
+"""The HTTPS server of the webhook: /validate for the API server, /healthz for the kubelet."""
+
+import logging
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from disagg_operator.plan.installation import Installation
+from disagg_operator.runtime.webhook.review import answer
+
+logger = logging.getLogger(__name__)
+
+_LARGEST_REVIEW = 8 * 1024**2
+"""Bytes: etcd takes objects of 1.5 MiB, and a review holds the old and the new one."""
+
+
+class Webhook:
+    """Answers reviews.
+
+    Attributes:
+        installation: settings of the operator's installation.
+    """
+
+    def __init__(self, installation: Installation) -> None:
+        """Make a webhook for one installation of the operator."""
+        self.installation = installation
+
+    async def validate(self, request: web.Request) -> web.Response:
+        """Judge the DisaggDeployment of an AdmissionReview."""
+        try:
+            review = await request.json()
+            asked, _ = review["request"], review["request"]["uid"]
+        except (ValueError, KeyError, TypeError):
+            raise web.HTTPBadRequest(text="no AdmissionReview of admission.k8s.io/v1") from None
+        judged = answer(review, self.installation)
+        _log(asked, judged["response"])
+        return web.json_response(judged)
+
+    async def healthz(self, _: web.Request) -> web.Response:
+        """Answer that the server is there."""
+        return web.Response(text="ok")
+
+    async def serve(self, host: str, port: int, context: ssl.SSLContext) -> web.AppRunner:
+        """Start the server; clean the returned runner up in the end.
+
+        Raises:
+            OSError: the address is taken or may not be used.
+        """
+        app = web.Application(client_max_size=_LARGEST_REVIEW)
+        app.router.add_post("/validate", self.validate)
+        app.router.add_get("/healthz", self.healthz)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await runner.setup()
+        await web.TCPSite(runner, host, port, ssl_context=context).start()
+        return runner
+
+
+def _log(request: Mapping[str, Any], response: Mapping[str, Any]) -> None:
+    name = f"{request.get('namespace', '')}/{request.get('name', '')}"
+    logger.info(
+        "%s %s: %s", request.get("operation", ""), name, "allowed" if response["allowed"] else "refused"
+    )

@@ -1,0 +1,118 @@
+"""The webhook's process behind a real API server."""
+
+import base64
+import os
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from integration.operator.control_plane import Api, deployment, eventually
+from testcluster.pki import Authority
+
+pytestmark = pytest.mark.apiserver
+
+CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+
+
+@pytest.fixture
+def webhook(api: Api, namespace: str, tmp_path: Path) -> Iterator[str]:
+    """The namespace whose DisaggDeployments a webhook process judges."""
+    authority = Authority(tmp_path / "ca")
+    identity = authority.issue("webhook", "webhook", hosts=["127.0.0.1"])
+    (tmp_path / "tls.crt").write_bytes(identity.certificate.read_bytes())
+    (tmp_path / "tls.key").write_bytes(identity.key.read_bytes())
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "DISAGG_WORKER_IMAGE": "disagg.local/worker:test",
+        "DISAGG_HTTP_HOST": "127.0.0.1",
+        "DISAGG_HTTP_PORT": str(port),
+        "DISAGG_CERTIFICATE_FOLDER": str(tmp_path),
+    }
+    program = str(Path(sys.executable).with_name("disagg-webhook"))
+    url = f"https://127.0.0.1:{port}"
+    bundle = authority.identity.certificate
+    with subprocess.Popen([program], env=environment) as process:
+        try:
+            eventually(lambda: _healthy(url, bundle), "the webhook answers")
+            made = api.http.post(CONFIGURATIONS, json=_configuration(namespace, f"{url}/validate", bundle))
+            made.raise_for_status()
+            # The API server takes new configurations up a moment later.
+            eventually(lambda: _judged(api, namespace), "the API server asks the webhook")
+            yield namespace
+            api.http.delete(f"{CONFIGURATIONS}/{namespace}").raise_for_status()
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+def _healthy(url: str, bundle: Path) -> bool:
+    try:
+        context = ssl.create_default_context(cafile=str(bundle))
+        return httpx.get(f"{url}/healthz", verify=context, trust_env=False).text == "ok"
+    except httpx.TransportError:
+        return False
+
+
+def _configuration(namespace: str, url: str, bundle: Path) -> dict[str, object]:
+    rule = {
+        "apiGroups": ["disagg.dev"],
+        "apiVersions": ["v1alpha1"],
+        "resources": ["disaggdeployments"],
+        "operations": ["CREATE", "UPDATE"],
+    }
+    return {
+        "metadata": {"name": namespace},
+        "webhooks": [
+            {
+                "name": "validate.disagg.dev",
+                "admissionReviewVersions": ["v1"],
+                "sideEffects": "None",
+                "failurePolicy": "Fail",
+                "clientConfig": {"url": url, "caBundle": base64.b64encode(bundle.read_bytes()).decode()},
+                "rules": [rule],
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+            }
+        ],
+    }
+
+
+def _create(api: Api, namespace: str, name: str, **spec: object) -> httpx.Response:
+    path = api.path("disaggdeployments", namespace)
+    return api.http.post(path, json=deployment(name, **spec), params={"dryRun": "All"})
+
+
+def _judged(api: Api, namespace: str) -> bool:
+    return _create(api, namespace, "probe", platform="nowhere").is_error
+
+
+def test_a_wrong_resource_is_refused_at_once_with_its_remedy(api: Api, webhook: str) -> None:
+    answer = _create(api, webhook, "wrong", platform="nowhere")
+    assert answer.status_code == 422
+    assert "denied the request: spec.platform: there is no platform 'nowhere'" in answer.json()["message"]
+
+
+def test_a_doubtful_resource_is_taken_with_a_warning(api: Api, webhook: str) -> None:
+    answer = _create(api, webhook, "doubtful", security={"mode": "Privileged"})
+    assert answer.status_code == 201
+    assert "no fabric of this platform needs privileged workers" in answer.headers["Warning"]
+
+
+def test_a_good_resource_is_taken_and_a_wrong_edit_leaves_it_as_it_was(api: Api, webhook: str) -> None:
+    api.create("disaggdeployments", webhook, deployment("good"))
+    path = api.path("disaggdeployments", webhook, "good")
+    headers = {"Content-Type": "application/merge-patch+json"}
+    edit = api.http.patch(path, json={"spec": {"platform": "nowhere"}}, headers=headers)
+    assert edit.status_code == 422
+    assert api.get("disaggdeployments", webhook, "good")["spec"]["platform"] == "local"
+    label = api.http.patch(path, json={"metadata": {"labels": {"a": "b"}}}, headers=headers)
+    assert label.status_code == 200
+    api.delete("disaggdeployments", webhook, "good")

@@ -1,0 +1,96 @@
+"""The webhook's verdict on an AdmissionReview, and its certificate."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from disagg_operator.plan.installation import Installation
+from disagg_operator.runtime.webhook.certificate import Certificate
+from disagg_operator.runtime.webhook.review import answer
+from testcluster.pki import Authority
+
+INSTALLATION = Installation(worker_image="worker:test")
+
+
+def resource(**spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "disagg.dev/v1alpha1",
+        "kind": "DisaggDeployment",
+        "metadata": {"name": "demo", "namespace": "ns"},
+        "spec": {
+            "model": {"name": "m", "source": {"runtimeImage": {"path": "/models/m"}}},
+            "runtime": {"engine": "reference"},
+            **spec,
+        },
+    }
+
+
+def verdict(judged: Any, before: Any = None) -> dict[str, Any]:
+    review = {"request": {"uid": "u-1", "object": judged, "oldObject": before}}
+    answered = answer(review, INSTALLATION)
+    assert (answered["apiVersion"], answered["kind"]) == ("admission.k8s.io/v1", "AdmissionReview")
+    response: dict[str, Any] = answered["response"]
+    assert response["uid"] == "u-1"
+    return response
+
+
+def test_a_good_resource_is_allowed_without_a_word() -> None:
+    assert verdict(resource()) == {"uid": "u-1", "allowed": True}
+
+
+def test_a_wrong_one_is_refused_with_field_fault_and_remedy() -> None:
+    response = verdict(resource(platform="nowhere"))
+    assert response["allowed"] is False
+    assert response["status"]["code"] == 422
+    assert "spec.platform: there is no platform 'nowhere'. Write one of:" in response["status"]["message"]
+
+
+def test_a_doubtful_one_is_allowed_with_a_warning() -> None:
+    response = verdict(resource(security={"mode": "Privileged"}))
+    assert response["allowed"] is True
+    (warning,) = response["warnings"]
+    assert warning.startswith("spec.security.mode: ")
+    assert len(warning) <= 256
+
+
+def test_what_keeps_a_wrong_specification_is_allowed() -> None:
+    wrong = resource(platform="nowhere")
+    assert verdict({**wrong, "metadata": {"name": "demo", "labels": {"a": "b"}}}, wrong)["allowed"] is True
+    assert verdict(wrong, resource(platform="elsewhere"))["allowed"] is False
+
+
+def test_what_is_being_deleted_is_allowed() -> None:
+    wrong = resource(platform="nowhere")
+    wrong["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert verdict(wrong, resource())["allowed"] is True
+
+
+def test_a_deletion_has_no_object_and_is_allowed() -> None:
+    assert verdict(None, resource())["allowed"] is True
+
+
+def test_a_renewed_certificate_is_taken_up_and_a_broken_one_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def issue(name: str) -> None:
+        identity = Authority(tmp_path / "ca").issue(name, name, hosts=["localhost"])
+        (tmp_path / "tls.crt").write_bytes(identity.certificate.read_bytes())
+        (tmp_path / "tls.key").write_bytes(identity.key.read_bytes())
+
+    issue("one")
+    certificate = Certificate(tmp_path)
+    certificate.look()
+    assert "renewed" not in caplog.text
+    (tmp_path / "tls.key").write_text("half of a key")
+    certificate.look()
+    assert "cannot take up" in caplog.text
+    issue("two")
+    with caplog.at_level("INFO"):
+        certificate.look()
+    assert "took up a renewed certificate" in caplog.text
+
+
+def test_a_folder_without_a_certificate_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"tls\.crt"):
+        Certificate(tmp_path)
