@@ -11,6 +11,24 @@ START_SECONDS = 150
 """From nothing to Available: two workers and a frontend import their libraries on two shared cores."""
 
 
+def spec(name: str, **fields: object) -> Object:
+    """Return a DisaggDeployment of the small model, with further fields of its specification."""
+    return {
+        "apiVersion": "disagg.dev/v1alpha1",
+        "kind": "DisaggDeployment",
+        "metadata": {"name": name},
+        "spec": {
+            "model": {
+                "name": "smollm2-135m-instruct",
+                "source": {"runtimeImage": {"path": "/models/smollm2-135m-instruct"}},
+            },
+            "platform": "local",
+            "runtime": {"engine": "reference", "frontend": "dynamo"},
+            **fields,
+        },
+    }
+
+
 @dataclass(frozen=True)
 class Deployment:
     """A DisaggDeployment by name.

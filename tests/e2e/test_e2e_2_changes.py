@@ -7,28 +7,10 @@ import pytest
 
 from e2e.chat import Chat, constant_load
 from e2e.cluster_client import KubectlError, Object, eventually
-from e2e.deployments import Deployment
+from e2e.deployments import Deployment, spec
 from e2e.installation import Installed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
-
-
-def spec(name: str, **fields: object) -> Object:
-    """Return a DisaggDeployment of the small model, with further fields of its specification."""
-    return {
-        "apiVersion": "disagg.dev/v1alpha1",
-        "kind": "DisaggDeployment",
-        "metadata": {"name": name},
-        "spec": {
-            "model": {
-                "name": "smollm2-135m-instruct",
-                "source": {"runtimeImage": {"path": "/models/smollm2-135m-instruct"}},
-            },
-            "platform": "local",
-            "runtime": {"engine": "reference", "frontend": "dynamo"},
-            **fields,
-        },
-    }
 
 
 def worker_names(deployment: Deployment) -> set[str]:
