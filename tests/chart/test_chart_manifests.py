@@ -97,6 +97,35 @@ def test_namespaced_mode_has_no_permission_outside_its_namespaces(helm: Helm) ->
     assert roles == {(ns, name) for ns in watched for name in names} | {(NAMESPACE, f"{RELEASE}-lease")}
     assert environment(objects)["DISAGG_NAMESPACES"] == "team-a,team-b"
     assert environment(objects)["DISAGG_DISCOVERY_ROLE_KIND"] == "Role"
+    assert environment(objects)["DISAGG_PREFLIGHT_NODES"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("values", "given", "allowed"),
+    [
+        ("minimal", None, True),
+        ("minimal", False, False),
+        ("namespaced", None, False),
+        ("namespaced", True, True),
+    ],
+)
+def test_the_cluster_is_read_where_that_is_wanted_and_the_operator_knows(
+    helm: Helm, values: str, given: bool | None, allowed: bool
+) -> None:
+    chosen = settings(preflight__nodes=given) if given is not None else ()
+    objects = helm.render("--values", CHART / "ci" / f"{values}-values.yaml", *chosen)
+    assert environment(objects)["DISAGG_PREFLIGHT_NODES"] == str(allowed).lower()
+    rules = [rule for role in of_kind(objects, "ClusterRole") for rule in role["rules"]]
+    verbs = {
+        resource: rule["verbs"]
+        for rule in rules
+        for resource in rule["resources"]
+        if resource in ("nodes", "namespaces", "deviceclasses")
+    }
+    read = ("nodes", "namespaces", "deviceclasses") if allowed else ()
+    assert verbs == {resource: ["list", "watch"] for resource in read}
+    bound = {binding["roleRef"]["name"] for binding in of_kind(objects, "ClusterRoleBinding")}
+    assert bool(bound) is (allowed or values == "minimal")
 
 
 def test_a_release_can_be_made_without_any_cluster_scoped_object(helm: Helm) -> None:

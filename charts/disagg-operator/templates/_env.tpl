@@ -6,6 +6,8 @@
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
 - name: DISAGG_NAMESPACES
   value: {{ join "," .Values.watch.namespaces | quote }}
+- name: DISAGG_PREFLIGHT_NODES
+  value: {{ include "disagg-operator.preflight" . | quote }}
 - name: DISAGG_WORKER_IMAGE
   value: {{ .Values.worker.image | quote }}
 - name: DISAGG_DISCOVERY_ROLE_KIND

@@ -52,6 +52,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ ternary "Role" "ClusterRole" (not (empty .Values.watch.namespaces)) }}
 {{- end }}
 
+{{/* "true" if the operator may read nodes, namespaces and DeviceClasses of the whole cluster. */}}
+{{- define "disagg-operator.preflight" -}}
+{{ ternary .Values.preflight.nodes (empty .Values.watch.namespaces) (kindIs "bool" .Values.preflight.nodes) }}
+{{- end }}
+
 {{/* "true" if rendering talks to a cluster whose namespace of the release exists, so that lookups mean something. */}}
 {{- define "disagg-operator.connected" -}}
 {{- if lookup "v1" "ServiceAccount" .Release.Namespace "default" }}true{{ end }}

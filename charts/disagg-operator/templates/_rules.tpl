@@ -40,6 +40,16 @@ log and fails on one that is never used. Server-side apply is `patch`, and `crea
   verbs: [create]
 {{- end }}
 
+{{/* What condition PlatformReady is made from: objects of the whole cluster, and only in a ClusterRole. */}}
+{{- define "disagg-operator.preflightRules" -}}
+- apiGroups: [""]
+  resources: [nodes, namespaces]
+  verbs: [list, watch]
+- apiGroups: [resource.k8s.io]
+  resources: [deviceclasses]
+  verbs: [list, watch]
+{{- end }}
+
 {{/* What Dynamo's Kubernetes discovery needs in the pods of a deployment: see ready workers, announce oneself. */}}
 {{- define "disagg-operator.discoveryRules" -}}
 - apiGroups: [discovery.k8s.io]

@@ -1,19 +1,36 @@
 """A FAKE cluster in memory, for tests of reconciling only. The real API server is tried in tests/integration.
 
 It knows server-side apply well enough for one field manager, resource versions, uids, generations and
-foreground deletion, and plays the controllers of StatefulSets and Deployments on demand.
+foreground deletion, and plays the controllers of StatefulSets and Deployments on demand. It has one large
+node.
 """
 
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from disagg_operator.plan import names
+from disagg_operator.plan.model import Plan
 from disagg_operator.reconcile.errors import ClusterError
 from disagg_operator.reconcile.kinds import Key, Object
+from disagg_operator.reconcile.preflight.checks import assess
+from disagg_operator.reconcile.preflight.fault import Assessment
+from disagg_operator.reconcile.preflight.needs import WORKER_METADATA, needs_of
+from disagg_operator.reconcile.preflight.snapshot import ClusterSnapshot, Node
 
 Address = tuple[str, str]
+
+ROOMY = Node(
+    name="large",
+    labels={},
+    allocatable={"cpu": Decimal(1000), "memory": Decimal(2**42)},
+    taints=(),
+    cordoned=False,
+    ready=True,
+)
+SURROUNDINGS = ClusterSnapshot((ROOMY,), "", frozenset(), {WORKER_METADATA: True})
 
 
 class Crash(BaseException):
@@ -48,6 +65,7 @@ class FakeCluster:
         healthy: whether pods of a StatefulSet or Deployment of this name become ready.
         before_write: is called with verb and object before each write; may raise.
         after_write: is called after each write took effect; may raise.
+        surroundings: what the cluster says of itself.
     """
 
     resource: Object | None
@@ -56,6 +74,7 @@ class FakeCluster:
     healthy: Callable[[str], bool] = lambda _: True
     before_write: Callable[[str, Object], None] = lambda *_: None
     after_write: Callable[[str, Object], None] = lambda *_: None
+    surroundings: ClusterSnapshot = SURROUNDINGS
     _version: int = 1
 
     @property
@@ -110,6 +129,13 @@ class FakeCluster:
         if self.resource and self.resource["metadata"]["uid"] == resource["metadata"]["uid"]:
             self.resource["status"] = copy.deepcopy(status)
         self.after_write("status", resource)
+
+    async def assess(self, key: Key, plan: Plan) -> Assessment:
+        assert key == self.key
+        return assess(needs_of(plan), self.surroundings)
+
+    def forget(self, key: Key) -> None:
+        assert key == self.key
 
     def record(self, resource: Object, kind: str, reason: str, message: str) -> None:  # noqa: ARG002
         self.writes.append(("event", reason))

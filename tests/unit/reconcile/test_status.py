@@ -16,6 +16,7 @@ from disagg_operator.reconcile.announce import Announcement, announcements
 from disagg_operator.reconcile.conditions import verdicts
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed, observe
+from disagg_operator.reconcile.preflight.fault import Assessment, Check, Fault
 from disagg_operator.reconcile.status import compute
 from disagg_operator.reconcile.troubles import first_trouble
 from disagg_operator.reconcile.view import Failure, View
@@ -67,8 +68,10 @@ def at(serving: str | None = NEW, *, kept: str = "", removed: str = "", run: boo
     return Step(run, names[0], names[1], serving, serving == NEW and not kept and not removed)
 
 
-READY = View(seen(), at(), NEW, planned())
-STARTING = View(seen(1, 0, 1), at(None), NEW, planned())
+READY = View(seen(), at(), NEW, planned(), platform=Assessment())
+STARTING = View(seen(1, 0, 1), at(None), NEW, planned(), platform=Assessment())
+SMALL = Fault(Check.TOO_FEW_NODES, "Add nodes", "docs")
+FORBIDDEN = Fault(Check.POD_SECURITY, "Label it", "docs")
 PROBLEM = Problem("spec.decode.replicas", "is -1", "Write 0 or more", "r")
 LATER = Problem("spec.scaling", "is not supported yet", "Leave it out", "r")
 WAITING = {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}
@@ -130,7 +133,45 @@ WAITING = {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}
     ],
 )
 def test_conditions(view: View, expected: str) -> None:
-    assert ", ".join(f"{found.status} {found.reason}" for found in verdicts(view)) == expected
+    shown = [found for found in verdicts(view) if found.type != "PlatformReady"]
+    assert ", ".join(f"{found.status} {found.reason}" for found in shown) == expected
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        (READY, ("True", "PlatformReady", "The cluster has all that was planned for.")),
+        (replace(READY, platform=Assessment((SMALL,))), ("False", "TooFewNodes", "Add nodes (docs)")),
+        (
+            replace(READY, platform=Assessment((FORBIDDEN, SMALL), ("n",))),
+            ("False", "PodSecurity", "Label it (docs)\nAdd nodes (docs)"),
+        ),
+        (replace(READY, platform=Assessment((), ("May not.",))), ("Unknown", "NotChecked", "May not.")),
+        (
+            replace(READY, plan=None, problems=(PROBLEM,), platform=None),
+            (
+                "Unknown",
+                "NotAccepted",
+                "The cluster is checked against a specification once that is accepted.",
+            ),
+        ),
+    ],
+)
+def test_platform_ready(view: View, expected: tuple[str, str, str]) -> None:
+    (found,) = [each for each in verdicts(view) if each.type == "PlatformReady"]
+    assert (found.status, found.reason, found.message) == expected
+
+
+def test_a_revision_whose_pods_would_all_be_refused_is_held_and_one_that_runs_is_not() -> None:
+    forbidden = Assessment((FORBIDDEN,))
+    assert View(observe([]), at(None), NEW, planned(), platform=forbidden).held
+    assert not replace(READY, platform=forbidden).held
+    assert not View(observe([]), at(None), NEW, planned(), platform=Assessment((SMALL,))).held
+    held = View(
+        observe([workload("prefill", 1, 1, OLD)]), at(OLD, kept=OLD), NEW, planned(), platform=forbidden
+    )
+    (progressing,) = [each for each in verdicts(held) if each.type == "Progressing"]
+    assert (progressing.status, progressing.reason) == ("False", "PlatformNotReady")
 
 
 def message(view: View, kind: str) -> str:
@@ -195,6 +236,7 @@ def test_transition_times_change_only_on_flips() -> None:
     times = {condition["type"]: condition["lastTransitionTime"] for condition in status["conditions"]}
     assert times == {
         "Accepted": "2026-01-01T00:00:00Z",
+        "PlatformReady": "2026-01-01T00:00:00Z",
         "Available": "2026-01-02T00:00:00Z",
         "Progressing": "2026-01-02T00:00:00Z",
     }
@@ -251,3 +293,10 @@ def test_what_is_announced() -> None:
     assert told(READY, refused) == [("Warning", "InvalidSpec")]
     assert told(refused, refused) == []
     assert told(READY, replace(READY, failure=Failure("Blocked", "quota"))) == [("Warning", "Blocked")]
+    small = replace(READY, platform=Assessment((SMALL,)))
+    unknown = replace(READY, platform=Assessment((), ("May not.",)))
+    assert told(None, replace(STARTING, platform=small.platform)) == [("Warning", "TooFewNodes")]
+    assert told(READY, small) == [("Warning", "TooFewNodes")]
+    assert told(small, small) == []
+    assert told(small, READY) == [("Normal", "PlatformReady")]
+    assert told(READY, unknown) == told(unknown, READY) == []

@@ -86,7 +86,8 @@ def reflect(
     source: FakeSource,
     seconds: float = 30,
     namespace: str | None = None,
-    check: Callable[[Reflector], None] | None = None,
+    check: Callable[[Reflector[Key]], None] | None = None,
+    refused: Callable[[], list[Key]] | None = None,
 ) -> Watched:
     """Run a reflector for a while."""
     found = Watched(Store(CONFIG_MAP))
@@ -99,6 +100,7 @@ def reflect(
             "managed",
             changed=found.changed.append,
             restarted=lambda _, reason: found.restarts.append(reason),
+            refused=refused,
         )
         task = asyncio.create_task(reflector.run())
         waiting = asyncio.create_task(reflector.synced.wait())
@@ -177,8 +179,25 @@ def test_a_list_that_fails_is_tried_again_with_pauses() -> None:
     assert in_store(found) == {"a": "1"}
 
 
+def test_what_may_be_missing_holds_nothing_up_and_is_asked_for_once_in_a_while() -> None:
+    refusal = ClusterError(403, "Forbidden", "nodes is forbidden")
+    told: list[Key] = []
+
+    def refused() -> list[Key]:
+        told.append(Key("ns", "demo"))
+        return told
+
+    source = FakeSource([refusal, [config_map("a")]])
+    found = reflect(source, seconds=550, refused=refused)
+    assert found.synced_at == 0
+    assert found.restarts == ["refused"]
+    assert found.changed == told == [Key("ns", "demo")]
+    found = reflect(FakeSource([refusal, [config_map("a")]]), seconds=1000, refused=refused)
+    assert in_store(found) == {"a": "1"}
+
+
 def test_silence_is_measured_from_the_last_word() -> None:
-    def check(reflector: Reflector) -> None:
+    def check(reflector: Reflector[Key]) -> None:
         assert reflector.silence() == pytest.approx(30, abs=1)
 
     reflect(FakeSource([[config_map("a")]]), seconds=30, check=check)

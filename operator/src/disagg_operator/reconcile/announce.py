@@ -31,6 +31,8 @@ def announcements(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[An
         last = before.get(condition["type"], {})
         if condition["type"] == ConditionType.AVAILABLE:
             yield from _availability(last, condition)
+        elif condition["type"] == ConditionType.PLATFORM_READY:
+            yield from _platform(last, condition)
         elif condition["reason"] in _NEWS and condition["reason"] != last.get("reason"):
             kind = "Warning" if condition["reason"] in _WARNINGS else "Normal"
             yield Announcement(kind, condition["reason"], condition["message"])
@@ -41,3 +43,11 @@ def _availability(last: Mapping[str, Any], condition: Mapping[str, Any]) -> Iter
         yield Announcement("Normal", "Available", condition["message"])
     elif condition["status"] != "True" and last.get("status") == "True":
         yield Announcement("Warning", condition["reason"], condition["message"])
+
+
+def _platform(last: Mapping[str, Any], condition: Mapping[str, Any]) -> Iterator[Announcement]:
+    was, now = last.get("status"), condition["status"]
+    if now == "False" and condition["reason"] != last.get("reason"):
+        yield Announcement("Warning", condition["reason"], condition["message"])
+    elif now == "True" and was == "False":
+        yield Announcement("Normal", condition["reason"], condition["message"])

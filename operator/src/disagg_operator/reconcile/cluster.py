@@ -6,7 +6,9 @@ The adapters are `runtime.kube` for a real API server and the in-memory cluster 
 from collections.abc import Iterable
 from typing import Protocol
 
+from disagg_operator.plan.model import Plan
 from disagg_operator.reconcile.kinds import Key, Object
+from disagg_operator.reconcile.preflight.fault import Assessment
 
 
 class Cluster(Protocol):
@@ -37,6 +39,18 @@ class Children(Protocol):
 
     def of(self, key: Key) -> Iterable[Object]:
         """Return the objects and pods that carry the deployment's label, as last seen."""
+        ...
+
+
+class Preflight(Protocol):
+    """What the cluster says of itself, compared with what deployments ask for."""
+
+    async def assess(self, key: Key, plan: Plan) -> Assessment:
+        """Return whether the cluster can run a deployment; have it reconciled when the answer changes."""
+        ...
+
+    def forget(self, key: Key) -> None:
+        """Forget a deployment that is gone."""
         ...
 
 

@@ -3,9 +3,12 @@
 | condition | reasons |
 |---|---|
 | Accepted | Accepted, AcceptedWithWarnings, InvalidSpec, NotSupported |
+| PlatformReady, True | PlatformReady |
+| PlatformReady, False | the checks of `preflight.fault.Check` |
+| PlatformReady, Unknown | NotChecked, NotAccepted, RetryingAfterError, Blocked, ReconcileError |
 | Available | ServingRequests, RolesNotReady, FrontendNotReady, ScaledToZero |
 | Progressing, True | RolloutInProgress, RolesNotReady, RetryingAfterError |
-| Progressing, False | Complete, Paused, NotAccepted, Blocked, ReconcileError |
+| Progressing, False | Complete, Paused, NotAccepted, Blocked, PlatformNotReady, ReconcileError |
 """
 
 from dataclasses import dataclass
@@ -36,7 +39,7 @@ class Verdict:
 
 def verdicts(view: View) -> list[Verdict]:
     """Return all conditions of a deployment."""
-    found = [_accepted(view), _available(view), _progressing(view)]
+    found = [_accepted(view), _platform_ready(view), _available(view), _progressing(view)]
     return [
         Verdict(verdict.type, verdict.status, verdict.reason, verdict.message[:_LONGEST_MESSAGE])
         for verdict in found
@@ -59,6 +62,21 @@ def _accepted_plan(warnings: tuple[Problem, ...]) -> Verdict:
         return Verdict(ConditionType.ACCEPTED, "True", "Accepted", sense)
     doubts = "\n".join(str(warning) for warning in warnings)
     return Verdict(ConditionType.ACCEPTED, "True", "AcceptedWithWarnings", f"{sense} Doubtful:\n{doubts}")
+
+
+def _platform_ready(view: View) -> Verdict:
+    kind = ConditionType.PLATFORM_READY
+    found = view.platform
+    if found is None:
+        reason = "NotAccepted" if view.failure is None else view.failure.reason
+        message = "The cluster is checked against a specification once that is accepted."
+        return Verdict(kind, "Unknown", reason, message)
+    if found.faults:
+        message = "\n".join(str(fault) for fault in found.faults)
+        return Verdict(kind, "False", found.faults[0].check.value, message)
+    if found.unknown:
+        return Verdict(kind, "Unknown", "NotChecked", " ".join(found.unknown))
+    return Verdict(kind, "True", "PlatformReady", "The cluster has all that was planned for.")
 
 
 def _available(view: View) -> Verdict:
@@ -89,6 +107,11 @@ def _progressing(view: View) -> Verdict:
     if view.failure is not None:
         retrying: Truth = "True" if view.failure.reason == "RetryingAfterError" else "False"
         return Verdict(ConditionType.PROGRESSING, retrying, view.failure.reason, view.failure.message)
+    if view.held:
+        message = (
+            f"Revision {view.target} is not started: see condition PlatformReady. What runs is left as it is."
+        )
+        return Verdict(ConditionType.PROGRESSING, "False", "PlatformNotReady", message)
     if view.step.kept | view.step.removed:
         return Verdict(ConditionType.PROGRESSING, "True", "RolloutInProgress", _rollout_message(view))
     if not view.step.complete or not _frontend_complete(view):

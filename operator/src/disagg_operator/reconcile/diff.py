@@ -7,31 +7,14 @@ server-side apply leaves them.
 
 import json
 from collections.abc import Iterable, Mapping
-from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from typing import Any
 
 from disagg_operator.plan import names
 from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.quantities import quantity
 
 _DIGEST = 16
-_SUFFIXES = {
-    "n": Decimal("1e-9"),
-    "u": Decimal("1e-6"),
-    "m": Decimal("1e-3"),
-    "k": Decimal(10**3),
-    "M": Decimal(10**6),
-    "G": Decimal(10**9),
-    "T": Decimal(10**12),
-    "P": Decimal(10**15),
-    "E": Decimal(10**18),
-    "Ki": Decimal(2**10),
-    "Mi": Decimal(2**20),
-    "Gi": Decimal(2**30),
-    "Ti": Decimal(2**40),
-    "Pi": Decimal(2**50),
-    "Ei": Decimal(2**60),
-}
 
 
 def stamp(obj: Object) -> Object:
@@ -129,22 +112,5 @@ def _is_zero(value: Any) -> bool:
 
 def _same_quantity(one: Any, other: Any) -> bool:
     """Tell whether two spellings such as ``1024Mi`` and ``1Gi`` mean the same: the API server respells."""
-    first, second = _quantity(one), _quantity(other)
+    first, second = quantity(one), quantity(other)
     return first is not None and first == second
-
-
-def _quantity(value: Any) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    text = str(value)
-    for suffix in sorted(_SUFFIXES, key=len, reverse=True):
-        if text.endswith(suffix):
-            return _number(text.removesuffix(suffix), _SUFFIXES[suffix])
-    return _number(text, Decimal(1))
-
-
-def _number(text: str, factor: Decimal) -> Decimal | None:
-    try:
-        return Decimal(text) * factor
-    except InvalidOperation:
-        return None

@@ -21,7 +21,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of namespaced object and where the API server serves it.
+    """A kind of object and where the API server serves it.
 
     Attributes:
         api_version: group and version, such as ``apps/v1``.
@@ -41,6 +41,9 @@ ROLE_BINDING = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings
 STATEFUL_SET = Kind("apps/v1", "StatefulSet", "statefulsets")
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
 POD = Kind("v1", "Pod", "pods")
+NODE = Kind("v1", "Node", "nodes")
+NAMESPACE = Kind("v1", "Namespace", "namespaces")
+DEVICE_CLASS = Kind("resource.k8s.io/v1", "DeviceClass", "deviceclasses")
 
 OWNED = (SERVICE_ACCOUNT, CONFIG_MAP, SERVICE, ROLE_BINDING, STATEFUL_SET, DEPLOYMENT)
 """Kinds that the operator applies and prunes."""

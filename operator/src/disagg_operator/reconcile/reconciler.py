@@ -2,7 +2,8 @@
 
 Invariants: nothing is remembered from one reconcile to the next; dying between any two calls does no harm,
 because names are deterministic, writes are server-side applies and deletes name the uid they mean; the
-status is written also when a step failed; a refused specification leaves everything that runs as it is.
+status is written also when a step failed; a refused specification leaves everything that runs as it is, and
+so does a revision of which the API server would refuse every pod.
 """
 
 import logging
@@ -20,7 +21,7 @@ from disagg_operator.plan.planner import plan as plan_deployment
 from disagg_operator.plan.rollout import step
 from disagg_operator.reconcile.announce import announcements
 from disagg_operator.reconcile.changes import changes
-from disagg_operator.reconcile.cluster import Children, Cluster, Recorder
+from disagg_operator.reconcile.cluster import Children, Cluster, Preflight, Recorder
 from disagg_operator.reconcile.diff import is_terminating
 from disagg_operator.reconcile.errors import BlockedError, ClusterError, RetrySoonError, classify
 from disagg_operator.reconcile.kinds import Key, Object, describe
@@ -57,12 +58,14 @@ class Reconciler:
         cluster: where objects are written.
         children: caches of what was written.
         recorder: where Events go.
+        preflight: what the cluster can run.
         installation: settings of the operator's installation.
     """
 
     cluster: Cluster
     children: Children
     recorder: Recorder
+    preflight: Preflight
     installation: Installation
 
     async def reconcile(self, key: Key) -> Outcome:
@@ -75,10 +78,11 @@ class Reconciler:
         resource = await self._do(self.cluster.get_deployment(key), f"read {key}")
         if resource is None or is_terminating(resource):
             # What it owned is deleted by Kubernetes' garbage collection.
+            self.preflight.forget(key)
             return Outcome(there=resource is not None)
         observed = observe(self.children.of(key))
         try:
-            view = self._plan(resource, observed)
+            view = await self._assess(key, self._plan(resource, observed))
         except Exception as error:
             await self._report(resource, _at_rest(resource, observed, failure=_failure(error)))
             raise
@@ -100,9 +104,16 @@ class Reconciler:
         now = step(RolloutStrategy(planned.strategy), planned.revision, replicas, observed.revisions())
         return View(observed, now, planned.revision, planned, paused=paused)
 
+    async def _assess(self, key: Key, view: View) -> View:
+        """Add whether the cluster can run the plan; there is nothing to say of a refused specification."""
+        if view.plan is None:
+            self.preflight.forget(key)
+            return view
+        return replace(view, platform=await self.preflight.assess(key, view.plan))
+
     async def _apply(self, resource: Object, view: View) -> Exception | None:
         """Write what differs and delete what is left over; return the error that stopped it, if any."""
-        if view.plan is None or view.paused:
+        if view.plan is None or view.paused or view.held:
             return None
         try:
             todo = changes(view.plan, view.step, view.observed, resource["metadata"]["uid"])

@@ -6,6 +6,7 @@ from disagg_operator.api.problems import Problem
 from disagg_operator.plan.model import Plan
 from disagg_operator.plan.rollout import Step
 from disagg_operator.reconcile.observe import Observed
+from disagg_operator.reconcile.preflight.fault import Assessment
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class View:
         problems: why the specification was refused.
         paused: whether the user stopped the operator from touching this deployment.
         failure: the step that failed, or None.
+        platform: whether the cluster can run the plan, or None without a plan.
     """
 
     observed: Observed
@@ -42,3 +44,10 @@ class View:
     problems: tuple[Problem, ...] = ()
     paused: bool = False
     failure: Failure | None = None
+    platform: Assessment | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether the plan's revision is not started, since the API server would refuse each of its pods."""
+        started = self.target in self.observed.revisions()
+        return self.platform is not None and self.platform.fatal and not started

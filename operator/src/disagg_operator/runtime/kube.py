@@ -152,6 +152,14 @@ class KubeCluster:
         query = {"labelSelector": selector, "limit": str(limit), **({"continue": token} if token else {})}
         return await self._request("list", kind, "GET", _path(kind, namespace), query=query)
 
+    async def serves(self, kind: Kind) -> bool:
+        """Tell whether the API server serves a kind. Everybody may ask that."""
+        try:
+            answer = await self._request("discover", kind, "GET", _root(kind))
+        except NotFoundError:
+            return False
+        return any(resource["name"] == kind.plural for resource in answer["resources"])
+
     async def watch(
         self, kind: Kind, namespace: str | None, selector: str, since: str, *, lasting: float, quiet: float
     ) -> AsyncGenerator[Object]:
@@ -231,9 +239,12 @@ class KubeCluster:
 
 
 def _path(kind: Kind, namespace: str | None, name: str | None = None) -> str:
-    prefix = "/apis/" if "/" in kind.api_version else "/api/"
     within = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
-    return f"{prefix}{kind.api_version}{within}/{kind.plural}{'/' + quote(name, safe='') if name else ''}"
+    return f"{_root(kind)}{within}/{kind.plural}{'/' + quote(name, safe='') if name else ''}"
+
+
+def _root(kind: Kind) -> str:
+    return f"{'/apis/' if '/' in kind.api_version else '/api/'}{kind.api_version}"
 
 
 async def _status(response: aiohttp.ClientResponse) -> Object:

@@ -43,7 +43,7 @@ class Metrics:
         )
         self.watch_restarts = Counter(
             "disagg_watch_restarts",
-            "Watches started anew, by reason: closed, expired, stalled or error.",
+            "Watches started anew, by reason: closed, expired, stalled, refused or error.",
             ["kind", "reason"],
             registry=self.registry,
         )

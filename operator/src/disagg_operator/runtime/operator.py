@@ -8,15 +8,16 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import suppress
+from typing import Any
 
 from kubernetes.aio.client import Configuration
 
 from disagg_operator.plan import names
 from disagg_operator.plan.installation import Installation
 from disagg_operator.reconcile.errors import ClusterError, NotFoundError
-from disagg_operator.reconcile.kinds import OBSERVED
+from disagg_operator.reconcile.kinds import OBSERVED, Key, Kind
 from disagg_operator.reconcile.reconciler import Reconciler
 from disagg_operator.runtime import glue
 from disagg_operator.runtime.controller import Controller
@@ -29,11 +30,14 @@ from disagg_operator.runtime.reflector import Reflector
 from disagg_operator.runtime.settings import Settings
 from disagg_operator.runtime.signals import handle_signals
 from disagg_operator.runtime.store import Store, Stores
+from disagg_operator.runtime.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 
 SELECTOR = f"{names.LABEL_MANAGED_BY}={names.MANAGER}"
 _CRD_POLL_SECONDS = 2.0
+_LARGE_OBJECTS = 100
+"""Objects to list at once where each takes tens of kilobytes, as nodes do that list their images."""
 
 
 class Operator:
@@ -63,20 +67,39 @@ class Operator:
         self._elector = Elector(self._cluster, settings.lease_namespace, settings.lease_name, self._identity)
         self._recorder = EventRecorder(self._cluster, self._identity, dropped=metrics.events_dropped.inc)
         stores = tuple(Store(kind) for kind in OBSERVED)
-        reconciler = Reconciler(self._cluster, Stores(stores), self._recorder, installation)
+        self._surroundings = Surroundings(self._cluster, self._concerned)
+        reconciler = Reconciler(
+            self._cluster, Stores(stores), self._recorder, self._surroundings, installation
+        )
         self._controller = Controller(reconciler, metrics, health, settings.workers, settings.resync_seconds)
-        self._reflectors = [
-            Reflector(
+        self._reflectors: list[Reflector[Any]] = [*self._of_children(stores), *self._of_surroundings()]
+
+    def _of_children(self, stores: Iterable[Store]) -> Iterator[Reflector[Key]]:
+        for store in stores:
+            for namespace in self._settings.namespaces or (None,):
+                yield Reflector(
+                    self._cluster,
+                    store,
+                    namespace,
+                    SELECTOR,
+                    changed=self._controller.child_changed,
+                    restarted=self._restarted,
+                )
+
+    def _of_surroundings(self) -> Iterator[Reflector[Kind]]:
+        if not self._settings.preflight_nodes:
+            return
+        for cache in self._surroundings.caches:
+            yield Reflector(
                 self._cluster,
-                store,
-                namespace,
-                SELECTOR,
-                changed=self._controller.child_changed,
-                restarted=lambda kind, reason: metrics.watch_restarts.labels(kind, reason).inc(),
+                cache,
+                None,
+                "",
+                changed=self._surroundings.changed,
+                restarted=self._restarted,
+                refused=cache.refuse,
+                page=_LARGE_OBJECTS,
             )
-            for store in stores
-            for namespace in settings.namespaces or (None,)
-        ]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Stand by, then lead, until ``stop`` is set.
@@ -101,7 +124,7 @@ class Operator:
         self._metrics.leader.set(1)
         self._health.not_ready = "the caches are not in step yet"
         self._health.silence = lambda: max(reflector.silence() for reflector in self._reflectors)
-        parts = [self._elector.hold(), self._recorder.run()]
+        parts = [self._elector.hold(), self._recorder.run(), self._surroundings.run()]
         tasks = [asyncio.create_task(part) for part in parts]
         tasks += [asyncio.create_task(reflector.run()) for reflector in self._reflectors]
         try:
@@ -160,6 +183,12 @@ class Operator:
             await _cancel(tasks)
             kopf_stop.set()
             await asyncio.wait([watching])
+
+    def _concerned(self, key: Key) -> None:
+        self._controller.queue.add(key)
+
+    def _restarted(self, kind: str, reason: str) -> None:
+        self._metrics.watch_restarts.labels(kind, reason).inc()
 
     def _check(self) -> None:
         self._elector.check()

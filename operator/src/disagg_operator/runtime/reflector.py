@@ -1,26 +1,31 @@
 """Reflectors: each keeps the cache of one kind in step with the API server, by a list and then a watch.
 
 Invariants: after a list the cache holds just what was listed; what vanished while no watch was running is
-forgotten, and its deployment is reconciled. A watch that falls silent is not trusted: bookmarks come every
-minute even where nothing happens.
+forgotten, and whom it concerns is told. A watch that falls silent is not trusted: bookmarks come every minute
+even where nothing happens. What may be missing (a kind that is not served, a permission that was not granted)
+is asked for again once in a while, and nobody waits for it.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Container, Iterable
 from contextlib import aclosing
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from disagg_operator.reconcile.errors import ClusterError, GoneError
-from disagg_operator.reconcile.kinds import Key, Kind, Object
-from disagg_operator.runtime.store import Address, Store, address_of
+from disagg_operator.reconcile.kinds import Kind, Object
+from disagg_operator.runtime.store import Address, address_of
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 PAGE = 500
 LASTING_SECONDS = 300.0
 QUIET_SECONDS = 90.0
+REFUSED_SECONDS = 600.0
+_REFUSALS = {401, 403, 404}
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 
@@ -41,35 +46,61 @@ class Source(Protocol):
         ...
 
 
-class Reflector:
-    """Keeps one store in step, for one namespace or all."""
+class Cache(Protocol[T_co]):
+    """Where a reflector puts objects; see `store.Store`. Each method says whom the change concerns."""
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of its objects."""
+        ...
+
+    def put(self, obj: Object) -> Iterable[T_co]:
+        """Take in an object."""
+        ...
+
+    def remove(self, address: Address) -> Iterable[T_co]:
+        """Forget an object."""
+        ...
+
+    def keep_only(self, namespace: str | None, there: Container[Address]) -> Iterable[T_co]:
+        """Forget what is not there any more: a list is in."""
+        ...
+
+
+class Reflector(Generic[T]):
+    """Keeps one cache in step, for one namespace or all."""
 
     def __init__(
         self,
         source: Source,
-        store: Store,
+        cache: Cache[T],
         namespace: str | None,
         selector: str,
         *,
-        changed: Callable[[Key], None],
+        changed: Callable[[T], None],
         restarted: Callable[[str, str], None] = lambda *_: None,
+        refused: Callable[[], Iterable[T]] | None = None,
+        page: int = PAGE,
     ) -> None:
         """Make a reflector; `run` it as a task.
 
         Args:
             source: where objects are listed and watched.
-            store: the cache.
+            cache: where they are kept.
             namespace: where to look; None looks everywhere.
             selector: label selector.
-            changed: is told each deployment whose objects changed.
+            changed: is told each whom a change concerns.
             restarted: is told kind and reason of each new start of a watch.
+            refused: is called where the API server does not serve the kind or does not let it be read, for a
+                kind that may be missing, and says whom that concerns; None for one that must be there.
+            page: objects to list at once.
         """
-        self._source, self._store, self._namespace, self._selector = source, store, namespace, selector
-        self._changed, self._restarted = changed, restarted
+        self._source, self._cache, self._namespace, self._selector = source, cache, namespace, selector
+        self._changed, self._restarted, self._refused, self._page = changed, restarted, refused, page
         self._version: str | None = None
         self._last_heard: float | None = None
         self.synced = asyncio.Event()
-        """Set once the first list is in."""
+        """Set once the first list is in, or refused for a kind that may be missing."""
 
     def silence(self) -> float:
         """Return the seconds since the API server was last heard of, or 0 before the first list."""
@@ -88,6 +119,9 @@ class Reflector:
             except TimeoutError:
                 self._note("stalled", logging.WARNING, f"no word within {QUIET_SECONDS:.0f} s")
             except ClusterError as error:
+                if self._refused is not None and error.code in _REFUSALS:
+                    await self._rest(self._refused, error)
+                    continue
                 failures += 1
                 self._note("error", logging.WARNING, str(error))
                 pause = min(_FIRST_PAUSE * 2 ** min(failures, 10), _LONGEST_PAUSE)
@@ -97,12 +131,19 @@ class Reflector:
                 self._note("closed", logging.DEBUG, "the API server ended the watch as agreed")
             failures = 0
 
+    async def _rest(self, refused: Callable[[], Iterable[T]], error: ClusterError) -> None:
+        self._tell(refused())
+        self._version = self._last_heard = None
+        self.synced.set()
+        self._note("refused", logging.INFO, f"{error}; asked again in {REFUSED_SECONDS / 60:.0f} min")
+        await asyncio.sleep(REFUSED_SECONDS * (1 + random.random() / 2))  # noqa: S311 - spreads load, no secret
+
     async def _round(self) -> None:
         if self._version is None:
             self._version = await self._list()
             self.synced.set()
         events = self._source.watch(
-            self._store.kind,
+            self._cache.kind,
             self._namespace,
             self._selector,
             self._version,
@@ -119,17 +160,16 @@ class Reflector:
         token: str | None = None
         while True:
             page = await self._source.list_page(
-                self._store.kind, self._namespace, self._selector, token, PAGE
+                self._cache.kind, self._namespace, self._selector, token, self._page
             )
             self._hear()
             for obj in page["items"]:
                 there.add(address_of(obj))
-                self._tell(self._store.put(obj))
+                self._tell(self._cache.put(obj))
             token = page["metadata"].get("continue")
             if not token:
                 break
-        for key in self._store.keep_only(self._namespace, there):
-            self._changed(key)
+        self._tell(self._cache.keep_only(self._namespace, there))
         return str(page["metadata"]["resourceVersion"])
 
     def _take(self, event: Object) -> None:
@@ -137,19 +177,17 @@ class Reflector:
         self._version = obj["metadata"]["resourceVersion"]
         if event["type"] == "BOOKMARK":
             return
-        # A label may have moved the object from one deployment to another: both are told.
-        self._tell(self._store.remove(address_of(obj)))
-        if event["type"] != "DELETED":
-            self._tell(self._store.put(obj))
+        gone = event["type"] == "DELETED"
+        self._tell(self._cache.remove(address_of(obj)) if gone else self._cache.put(obj))
 
-    def _tell(self, owner: Key | None) -> None:
-        if owner is not None:
-            self._changed(owner)
+    def _tell(self, concerned: Iterable[T]) -> None:
+        for each in concerned:
+            self._changed(each)
 
     def _hear(self) -> None:
         self._last_heard = asyncio.get_running_loop().time()
 
     def _note(self, reason: str, level: int, message: str) -> None:
-        kind = self._store.kind.kind
+        kind = self._cache.kind.kind
         self._restarted(kind, reason)
         logger.log(level, "watch of %s: %s", kind, message)

@@ -58,6 +58,8 @@ class Settings(BaseModel):
     """Time after which a deployment is reconciled though nothing happened, ± 20 %."""
     platforms: Path | None = None
     """Folder of further profiles: machines/NAME.yaml and fabrics/NAME.yaml. Default: none."""
+    preflight_nodes: bool = True
+    """Whether the cluster's nodes, namespaces and DeviceClasses may be read, to check deployments against."""
     pod_name: str = ""
     """Name of the operator's pod, which the Lease and Events show."""
     pod_namespace: str = ""

@@ -33,27 +33,29 @@ class Store:
     _owners: dict[Address, Key] = field(default_factory=dict)
     _by_owner: dict[Key, set[Address]] = field(default_factory=dict)
 
-    def put(self, obj: Object) -> Key | None:
-        """Take in an object; return the deployment that it belongs to."""
+    def put(self, obj: Object) -> tuple[Key, ...]:
+        """Take in an object; return the deployments that it belonged to and belongs to."""
         address = address_of(obj)
-        self.remove(address)
+        before = self.remove(address)
         owner = owner_of(obj)
-        if owner is not None:
-            self._objects[address] = json.dumps(_trimmed(self.kind, obj), separators=(",", ":")).encode()
-            self._owners[address] = owner
-            self._by_owner.setdefault(owner, set()).add(address)
-        return owner
+        if owner is None:
+            return before
+        self._objects[address] = json.dumps(_trimmed(self.kind, obj), separators=(",", ":")).encode()
+        self._owners[address] = owner
+        self._by_owner.setdefault(owner, set()).add(address)
+        return before if owner in before else (*before, owner)
 
-    def remove(self, address: Address) -> Key | None:
+    def remove(self, address: Address) -> tuple[Key, ...]:
         """Forget an object; return the deployment that it belonged to."""
         owner = self._owners.pop(address, None)
-        if owner is not None:
-            del self._objects[address]
-            siblings = self._by_owner[owner]
-            siblings.remove(address)
-            if not siblings:
-                del self._by_owner[owner]
-        return owner
+        if owner is None:
+            return ()
+        del self._objects[address]
+        siblings = self._by_owner[owner]
+        siblings.remove(address)
+        if not siblings:
+            del self._by_owner[owner]
+        return (owner,)
 
     def keep_only(self, namespace: str | None, there: Container[Address]) -> set[Key]:
         """Forget what is not there any more.
@@ -68,7 +70,7 @@ class Store:
         vanished = [
             address for address in self._objects if namespace in (None, address[0]) and address not in there
         ]
-        return {owner for address in vanished if (owner := self.remove(address)) is not None}
+        return {owner for address in vanished for owner in self.remove(address)}
 
     def of(self, key: Key) -> Iterator[Object]:
         """Yield the objects of a deployment."""
@@ -92,8 +94,8 @@ class Stores:
 
 
 def address_of(obj: Object) -> Address:
-    """Return where an object is."""
-    return obj["metadata"]["namespace"], obj["metadata"]["name"]
+    """Return where an object is; one of the whole cluster has no namespace."""
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
 def _trimmed(kind: Kind, obj: Object) -> Object:

@@ -17,6 +17,7 @@ class ConditionType(StrEnum):
     """Types of conditions on a DisaggDeployment."""
 
     ACCEPTED = "Accepted"
+    PLATFORM_READY = "PlatformReady"
     AVAILABLE = "Available"
     PROGRESSING = "Progressing"
     TRANSPORT_VERIFIED = "TransportVerified"
@@ -26,7 +27,7 @@ class Condition(ApiModel):
     """A condition in the standard shape of Kubernetes."""
 
     type: Annotated[str, Field(min_length=1, max_length=316)]
-    """Accepted, Available, Progressing or TransportVerified."""
+    """Accepted, PlatformReady, Available, Progressing or TransportVerified."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     reason: Annotated[str, Field(pattern=REASON, max_length=1024)]
@@ -92,5 +93,5 @@ class DisaggDeploymentStatus(ApiModel):
     conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))] = Field(
         default_factory=list
     )
-    """Accepted: the specification makes sense. Available: requests are served. Progressing: work is under
-    way."""
+    """Accepted: the specification makes sense. PlatformReady: the cluster can run it. Available: requests are
+    served. Progressing: work is under way."""

@@ -1,0 +1,84 @@
+"""All checks of preflight, in the order in which a person would look."""
+
+from disagg_operator.reconcile.preflight import nodes as node_checks
+from disagg_operator.reconcile.preflight import room as room_checks
+from disagg_operator.reconcile.preflight.fault import Assessment, Check, Fault
+from disagg_operator.reconcile.preflight.needs import Needs
+from disagg_operator.reconcile.preflight.pod_security import BASELINE, PRIVILEGED
+from disagg_operator.reconcile.preflight.snapshot import ENFORCE, ClusterSnapshot
+from disagg_operator.reconcile.preflight.wording import pods_of, remedy, source
+
+_STANDARDS = "https://kubernetes.io/docs/concepts/security/pod-security-standards/"
+_DRA = "https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/"
+_SET = "Set preflight.nodes=true in the values of this operator's chart to have it checked"
+
+
+def assess(needs: Needs, cluster: ClusterSnapshot) -> Assessment:
+    """Return whether a cluster can run a deployment.
+
+    Args:
+        needs: what the deployment asks for.
+        cluster: what is there.
+    """
+    found = [*_policy(needs, cluster), *_kinds(needs, cluster), *_device_classes(needs, cluster)]
+    if cluster.nodes is not None:
+        single = node_checks.faults(needs, cluster.nodes)
+        found += single or room_checks.faults(needs, cluster.nodes)
+    return Assessment(tuple(found), tuple(_unknown(needs, cluster)))
+
+
+def _policy(needs: Needs, cluster: ClusterSnapshot) -> list[Fault]:
+    """Find pods that the namespace's Pod Security Standard refuses."""
+    enforced = cluster.enforced or PRIVILEGED
+    refused = {role.role: role.violations[enforced] for role in needs.roles if enforced in role.violations}
+    if not refused:
+        return []
+    level = PRIVILEGED if any(BASELINE in role.violations for role in needs.roles) else BASELINE
+    what = ", ".join(dict.fromkeys(each for found in refused.values() for each in found))
+    message = (
+        f"Namespace {needs.namespace} enforces the Pod Security Standard {enforced!r}, which refuses all "
+        f"{pods_of(list(refused))}: {what}. Run: kubectl label namespace {needs.namespace} {ENFORCE}={level} "
+        "--overwrite"
+    )
+    return [Fault(Check.POD_SECURITY, message, _STANDARDS)]
+
+
+def _kinds(needs: Needs, cluster: ClusterSnapshot) -> list[Fault]:
+    """Find kinds that the API server does not serve."""
+    missing = [kind for kind in needs.kinds if cluster.served.get(kind) is False]
+    names = {kind: f"{kind.api_version} {kind.kind}" for kind in missing}
+    return [
+        Fault(
+            Check.API_MISSING,
+            f"The API server does not serve {kind.kind} ({kind.api_version}). {remedy(names[kind])}",
+            source(names[kind], _DRA),
+        )
+        for kind in missing
+    ]
+
+
+def _device_classes(needs: Needs, cluster: ClusterSnapshot) -> list[Fault]:
+    """Find DeviceClasses that are not there; without the API that holds them, they go without saying."""
+    if cluster.device_classes is None or any(cluster.served.get(kind) is False for kind in needs.kinds):
+        return []
+    return [
+        Fault(
+            Check.DEVICE_CLASS_MISSING,
+            f"There is no DeviceClass {name}, which the workers' claims ask for. {remedy(name)}",
+            source(name, _DRA),
+        )
+        for name in needs.device_classes
+        if name not in cluster.device_classes
+    ]
+
+
+def _unknown(needs: Needs, cluster: ClusterSnapshot) -> list[str]:
+    unread = {
+        "nodes": cluster.nodes,
+        "namespaces": cluster.enforced,
+        "deviceclasses.resource.k8s.io": cluster.device_classes if needs.device_classes else frozenset(),
+    }
+    closed = [name for name, value in unread.items() if value is None]
+    found = [f"The operator may not read {', '.join(closed)}. {_SET}."] if closed else []
+    asked = [kind.kind for kind in needs.kinds if kind not in cluster.served]
+    return [*found, *([f"The API server did not say whether it serves {', '.join(asked)}."] if asked else [])]

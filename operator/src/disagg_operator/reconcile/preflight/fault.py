@@ -1,0 +1,62 @@
+"""What preflight finds: faults of the cluster, and what could not be checked."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Check(StrEnum):
+    """What is checked. The value is the reason of condition PlatformReady where the check fails."""
+
+    POD_SECURITY = "PodSecurity"
+    API_MISSING = "ApiMissing"
+    DEVICE_CLASS_MISSING = "DeviceClassMissing"
+    NO_NODES = "NoNodes"
+    NO_MATCHING_NODE = "NoMatchingNode"
+    NODES_UNAVAILABLE = "NodesUnavailable"
+    TAINTS_NOT_TOLERATED = "TaintsNotTolerated"
+    DEVICE_MISSING = "DeviceMissing"
+    DEVICE_COUNT_TOO_HIGH = "DeviceCountTooHigh"
+    RESOURCES_TOO_LARGE = "ResourcesTooLarge"
+    TOO_FEW_NODES = "TooFewNodes"
+    NO_LARGE_DOMAIN = "NoLargeDomain"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One reason why the cluster cannot run a deployment.
+
+    Attributes:
+        check: the check that found it.
+        message: what is wrong and what to run or write, for people.
+        source: the document, or the field of the specification, that asks for it.
+    """
+
+    check: Check
+    message: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.source})"
+
+    @property
+    def fatal(self) -> bool:
+        """Whether the API server refuses every pod, so that none could even wait for what is missing."""
+        return self.check is Check.POD_SECURITY
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """Whether a cluster can run a deployment.
+
+    Attributes:
+        faults: why it cannot, what to look at first coming first.
+        unknown: what could not be checked, and why.
+    """
+
+    faults: tuple[Fault, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def fatal(self) -> bool:
+        """Whether no pod could ever be made."""
+        return any(fault.fatal for fault in self.faults)

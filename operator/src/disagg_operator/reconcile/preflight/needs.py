@@ -1,0 +1,255 @@
+"""What the planned pods ask of a cluster, read from the pods as they would be made, overrides included.
+
+Invariant: a value that is small enough to be kept for every deployment.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from disagg_operator.build.pods import pod_template
+from disagg_operator.plan import names
+from disagg_operator.plan.model import ROLES, Plan, PodPlan, Provenance, TogetherPlan
+from disagg_operator.reconcile.kinds import Kind, Object
+from disagg_operator.reconcile.preflight.pod_security import violations
+from disagg_operator.reconcile.preflight.snapshot import Node, Taint
+from disagg_operator.reconcile.quantities import quantity
+
+COMPUTE_DOMAIN = Kind("resource.nvidia.com/v1beta1", "ComputeDomain", "computedomains")
+CLAIM_TEMPLATE = Kind("resource.k8s.io/v1", "ResourceClaimTemplate", "resourceclaimtemplates")
+WORKER_METADATA = Kind("nvidia.com/v1alpha1", "DynamoWorkerMetadata", "dynamoworkermetadatas")
+CHANNEL_CLASS = "compute-domain-default-channel.nvidia.com"
+"""DeviceClass of the channel that each claim of a ComputeDomain asks for."""
+
+_HOSTNAME = "kubernetes.io/hostname"
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_DISCOVERY = ("DYN_DISCOVERY_BACKEND", "kubernetes")
+_COMPUTE = ("cpu", "memory", "ephemeral-storage")
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What a label of a node must be, as in Kubernetes' node selectors."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if self.operator == "In" and len(self.values) == 1:
+            return f"{self.key}={self.values[0]}"
+        return f"{self.key} {self.operator} {', '.join(self.values)}".rstrip()
+
+    def holds(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether a node with these labels will do."""
+        value = labels.get(self.key)
+        match self.operator:
+            case "In":
+                return value in self.values
+            case "NotIn":
+                return value not in self.values
+            case "Exists":
+                return value is not None
+            case "DoesNotExist":
+                return value is None
+            case "Gt" | "Lt":
+                return value is not None and _compares(value, self.operator, self.values)
+        return True
+
+
+@dataclass(frozen=True)
+class RoleNeeds:
+    """What the pods of one role ask for.
+
+    Attributes:
+        role: prefill, decode or frontend.
+        pods: how many there are.
+        labels: what the labels of their nodes must be: one of these groups, all of its requirements.
+        tolerations: the taints that they tolerate, in Kubernetes' shape.
+        requests: what each pod takes of a node, as numbers.
+        alone: whether a node takes one pod at most: it holds the node's only channel.
+        violations: what each Pod Security Standard forbids of what they do.
+        reasons: why the plan asks for a device or label, by its name.
+    """
+
+    role: str
+    pods: int
+    labels: tuple[tuple[Requirement, ...], ...]
+    tolerations: tuple[Mapping[str, Any], ...]
+    requests: Mapping[str, Decimal]
+    alone: bool
+    violations: Mapping[str, tuple[str, ...]]
+    reasons: Mapping[str, Provenance]
+
+    def devices(self) -> Mapping[str, Decimal]:
+        """Return what they ask for beside CPU, memory and disk."""
+        return {name: count for name, count in self.requests.items() if name not in _COMPUTE}
+
+    def matches(self, node: Node) -> bool:
+        """Tell whether the pods may go to a node by its labels."""
+        return any(all(each.holds(node.labels) for each in group) for group in self.labels)
+
+    def refused_by(self, node: Node) -> list[Taint]:
+        """Return the taints of a node that keep these pods away."""
+        return [
+            taint
+            for taint in node.taints
+            if taint.effect in ("NoSchedule", "NoExecute")
+            and not any(_tolerates(toleration, taint) for toleration in self.tolerations)
+        ]
+
+    def room_on(self, node: Node) -> int:
+        """Return how many of these pods fit on an empty node."""
+        fits = [
+            int(node.allocatable.get(name, Decimal(0)) // amount)
+            for name, amount in self.requests.items()
+            if amount
+        ]
+        room = min(fits, default=self.pods)
+        return min(room, 1) if self.alone else room
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one deployment asks of a cluster.
+
+    Attributes:
+        namespace: where its pods are.
+        roles: what its pods ask for.
+        together: label whose value is the same on all workers' nodes, or None where that is not required.
+        apart: why no node may have both prefill and decode, or None where one may.
+        kinds: kinds that the API server must serve.
+        device_classes: DeviceClasses that must be there.
+    """
+
+    namespace: str
+    roles: tuple[RoleNeeds, ...]
+    together: TogetherPlan | None
+    apart: Provenance | None
+    kinds: tuple[Kind, ...]
+    device_classes: tuple[str, ...]
+
+    @property
+    def workers(self) -> tuple[RoleNeeds, ...]:
+        """What prefill and decode ask for."""
+        return tuple(each for each in self.roles if each.role in ROLES)
+
+
+def needs_of(plan: Plan) -> Needs:
+    """Return what a planned deployment asks of a cluster."""
+    workers = [
+        (role.role, role.pod, role.replicas * role.nodes, _template(role.pod, plan, role.role))
+        for role in plan.roles.values()
+    ]
+    frontend = plan.frontend
+    template = _template(frontend.pod, plan, names.FRONTEND)
+    everything = [*workers, (names.FRONTEND, frontend.pod, frontend.replicas, template)]
+    roles = tuple(_role(*each) for each in everything)
+    together = next((found for _, pod, _, made in workers if (found := _together(pod, made))), None)
+    apart = [pod.apart.provenance for _, pod, _, made in workers if pod.apart and _avoids_hosts(made)]
+    claims = any(pod.claims for _, pod, _, _ in workers)
+    return Needs(
+        namespace=plan.namespace,
+        roles=tuple(each for each in roles if each.pods),
+        together=together,
+        apart=apart[0] if apart else None,
+        kinds=(
+            *((COMPUTE_DOMAIN, CLAIM_TEMPLATE) if claims else ()),
+            *((WORKER_METADATA,) if any(_discovers(made) for *_, made in workers) else ()),
+        ),
+        device_classes=(CHANNEL_CLASS,) if claims else (),
+    )
+
+
+def _template(pod: PodPlan, plan: Plan, role: str) -> Object:
+    template: Object = pod_template(pod, role, names.labels(plan.name, role))["spec"]
+    return template
+
+
+def _role(role: str, pod: PodPlan, count: int, made: Object) -> RoleNeeds:
+    return RoleNeeds(
+        role=role,
+        pods=count,
+        labels=_labels(made),
+        tolerations=tuple(made.get("tolerations", [])),
+        requests=_requests(made),
+        alone=bool(pod.claims),
+        violations=violations(made),
+        reasons={
+            **{label.name: label.provenance for label in pod.node_labels},
+            **{device.name: device.provenance for device in pod.devices},
+        },
+    )
+
+
+def _labels(pod: Object) -> tuple[tuple[Requirement, ...], ...]:
+    selector = tuple(Requirement(key, "In", (value,)) for key, value in pod.get("nodeSelector", {}).items())
+    affinity = pod.get("affinity", {}).get("nodeAffinity", {}).get(_REQUIRED, {})
+    groups = [
+        tuple(
+            Requirement(each["key"], each["operator"], tuple(each.get("values", [])))
+            for each in term.get("matchExpressions", [])
+        )
+        for term in affinity.get("nodeSelectorTerms", [])
+    ]
+    return tuple((*selector, *group) for group in groups or [()])
+
+
+def _requests(pod: Object) -> Mapping[str, Decimal]:
+    """Return what the scheduler counts: containers and sidecars together, or the greediest init container."""
+    starting = pod.get("initContainers", [])
+    running = [*pod["containers"], *(each for each in starting if each.get("restartPolicy") == "Always")]
+    total: dict[str, Decimal] = {}
+    for container in running:
+        for name, amount in _requested(container).items():
+            total[name] = total.get(name, Decimal(0)) + amount
+    for container in starting:
+        for name, amount in _requested(container).items():
+            total[name] = max(total.get(name, Decimal(0)), amount)
+    return total
+
+
+def _requested(container: Object) -> dict[str, Decimal]:
+    resources = container.get("resources", {})
+    # A limit without a request is one.
+    written = {**resources.get("limits", {}), **resources.get("requests", {})}
+    return {name: number for name, value in written.items() if (number := quantity(value)) is not None}
+
+
+def _together(pod: PodPlan, made: Object) -> TogetherPlan | None:
+    """Return the rule that keeps workers together where it is in force: an override may have removed it."""
+    terms = made.get("affinity", {}).get("podAffinity", {}).get(_REQUIRED, [])
+    keys = {term.get("topologyKey") for term in terms}
+    return pod.together if pod.together is not None and pod.together.topology_key in keys else None
+
+
+def _avoids_hosts(made: Object) -> bool:
+    terms = made.get("affinity", {}).get("podAntiAffinity", {}).get(_REQUIRED, [])
+    return any(term.get("topologyKey") == _HOSTNAME for term in terms)
+
+
+def _discovers(made: Object) -> bool:
+    """Tell whether pods find each other through the Kubernetes API, for which Dynamo has its own kind."""
+    name, value = _DISCOVERY
+    return any(
+        each["name"] == name and each.get("value") == value
+        for container in made["containers"]
+        for each in container.get("env", [])
+    )
+
+
+def _tolerates(toleration: Mapping[str, Any], taint: Taint) -> bool:
+    if toleration.get("effect") not in (None, "", taint.effect):
+        return False
+    if toleration.get("operator", "Equal") == "Exists":
+        return toleration.get("key") in (None, "", taint.key)
+    return toleration.get("key") == taint.key and toleration.get("value", "") == taint.value
+
+
+def _compares(value: str, operator: str, bounds: tuple[str, ...]) -> bool:
+    try:
+        number, bound = int(value), int(bounds[0])
+    except (ValueError, IndexError):
+        return False
+    return number > bound if operator == "Gt" else number < bound

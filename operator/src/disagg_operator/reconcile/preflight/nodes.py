@@ -1,0 +1,150 @@
+"""Checks of single nodes: is there one on which a pod of each role would run, were it empty?"""
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+from disagg_operator.plan.model import Provenance
+from disagg_operator.reconcile.preflight.fault import Check, Fault
+from disagg_operator.reconcile.preflight.needs import Needs, Requirement, RoleNeeds
+from disagg_operator.reconcile.preflight.obstacles import CORDONED, Obstacle, obstacles
+from disagg_operator.reconcile.preflight.snapshot import Node, Taint
+from disagg_operator.reconcile.preflight.wording import (
+    LABELS,
+    amount,
+    capitalised,
+    listed,
+    pods_of,
+    remedy,
+    source,
+)
+
+_NODES = "https://kubernetes.io/docs/concepts/architecture/nodes/"
+_TAINTS = "https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/"
+_DEVICES = "https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/device-plugins/"
+_RESOURCES = "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/"
+_BY_GPUS = "spec.*.gpusPerNode"
+_MOST_VALUES = 5
+_PODS = "<pods>"
+"""Stands in a sentence where the roles are put in whose pods it is about."""
+
+
+def faults(needs: Needs, nodes: Sequence[Node]) -> list[Fault]:
+    """Return why no node could take a pod, for each role of which that is so; equal faults are made one."""
+    if not nodes:
+        message = "The cluster has no nodes. Add some. See: kubectl get nodes"
+        return [Fault(Check.NO_NODES, message, _NODES)]
+    roles: dict[tuple[Check, str, str], list[str]] = {}
+    for role in needs.roles:
+        for check, text, where in _of_role(role, nodes):
+            roles.setdefault((check, text, where), []).append(role.role)
+    return [
+        Fault(check, capitalised(text.replace(_PODS, pods_of(names))), where)
+        for (check, text, where), names in roles.items()
+    ]
+
+
+def usable(role: RoleNeeds, nodes: Sequence[Node]) -> list[Node]:
+    """Return the nodes that could take a pod of a role, were they empty."""
+    return [node for node in nodes if role.matches(node) and not obstacles(role, node)]
+
+
+def _of_role(role: RoleNeeds, nodes: Sequence[Node]) -> Iterator[tuple[Check, str, str]]:
+    matching = [node for node in nodes if role.matches(node)]
+    if not matching:
+        yield _no_match(role, nodes)
+        return
+    found = {node.name: obstacles(role, node) for node in matching}
+    fewest = min(map(len, found.values()))
+    if not fewest:
+        return
+    # What keeps pods off the nodes that come closest: a node without GPUs is no news where others have them.
+    closest = [node for node in matching if len(found[node.name]) == fewest]
+    by_obstacle: dict[Obstacle, list[Node]] = {}
+    for node in closest:
+        for obstacle in found[node.name]:
+            by_obstacle.setdefault(obstacle, []).append(node)
+    told: set[str] = set()
+    # Of one resource, a node that has too few says more than one that has none.
+    for obstacle in sorted(by_obstacle, key=lambda each: each.check is Check.DEVICE_MISSING):
+        if obstacle.name not in told:
+            yield _fault(role, obstacle, by_obstacle[obstacle], closest)
+        told |= {obstacle.name} - {""}
+
+
+def _fault(
+    role: RoleNeeds, obstacle: Obstacle, where: Sequence[Node], closest: Sequence[Node]
+) -> tuple[Check, str, str]:
+    if obstacle.taint is not None:
+        return obstacle.check, _taint_text(obstacle.taint, where), _TAINTS
+    if obstacle.check is Check.NODES_UNAVAILABLE:
+        return obstacle.check, _unavailable_text(obstacle, where), _NODES
+    if obstacle.check is Check.DEVICE_MISSING:
+        name = obstacle.name
+        text = f"{_PODS} ask for {name}, and none of their nodes offers it ({listed(where)}). {remedy(name)}"
+        return obstacle.check, text, source(name, _reason(role, name, _DEVICES))
+    most = max(node.allocatable.get(obstacle.name, Decimal(0)) for node in closest)
+    otherwise = _DEVICES if obstacle.check is Check.DEVICE_COUNT_TOO_HIGH else _RESOURCES
+    return obstacle.check, _too_much_text(role, obstacle, most), _reason(role, obstacle.name, otherwise)
+
+
+def _no_match(role: RoleNeeds, nodes: Sequence[Node]) -> tuple[Check, str, str]:
+    wanted = role.labels[0]
+    nowhere = [each for each in wanted if not any(each.holds(node.labels) for node in nodes)]
+    missing = nowhere or list(wanted)
+    key = missing[0].key
+    together = " together" if not nowhere and len(wanted) > 1 else ""
+    text = (
+        f"{_PODS} need a node with {_all_of(missing)}, and no node has that{together}"
+        f"{_values(key, nodes)}. Add such nodes, or change spec.platform or spec.placement. "
+        f"See: kubectl get nodes -L {key}"
+    )
+    return Check.NO_MATCHING_NODE, text, _reason(role, key, LABELS)
+
+
+def _all_of(requirements: Sequence[Requirement]) -> str:
+    return " and ".join(str(each) for each in requirements)
+
+
+def _values(key: str, nodes: Sequence[Node]) -> str:
+    values = sorted({node.labels[key] for node in nodes if key in node.labels})
+    if not values:
+        return f" (none has the label {key})"
+    shown = ", ".join(values[:_MOST_VALUES])
+    return f" (there is {shown}{', …' if len(values) > _MOST_VALUES else ''})"
+
+
+def _unavailable_text(obstacle: Obstacle, where: Sequence[Node]) -> str:
+    first = min(node.name for node in where)
+    run = f"Run: kubectl uncordon {first}" if obstacle == CORDONED else f"See: kubectl describe node {first}"
+    return f"The only nodes for {_PODS} are {obstacle.text}: {listed(where)}. {run}"
+
+
+def _taint_text(taint: Taint, where: Sequence[Node]) -> str:
+    match = f"operator: Equal, value: {taint.value}" if taint.value else "operator: Exists"
+    toleration = f"{{key: {taint.key}, {match}, effect: {taint.effect}}}"
+    return (
+        f"{_PODS} do not tolerate the taint {taint} of {listed(where)}. Add to spec.placement.tolerations: "
+        f"{toleration}"
+    )
+
+
+def _too_much_text(role: RoleNeeds, obstacle: Obstacle, most: Decimal) -> str:
+    name, wanted = obstacle.name, role.requests[obstacle.name]
+    asked = f"Each of the {_PODS} asks for {name} {amount(name, wanted)}, and no node offers more than "
+    offered = f"{amount(name, most)}. "
+    if obstacle.check is Check.RESOURCES_TOO_LARGE or name.startswith("hugepages-"):
+        return f"{asked}{offered}Lower spec.{role.role}.resources, or add larger nodes"
+    if _reason(role, name, "").startswith(_BY_GPUS):
+        return (
+            f"{asked}{offered}Write spec.{role.role}.gpusPerNode: {amount(name, most)} or less, with a "
+            "parallelism and nodesPerReplica that fit"
+        )
+    return (
+        f"{asked}{offered}Write spec.{role.role}.devices: {{{name}: {amount(name, most)}}}, or give the "
+        "nodes as many as their machine has (on AWS, the launch template decides)"
+    )
+
+
+def _reason(role: RoleNeeds, name: str, otherwise: str) -> str:
+    reason: Provenance | None = role.reasons.get(name)
+    return otherwise if reason is None else reason.source

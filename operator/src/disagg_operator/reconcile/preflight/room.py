@@ -1,0 +1,120 @@
+"""Checks of all nodes together: is there room for all pods at once, where they must share or avoid nodes?"""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from disagg_operator.reconcile.preflight.fault import Check, Fault
+from disagg_operator.reconcile.preflight.needs import Needs, RoleNeeds
+from disagg_operator.reconcile.preflight.nodes import usable
+from disagg_operator.reconcile.preflight.obstacles import obstacles
+from disagg_operator.reconcile.preflight.snapshot import Node
+from disagg_operator.reconcile.preflight.wording import amount, listed, remedy
+
+_CAPACITY = "https://kubernetes.io/docs/concepts/scheduling-eviction/kube-scheduler/"
+
+Usable = Mapping[str, Sequence[Node]]
+"""The nodes that could take a pod of each role."""
+
+
+def faults(needs: Needs, nodes: Sequence[Node]) -> list[Fault]:
+    """Return why the pods do not all fit at once, where each of them would alone."""
+    found: Usable = {role.role: usable(role, nodes) for role in needs.roles}
+    if not all(found.values()):
+        return []
+    short = next((text for role in needs.roles if (text := _too_many(role, found))), None)
+    short = short or _shortage(needs, found)
+    if short is not None:
+        where = needs.apart.source if needs.apart else _CAPACITY
+        message = f"{short}.{_not_counted(needs, nodes)} Add nodes, or lower the replicas"
+        return [Fault(Check.TOO_FEW_NODES, message, where)]
+    return _domains(needs, found)
+
+
+def _shortage(needs: Needs, found: Usable) -> str | None:
+    """Say what the workers lack on these nodes, or None where nothing is known to be lacking."""
+    workers = needs.workers
+    for role in workers:
+        if text := _too_many(role, found):
+            return text
+    nodes = {node.name: node for role in workers for node in found[role.role]}
+    if needs.apart or all(role.alone for role in workers):
+        fewest = {role.role: _fewest(role, found[role.role]) for role in workers}
+        if sum(fewest.values()) > len(nodes):
+            each = " and ".join(f"{count} for {role}" for role, count in fewest.items())
+            why = needs.apart.reason if needs.apart else "A node has one channel of its NVLink domain."
+            least = sum(fewest.values())
+            return f"The workers need {least} nodes ({each}), and {len(nodes)} fit. {why.rstrip('.')}"
+    for name in {name: None for role in workers for name in role.requests}:
+        wanted = sum((role.pods * role.requests.get(name, Decimal(0)) for role in workers), Decimal(0))
+        offered = sum((node.allocatable.get(name, Decimal(0)) for node in nodes.values()), Decimal(0))
+        if wanted > offered:
+            return (
+                f"The workers ask for {name} {amount(name, wanted)} in all, and the {len(nodes)} nodes that "
+                f"fit offer {amount(name, offered)}"
+            )
+    return None
+
+
+def _too_many(role: RoleNeeds, found: Usable) -> str | None:
+    room = sum(role.room_on(node) for node in found[role.role])
+    if room >= role.pods:
+        return None
+    nodes = len(found[role.role])
+    return f"There are {role.pods} {role.role} pods, and room for {room} on {nodes} nodes that fit"
+
+
+def _fewest(role: RoleNeeds, nodes: Sequence[Node]) -> int:
+    """Return the least number of nodes that hold all pods of a role."""
+    left = role.pods
+    rooms = sorted((role.room_on(node) for node in nodes), reverse=True)
+    for count, room in enumerate(rooms):
+        if left <= 0:
+            return count
+        left -= room
+    return len(rooms)
+
+
+def _domains(needs: Needs, found: Usable) -> list[Fault]:
+    """Return why no one value of the label that workers share has room for all of them."""
+    if needs.together is None:
+        return []
+    key, why = needs.together.topology_key, needs.together.provenance.reason
+    where = needs.together.provenance.source
+    values = sorted({node.labels[key] for nodes in found.values() for node in nodes if key in node.labels})
+    if not values:
+        nodes = {node.name: node for role in needs.workers for node in found[role.role]}
+        text = (
+            f"All workers share one value of the node label {key}, and none of their nodes has that label "
+            f"({listed(nodes.values())}). {why} {remedy(key)}"
+        )
+        return [Fault(Check.NO_LARGE_DOMAIN, text, where)]
+    lacking: list[tuple[int, str, str]] = []
+    for value in values:
+        inside = {
+            role.role: [node for node in found[role.role] if node.labels.get(key) == value]
+            for role in needs.workers
+        }
+        short = _shortage(needs, inside)
+        if short is None:
+            return []
+        lacking.append((sum(map(len, inside.values())), value, short))
+    _, best, short = max(lacking)
+    text = (
+        f"All workers share one value of the node label {key}, and none has room for all. {why} The "
+        f"largest is {best}: {short[0].lower()}{short[1:]}. Lower the replicas, add nodes there, or write "
+        "another spec.placement.topologyKey"
+    )
+    return [Fault(Check.NO_LARGE_DOMAIN, text, where)]
+
+
+def _not_counted(needs: Needs, nodes: Sequence[Node]) -> str:
+    """Name the nodes that would count but for something that can be mended."""
+    found: dict[str, list[Node]] = {}
+    for node in nodes:
+        for role in needs.workers:
+            blocking = obstacles(role, node) if role.matches(node) else ()
+            if len(blocking) == 1:
+                found.setdefault(blocking[0].text, []).append(node)
+                break
+    parts = [f"{text}: {listed(where)}" for text, where in found.items()]
+    return f" Not counted: {'; '.join(parts)}." if parts else ""

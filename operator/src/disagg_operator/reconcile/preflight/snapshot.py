@@ -1,0 +1,94 @@
+"""What a cluster says of itself, as little of it as the checks read.
+
+Invariants: values, compared by content, so that an update in which nothing of interest changed is no change;
+texts that many nodes share are kept once, so that a thousand nodes take a few megabytes.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from disagg_operator.reconcile.kinds import Kind, Object
+from disagg_operator.reconcile.quantities import quantity
+
+ENFORCE = "pod-security.kubernetes.io/enforce"
+"""Label of a namespace with the Pod Security Standard below which it admits no pod."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    """What keeps pods off a node that do not tolerate it."""
+
+    key: str
+    value: str
+    effect: str
+
+    def __str__(self) -> str:
+        return f"{self.key}{'=' + self.value if self.value else ''}:{self.effect}"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node.
+
+    Attributes:
+        name: its name.
+        labels: its labels.
+        allocatable: what pods may have of it, as numbers: cores, bytes and devices.
+        taints: its taints.
+        cordoned: whether nothing is scheduled to it.
+        ready: whether its kubelet says so.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    allocatable: Mapping[str, Decimal]
+    taints: tuple[Taint, ...]
+    cordoned: bool
+    ready: bool
+
+
+@dataclass(frozen=True)
+class ClusterSnapshot:
+    """The cluster around one deployment. None stands for what the operator may not read.
+
+    Attributes:
+        nodes: all nodes.
+        enforced: Pod Security Standard that the deployment's namespace enforces; empty for none.
+        device_classes: names of all DeviceClasses.
+        served: whether the API server serves a kind; a kind that was not asked about is missing.
+    """
+
+    nodes: tuple[Node, ...] | None
+    enforced: str | None
+    device_classes: frozenset[str] | None
+    served: Mapping[Kind, bool]
+
+
+def node_of(obj: Object) -> Node:
+    """Return what is read of a Node object."""
+    metadata, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
+    return Node(
+        name=metadata["name"],
+        labels={sys.intern(key): sys.intern(value) for key, value in metadata.get("labels", {}).items()},
+        allocatable={
+            sys.intern(name): number
+            for name, value in status.get("allocatable", {}).items()
+            if (number := quantity(value)) is not None
+        },
+        taints=tuple(
+            Taint(sys.intern(taint["key"]), sys.intern(taint.get("value", "")), sys.intern(taint["effect"]))
+            for taint in spec.get("taints", [])
+        ),
+        cordoned=spec.get("unschedulable", False),
+        ready=any(
+            condition["type"] == "Ready" and condition["status"] == "True"
+            for condition in status.get("conditions", [])
+        ),
+    )
+
+
+def enforced_by(obj: Object) -> str:
+    """Return the Pod Security Standard that a Namespace object enforces, or nothing."""
+    return sys.intern(obj["metadata"].get("labels", {}).get(ENFORCE, ""))

@@ -1,0 +1,52 @@
+"""How preflight speaks of nodes, pods and amounts."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from disagg_operator.platforms.prerequisites import provider_of
+from disagg_operator.reconcile.preflight.snapshot import Node
+
+LABELS = "https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/"
+
+_GIBIBYTE = 2**30
+_BYTES = ("memory", "ephemeral-storage")
+_SHOWN = 3
+
+
+def pods_of(roles: Sequence[str]) -> str:
+    """Say whose pods: ``prefill, decode and frontend pods``."""
+    *others, last = roles
+    return f"{', '.join(others)} and {last} pods" if others else f"{last} pods"
+
+
+def capitalised(sentence: str) -> str:
+    """Begin a sentence with a capital, and leave the rest as it is."""
+    return f"{sentence[:1].upper()}{sentence[1:]}"
+
+
+def listed(nodes: Iterable[Node]) -> str:
+    """Name nodes, the first few of them: ``a, b, c and 4 more``."""
+    names = sorted(node.name for node in nodes)
+    shown = ", ".join(names[:_SHOWN])
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
+
+
+def amount(name: str, number: Decimal) -> str:
+    """Write an amount of a resource as Kubernetes would; bytes in GiB where there are many."""
+    if (name in _BYTES or name.startswith("hugepages-")) and number >= _GIBIBYTE:
+        return f"{float(number / _GIBIBYTE):.4g}Gi"
+    return f"{number.normalize():f}"
+
+
+def remedy(name: str) -> str:
+    """Say what provides a resource, label, DeviceClass or kind, and what to run."""
+    provider = provider_of(name)
+    if provider is None:
+        return "See: kubectl describe nodes"
+    return f"It comes with {provider.name}. Run: {provider.install}"
+
+
+def source(name: str, otherwise: str) -> str:
+    """Return the document about what provides something, or another one where nothing is known to."""
+    provider = provider_of(name)
+    return otherwise if provider is None else provider.source

@@ -1,0 +1,176 @@
+"""What the cluster says of itself, kept in step, and the deployments whom a change of it concerns.
+
+Invariants: one assessment costs no request, but for the first question whether a kind is served; a change
+wakes only the deployments whose assessment it changes; changes come in bursts (a node pool that grows) and
+are looked at together. What is kept of a deployment can be derived again: its needs and its last assessment.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Container, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from disagg_operator.plan.model import Plan
+from disagg_operator.reconcile.errors import ClusterError
+from disagg_operator.reconcile.kinds import DEVICE_CLASS, NAMESPACE, NODE, Key, Kind, Object
+from disagg_operator.reconcile.preflight.checks import assess
+from disagg_operator.reconcile.preflight.fault import Assessment
+from disagg_operator.reconcile.preflight.needs import Needs, needs_of
+from disagg_operator.reconcile.preflight.snapshot import ClusterSnapshot, Node, enforced_by, node_of
+from disagg_operator.runtime.store import Address
+
+logger = logging.getLogger(__name__)
+V = TypeVar("V")
+
+SETTLE_SECONDS = 2.0
+"""Pause between a change and the look at whom it concerns."""
+ABSENT_SECONDS = 60.0
+"""Time after which it is asked again whether a kind is served that was not."""
+SERVED_SECONDS = 900.0
+"""Time after which it is asked again whether a kind is still served."""
+
+
+class Discovery(Protocol):
+    """Where it is asked what the API server serves; see `kube.KubeCluster`."""
+
+    async def serves(self, kind: Kind) -> bool:
+        """Tell whether objects of a kind can be had."""
+        ...
+
+
+class Trimmed(Generic[V]):
+    """The cache of one kind of the whole cluster's objects: of each, the little that is read."""
+
+    def __init__(self, kind: Kind, trim: Callable[[Object], V]) -> None:
+        """Make an empty cache.
+
+        Args:
+            kind: kind of the objects.
+            trim: returns what is read of an object; compared by content.
+        """
+        self.kind, self._trim = kind, trim
+        self._values: dict[str, V] = {}
+        self._readable = False
+
+    def get(self) -> Mapping[str, V] | None:
+        """Return what is there by name, or None where it may not be read."""
+        return self._values if self._readable else None
+
+    def put(self, obj: Object) -> tuple[Kind, ...]:
+        """Take in an object; return the kind where anything of interest changed."""
+        name, value = obj["metadata"]["name"], self._trim(obj)
+        if self._values.get(name) == value:
+            return ()
+        self._values[name] = value
+        return (self.kind,)
+
+    def remove(self, address: Address) -> tuple[Kind, ...]:
+        """Forget an object; return the kind where it was known."""
+        return () if self._values.pop(address[1], None) is None else (self.kind,)
+
+    def keep_only(self, namespace: str | None, there: Container[Address]) -> Iterable[Kind]:  # noqa: ARG002
+        """Forget what is not there any more; return the kind where that is news."""
+        gone = [name for name in self._values if ("", name) not in there]
+        for name in gone:
+            del self._values[name]
+        news = bool(gone) or not self._readable
+        self._readable = True
+        return (self.kind,) if news else ()
+
+    def refuse(self) -> tuple[Kind, ...]:
+        """Forget everything, as it may not be read; return the kind where that is news."""
+        was, self._readable = self._readable, False
+        self._values.clear()
+        return (self.kind,) if was else ()
+
+
+@dataclass
+class Surroundings:
+    """Assesses deployments against the cluster, and has them reconciled when the answer changes.
+
+    Attributes:
+        discovery: where it is asked what the API server serves.
+        concerned: is told each deployment whose assessment changed.
+    """
+
+    discovery: Discovery
+    concerned: Callable[[Key], None]
+    nodes: Trimmed[Node] = field(default_factory=lambda: Trimmed(NODE, node_of))
+    namespaces: Trimmed[str] = field(default_factory=lambda: Trimmed(NAMESPACE, enforced_by))
+    device_classes: Trimmed[bool] = field(default_factory=lambda: Trimmed(DEVICE_CLASS, lambda _: True))
+    _seen: dict[Key, tuple[Needs, Assessment]] = field(default_factory=dict)
+    _served: dict[Kind, bool] = field(default_factory=dict)
+    _asked: dict[Kind, float] = field(default_factory=dict)
+    _dirty: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def caches(self) -> tuple[Trimmed[Node], Trimmed[str], Trimmed[bool]]:
+        """All caches, each to be kept in step by a reflector."""
+        return self.nodes, self.namespaces, self.device_classes
+
+    async def assess(self, key: Key, plan: Plan) -> Assessment:
+        """Return whether the cluster can run a deployment, and remember to tell when that changes."""
+        needs = needs_of(plan)
+        for kind in needs.kinds:
+            if kind not in self._asked:
+                await self._ask(kind)
+        found = assess(needs, self._snapshot(needs))
+        self._seen[key] = (needs, found)
+        return found
+
+    def forget(self, key: Key) -> None:
+        """Forget a deployment that is gone."""
+        self._seen.pop(key, None)
+
+    def changed(self, _: Kind) -> None:
+        """Take note that something of interest changed."""
+        self._dirty.set()
+
+    async def run(self) -> None:
+        """Tell whom changes concern, and ask now and then what is served, until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._dirty.wait(), ABSENT_SECONDS)
+                await asyncio.sleep(SETTLE_SECONDS)
+            await self._ask_again()
+            if self._dirty.is_set():
+                self._dirty.clear()
+                await self._look()
+
+    async def _look(self) -> None:
+        for key, (needs, before) in list(self._seen.items()):
+            if assess(needs, self._snapshot(needs)) != before:
+                self.concerned(key)
+            # A thousand deployments on a thousand nodes take seconds, in which others want to work.
+            await asyncio.sleep(0)
+
+    async def _ask_again(self) -> None:
+        wanted = {kind for needs, _ in self._seen.values() for kind in needs.kinds}
+        now = asyncio.get_running_loop().time()
+        for kind in wanted:
+            pause = SERVED_SECONDS if self._served.get(kind) else ABSENT_SECONDS
+            if now - self._asked.get(kind, 0.0) >= pause:
+                await self._ask(kind)
+
+    async def _ask(self, kind: Kind) -> None:
+        before = self._served.get(kind)
+        self._asked[kind] = asyncio.get_running_loop().time()
+        try:
+            self._served[kind] = await self.discovery.serves(kind)
+        except ClusterError as error:
+            logger.warning("could not ask whether %s is served: %s", kind.plural, error)
+            return
+        if self._served[kind] != before:
+            self._dirty.set()
+
+    def _snapshot(self, needs: Needs) -> ClusterSnapshot:
+        nodes, namespaces = self.nodes.get(), self.namespaces.get()
+        classes = self.device_classes.get()
+        return ClusterSnapshot(
+            nodes=None if nodes is None else tuple(nodes.values()),
+            enforced=None if namespaces is None else namespaces.get(needs.namespace, ""),
+            device_classes=None if classes is None else frozenset(classes),
+            served=self._served,
+        )

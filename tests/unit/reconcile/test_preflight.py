@@ -1,0 +1,447 @@
+"""Preflight: each check with the sentence that it gives, and the clusters on which it keeps quiet."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from disagg_operator.api.parse import accept
+from disagg_operator.plan.installation import Installation
+from disagg_operator.plan.model import Claim, Plan, Provenance, RolePlan
+from disagg_operator.plan.planner import plan
+from disagg_operator.platforms.catalogue import builtin
+from disagg_operator.platforms.prerequisites import provider_of
+from disagg_operator.reconcile.kinds import Kind, Object
+from disagg_operator.reconcile.preflight.checks import assess
+from disagg_operator.reconcile.preflight.fault import Assessment, Check
+from disagg_operator.reconcile.preflight.needs import (
+    CHANNEL_CLASS,
+    CLAIM_TEMPLATE,
+    COMPUTE_DOMAIN,
+    WORKER_METADATA,
+    needs_of,
+)
+from disagg_operator.reconcile.preflight.snapshot import ClusterSnapshot, Node, node_of
+from unit.reconcile.fake_cluster import deployment
+
+DOCS = Path(__file__).parents[3] / "docs" / "preflight.md"
+EFA, GPU, CLIQUE = "vpc.amazonaws.com/efa", "nvidia.com/gpu", "nvidia.com/gpu.clique"
+P5 = {"node.kubernetes.io/instance-type": "p5.48xlarge", "topology.kubernetes.io/zone": "us-east-1a"}
+CPU = {"cpu": "64", "memory": "256Gi"}
+FULL = {**CPU, "cpu": "192", "memory": "1900Gi", GPU: "8", EFA: "32"}
+ALL_SERVED = {WORKER_METADATA: True, COMPUTE_DOMAIN: True, CLAIM_TEMPLATE: True}
+
+
+def machine(
+    name: str,
+    labels: dict[str, str] | None = None,
+    allocatable: dict[str, str] | None = None,
+    *,
+    taints: Sequence[Object] = (),
+    cordoned: bool = False,
+    ready: bool = True,
+) -> Node:
+    """A node, from an object in the shape of the API server's."""
+    return node_of(
+        {
+            "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, **(labels or {})}},
+            "spec": {"unschedulable": cordoned, "taints": list(taints)},
+            "status": {
+                "allocatable": {**(allocatable or CPU), "pods": "110"},
+                "conditions": [{"type": "Ready", "status": str(ready)}],
+            },
+        }
+    )
+
+
+def p5(name: str, zone: str = "us-east-1a", *, taints: Sequence[Object] = (), **allocatable: str) -> Node:
+    labels = {**P5, "topology.kubernetes.io/zone": zone}
+    return machine(name, labels, {**FULL, **allocatable}, taints=taints)
+
+
+def cluster(*nodes: Node, enforced: str = "", served: dict[Kind, bool] | None = None) -> ClusterSnapshot:
+    return ClusterSnapshot(nodes, enforced, frozenset({CHANNEL_CLASS}), ALL_SERVED | (served or {}))
+
+
+def efa(**spec: Any) -> Plan:
+    """Return a plan on p5: two prefill pods of four GPUs, one decode pod of eight."""
+    roles = {
+        "prefill": {"replicas": 2, "parallelism": {"tensor": 4}},
+        "decode": {"replicas": 1, "parallelism": {"tensor": 8}},
+    }
+    return on("aws-p5.48xlarge", **{**roles, **spec})
+
+
+def on(platform: str, **spec: Any) -> Plan:
+    resource = deployment(platform=platform, runtime={"engine": "trtllm"}, **spec)
+    resource["spec"]["model"]["source"] = {"huggingFace": {"repository": "org/m"}}
+    return plan(accept(resource), Installation("w:1"))
+
+
+def nvl72(prefill: int = 1, decode: int = 2) -> Plan:
+    """Return a plan on GB200 whose workers hold a channel of a ComputeDomain each."""
+    made = on(
+        "gb200-nvl72",
+        prefill={"replicas": prefill, "parallelism": {"tensor": 4}},
+        decode={"replicas": decode, "parallelism": {"tensor": 4}},
+    )
+    claim = Claim("channel", "demo-channel", Provenance("r", "s"))
+
+    def claiming(role: RolePlan) -> RolePlan:
+        return replace(role, pod=replace(role.pod, claims=(claim,)))
+
+    return replace(made, roles={name: claiming(role) for name, role in made.roles.items()})
+
+
+def tray(name: str, clique: str | None = "rack-1", **allocatable: str) -> Node:
+    labels = {"kubernetes.io/arch": "arm64", **({CLIQUE: clique} if clique else {})}
+    return machine(name, labels, {"cpu": "144", "memory": "900Gi", GPU: "4", **allocatable})
+
+
+def found(made: Plan, around: ClusterSnapshot) -> Assessment:
+    return assess(needs_of(made), around)
+
+
+def the_fault(made: Plan, around: ClusterSnapshot) -> tuple[str, str]:
+    """Return check and message of the only fault."""
+    assessment = found(made, around)
+    assert len(assessment.faults) == 1, [str(fault) for fault in assessment.faults]
+    assert not assessment.unknown
+    (fault,) = assessment.faults
+    assert fault.source
+    return fault.check.value, fault.message
+
+
+ROOM = machine("cpu")
+TAINT = {"key": "team", "value": "vision", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("made", "around"),
+    [
+        pytest.param(plan(accept(deployment()), Installation("w:1")), cluster(ROOM), id="ordinary"),
+        pytest.param(
+            plan(accept(deployment(platform="generic")), Installation("w:1")),
+            cluster(ROOM, enforced="restricted"),
+            id="restricted namespace",
+        ),
+        pytest.param(efa(), cluster(ROOM, p5("a"), p5("b")), id="p5"),
+        pytest.param(
+            efa(), cluster(ROOM, p5("a"), p5("b"), p5("c", **{EFA: "0"}), enforced="privileged"), id="spare"
+        ),
+        pytest.param(efa(), cluster(ROOM, p5("a"), p5("b"), p5("c", "us-east-1b")), id="one zone is enough"),
+        pytest.param(nvl72(), cluster(ROOM, *(tray(f"t{n}") for n in range(3))), id="one rack"),
+        pytest.param(
+            efa(placement={"tolerations": [{"key": "team", "operator": "Exists"}]}),
+            cluster(ROOM, p5("a", taints=[TAINT]), p5("b", taints=[TAINT])),
+            id="tolerated",
+        ),
+    ],
+)
+def test_a_cluster_that_fits_is_ready(made: Plan, around: ClusterSnapshot) -> None:
+    assert found(made, around) == Assessment()
+
+
+@pytest.mark.parametrize(
+    ("made", "around", "check", "message"),
+    [
+        pytest.param(
+            efa(),
+            cluster(),
+            "NoNodes",
+            "The cluster has no nodes. Add some. See: kubectl get nodes",
+            id="none",
+        ),
+        pytest.param(
+            efa(),
+            cluster(machine("a", {"node.kubernetes.io/instance-type": "m5.large"})),
+            "NoMatchingNode",
+            "Prefill and decode pods need a node with node.kubernetes.io/instance-type=p5.48xlarge, and no "
+            "node has that (there is m5.large). Add such nodes, or change spec.platform or spec.placement. "
+            "See: kubectl get nodes -L node.kubernetes.io/instance-type",
+            id="other machines",
+        ),
+        pytest.param(
+            efa(placement={"nodeSelector": {"pool": "llm"}}),
+            cluster(ROOM, p5("a")),
+            "NoMatchingNode",
+            "Prefill, decode and frontend pods need a node with pool=llm, and no node has that (none has "
+            "the label pool). Add such nodes, or change spec.platform or spec.placement. See: kubectl get "
+            "nodes -L pool",
+            id="label of the user's",
+        ),
+        pytest.param(
+            efa(),
+            cluster(ROOM, *(p5(name, **{EFA: "0"}) for name in "abcde")),
+            "DeviceMissing",
+            "Prefill and decode pods ask for vpc.amazonaws.com/efa, and none of their nodes offers it (a, "
+            "b, c and 2 more). It comes with the AWS EFA device plugin. Run: helm install "
+            "aws-efa-k8s-device-plugin aws-efa-k8s-device-plugin --repo https://aws.github.io/eks-charts "
+            "--namespace kube-system",
+            id="no EFA plugin",
+        ),
+        pytest.param(
+            efa(),
+            cluster(ROOM, p5("a", **{GPU: "0"}), p5("b", **{GPU: "0"})),
+            "DeviceMissing",
+            "Prefill and decode pods ask for nvidia.com/gpu, and none of their nodes offers it (a, b). It "
+            "comes with NVIDIA's GPU Operator. Run: helm install gpu-operator gpu-operator --repo "
+            "https://helm.ngc.nvidia.com/nvidia --namespace gpu-operator --create-namespace",
+            id="no GPU plugin",
+        ),
+        pytest.param(
+            efa(prefill={"devices": {EFA: 4}, "parallelism": {"tensor": 4}}),
+            cluster(ROOM, p5("a", **{EFA: "16"}), p5("b", **{EFA: "17"})),
+            "DeviceCountTooHigh",
+            "Each of the decode pods asks for vpc.amazonaws.com/efa 32, and no node offers more than 17. "
+            "Write spec.decode.devices: {vpc.amazonaws.com/efa: 17}, or give the nodes as many as their "
+            "machine has (on AWS, the launch template decides)",
+            id="fewer EFA devices than the machine has",
+        ),
+        pytest.param(
+            efa(),
+            cluster(ROOM, p5("a", **{GPU: "4"})),
+            "DeviceCountTooHigh",
+            "Each of the decode pods asks for nvidia.com/gpu 8, and no node offers more than 4. Write "
+            "spec.decode.gpusPerNode: 4 or less, with a parallelism and nodesPerReplica that fit",
+            id="fewer GPUs",
+        ),
+        pytest.param(
+            efa(prefill={"parallelism": {"tensor": 4}, "resources": {"requests": {"memory": "2Ti"}}}),
+            cluster(ROOM, p5("a"), p5("b")),
+            "ResourcesTooLarge",
+            "Each of the prefill pods asks for memory 2048Gi, and no node offers more than 1900Gi. Lower "
+            "spec.prefill.resources, or add larger nodes",
+            id="memory",
+        ),
+        pytest.param(
+            efa(),
+            cluster(ROOM, p5("a", taints=[TAINT]), p5("b", taints=[TAINT])),
+            "TaintsNotTolerated",
+            "Prefill and decode pods do not tolerate the taint team=vision:NoSchedule of a, b. Add to "
+            "spec.placement.tolerations: {key: team, operator: Equal, value: vision, effect: NoSchedule}",
+            id="taint",
+        ),
+        pytest.param(
+            efa(),
+            cluster(ROOM, machine("a", P5, FULL, cordoned=True), machine("b", P5, FULL, cordoned=True)),
+            "NodesUnavailable",
+            "The only nodes for prefill and decode pods are cordoned: a, b. Run: kubectl uncordon a",
+            id="cordoned",
+        ),
+        pytest.param(
+            efa(),
+            cluster(ROOM, machine("a", P5, FULL, ready=False)),
+            "NodesUnavailable",
+            "The only nodes for prefill and decode pods are not ready: a. See: kubectl describe node a",
+            id="not ready",
+        ),
+        pytest.param(
+            efa(),
+            cluster(ROOM, p5("a")),
+            "TooFewNodes",
+            "The workers need 2 nodes (1 for prefill and 1 for decode), and 1 fit. EFA has no intra-host "
+            "loopback; a read between two pods of one node retries for ever. Add nodes, or lower the "
+            "replicas",
+            id="each role needs a node of its own",
+        ),
+        pytest.param(
+            efa(decode={"replicas": 3, "parallelism": {"tensor": 8}}),
+            cluster(ROOM, p5("a"), p5("b"), p5("c", **{EFA: "0"})),
+            "TooFewNodes",
+            "There are 3 decode pods, and room for 2 on 2 nodes that fit. Not counted: no "
+            "vpc.amazonaws.com/efa: c. Add nodes, or lower the replicas",
+            id="too few nodes",
+        ),
+        pytest.param(
+            efa(),
+            cluster(ROOM, p5("a"), p5("b", "us-east-1b")),
+            "NoLargeDomain",
+            "All workers share one value of the node label topology.kubernetes.io/zone, and none has room "
+            "for all. EFA traffic does not cross availability zones. The largest is us-east-1b: the workers "
+            "need 2 nodes (1 for prefill and 1 for decode), and 1 fit. EFA has no intra-host loopback; a "
+            "read between two pods of one node retries for ever. Lower the replicas, add nodes there, or "
+            "write another spec.placement.topologyKey",
+            id="no zone has all",
+        ),
+        pytest.param(
+            nvl72(),
+            cluster(ROOM, *(tray(f"t{n}", clique=None) for n in range(3))),
+            "NoLargeDomain",
+            "All workers share one value of the node label nvidia.com/gpu.clique, and none of their nodes "
+            "has that label (t0, t1, t2). NVLink reaches the nodes of one clique and no others, and prefill "
+            "and decode are both on it. It comes with NVIDIA's GPU Operator. Run: helm install gpu-operator "
+            "gpu-operator --repo https://helm.ngc.nvidia.com/nvidia --namespace gpu-operator "
+            "--create-namespace",
+            id="no clique label",
+        ),
+        pytest.param(
+            nvl72(prefill=2, decode=2),
+            cluster(
+                ROOM, tray("a"), tray("b"), tray("c", "rack-2"), tray("d", "rack-2"), tray("e", "rack-2")
+            ),
+            "NoLargeDomain",
+            "All workers share one value of the node label nvidia.com/gpu.clique, and none has room for "
+            "all. NVLink reaches the nodes of one clique and no others, and prefill and decode are both on "
+            "it. The largest is rack-2: the workers need 4 nodes (2 for prefill and 2 for decode), and 3 "
+            "fit. A node has one channel of its NVLink domain. Lower the replicas, add nodes there, or "
+            "write another spec.placement.topologyKey",
+            id="no rack has all",
+        ),
+        pytest.param(
+            efa(),
+            cluster(ROOM, p5("a"), p5("b"), enforced="baseline"),
+            "PodSecurity",
+            "Namespace ns enforces the Pod Security Standard 'baseline', which refuses all prefill and "
+            "decode pods: a privileged container. Run: kubectl label namespace ns "
+            "pod-security.kubernetes.io/enforce=privileged --overwrite",
+            id="baseline",
+        ),
+        pytest.param(
+            efa(security={"mode": "IpcLock"}),
+            cluster(ROOM, p5("a"), p5("b"), enforced="baseline"),
+            "PodSecurity",
+            "Namespace ns enforces the Pod Security Standard 'baseline', which refuses all prefill and "
+            "decode pods: capability IPC_LOCK, capability SYS_RESOURCE. Run: kubectl label namespace ns "
+            "pod-security.kubernetes.io/enforce=privileged --overwrite",
+            id="IPC_LOCK alone breaks baseline",
+        ),
+        pytest.param(
+            on("generic", prefill={"parallelism": {"tensor": 1}}, decode={"parallelism": {"tensor": 1}}),
+            cluster(machine("g", {}, FULL), enforced="restricted"),
+            "PodSecurity",
+            "Namespace ns enforces the Pod Security Standard 'restricted', which refuses all prefill and "
+            "decode pods: a container that may run as root. Run: kubectl label namespace ns "
+            "pod-security.kubernetes.io/enforce=baseline --overwrite",
+            id="images with a user of their own",
+        ),
+        pytest.param(
+            efa(),
+            cluster(ROOM, p5("a"), p5("b"), served={WORKER_METADATA: False}),
+            "ApiMissing",
+            "The API server does not serve DynamoWorkerMetadata (nvidia.com/v1alpha1). It comes with "
+            "Dynamo's custom resource. Run: helm upgrade RELEASE CHART --reuse-values --set "
+            "dynamo.crd.enabled=true (of this operator)",
+            id="Dynamo's kind",
+        ),
+        pytest.param(
+            nvl72(),
+            cluster(ROOM, *(tray(f"t{n}") for n in range(3)), served={COMPUTE_DOMAIN: False}),
+            "ApiMissing",
+            "The API server does not serve ComputeDomain (resource.nvidia.com/v1beta1). It comes with "
+            "NVIDIA's DRA driver. Run: helm install dra-driver-nvidia-gpu "
+            "oci://registry.k8s.io/dra-driver-nvidia/charts/dra-driver-nvidia-gpu --namespace "
+            "dra-driver-nvidia-gpu --create-namespace --set resources.gpus.enabled=false",
+            id="no DRA driver",
+        ),
+        pytest.param(
+            nvl72(),
+            cluster(ROOM, *(tray(f"t{n}") for n in range(3)), served={CLAIM_TEMPLATE: False}),
+            "ApiMissing",
+            "The API server does not serve ResourceClaimTemplate (resource.k8s.io/v1). It comes with "
+            "Kubernetes 1.34 or newer. Run: kubectl version (Dynamic Resource Allocation is served as "
+            "resource.k8s.io/v1 from 1.34 on)",
+            id="old Kubernetes",
+        ),
+        pytest.param(
+            nvl72(),
+            replace(cluster(ROOM, *(tray(f"t{n}") for n in range(3))), device_classes=frozenset()),
+            "DeviceClassMissing",
+            "There is no DeviceClass compute-domain-default-channel.nvidia.com, which the workers' claims "
+            "ask for. It comes with NVIDIA's DRA driver. Run: helm install dra-driver-nvidia-gpu "
+            "oci://registry.k8s.io/dra-driver-nvidia/charts/dra-driver-nvidia-gpu --namespace "
+            "dra-driver-nvidia-gpu --create-namespace --set resources.gpus.enabled=false",
+            id="DRA driver half removed",
+        ),
+    ],
+)
+def test_each_fault_has_its_sentence(made: Plan, around: ClusterSnapshot, check: str, message: str) -> None:
+    assert the_fault(made, around) == (check, message)
+
+
+def test_huge_pages_that_no_node_has_are_a_missing_device() -> None:
+    resources = {"requests": {"memory": "64Gi", "hugepages-2Mi": "5Gi"}, "limits": {"hugepages-2Mi": "5Gi"}}
+    made = efa(prefill={"parallelism": {"tensor": 4}, "resources": resources})
+    check, message = the_fault(made, cluster(ROOM, p5("a"), p5("b")))
+    assert check == "DeviceMissing"
+    assert "Prefill pods ask for hugepages-2Mi" in message
+    check, message = the_fault(made, cluster(ROOM, p5("a", **{"hugepages-2Mi": "1Gi"}), p5("b")))
+    assert check == "DeviceCountTooHigh"
+    assert (
+        "asks for hugepages-2Mi 5Gi, and no node offers more than 1Gi. Lower spec.prefill.resources"
+        in message
+    )
+
+
+def test_two_roles_that_fit_one_by_one_may_not_fit_together() -> None:
+    roles = {"prefill": {"parallelism": {"tensor": 4}}, "decode": {"parallelism": {"tensor": 8}}}
+    check, message = the_fault(on("generic", **roles), cluster(machine("g", {}, FULL)))
+    assert check == "TooFewNodes"
+    assert "The workers ask for nvidia.com/gpu 12 in all, and the 1 nodes that fit offer 8" in message
+
+
+def test_a_node_that_kubernetes_itself_taints_is_named_once() -> None:
+    taint = {"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}
+    lost = machine("a", P5, FULL, taints=[taint], ready=False)
+    assert the_fault(efa(), cluster(ROOM, lost))[1].count("not ready") == 1
+    pressed = machine("a", P5, FULL, taints=[{**taint, "key": "node.kubernetes.io/disk-pressure"}])
+    check, message = the_fault(efa(), cluster(ROOM, pressed))
+    assert check == "NodesUnavailable"
+    assert "are tainted node.kubernetes.io/disk-pressure:NoSchedule: a" in message
+
+
+def test_a_preference_is_no_requirement() -> None:
+    near = {"topologyKey": "topology.kubernetes.io/zone", "required": False}
+    made = efa(placement=near)
+    assert found(made, cluster(ROOM, p5("a"), p5("b", "us-east-1b"))) == Assessment()
+
+
+def test_overrides_of_the_pod_template_count() -> None:
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    term = {"matchExpressions": [{"key": "rack", "operator": "Exists"}]}
+    affinity = {"nodeAffinity": {required: {"nodeSelectorTerms": [term]}}}
+    roles = {role: {"podTemplate": {"spec": {"affinity": affinity}}} for role in ("prefill", "decode")}
+    made = plan(accept(deployment(**roles)), Installation("w:1"))
+    assert "need a node with rack Exists, and" in the_fault(made, cluster(ROOM))[1]
+    assert found(made, cluster(machine("a", {"rack": "7"}))) == Assessment()
+
+
+def test_what_may_not_be_read_is_unknown_and_hides_no_fault() -> None:
+    closed = ClusterSnapshot(None, None, None, {WORKER_METADATA: True})
+    assert found(efa(), closed) == Assessment(
+        (),
+        (
+            "The operator may not read nodes, namespaces. Set preflight.nodes=true in the values of this "
+            "operator's chart to have it checked.",
+        ),
+    )
+    assert "deviceclasses.resource.k8s.io" in found(nvl72(), closed).unknown[0]
+    missing = ClusterSnapshot(None, None, None, {WORKER_METADATA: False})
+    assert [fault.check for fault in found(efa(), missing).faults] == [Check.API_MISSING]
+
+
+def test_faults_that_no_pod_could_wait_for_are_fatal_and_come_first() -> None:
+    assessment = found(efa(), cluster(ROOM, enforced="baseline", served={WORKER_METADATA: False}))
+    assert [fault.check.value for fault in assessment.faults] == [
+        "PodSecurity",
+        "ApiMissing",
+        "NoMatchingNode",
+    ]
+    assert assessment.fatal
+    assert not found(efa(), cluster(ROOM)).fatal
+
+
+def test_every_check_is_documented() -> None:
+    text = DOCS.read_text()
+    assert all(f"`{check.value}`" in text for check in Check)
+
+
+def test_every_device_of_a_profile_comes_from_something_known() -> None:
+    catalogue = builtin()
+    layers = [*catalogue.machines.values(), *catalogue.fabrics.values()]
+    names = {device.name for layer in layers for device in layer.devices}
+    names |= {each.topology_key for fabric in catalogue.fabrics.values() for each in fabric.together}
+    assert EFA in names
+    assert not {name for name in names if provider_of(name) is None}
