@@ -46,6 +46,7 @@ typecheck: $(READY) ## Check types, strictly.
 
 crds: $(READY) ## Write the CRDs from the models.
 	@$(BIN)/python -m disagg_operator.api.crd
+	@$(BIN)/python -m disagg_operator.plan.rules
 
 update-golden: $(READY) ## Write the golden manifests anew; review them as a diff.
 	@UV=$(UV) UPDATE_GOLDEN=1 $(PYTEST) tests/golden tests/chart -m "not ($(NEEDS_CLUSTER))" -q
@@ -62,6 +63,7 @@ checks: lint typecheck generated ## Everything that needs no cluster.
 
 generated: $(READY) # The generated files are what the models say.
 	@$(BIN)/python -m disagg_operator.api.crd --check
+	@$(BIN)/python -m disagg_operator.plan.rules --check
 
 test: ## Everything, by real parts: checks, a real API server, a whole cluster.
 	@hack/test-all

@@ -92,6 +92,22 @@ FAULTS: list[Row] = [
     ),
     ("efa-socket-names", P5, {"env": env(("NCCL_SOCKET_IFNAME", "eth0"))}, "spec.env"),
     ("efa-verbs-settings", P5, {"env": env(("RDMAV_FORK_SAFE", "1"))}, "spec.env"),
+    (
+        "efa-host-adapters",
+        P5,
+        {
+            "prefill": {
+                "podTemplate": {"spec": {"volumes": [{"name": "d", "hostPath": {"path": "/dev/infiniband"}}]}}
+            }
+        },
+        "spec.prefill.podTemplate.spec.volumes[0].hostPath",
+    ),
+    (
+        "nixl-hybrid-model",
+        P5,
+        {"model": {"name": "m", "source": {"huggingFace": {"repository": "nvidia/Nemotron-H-8B"}}}},
+        "spec.transfer.method",
+    ),
     ("nccl-on-fabric", NVL, {"env": env(("NCCL_IB_DISABLE", "1"))}, "spec.env"),
     ("prefill-plugin-folder", P5, {"prefill": {"env": env(("NIXL_PLUGIN_DIR", "/p"))}}, "spec.prefill.env"),
     ("privilege-proven", P5, {"security": {"mode": "IpcLock"}}, "spec.security.mode"),
@@ -150,6 +166,7 @@ LEGAL: list[tuple[str, dict[str, Any]]] = [
     (P5, {"prefill": {"devices": {EFA: 4}}, "decode": {"devices": {EFA: 0}}}),
     (P5, {"transfer": {"nixlBackend": "LIBFABRIC"}}),
     (P5, {"transfer": {"method": "UCX"}}),
+    (P5, {"model": {"name": "nemotron-4", "source": {"huggingFace": {"repository": "org/nemotron-4"}}}}),
     ("generic", {"prefill": {"devices": {"rdma/ib": 1}}}),
     ("generic", {"env": env(("UCX_TLS", "rc,cuda")), "security": {"mode": "Restricted"}}),
     (NVL, {"env": env(("UCX_TLS", "rc,cuda_copy,cuda_ipc"))}),

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from disagg_operator.api import admission
 from disagg_operator.api.admission.rule import Severity
 from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Problem, Refusal
@@ -81,10 +80,7 @@ def _judged(document: dict[str, object]) -> tuple[tuple[Problem, ...], tuple[Pro
 
 
 def _source(problem: Problem) -> str:
-    sources = {rule.id: rule.source for rule in admission.RULES} | {
-        rule.id: rule.source for rule in rules.RULES
-    }
-    return sources.get(problem.rule, "")
+    return {rule.id: rule.source for rule in rules.every_rule()}.get(problem.rule, "")
 
 
 def _print(found: list[Entry], resources: int) -> None:

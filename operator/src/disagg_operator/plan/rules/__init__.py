@@ -5,6 +5,7 @@ A rule here needs the platform's facts or the derived settings; rules about the 
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from disagg_operator.api import admission
 from disagg_operator.api.admission.overrides import unknown
@@ -18,7 +19,7 @@ from disagg_operator.plan.rules.subject import Subject
 
 
 def _unknown_overrides(subject: Subject) -> Iterator[Finding]:
-    unsafe = {rule.id: rule.unsafe for rule in admission.RULES} | {rule.id: rule.unsafe for rule in RULES}
+    unsafe = {rule.id: rule.unsafe for rule in every_rule()}
     return unknown(unsafe, subject.spec.security.allow_unsafe)
 
 
@@ -31,6 +32,11 @@ RULES: tuple[Rule[Subject], ...] = (
     Rule("allow-unsafe-known", "docs: spec.security.allowUnsafe", _unknown_overrides),
 )
 """All rules about plans. Their ids are unique, among those of `api.admission` too."""
+
+
+def every_rule() -> tuple[Rule[Any], ...]:
+    """Return the rules about specifications and those about plans."""
+    return (*admission.RULES, *RULES)
 
 
 def check(subject: Subject) -> Judgement:

@@ -1,5 +1,6 @@
 """Rules about variables that decide which transport KV cache takes, on the platform at hand."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from disagg_operator.plan.model import EnvSetting, RolePlan
 from disagg_operator.plan.rules.subject import Subject, variable, written_at
 
 _KV_DOC = "https://docs.nvidia.com/dynamo/latest/backends/trtllm/kv-cache-transfer.html"
+_HYBRIDS = re.compile(r"mamba|jamba|bamba|nemotron-?(3|h)\b|nemotron-3", re.IGNORECASE)
 _EFA_SDK = "/opt/amazon/efa"
 _LIBFABRIC = "LIBFABRIC"
 
@@ -121,6 +123,23 @@ def _is_sdk(volume: Mapping[str, Any]) -> bool:
     return str(mapping(volume, "hostPath").get("path", "")).rstrip("/").startswith(_EFA_SDK)
 
 
+def _host_adapters(subject: Subject) -> Iterator[Finding]:
+    for path, template in templates(subject.spec):
+        for place, volume in entries(f"{path}.spec", mapping(template, "spec"), "volumes"):
+            if str(mapping(volume, "hostPath").get("path", "")).startswith("/dev/infiniband"):
+                fault = "the host's adapters bypass the device plugin, and turn EFA off on some machines"
+                remedy = f"Leave it out: {path.removesuffix('.podTemplate')}.devices asks for adapters"
+                yield Finding(f"{place}.hostPath", fault, remedy)
+
+
+def _hybrid_model(subject: Subject) -> Iterator[Finding]:
+    source = subject.spec.model.source.hugging_face
+    name = f"{subject.spec.model.name} {source.repository if source else ''}"
+    if subject.plan.transfer.method == "NIXL" and _HYBRIDS.search(name):
+        fault = "looks like a hybrid of Mamba and attention, whose state NIXL transceivers may not move"
+        yield Finding("spec.transfer.method", f"{subject.spec.model.name} {fault}", "Write UCX if it fails")
+
+
 def _other_plugins(subject: Subject) -> Iterator[Finding]:
     if subject.spec.runtime.engine.value != "trtllm":
         return
@@ -153,6 +172,18 @@ RULES: tuple[Rule[Subject], ...] = (
         "efa-verbs-settings",
         "https://github.com/awslabs/awsome-distributed-ai",
         _verbs_settings,
+        severity=Severity.WARN,
+    ),
+    Rule(
+        "efa-host-adapters",
+        "https://github.com/aws-samples/aws-do-eks/issues/63",
+        _host_adapters,
+        severity=Severity.WARN,
+    ),
+    Rule(
+        "nixl-hybrid-model",
+        "https://github.com/ai-dynamo/dynamo/tree/main/recipes",
+        _hybrid_model,
         severity=Severity.WARN,
     ),
     Rule("nccl-on-fabric", "the machine's profile", _no_infiniband, severity=Severity.WARN),
