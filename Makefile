@@ -44,9 +44,10 @@ lint: $(READY) ## Check format, lint and import rules.
 typecheck: $(READY) ## Check types, strictly.
 	@$(BIN)/mypy $(SOURCES)
 
-crds: $(READY) ## Write the CRDs from the models.
+crds: $(READY) ## Write what is made from models, rules and profiles: CRDs, schema of values, tables of the docs.
 	@$(BIN)/python -m disagg_operator.api.crd
 	@$(BIN)/python -m disagg_operator.plan.rules
+	@$(BIN)/python -m disagg_operator.platforms
 
 update-golden: $(READY) ## Write the golden manifests anew; review them as a diff.
 	@UV=$(UV) UPDATE_GOLDEN=1 $(PYTEST) tests/golden tests/chart -m "not ($(NEEDS_CLUSTER))" -q
@@ -64,6 +65,7 @@ checks: lint typecheck generated ## Everything that needs no cluster.
 generated: $(READY) # The generated files are what the models say.
 	@$(BIN)/python -m disagg_operator.api.crd --check
 	@$(BIN)/python -m disagg_operator.plan.rules --check
+	@$(BIN)/python -m disagg_operator.platforms --check
 
 test: ## Everything, by real parts: checks, a real API server, a whole cluster.
 	@hack/test-all

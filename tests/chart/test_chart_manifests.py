@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from chart.helm import CHART, IMAGES, MONITORING, NAMESPACE, RELEASE, Helm, Object, of_kind, settings, the
+from disagg_operator.runtime.settings import from_environment
 
 GOLDEN = Path(__file__).parent / "golden" / "production.yaml"
 ROOT = CHART.parents[1]
@@ -43,7 +44,8 @@ def test_pods_pass_the_restricted_pod_security_standard(rendered: list[Object]) 
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
-        assert all(set(volume) <= {"name", "emptyDir", "secret"} for volume in spec.get("volumes", []))
+        known = {"name", "emptyDir", "secret", "configMap"}
+        assert all(set(volume) <= known for volume in spec.get("volumes", []))
         for container in spec["containers"]:
             context = container["securityContext"]
             assert context["allowPrivilegeEscalation"] is False
@@ -51,6 +53,38 @@ def test_pods_pass_the_restricted_pod_security_standard(rendered: list[Object]) 
             assert context["capabilities"] == {"drop": ["ALL"]}
             assert not {"privileged", "runAsUser"} & set(context)
             assert all("hostPort" not in port for port in container.get("ports", []))
+
+
+@pytest.mark.parametrize("name", [RELEASE, f"{RELEASE}-webhook"])
+def test_profiles_among_the_values_are_those_that_the_operator_loads(
+    helm: Helm, tmp_path: Path, name: str
+) -> None:
+    enabled = "--set-json=webhook.enabled=true"
+    objects = helm.render("--values", CHART / "ci" / "production-values.yaml", enabled)
+    spec = the(objects, "Deployment", name)["spec"]["template"]["spec"]
+    (volume,) = [volume for volume in spec["volumes"] if "configMap" in volume]
+    data = the(objects, "ConfigMap", volume["configMap"]["name"])["data"]
+    for item in volume["configMap"]["items"]:
+        file = tmp_path / item["path"]
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(data[item["key"]])
+    (mount,) = [each for each in spec["containers"][0]["volumeMounts"] if each["name"] == volume["name"]]
+    variables = {each["name"]: each.get("value") for each in spec["containers"][0]["env"]}
+    assert variables["DISAGG_PLATFORMS"] == mount["mountPath"]
+    settings = from_environment({"DISAGG_WORKER_IMAGE": "w", "DISAGG_PLATFORMS": str(tmp_path)})
+    catalogue = settings.installation().catalogue
+    assert [device.name for device in catalogue.machine("lab").devices] == ["rdma/hca_shared"]
+    assert catalogue.machine("lab").fabrics == ("campus",)
+
+
+def test_a_change_of_profiles_restarts_the_operator(helm: Helm) -> None:
+    def template(machines: Object) -> Object:
+        objects = helm.render(*settings(**{**IMAGES, "platforms.machines": machines}))
+        found: Object = the(objects, "Deployment")["spec"]["template"]
+        return found
+
+    assert template({}) == template({})
+    assert template({"lab": {"like": "roce"}}) != template({"lab": {"like": "infiniband"}})
 
 
 def test_every_object_carries_the_labels_of_the_release(rendered: list[Object]) -> None:

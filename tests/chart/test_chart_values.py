@@ -53,6 +53,20 @@ def test_the_schema_covers_all_values_and_closes_every_object_of_the_chart() -> 
         ("global.imageRegistry", "https://example.com", "/global/imageRegistry"),
         ("worker.image", "two words", "/worker/image"),
         ("strategy.type", "Rolling", "'RollingUpdate', 'Recreate'"),
+        ("platforms.lab", {}, "'lab' not allowed"),
+        ("platforms.machines", {"Lab": {}}, "'Lab' not allowed"),
+        ("platforms.machines", {"lab": {"fabric": ["efa"]}}, "'fabric' not allowed"),
+        ("platforms.machines", {"lab": {"devices": [{"per_pod": 1}]}}, "missing property 'name'"),
+        (
+            "platforms.machines",
+            {"lab": {"devices": [{"name": "a/b", "per_gpu": "one"}]}},
+            "/platforms/machines/lab/devices/0/per_gpu",
+        ),
+        (
+            "platforms.fabrics",
+            {"campus": {"environment": [{"name": "A", "value": 1}]}},
+            "/platforms/fabrics/campus/environment/0/value",
+        ),
     ],
 )
 def test_the_schema_names_the_value_that_is_wrong(helm: Helm, path: str, value: object, words: str) -> None:

@@ -1,4 +1,4 @@
-{{/* The operator's whole configuration. All of it is in the pod template, so that a change restarts the pods. */}}
+{{/* The operator's configuration. All of it is in the pod template (profiles as a checksum), so that a change restarts the pods. */}}
 {{- define "disagg-operator.env" -}}
 - name: POD_NAME
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
@@ -24,6 +24,9 @@
   value: {{ .Values.logging.level }}
 - name: DISAGG_LOG_FORMAT
   value: {{ .Values.logging.format }}
+{{- if include "disagg-operator.hasPlatforms" . }}
+{{ include "disagg-operator.platformsVariable" . }}
+{{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}

@@ -160,6 +160,11 @@ def test_a_deployment_changes_its_platform_in_place() -> None:
     assert device.provenance.line == ""
 
 
+def test_a_count_replaces_an_inherited_one_of_another_sort() -> None:
+    profile = {"devices": [{"name": "vpc.amazonaws.com/efa", "per_gpu": 1}]}
+    assert devices(planned("aws-p5.48xlarge", platformProfile=profile))["vpc.amazonaws.com/efa"] == 2
+
+
 def test_a_deployment_starts_from_the_profile_that_it_is_like() -> None:
     result = planned(platformProfile={"like": "roce", "devices": [{"name": "rdma/ib", "$patch": "delete"}]})
     assert devices(result) == {"nvidia.com/gpu": 2}
@@ -176,8 +181,8 @@ def test_an_empty_profile_changes_no_revision() -> None:
         ({"like": "warp"}, r"^spec\.platformProfile\.like: there is no platform 'warp'\. Write one of: aks-"),
         ({"fabrics": ["warp"]}, r"^spec\.platformProfile\.fabrics: there is no fabric 'warp'\. Write one of"),
         (
-            {"devices": [{"name": "vpc.amazonaws.com/efa", "per_gpu": 1}]},
-            r"^spec\.platformProfile\.devices\[vpc\.amazonaws\.com/efa\]: needs exactly .*inherited one",
+            {"devices": [{"name": "vpc.amazonaws.com/efa", "per_gpu": 1, "per_pod": 1}]},
+            r"^spec\.platformProfile\.devices\[vpc\.amazonaws\.com/efa\]: needs exactly one of ",
         ),
         (
             {"tolerations": [{"name": "a", "effect": "Never"}]},

@@ -5,6 +5,8 @@ from typing import Any
 
 from disagg_operator.platforms.profile import Document
 
+_COUNTS = ("per_node", "per_gpu", "per_pod")
+
 
 def owned(document: Mapping[str, Any], reason: str, place: str) -> Document:
     """Return a document whose values say who wrote them, where they do not say it themselves.
@@ -20,7 +22,9 @@ def owned(document: Mapping[str, Any], reason: str, place: str) -> Document:
 def _owned(value: Any, reason: str, place: str) -> Any:
     # Each map and each entry of a list is one value with a provenance: what is below belongs to it.
     if isinstance(value, Mapping):
-        return {"reason": reason, "source": place, "line": getattr(value, "line", ""), **value}
+        # A count of one sort replaces an inherited one of another.
+        others = dict.fromkeys(_COUNTS) if any(count in value for count in _COUNTS) else {}
+        return {**others, "reason": reason, "source": place, "line": getattr(value, "line", ""), **value}
     if isinstance(value, list):
         return [_owned(entry, reason, f"{place}[{_key(index, entry)}]") for index, entry in enumerate(value)]
     return value

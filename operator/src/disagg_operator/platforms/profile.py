@@ -84,9 +84,7 @@ class Device(Conditional):
     @model_validator(mode="after")
     def _one_count(self) -> "Device":
         if [self.per_node, self.per_gpu, self.per_pod].count(None) != 2:  # noqa: PLR2004 - all but one
-            raise ValueError(
-                "needs exactly one of per_node, per_gpu and per_pod; write one, and null for an inherited one"
-            )
+            raise ValueError("needs exactly one of per_node, per_gpu and per_pod; write one of them")
         return self
 
 

@@ -7,6 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from disagg_operator.plan.installation import Installation
 from disagg_operator.runtime import logs
 from disagg_operator.runtime.settings import Settings, SettingsError, from_environment
 from disagg_operator.runtime.signals import handle_signals
@@ -20,13 +21,14 @@ def main() -> None:
     """Answer reviews until told to stop."""
     try:
         settings = from_environment()
+        installation = settings.installation()
     except SettingsError as error:
         sys.exit(_complain(str(error)))
     logs.configure(settings.log_level, settings.log_format)
-    sys.exit(asyncio.run(_run(settings)))
+    sys.exit(asyncio.run(_run(settings, installation)))
 
 
-async def _run(settings: Settings) -> int:
+async def _run(settings: Settings, installation: Installation) -> int:
     stop = asyncio.Event()
     handle_signals(stop)
     folder = Path(settings.certificate_folder)
@@ -34,7 +36,7 @@ async def _run(settings: Settings) -> int:
         certificate = Certificate(folder)
     except OSError as error:
         return _complain(f"no usable certificate in {folder}: {error}")
-    webhook = Webhook(settings.installation())
+    webhook = Webhook(installation)
     try:
         server = await webhook.serve(settings.http_host, settings.http_port, certificate.context)
     except OSError as error:
