@@ -131,6 +131,13 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("env-nixl-plugin-dir", {"env": env(("NIXL_PLUGINS_DIR", "/x"))}, "spec.env[0]"),
     ("env-nixl-backend-spelling", {"env": env(("TRTLLM_NIXL_KVCACHE_BACKEND", "ucx"))}, "spec.env[0]"),
+    ("env-kvbm-words", {"env": env(("DYN_KVBM_NIXL_BACKEND_GDS", "enable"))}, "spec.env[0]"),
+    ("env-kvbm-words", {"env": env(("DYN_KVBM_NIXL_BACKEND_GDS_MT", "2"))}, "spec.env[0]"),
+    (
+        "kvbm-plugin-known",
+        {"runtime": TRTLLM, "transfer": {"kvbm": {"nixlBackends": {"gds": True}}}},
+        "spec.transfer.kvbm.nixlBackends.gds",
+    ),
     ("env-no-method-switch", {"env": env(("TRTLLM_USE_UCX_KVCACHE", "1"))}, "spec.env[0]"),
     ("env-no-method-switch", {"env": env(("TRTLLM_USE_UCX_KV_CACHE", "1"))}, "spec.env[0]"),
     (
@@ -222,6 +229,7 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
         )
     ),
     ("frontend.routerMode", {"frontend": {"routerMode": "kv"}}),
+    ("transfer.kvbm", {"transfer": {"kvbm": {"nixlBackends": {"GDS": True}}}}),
     ("discovery.backend", {"discovery": {"backend": "etcd"}}),
     ("discovery.etcdEndpoints", {"discovery": {"etcdEndpoints": ["http://etcd:2379"]}}),
     ("discovery.natsServer", {"discovery": {"natsServer": "nats://nats:4222"}}),
@@ -247,6 +255,7 @@ GOOD: list[dict[str, Any]] = [
     {"security": {"mode": "Restricted"}, "rollout": {"strategy": "Recreate"}},
     {"security": {"mode": "Platform"}, "decode": template(hostNetwork=True)},
     {"env": env(("FI_EFA_ENABLE_SHM_TRANSFER", "0"), ("TRTLLM_NIXL_KVCACHE_BACKEND", "LIBFABRIC"))},
+    {"env": env(("DYN_KVBM_NIXL_BACKEND_UCX", "on"), ("DYN_KVBM_NIXL_BACKEND_UCX_DEVICE", "mlx5_0"))},
     {"env": env(("TOKENIZERS_PARALLELISM", "false"), ("EMPTY_TOKEN", ""))},
     {"env": [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "token"}}}]},
     {"decode": {"env": env(("NIXL_PLUGIN_DIR", PLUGINS))}},
@@ -303,6 +312,11 @@ def test_rows_name_real_fields(row: Any) -> None:
 @pytest.mark.parametrize("spec", GOOD, ids=lambda spec: ",".join(spec) or "minimal")
 def test_good_resources_are_left_alone(spec: dict[str, Any]) -> None:
     assert found(spec) == ()
+
+
+def test_a_plugin_folder_on_both_roles_is_fine_for_other_engines() -> None:
+    spec = {"runtime": {"engine": "vllm"}, "env": env(("NIXL_PLUGIN_DIR", "/opt/nixl/plugins"))}
+    assert {each.rule for each in found(spec)} == {"not-supported-yet"}
 
 
 def test_remedies_say_what_to_write_today() -> None:

@@ -22,6 +22,10 @@ OLDEST = {
     "runtime": {"version": "0.4.1", "image": "own:1"},
     "discovery": {"etcdEndpoints": ["http://etcd:2379"], "natsServer": "nats://nats:4222"},
 }
+TRANSCEIVER = "engineConfig.cache_transceiver_config"
+KV = "engineConfig.kv_cache_config"
+MTP = {"decoding_type": "MTP", "num_nextn_predict_layers": 1}
+RC19 = {"runtime": {"version": "1.3.1"}}
 NVLINK_OFF = {"name": "worker", "env": [{"name": "NCCL_MNNVL_ENABLE", "value": "0"}]}
 CLAIMED = {"name": "channel", "resourceClaimTemplateName": "demo-compute-domain-channel"}
 SEEN = {"compute-domain-unchanged": ClusterFacts(domain=ExistingDomain("demo-compute-domain-channel", 9))}
@@ -30,6 +34,14 @@ HOST_MOUNTED = {"name": "host-sdk", "like": P5, "mounts": [
     {"name": "sdk", "path": "/opt/amazon/efa", "host_path": "/opt/amazon/efa", "reason": "r", "source": "s"}
 ]}  # fmt: skip
 INSTALLATION = Installation("worker:test", catalogue=builtin().with_profiles({"host-sdk": HOST_MOUNTED}))
+
+
+def transceiver(**fields: Any) -> dict[str, Any]:
+    return {"engineConfig": {"cache_transceiver_config": fields}}
+
+
+def kv(**fields: Any) -> dict[str, Any]:
+    return {"engineConfig": {"kv_cache_config": fields}}
 
 
 def env(*pairs: tuple[str, str]) -> list[dict[str, str]]:
@@ -147,6 +159,183 @@ FAULTS: list[Row] = [
     ("transfer-method-doubtful", P5, {"transfer": {"method": "MOONCAKE"}}, "spec.transfer.method"),
     ("transfer-method-doubtful", P5, {**OLDEST, "transfer": {"method": "NIXL"}}, "spec.transfer.method"),
     ("release-doubtful", P5, OLDEST, "spec.runtime.version"),
+    (
+        "transceiver-is-map",
+        P5,
+        {"decode": {"engineConfig": {"cache_transceiver_config": None}}},
+        f"spec.decode.{TRANSCEIVER}",
+    ),
+    ("transceiver-fields-known", P5, {"decode": transceiver(typo=1)}, f"spec.decode.{TRANSCEIVER}.typo"),
+    (
+        "transceiver-fields-known",
+        P5,
+        {**RC19, "prefill": transceiver(kv_transfer_poll_interval_ms=5)},
+        f"spec.prefill.{TRANSCEIVER}.kv_transfer_poll_interval_ms",
+    ),
+    (
+        "transceiver-values",
+        P5,
+        {"prefill": transceiver(max_tokens_in_buffer=-32)},
+        f"spec.prefill.{TRANSCEIVER}.max_tokens_in_buffer",
+    ),
+    (
+        "transceiver-values",
+        P5,
+        {**RC19, "decode": transceiver(transceiver_runtime="auto")},
+        f"spec.decode.{TRANSCEIVER}.transceiver_runtime",
+    ),
+    (
+        "transceiver-values",
+        P5,
+        {"decode": transceiver(enable_pipelined_transfer="yes")},
+        f"spec.decode.{TRANSCEIVER}.enable_pipelined_transfer",
+    ),
+    (
+        "transceiver-backend-agrees",
+        P5,
+        {"prefill": transceiver(backend="UCX")},
+        f"spec.prefill.{TRANSCEIVER}.backend",
+    ),
+    (
+        "transceiver-backend-agrees",
+        P5,
+        {"decode": transceiver(backend="DEFAULT")},
+        f"spec.decode.{TRANSCEIVER}.backend",
+    ),
+    (
+        "transceiver-backend-agrees",
+        P5,
+        {"decode": transceiver(backend=None)},
+        f"spec.decode.{TRANSCEIVER}.backend",
+    ),
+    (
+        "transceiver-fields-agree",
+        P5,
+        {"decode": transceiver(kv_transfer_timeout_ms=5000)},
+        f"spec.decode.{TRANSCEIVER}.kv_transfer_timeout_ms",
+    ),
+    (
+        "transceiver-fields-agree",
+        P5,
+        {"transfer": {"maxTokensInBuffer": 64}, "decode": transceiver(max_tokens_in_buffer=32)},
+        f"spec.decode.{TRANSCEIVER}.max_tokens_in_buffer",
+    ),
+    (
+        "buffer-of-whole-blocks",
+        P5,
+        {"transfer": {"maxTokensInBuffer": 100}},
+        "spec.transfer.maxTokensInBuffer",
+    ),
+    (
+        "buffer-of-whole-blocks",
+        P5,
+        {"prefill": transceiver(max_tokens_in_buffer=33)},
+        f"spec.prefill.{TRANSCEIVER}.max_tokens_in_buffer",
+    ),
+    (
+        "buffer-holds-prompt",
+        P5,
+        {"transfer": {"maxTokensInBuffer": 4096}, "prefill": {"engineConfig": {"max_seq_len": 8192}}},
+        "spec.transfer.maxTokensInBuffer",
+    ),
+    (
+        "python-runtime-needs-nixl",
+        P5,
+        {
+            "transfer": {"method": "UCX"},
+            "prefill": transceiver(transceiver_runtime="PYTHON"),
+            "decode": transceiver(transceiver_runtime="CPP"),
+        },
+        f"spec.prefill.{TRANSCEIVER}.transceiver_runtime",
+    ),
+    (
+        "pipelined-transfer-possible",
+        P5,
+        {"transfer": {"method": "UCX"}, "decode": transceiver(enable_pipelined_transfer=True)},
+        f"spec.decode.{TRANSCEIVER}.enable_pipelined_transfer",
+    ),
+    (
+        "pipelined-transfer-possible",
+        P5,
+        {"prefill": {"parallelism": {"pipeline": 2}}, "decode": transceiver(enable_pipelined_transfer=True)},
+        f"spec.decode.{TRANSCEIVER}.enable_pipelined_transfer",
+    ),
+    (
+        "sender-wait-within-timeout",
+        P5,
+        {"prefill": transceiver(kv_transfer_sender_future_timeout_ms=60001)},
+        f"spec.prefill.{TRANSCEIVER}.kv_transfer_sender_future_timeout_ms",
+    ),
+    (
+        "kv-dtype-equal",
+        P5,
+        {"prefill": kv(dtype="fp8"), "decode": kv(dtype="nvfp4")},
+        f"spec.decode.{KV}.dtype",
+    ),
+    ("kv-dtype-on-both", P5, {"prefill": kv(dtype="fp8")}, f"spec.decode.{KV}.dtype"),
+    (
+        "kv-dtype-on-both",
+        P5,
+        {"decode": kv(dtype="fp8"), "prefill": kv(dtype="auto")},
+        f"spec.prefill.{KV}.dtype",
+    ),
+    (
+        "tokens-per-block-equal",
+        P5,
+        {"prefill": kv(tokens_per_block=64)},
+        f"spec.decode.{KV}.tokens_per_block",
+    ),
+    (
+        "transceiver-runtime-equal",
+        P5,
+        {"prefill": transceiver(transceiver_runtime="CPP")},
+        f"spec.decode.{TRANSCEIVER}.transceiver_runtime",
+    ),
+    (
+        "parallelism-agrees",
+        P5,
+        {"decode": {"engineConfig": {"tensor_parallel_size": 4}}},
+        "spec.decode.engineConfig.tensor_parallel_size",
+    ),
+    (
+        "prefill-without-overlap",
+        P5,
+        {"prefill": {"engineConfig": {"disable_overlap_scheduler": False}}},
+        "spec.prefill.engineConfig.disable_overlap_scheduler",
+    ),
+    (
+        "prefill-without-overlap",
+        P5,
+        {"prefill": {"engineConfig": {"disable_overlap_scheduler": None}}},
+        "spec.prefill.engineConfig.disable_overlap_scheduler",
+    ),
+    (
+        "mtp-on-both",
+        P5,
+        {"decode": {"engineConfig": {"speculative_config": MTP}}},
+        "spec.prefill.engineConfig.speculative_config",
+    ),
+    (
+        "speculation-on-both",
+        P5,
+        {"prefill": {"engineConfig": {"speculative_config": {"decoding_type": "Eagle3"}}}},
+        "spec.decode.engineConfig.speculative_config",
+    ),
+    (
+        "one-beam",
+        P5,
+        {"decode": {"engineConfig": {"max_beam_width": 4}}},
+        "spec.decode.engineConfig.max_beam_width",
+    ),
+    ("no-block-reuse", P5, {"prefill": kv(enable_block_reuse=True)}, f"spec.prefill.{KV}.enable_block_reuse"),
+    ("kvbm-services", P5, {"transfer": {"kvbm": {"cpuCacheGb": 100}}}, "spec.transfer.kvbm"),
+    ("kvbm-tiers", P5, {"transfer": {"kvbm": {"nixlBackends": {"GDS": True}}}}, "spec.transfer.kvbm"),
+    (
+        "kvbm-tiers",
+        P5,
+        {"transfer": {"kvbm": {"cpuCacheGb": 100, "diskCacheGb": 50}}},
+        "spec.transfer.kvbm.diskCacheGb",
+    ),
     ("allow-unsafe-known", P5, {"security": {"allowUnsafe": ["nothing"]}}, "spec.security.allowUnsafe[0]"),
     (
         "allow-unsafe-known",
@@ -167,6 +356,37 @@ LEGAL: list[tuple[str, dict[str, Any]]] = [
     (P5, {"transfer": {"nixlBackend": "LIBFABRIC"}}),
     (P5, {"transfer": {"method": "UCX"}}),
     (P5, {"model": {"name": "nemotron-4", "source": {"huggingFace": {"repository": "org/nemotron-4"}}}}),
+    (P5, {"transfer": {"maxTokensInBuffer": 0}}),
+    (P5, {"prefill": transceiver(max_tokens_in_buffer=0), "decode": transceiver(max_tokens_in_buffer=64)}),
+    (P5, {"transfer": {"maxTokensInBuffer": 8192}, "prefill": {"engineConfig": {"max_seq_len": 8192}}}),
+    (P5, {"prefill": kv(dtype="fp8"), "decode": kv(dtype="fp8")}),
+    (P5, {"prefill": kv(dtype="auto")}),
+    (P5, {"prefill": kv(tokens_per_block=32)}),
+    (P5, {"prefill": kv(tokens_per_block=64), "decode": kv(tokens_per_block=64)}),
+    (P5, {"prefill": transceiver(transceiver_runtime="auto", backend="NIXL", kv_transfer_timeout_ms=60000)}),
+    (P5, {**RC19, "decode": transceiver(transceiver_runtime="CPP")}),
+    (
+        P5,
+        {
+            "prefill": transceiver(transceiver_runtime="PYTHON"),
+            "decode": transceiver(transceiver_runtime="PYTHON", enable_pipelined_transfer=True),
+        },
+    ),
+    (
+        P5,
+        {
+            "prefill": {"engineConfig": {"speculative_config": MTP, "cuda_graph_config": None}},
+            "decode": {"engineConfig": {"speculative_config": MTP, "max_beam_width": 1}},
+        },
+    ),
+    (P5, {"prefill": {"engineConfig": {"tensor_parallel_size": 1, "disable_overlap_scheduler": True}}}),
+    (
+        P5,
+        {
+            "transfer": {"kvbm": {"cpuCacheGb": 100, "nixlBackends": {"UCX": True, "GDS": True}}},
+            "discovery": {"etcdEndpoints": ["http://etcd:2379"]},
+        },
+    ),
     ("generic", {"prefill": {"devices": {"rdma/ib": 1}}}),
     ("generic", {"env": env(("UCX_TLS", "rc,cuda")), "security": {"mode": "Restricted"}}),
     (NVL, {"env": env(("UCX_TLS", "rc,cuda_copy,cuda_ipc"))}),

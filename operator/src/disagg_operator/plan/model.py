@@ -211,6 +211,20 @@ class PodPlan:
 
 
 @dataclass(frozen=True)
+class ConfigSetting:
+    """A setting of an engine's configuration file, for people.
+
+    Attributes:
+        key: its path, the parts separated by dots.
+        value: what the file holds.
+    """
+
+    key: str
+    value: Any
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
 class RolePlan:
     """The workers of one role.
 
@@ -222,6 +236,8 @@ class RolePlan:
         pod: the worker pod.
         files: the engine's configuration files by name.
         files_path: folder in which the worker sees these files.
+        engine_config: what the engine's configuration file holds.
+        settings: the same, setting by setting, with the reason of each.
     """
 
     role: str
@@ -231,6 +247,8 @@ class RolePlan:
     pod: PodPlan
     files: Mapping[str, str]
     files_path: str
+    engine_config: Mapping[str, Any] = field(default_factory=dict)
+    settings: tuple[ConfigSetting, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from disagg_operator.plan.resources import requirements, times
 from disagg_operator.plan.revision import revision_of
 from disagg_operator.plan.rules.subject import Subject
 from disagg_operator.plan.transfer import transfer_plan
-from disagg_operator.platforms.vocabulary import ANY_ARCHITECTURE, NO_BACKEND, ONE, SEVERAL
+from disagg_operator.platforms.vocabulary import ANY_ARCHITECTURE, NO_BACKEND, OFF, ON, ONE, SEVERAL
 
 _GRACE_SECONDS = 30
 """Kubernetes' own default, for what a worker does beside waiting for transfers."""
@@ -61,7 +61,16 @@ def plan(resource: DisaggDeployment, installation: Installation, cluster: Cluste
     """
     planner = _Planner(resource, installation, cluster)
     planned = planner.plan()
-    judgement = rules.check(Subject(resource, planned, planner.platform, planner.runtime, cluster))
+    judgement = rules.check(
+        Subject(
+            resource,
+            planned,
+            planner.platform,
+            planner.runtime,
+            installation.catalogue.runtimes[planner.runtime.name],
+            cluster,
+        )
+    )
     if judgement.refused:
         raise Refusal(judgement.refused)
     return replace(planned, warnings=judgement.warned)
@@ -150,6 +159,7 @@ class _Planner:
             "nodes": ONE if spec.nodes_per_replica == 1 else SEVERAL,
             "method": self.transfer.method,
             "backend": self.transfer.nixl_backend or NO_BACKEND,
+            "kvbm": ON if role == PREFILL and self.spec.transfer.kvbm is not None else OFF,
         }
         facts["image"] = image_kind(self._image(facts))
         context = security(self.platform, facts, self.spec.security.mode)
@@ -206,6 +216,8 @@ class _Planner:
             pod=pod,
             files=engine.files,
             files_path=CONFIG_FOLDER,
+            engine_config=engine.config,
+            settings=engine.settings,
         )
 
     def _gpus(self, spec: RoleSpec) -> int:

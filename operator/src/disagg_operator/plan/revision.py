@@ -13,6 +13,8 @@ from disagg_operator.plan import names
 from disagg_operator.plan.model import RolePlan
 
 _EXPLAINS = "provenance"
+_NOT_APPLIED = ("replicas", "engine_config", "settings")
+"""Parts of a role's plan that pods do not have; the engine's configuration is in the files already."""
 
 
 def revision_of(roles: Iterable[RolePlan]) -> str:
@@ -20,7 +22,8 @@ def revision_of(roles: Iterable[RolePlan]) -> str:
     material = []
     for role in roles:
         described = asdict(role)
-        del described["replicas"]
+        for each in _NOT_APPLIED:
+            del described[each]
         material.append(_without_words(described))
     return names.digest(json.dumps(material, sort_keys=True))
 

@@ -8,6 +8,7 @@ from disagg_operator.api.v1alpha1.operations import RoleScaling, VerificationMod
 from disagg_operator.api.v1alpha1.role import TransferMethod
 from disagg_operator.api.v1alpha1.runtime import DiscoveryBackend, Engine
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
+from disagg_operator.api.v1alpha1.variables import NIXL_PLUGINS
 
 _LOWEST_FREE_PORT = 1024
 _CPU_ENGINES = (Engine.REFERENCE, Engine.MOCKER)
@@ -38,6 +39,14 @@ def _nixl_backend(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
     if spec.transfer.nixl_backend is not None and spec.transfer.method not in (None, TransferMethod.NIXL):
         fault = f"is only for method NIXL, and the method is {spec.transfer.method}"
         yield Finding("spec.transfer.nixlBackend", fault, "Leave it out, or write method: NIXL")
+
+
+def _kvbm_plugins(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    for name in spec.transfer.kvbm.nixl_backends if spec.transfer.kvbm else ():
+        if name not in NIXL_PLUGINS:
+            field = f"spec.transfer.kvbm.nixlBackends.{name}"
+            remedy = f"Write one of: {', '.join(NIXL_PLUGINS)}"
+            yield Finding(field, "NIXL has no plugin of this name", remedy)
 
 
 def _etcd(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
@@ -134,6 +143,7 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
         "model-path-inside", "https://kubernetes.io/docs/concepts/storage/volumes/#using-subpath", _model_path
     ),
     Rule("nixl-backend-needs-nixl", f"{_TRTLLM_DOCS}/disagg-serving.md", _nixl_backend),
+    Rule("kvbm-plugin-known", "ai-dynamo/nixl: src/plugins", _kvbm_plugins),
     Rule("etcd-fields-need-etcd", "docs: spec.discovery", _etcd),
     Rule("expert-divides-tensor", f"{_TRTLLM_DOCS}/parallel-strategy.md", _expert),
     Rule("prefill-no-context-parallel", "TensorRT-LLM: cacheFormatter inquireSupport", _prefill_context),

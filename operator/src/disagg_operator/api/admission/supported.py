@@ -92,6 +92,7 @@ REFERENCE_TABLE: tuple[Supported, ...] = (
     Supported("transfer.method", (TransferMethod.NIXL,)),
     Supported("transfer.nixl_backend", (NixlBackend.UCX,)),
     Supported("transfer.max_tokens_in_buffer"),
+    Supported("transfer.kvbm"),
     *_reference_role("prefill"),
     *_reference_role("decode"),
 )

@@ -10,7 +10,15 @@ from disagg_operator.api.admission.rule import Finding, Rule, roles
 from disagg_operator.api.admission.templates import containers, templates
 from disagg_operator.api.v1alpha1.base import EnvVar
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
-from disagg_operator.api.v1alpha1.variables import BACKENDS, MISSPELT_PLUGIN_FOLDER, NIXL_BACKEND
+from disagg_operator.api.v1alpha1.variables import (
+    BACKENDS,
+    KVBM_BACKEND,
+    KVBM_NO,
+    KVBM_YES,
+    MISSPELT_PLUGIN_FOLDER,
+    NIXL_BACKEND,
+    NIXL_PLUGINS,
+)
 
 WIRING = {
     "DYN_NAMESPACE": "the operator gives every deployment a scope of its own",
@@ -133,9 +141,26 @@ def _backend_spelling(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
 
 def _method_switch(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
     for each in _variables(spec):
-        if _METHOD_SWITCH.fullmatch(each.name):
-            fault = f"{each.name} does not choose how KV cache moves once the engine's configuration does"
-            yield Finding(each.path, fault, "Leave it out and write spec.transfer.method")
+        match = _METHOD_SWITCH.fullmatch(each.name)
+        if match:
+            library = match.group(1)
+            fault = (
+                f"{each.name}=1 with cache_transceiver_config.backend: DEFAULT does not enable {library}, "
+                "and any other backend wins over it"
+            )
+            remedy = f"Leave it out and write spec.transfer.method: {library}, which writes the backend"
+            yield Finding(each.path, fault, remedy)
+
+
+def _kvbm_words(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    for each in _variables(spec):
+        plugin = each.name.removeprefix(KVBM_BACKEND)
+        # DYN_KVBM_NIXL_BACKEND_<BACKEND>_<PARAMETER> takes any value.
+        switches = plugin != each.name and (plugin in NIXL_PLUGINS or "_" not in plugin)
+        if switches and each.value is not None and each.value.lower() not in (*KVBM_YES, *KVBM_NO):
+            fault = f"KVBM does not understand {each.value!r}"
+            remedy = f"Write {', '.join(KVBM_YES)} to enable {plugin}, or {', '.join(KVBM_NO)} to disable it"
+            yield Finding(each.path, fault, remedy)
 
 
 def _efa_shared_memory(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
@@ -169,6 +194,7 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("env-nixl-plugin-dir", "NIXL: nixl_plugin_manager.cpp", _plugin_folder),
     Rule("env-nixl-backend-spelling", "TensorRT-LLM: envUtils.cpp", _backend_spelling),
     Rule("env-no-method-switch", f"{_KV_DOC}#alternative-method-ucx", _method_switch),
+    Rule("env-kvbm-words", f"{_KV_DOC}#specify-backends-for-nixl", _kvbm_words),
     Rule("env-efa-shared-memory", f"{_KV_DOC}#aws-efa", _efa_shared_memory, unsafe=True),
     Rule(
         "env-prefill-plugins",

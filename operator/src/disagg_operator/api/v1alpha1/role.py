@@ -48,7 +48,8 @@ class RoleSpec(ApiModel):
     parallelism: Parallelism = Field(default_factory=Parallelism)
     """How one model instance is spread over its GPUs."""
     engine_config: OpaqueObject = Field(default_factory=dict)
-    """The engine's own configuration, in the engine's own spelling, merged deeply over the derived one."""
+    """The engine's own configuration, in the engine's own spelling, merged deeply over the derived one; null
+    removes a derived setting."""
     env: Annotated[list[EnvVar], Field(max_length=256, json_schema_extra=list_map("name"))] = Field(
         default_factory=list
     )
@@ -82,6 +83,19 @@ class NixlBackend(StrEnum):
     LIBFABRIC = "LIBFABRIC"
 
 
+class KvbmSpec(ApiModel):
+    """Dynamo's KV block manager on prefill workers: it keeps what leaves GPU memory in cheaper tiers."""
+
+    nixl_backends: Annotated[dict[str, bool], Field(max_length=16), Sparse] = Field(default_factory=dict)
+    """NIXL plugins that move blocks between the tiers, by name, such as UCX and GDS: true enables one, false
+    disables it. Default: UCX alone."""
+    cpu_cache_gb: Annotated[int, Field(ge=1, le=65536, json_schema_extra=whole())] | None = None
+    """Size in GB of the tier in pinned host memory, which the pod's memory must hold; below the KV cache of
+    the GPUs it gains nothing. Default: no such tier."""
+    disk_cache_gb: Annotated[int, Field(ge=1, le=1048576, json_schema_extra=whole())] | None = None
+    """Size in GB of the tier on disk; at least that of the tier in host memory. Default: no such tier."""
+
+
 class TransferSpec(ApiModel):
     """How KV cache moves from prefill to decode. Both roles always get the same settings."""
 
@@ -101,9 +115,11 @@ class TransferSpec(ApiModel):
     oldest."""
     nixl_backend: NixlBackend | None = None
     """NIXL plugin, only with method NIXL. Default: the fabric's (UCX unless a profile says otherwise)."""
-    max_tokens_in_buffer: Annotated[int, Field(ge=1, le=16777216, json_schema_extra=whole())] | None = None
+    max_tokens_in_buffer: Annotated[int, Field(ge=0, le=16777216, json_schema_extra=whole())] | None = None
     """Tokens that the engine's transfer buffer holds: at least the longest prompt, and a multiple of the KV
     block size. Default: the engine's own."""
     timeout_seconds: Annotated[int, Field(ge=1, le=3600, json_schema_extra=whole())] = 60
     """Seconds that one transfer may take, after which the request fails and its blocks are freed. Pods also
     get this long to finish transfers before they stop."""
+    kvbm: KvbmSpec | None = None
+    """Dynamo's KV block manager on prefill workers. Default: none; blocks that leave GPU memory are lost."""

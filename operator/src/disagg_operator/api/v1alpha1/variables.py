@@ -8,3 +8,27 @@ NIXL_BACKEND = "TRTLLM_NIXL_KVCACHE_BACKEND"
 
 BACKENDS = ("UCX", "LIBFABRIC")
 """What TensorRT-LLM understands there; with anything else it silently uses UCX."""
+
+KVBM_BACKEND = "DYN_KVBM_NIXL_BACKEND_"
+"""Begins the variables that tell Dynamo's block manager its NIXL plugins; the plugin's name follows."""
+
+KVBM_YES = ("true", "1", "on", "yes")
+KVBM_NO = ("false", "0", "off", "no")
+"""The words that these variables take (NVIDIA's page on KV cache transfer)."""
+
+NIXL_PLUGINS = (
+    "UCX",
+    "GDS",
+    "GDS_MT",
+    "LIBFABRIC",
+    "POSIX",
+    "OBJ",
+    "AZURE_BLOB",
+    "HF3FS",
+    "GUSLI",
+    "UCCL",
+    "GPUNETIO",
+    "INFINIA",
+    "MOONCAKE",
+)
+"""Plugins of NIXL 1.4, as Dynamo's variables name them (ai-dynamo/nixl: src/plugins)."""

@@ -1,11 +1,12 @@
 """What planning asks an engine, and what an engine answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
 from disagg_operator.api.v1alpha1.role import RoleSpec
-from disagg_operator.plan.model import EnvSetting, Mount, Port, TransferPlan
+from disagg_operator.plan.model import ConfigSetting, EnvSetting, Mount, Port, TransferPlan
 from disagg_operator.platforms.profile import EngineRelease
 
 CONFIG_FOLDER = "/etc/disagg"
@@ -50,6 +51,8 @@ class EngineWorker:
         mounts: volumes beside those of the frontend's wiring.
         ports: ports beside the one of the probes.
         environment: derived variables.
+        config: what the configuration file holds.
+        settings: the same, setting by setting, with the reason of each.
     """
 
     command: tuple[str, ...]
@@ -57,3 +60,5 @@ class EngineWorker:
     mounts: tuple[Mount, ...] = ()
     ports: tuple[Port, ...] = ()
     environment: tuple[EnvSetting, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    settings: tuple[ConfigSetting, ...] = ()

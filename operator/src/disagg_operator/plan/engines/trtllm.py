@@ -1,25 +1,34 @@
 """TensorRT-LLM workers behind a Dynamo frontend: their command line and the engine's YAML file.
 
-Invariant: both roles get the same transfer settings; what a role gets of its own is that prefill does not
-overlap scheduling with execution, which TensorRT-LLM refuses for context-only requests.
+Invariant: both roles get the same transfer settings. The library that moves KV cache is always written:
+without it TensorRT-LLM transfers nothing, and DEFAULT depends on variables of the image.
 """
 
-from typing import Any
+from collections.abc import Iterator
 
 import yaml
 
-from disagg_operator.api.merge import merged
+from disagg_operator.plan.engines.config import explained, laid_over, nested
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER, Asked, EngineWorker
+from disagg_operator.plan.engines.kvbm import kvbm_arguments, kvbm_environment
 from disagg_operator.plan.engines.models import hub_environment, model_mounts, model_path
 from disagg_operator.plan.environment import fill
-from disagg_operator.plan.model import PREFILL
+from disagg_operator.plan.facts import applicable, provenance
+from disagg_operator.plan.model import ConfigSetting, Provenance
 
 CONFIG_FILE = "engine.yaml"
+TRANSCEIVER = "cache_transceiver_config"
+TOKENS_PER_BLOCK = 32
+"""Tokens of a KV block where nobody says otherwise (TensorRT-LLM: KvCacheConfig.tokens_per_block)."""
 _MILLISECONDS = 1000
 
 
 def worker(asked: Asked) -> EngineWorker:
-    """Return how TensorRT-LLM runs the workers of a role."""
+    """Return how TensorRT-LLM runs the workers of a role.
+
+    Raises:
+        Refusal: the release lacks something that is asked for.
+    """
     model = asked.resource.spec.model
     values = {
         **asked.facts,
@@ -28,31 +37,56 @@ def worker(asked: Asked) -> EngineWorker:
         "model_name": model.name,
         "config_file": f"{CONFIG_FOLDER}/{CONFIG_FILE}",
     }
+    derived = derived_settings(asked)
+    config = laid_over(nested(derived), asked.spec.engine_config)
     return EngineWorker(
-        command=tuple(fill(word, values) for word in asked.release.command),
-        files={CONFIG_FILE: yaml.safe_dump(engine_config(asked), sort_keys=False)},
+        command=(*(fill(word, values) for word in asked.release.command), *kvbm_arguments(asked)),
+        files={CONFIG_FILE: yaml.safe_dump(config, sort_keys=False)},
         mounts=model_mounts(model.source),
-        environment=hub_environment(model.source),
+        environment=(*hub_environment(model.source), *kvbm_environment(asked)),
+        config=config,
+        settings=explained(config, derived, f"{asked.path}.engineConfig"),
     )
 
 
-def engine_config(asked: Asked) -> dict[str, Any]:
-    """Return the engine's configuration, with the user's merged over the derived one."""
+def derived_settings(asked: Asked) -> tuple[ConfigSetting, ...]:
+    """Return the settings of a role's engine that the user need not write."""
+    release = (
+        ConfigSetting(each.key, each.value, provenance(each))
+        for each in applicable(asked.release.settings, asked.facts)
+    )
+    return (*_parallelism(asked), *release, *_transceiver(asked))
+
+
+def _parallelism(asked: Asked) -> Iterator[ConfigSetting]:
     sizes = asked.spec.parallelism
+    keys = {
+        "tensor_parallel_size": ("tensor", sizes.tensor),
+        "pipeline_parallel_size": ("pipeline", sizes.pipeline),
+        "context_parallel_size": ("context", sizes.context),
+        "moe_expert_parallel_size": ("expert", sizes.expert),
+    }
+    for key, (field, size) in keys.items():
+        if size > 1 or field in ("tensor", "pipeline"):
+            reason = Provenance(
+                f"The {field} parallel size of the role.", f"{asked.path}.parallelism.{field}"
+            )
+            yield ConfigSetting(key, size, reason)
+
+
+def _transceiver(asked: Asked) -> Iterator[ConfigSetting]:
+    known = (
+        {field.name: field for field in asked.release.transceiver.fields} if asked.release.transceiver else {}
+    )
     transfer = asked.resource.spec.transfer
-    transceiver: dict[str, Any] = {
-        "backend": asked.transfer.method,
-        "kv_transfer_timeout_ms": transfer.timeout_seconds * _MILLISECONDS,
-    }
+    # Early versions write the libraries in lower case.
+    spelling = {choice.upper(): choice for choice in known["backend"].choices} if "backend" in known else {}
+    method = asked.transfer.method
+    yield ConfigSetting(f"{TRANSCEIVER}.backend", spelling.get(method, method), asked.transfer.provenance)
+    if "kv_transfer_timeout_ms" in known:
+        reason = Provenance("Both roles give a transfer up after this time.", "spec.transfer.timeoutSeconds")
+        timeout = transfer.timeout_seconds * _MILLISECONDS
+        yield ConfigSetting(f"{TRANSCEIVER}.kv_transfer_timeout_ms", timeout, reason)
     if transfer.max_tokens_in_buffer is not None:
-        transceiver["max_tokens_in_buffer"] = transfer.max_tokens_in_buffer
-    derived = {
-        "tensor_parallel_size": sizes.tensor,
-        "pipeline_parallel_size": sizes.pipeline,
-        "context_parallel_size": sizes.context,
-        "moe_expert_parallel_size": sizes.expert,
-        "disable_overlap_scheduler": asked.role == PREFILL,
-        "cache_transceiver_config": transceiver,
-    }
-    found: dict[str, Any] = merged(derived, asked.spec.engine_config)
-    return found
+        reason = Provenance("Set by the user.", "spec.transfer.maxTokensInBuffer")
+        yield ConfigSetting(f"{TRANSCEIVER}.max_tokens_in_buffer", transfer.max_tokens_in_buffer, reason)

@@ -13,9 +13,12 @@ from disagg_operator.api.admission.rule import Finding, Judgement, Rule, judge
 from disagg_operator.plan.rules.computedomain import RULES as COMPUTE_DOMAIN_RULES
 from disagg_operator.plan.rules.devices import RULES as DEVICE_RULES
 from disagg_operator.plan.rules.fabric import RULES as FABRIC_RULES
+from disagg_operator.plan.rules.kvbm import RULES as KVBM_RULES
 from disagg_operator.plan.rules.privilege import RULES as PRIVILEGE_RULES
 from disagg_operator.plan.rules.releases import RULES as RELEASE_RULES
+from disagg_operator.plan.rules.roles import RULES as ROLE_RULES
 from disagg_operator.plan.rules.subject import Subject
+from disagg_operator.plan.rules.transceiver import RULES as TRANSCEIVER_RULES
 
 
 def _unknown_overrides(subject: Subject) -> Iterator[Finding]:
@@ -28,6 +31,9 @@ RULES: tuple[Rule[Subject], ...] = (
     *FABRIC_RULES,
     *PRIVILEGE_RULES,
     *RELEASE_RULES,
+    *ROLE_RULES,
+    *TRANSCEIVER_RULES,
+    *KVBM_RULES,
     *COMPUTE_DOMAIN_RULES,
     Rule("allow-unsafe-known", "docs: spec.security.allowUnsafe", _unknown_overrides),
 )

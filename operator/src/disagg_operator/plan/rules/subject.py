@@ -1,6 +1,6 @@
 """What rules about plans judge: the resource, what was derived from it, and the profiles behind it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
@@ -20,6 +20,7 @@ class Subject:
         plan: what was derived.
         platform: the profiles of machine, fabrics and engine.
         runtime: the profile of the frontend's release.
+        runtimes: the profiles of all its releases by version, the newest first.
         cluster: what is known of the cluster.
     """
 
@@ -27,6 +28,7 @@ class Subject:
     plan: Plan
     platform: Platform
     runtime: RuntimeProfile
+    runtimes: Mapping[str, RuntimeProfile]
     cluster: ClusterFacts = UNSEEN
 
     @property

@@ -1,0 +1,164 @@
+"""Rules about prefill against decode: what TensorRT-LLM compares when the two meet, and refuses then."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from disagg_operator.api.admission.rule import Finding, Rule, Severity
+from disagg_operator.plan.engines.config import value_at
+from disagg_operator.plan.engines.trtllm import TOKENS_PER_BLOCK, TRANSCEIVER
+from disagg_operator.plan.model import DECODE, PREFILL
+from disagg_operator.plan.rules.subject import Subject
+
+_DOC = "https://nvidia.github.io/TensorRT-LLM/features/disagg-serving.html"
+_FORMATTERS = "TensorRT-LLM: cacheFormatter and mlaCacheFormatter, inquireSupport"
+_DTYPE = "kv_cache_config.dtype"
+_BLOCK = "kv_cache_config.tokens_per_block"
+_RUNTIME = f"{TRANSCEIVER}.transceiver_runtime"
+_SPECULATIVE = "speculative_config"
+_ADDS_LAYERS = "MTP"
+
+
+def _configs(subject: Subject) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the roles' engine configurations with their paths, for an engine that is TensorRT-LLM."""
+    if subject.platform.release.transceiver is not None:
+        for path, role in subject.roles():
+            yield f"{path}.engineConfig", role.engine_config
+
+
+def _both(subject: Subject, key: str) -> tuple[Any, Any] | None:
+    """Return the values of prefill and decode, or None for another engine."""
+    values = [value_at(config, key) for _, config in _configs(subject)]
+    return (values[0], values[1]) if values else None
+
+
+def _blocks(subject: Subject) -> Iterator[Finding]:
+    prefill, decode = _both(subject, _BLOCK) or (None, None)
+    yield from _unequal(
+        _BLOCK, "a KV block (in tokens)", prefill or TOKENS_PER_BLOCK, decode or TOKENS_PER_BLOCK
+    )
+
+
+def _runtimes(subject: Subject) -> Iterator[Finding]:
+    prefill, decode = _both(subject, _RUNTIME) or (None, None)
+    yield from _unequal(_RUNTIME, "the runtime", _runtime(subject, prefill), _runtime(subject, decode))
+
+
+def _runtime(subject: Subject, written: Any) -> Any:
+    transceiver = subject.platform.release.transceiver
+    known = {choice for field in (transceiver.fields if transceiver else ()) for choice in field.choices}
+    return written or ("auto" if "auto" in known else "CPP")
+
+
+def _unequal(key: str, what: str, prefill: Any, decode: Any) -> Iterator[Finding]:
+    if prefill != decode:
+        fault = f"{what} is {decode} here and {prefill} on prefill, whose KV cache decode then refuses"
+        yield Finding(f"spec.{DECODE}.engineConfig.{key}", fault, "Write the same on both roles")
+
+
+def _dtype_differs(subject: Subject) -> Iterator[Finding]:
+    prefill, decode = _both(subject, _DTYPE) or (None, None)
+    if _explicit(prefill) and _explicit(decode):
+        yield from _unequal(_DTYPE, "the type of the KV cache", prefill, decode)
+
+
+def _dtype_one_sided(subject: Subject) -> Iterator[Finding]:
+    values = _both(subject, _DTYPE)
+    if values is not None and _explicit(values[0]) != _explicit(values[1]):
+        given, other = (PREFILL, DECODE) if _explicit(values[0]) else (DECODE, PREFILL)
+        fault = f"{given} says the type of the KV cache, and {other} takes the checkpoint's"
+        yield Finding(f"spec.{other}.engineConfig.{_DTYPE}", fault, "Write the same on both roles")
+
+
+def _explicit(dtype: Any) -> bool:
+    return dtype not in (None, "auto")
+
+
+def _parallelism(subject: Subject) -> Iterator[Finding]:
+    keys = {
+        "tensor_parallel_size": "tensor",
+        "pipeline_parallel_size": "pipeline",
+        "context_parallel_size": "context",
+        "moe_expert_parallel_size": "expert",
+    }
+    specs = {
+        "spec.prefill.engineConfig": subject.spec.prefill,
+        "spec.decode.engineConfig": subject.spec.decode,
+    }
+    for path, config in _configs(subject):
+        for key, field in keys.items():
+            size = getattr(specs[path].parallelism, field)
+            if key in config and config[key] != size:
+                place = f"{path.removesuffix('.engineConfig')}.parallelism.{field}"
+                remedy = f"Leave it out and write {place}, from which GPUs are derived"
+                yield Finding(f"{path}.{key}", f"{config[key]} contradicts {place}, which is {size}", remedy)
+
+
+def _overlap(subject: Subject) -> Iterator[Finding]:
+    values = _both(subject, "disable_overlap_scheduler")
+    if values is not None and values[0] is not True:
+        fault = "prefill refuses each request while scheduling and execution overlap"
+        yield Finding(f"spec.{PREFILL}.engineConfig.disable_overlap_scheduler", fault, "Leave it out")
+
+
+def _one_sided(subject: Subject) -> tuple[str, str, str] | None:
+    """Return the role that decodes speculatively, the other, and how it does, if one role alone does."""
+    prefill, decode = _both(subject, _SPECULATIVE) or (None, None)
+    if bool(prefill) == bool(decode):
+        return None
+    given, other = (PREFILL, DECODE) if prefill else (DECODE, PREFILL)
+    return given, other, str(value_at({"found": prefill or decode}, "found.decoding_type"))
+
+
+def _layers_differ(subject: Subject) -> Iterator[Finding]:
+    found = _one_sided(subject)
+    if found is not None and found[2] == _ADDS_LAYERS:
+        given, other, kind = found
+        fault = f"{kind} of {given} adds layers to the KV cache, which {other} lacks"
+        yield Finding(f"spec.{other}.engineConfig.{_SPECULATIVE}", fault, "Write the same on both roles")
+
+
+def _layers_may_differ(subject: Subject) -> Iterator[Finding]:
+    found = _one_sided(subject)
+    if found is not None and found[2] != _ADDS_LAYERS:
+        given, other, kind = found
+        fault = (
+            f"speculative decoding ({kind}) of {given} may add layers to the KV cache, which {other} lacks"
+        )
+        yield Finding(f"spec.{other}.engineConfig.{_SPECULATIVE}", fault, "Write the same on both roles")
+
+
+def _beams(subject: Subject) -> Iterator[Finding]:
+    for path, config in _configs(subject):
+        width = config.get("max_beam_width")
+        if isinstance(width, int) and width > 1:
+            yield Finding(f"{path}.max_beam_width", "KV cache of several beams is not transferred", "Write 1")
+
+
+def _reuse(subject: Subject) -> Iterator[Finding]:
+    for path, config in _configs(subject):
+        if value_at(config, "kv_cache_config.enable_block_reuse") is True:
+            fault = "a block may be evicted before it was sent, and decode then waits for ever"
+            yield Finding(f"{path}.kv_cache_config.enable_block_reuse", fault, "Leave it out")
+
+
+RULES: tuple[Rule[Subject], ...] = (
+    Rule("kv-dtype-equal", _FORMATTERS, _dtype_differs),
+    Rule("kv-dtype-on-both", _DOC, _dtype_one_sided, severity=Severity.WARN),
+    Rule("tokens-per-block-equal", _FORMATTERS, _blocks),
+    Rule(
+        "transceiver-runtime-equal",
+        "TensorRT-LLM: llm_args.py, transceiver_runtime",
+        _runtimes,
+    ),
+    Rule("parallelism-agrees", "docs: spec.prefill.parallelism", _parallelism),
+    Rule("prefill-without-overlap", _DOC, _overlap, unsafe=True),
+    Rule("mtp-on-both", _FORMATTERS, _layers_differ, unsafe=True),
+    Rule("speculation-on-both", _FORMATTERS, _layers_may_differ, severity=Severity.WARN),
+    Rule("one-beam", _DOC, _beams),
+    Rule(
+        "no-block-reuse",
+        "https://github.com/NVIDIA/TensorRT-LLM/issues/12542",
+        _reuse,
+        severity=Severity.WARN,
+    ),
+)

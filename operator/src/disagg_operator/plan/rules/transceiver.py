@@ -1,0 +1,197 @@
+"""Rules about ``cache_transceiver_config``, the section in which TensorRT-LLM is told how KV cache moves."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from disagg_operator.api.admission.rule import Finding, Rule, Severity
+from disagg_operator.plan.engines.config import value_at
+from disagg_operator.plan.engines.trtllm import TOKENS_PER_BLOCK, TRANSCEIVER
+from disagg_operator.plan.rules.subject import Subject
+from disagg_operator.platforms.profile import TransceiverField
+
+_DOC = "https://nvidia.github.io/TensorRT-LLM/features/disagg-serving.html"
+_KV_DOC = "https://docs.nvidia.com/dynamo/latest/backends/trtllm/kv-cache-transfer.html"
+
+
+def _sections(subject: Subject) -> Iterator[tuple[str, Any]]:
+    """Yield what each role has in the place of the section, with its path, for an engine that knows it."""
+    if subject.platform.release.transceiver is None:
+        return
+    for path, role in subject.roles():
+        yield f"{path}.engineConfig.{TRANSCEIVER}", role.engine_config.get(TRANSCEIVER)
+
+
+def _is_map(subject: Subject) -> Iterator[Finding]:
+    for path, section in _sections(subject):
+        if not isinstance(section, Mapping):
+            yield Finding(path, "is no map, so TensorRT-LLM would transfer nothing", "Leave it out")
+
+
+def _maps(subject: Subject) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    return ((path, section) for path, section in _sections(subject) if isinstance(section, Mapping))
+
+
+def _known(subject: Subject) -> dict[str, TransceiverField]:
+    transceiver = subject.platform.release.transceiver
+    return {field.name: field for field in transceiver.fields} if transceiver else {}
+
+
+def _unknown_fields(subject: Subject) -> Iterator[Finding]:
+    known = _known(subject)
+    version = subject.platform.release.version
+    for path, section in _maps(subject):
+        for name in section:
+            if name not in known:
+                fault = f"TensorRT-LLM {version} does not know it and would not start"
+                remedy = _knowing(subject, name) or f"Known: {', '.join(known)}"
+                yield Finding(f"{path}.{name}", fault, remedy)
+
+
+def _knowing(subject: Subject, name: str) -> str | None:
+    """Return the remedy for a field that other releases know, or None."""
+    holding = [
+        (profile.version, engine.version)
+        for profile in subject.runtimes.values()
+        for engine in profile.engines.values()
+        if engine.transceiver and any(field.name == name for field in engine.transceiver.fields)
+    ]
+    if not holding:
+        return None
+    dynamo, trtllm = holding[-1]
+    return f"TensorRT-LLM {trtllm} knows it: write runtime.version {dynamo} or newer, or leave it out"
+
+
+def _wrong_values(subject: Subject) -> Iterator[Finding]:
+    known = _known(subject)
+    for path, section in _maps(subject):
+        for name, value in section.items():
+            wanted = None if value is None or name not in known else _wanted(known[name], value)
+            if wanted is not None:
+                yield Finding(f"{path}.{name}", f"{value!r} is not accepted", f"Write {wanted}")
+
+
+def _wanted(field: TransceiverField, value: Any) -> str | None:
+    """Return what a field accepts if it does not accept a value."""
+    if field.kind == "switch":
+        return None if isinstance(value, bool) else "true or false"
+    if field.kind == "text":
+        return None if value in field.choices else f"one of {', '.join(field.choices)}"
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= field.minimum
+    return None if whole else f"a whole number of at least {field.minimum}"
+
+
+def _backend(subject: Subject) -> Iterator[Finding]:
+    method = subject.plan.transfer.method
+    for path, section in _maps(subject):
+        given = section.get("backend")
+        if given is None:
+            fault = "without a backend TensorRT-LLM transfers nothing"
+        elif str(given).upper() == "DEFAULT":
+            fault = "DEFAULT is whatever the image's variables say, and on each role for itself"
+        elif str(given).upper() != method:
+            fault = f"contradicts the transfer method of this deployment, {method}"
+        else:
+            continue
+        yield Finding(f"{path}.backend", fault, "Leave it out and write spec.transfer.method")
+
+
+def _settled(subject: Subject) -> Iterator[Finding]:
+    """Find what the resource's own fields say for both roles."""
+    transfer = subject.spec.transfer
+    fields: dict[str, tuple[str, Any]] = {
+        "kv_transfer_timeout_ms": ("spec.transfer.timeoutSeconds", transfer.timeout_seconds * 1000),
+        "max_tokens_in_buffer": ("spec.transfer.maxTokensInBuffer", transfer.max_tokens_in_buffer),
+    }
+    for path, section in _maps(subject):
+        for name, (field, derived) in fields.items():
+            if name in section and derived is not None and section[name] != derived:
+                remedy = f"Leave it out and write {field}, which is for both roles"
+                yield Finding(f"{path}.{name}", f"contradicts {field}", remedy)
+
+
+def _buffer_blocks(subject: Subject) -> Iterator[Finding]:
+    for path, role in subject.roles():
+        tokens = value_at(role.engine_config, f"{TRANSCEIVER}.max_tokens_in_buffer")
+        block = value_at(role.engine_config, "kv_cache_config.tokens_per_block") or TOKENS_PER_BLOCK
+        if isinstance(tokens, int) and isinstance(block, int) and tokens % block:
+            fault = f"{tokens} is no multiple of the KV block of {block} tokens, on which TensorRT-LLM ends"
+            upper = -(-tokens // block) * block
+            yield Finding(
+                _buffer_field(subject, path), fault, f"Write {upper} or another multiple of {block}"
+            )
+
+
+def _buffer_small(subject: Subject) -> Iterator[Finding]:
+    for path, role in subject.roles():
+        tokens = value_at(role.engine_config, f"{TRANSCEIVER}.max_tokens_in_buffer")
+        longest = value_at(role.engine_config, "max_seq_len")
+        if isinstance(tokens, int) and isinstance(longest, int) and 0 < tokens < longest:
+            fault = f"the transfer buffer of {tokens} tokens is smaller than the longest sequence ({longest})"
+            remedy = "Write at least the length of the longest prompt, or KV cache moves more slowly"
+            yield Finding(_buffer_field(subject, path), fault, remedy)
+
+
+def _buffer_field(subject: Subject, path: str) -> str:
+    by_field = subject.spec.transfer.max_tokens_in_buffer is not None
+    own = f"{path}.engineConfig.{TRANSCEIVER}.max_tokens_in_buffer"
+    return "spec.transfer.maxTokensInBuffer" if by_field else own
+
+
+def _python_runtime(subject: Subject) -> Iterator[Finding]:
+    for path, section in _maps(subject):
+        if section.get("transceiver_runtime") != "PYTHON":
+            continue
+        if subject.plan.transfer.method != "NIXL":
+            fault = (
+                f"the Python runtime moves KV cache with NIXL alone, not with {subject.plan.transfer.method}"
+            )
+            yield Finding(
+                f"{path}.transceiver_runtime", fault, "Leave it out, or write transfer.method: NIXL"
+            )
+
+
+def _pipelined(subject: Subject) -> Iterator[Finding]:
+    staged = [path for path, role in subject.roles() if _size(role.engine_config, "pipeline") > 1]
+    for path, section in _maps(subject):
+        if section.get("enable_pipelined_transfer") is not True:
+            continue
+        field = f"{path}.enable_pipelined_transfer"
+        if subject.plan.transfer.method != "NIXL" or section.get("transceiver_runtime") == "CPP":
+            yield Finding(field, "needs the Python runtime over NIXL", "Leave it out, or use that runtime")
+        elif staged:
+            fault = f"needs pipeline size 1 on both roles, and {staged[0]} has more"
+            yield Finding(field, fault, "Leave it out, or use tensor parallelism instead")
+
+
+def _size(config: Mapping[str, Any], kind: str) -> int:
+    size = config.get(f"{kind}_parallel_size")
+    return size if isinstance(size, int) else 1
+
+
+def _sender_waits(subject: Subject) -> Iterator[Finding]:
+    for path, section in _maps(subject):
+        waits, timeout = (
+            section.get(name) for name in ("kv_transfer_sender_future_timeout_ms", "kv_transfer_timeout_ms")
+        )
+        if isinstance(waits, int) and isinstance(timeout, int) and waits > timeout:
+            field = f"{path}.kv_transfer_sender_future_timeout_ms"
+            fault = f"a sender that waits {waits} ms outlives the transfer, which ends after {timeout} ms"
+            yield Finding(field, fault, f"Write at most {timeout}")
+
+
+RULES: tuple[Rule[Subject], ...] = (
+    Rule("transceiver-is-map", _DOC, _is_map),
+    Rule(
+        "transceiver-fields-known", "TensorRT-LLM: llm_args.py, StrictBaseModel", _unknown_fields, unsafe=True
+    ),
+    Rule(
+        "transceiver-values", "TensorRT-LLM: llm_args.py, CacheTransceiverConfig", _wrong_values, unsafe=True
+    ),
+    Rule("transceiver-backend-agrees", f"{_KV_DOC}#alternative-method-ucx", _backend),
+    Rule("transceiver-fields-agree", "docs: spec.transfer", _settled),
+    Rule("buffer-of-whole-blocks", "TensorRT-LLM: cacheTransBuffer.cpp", _buffer_blocks),
+    Rule("buffer-holds-prompt", _DOC, _buffer_small, severity=Severity.WARN),
+    Rule("python-runtime-needs-nixl", "TensorRT-LLM: kv_cache_transceiver.py", _python_runtime, unsafe=True),
+    Rule("pipelined-transfer-possible", "TensorRT-LLM: llm_args.py", _pipelined, unsafe=True),
+    Rule("sender-wait-within-timeout", "TensorRT-LLM: llm_args.py", _sender_waits, severity=Severity.WARN),
+)
