@@ -1,26 +1,37 @@
 """A FAKE cluster in memory, for tests of reconciling only. The real API server is tried in tests/integration.
 
-It knows server-side apply well enough for one field manager, resource versions, uids, generations and
-foreground deletion, and plays the controllers of StatefulSets and Deployments on demand. It has one large
-node.
+It knows server-side apply well enough for one field manager, resource versions, uids, generations, finalizers
+and foreground deletion, and plays the controllers of StatefulSets and Deployments on demand. It has one large
+node. `FakeDriver` plays NVIDIA's controller of ComputeDomains as it was seen to behave; the real one is tried
+in tests/integration/platforms.
 """
 
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from disagg_operator.plan import names
 from disagg_operator.plan.model import Plan
-from disagg_operator.reconcile.errors import ClusterError
-from disagg_operator.reconcile.kinds import Key, Object
+from disagg_operator.reconcile.departure import FINALIZER
+from disagg_operator.reconcile.domains import UID_LABEL, DomainSeen
+from disagg_operator.reconcile.errors import ClusterError, NotFoundError
+from disagg_operator.reconcile.kinds import COMPUTE_DOMAIN, Key, Kind, Object
 from disagg_operator.reconcile.preflight.checks import assess
 from disagg_operator.reconcile.preflight.fault import Assessment
 from disagg_operator.reconcile.preflight.needs import WORKER_METADATA, needs_of
 from disagg_operator.reconcile.preflight.snapshot import ClusterSnapshot, Node
 
 Address = tuple[str, str]
+MADE = "2026-01-01T00:00:00Z"
+"""When everything was made."""
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
 
 ROOMY = Node(
     name="large",
@@ -55,6 +66,47 @@ def deployment(name: str = "demo", **spec: Any) -> Object:
 
 
 @dataclass
+class FakeDriver:
+    """SIMULATED: NVIDIA's controller of ComputeDomains, version 0.4.1.
+
+    Attributes:
+        served: whether its CRD is there.
+        running: whether its controller runs.
+        num_nodes_required: whether its CRD requires numNodes, as that of version 25.3.
+        domains: ComputeDomains that the operator did not make, by name.
+        templates: claim templates by name.
+        asked: how often the schema was read.
+    """
+
+    served: bool = True
+    running: bool = True
+    num_nodes_required: bool = False
+    domains: dict[str, Object] = field(default_factory=dict)
+    templates: dict[str, Object] = field(default_factory=dict)
+    asked: int = 0
+
+    def work(self, objects: dict[Address, Object]) -> None:
+        """Make templates of domains, and take domains away that are being deleted, whoever uses them."""
+        if not (self.served and self.running):
+            return
+        mine = [obj for (kind, _), obj in objects.items() if kind == "ComputeDomain"]
+        for domain in (*self.domains.values(), *mine):
+            metadata = domain["metadata"]
+            name = domain["spec"]["channel"]["resourceClaimTemplate"]["name"]
+            if "deletionTimestamp" in metadata:
+                self.templates = {
+                    key: template
+                    for key, template in self.templates.items()
+                    if template["metadata"]["labels"].get(UID_LABEL) != metadata["uid"]
+                }
+                objects.pop(("ComputeDomain", metadata["name"]), None)
+            else:
+                # A template of that name stays as it is, whoever it belongs to.
+                made = {"metadata": {"name": name, "labels": {UID_LABEL: metadata["uid"]}}}
+                self.templates.setdefault(name, made)
+
+
+@dataclass
 class FakeCluster:
     """One namespace with one DisaggDeployment and what is made for it.
 
@@ -66,6 +118,9 @@ class FakeCluster:
         before_write: is called with verb and object before each write; may raise.
         after_write: is called after each write took effect; may raise.
         surroundings: what the cluster says of itself.
+        driver: NVIDIA's controller of ComputeDomains.
+        lingering: whether pods whose StatefulSet is deleted do not end yet.
+        looked: deployments that are reconciled when a ComputeDomain changes.
     """
 
     resource: Object | None
@@ -75,6 +130,9 @@ class FakeCluster:
     before_write: Callable[[str, Object], None] = lambda *_: None
     after_write: Callable[[str, Object], None] = lambda *_: None
     surroundings: ClusterSnapshot = SURROUNDINGS
+    driver: FakeDriver = field(default_factory=FakeDriver)
+    lingering: bool = False
+    looked: set[Key] = field(default_factory=set)
     _version: int = 1
 
     @property
@@ -90,6 +148,46 @@ class FakeCluster:
             if obj["metadata"]["labels"][names.LABEL_DEPLOYMENT] == key.name:
                 yield copy.deepcopy(obj)
 
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        assert namespace == self.key.namespace
+        found = self.find(namespace, name) if kind == COMPUTE_DOMAIN and self.driver.served else None
+        if found is None:
+            raise NotFoundError(404, "NotFound", f"there is no {kind.kind} {name}")
+        return copy.deepcopy(found)
+
+    def find(self, namespace: str, name: str) -> Object | None:
+        assert namespace == self.key.namespace
+        return self.objects.get(("ComputeDomain", name)) or self.driver.domains.get(name)
+
+    def look(self, key: Key, name: str, template: str) -> DomainSeen:
+        self.looked.add(key)
+        if not self.driver.served:
+            return DomainSeen(served=False)
+        made = self.driver.templates.get(template)
+        rival = made["metadata"]["labels"].get(UID_LABEL) if made else None
+        everybody = (*self.driver.domains.values(), *self.objects.values())
+        rivals = [obj["metadata"]["name"] for obj in everybody if obj["metadata"]["uid"] == rival]
+        return DomainSeen(domain=self.find(key.namespace, name), template=made, rival=next(iter(rivals), ""))
+
+    def ignore(self, key: Key) -> None:
+        self.looked.discard(key)
+
+    async def num_nodes_required(self) -> bool:
+        if not self.driver.served:
+            return False
+        self.driver.asked += 1
+        return self.driver.num_nodes_required
+
+    async def set_finalizer(self, resource: Object, finalizer: str | None) -> None:
+        self._writing("finalizer", resource)
+        if self.resource and self.resource["metadata"]["uid"] == resource["metadata"]["uid"]:
+            metadata = self.resource["metadata"]
+            others = [each for each in metadata.get("finalizers", []) if each != FINALIZER]
+            metadata["finalizers"] = [*others, *([finalizer] if finalizer else [])]
+            if "deletionTimestamp" in metadata and not metadata["finalizers"]:
+                self.resource = None
+        self.after_write("finalizer", resource)
+
     async def apply(self, obj: Object) -> Object:
         address = (obj["kind"], obj["metadata"]["name"])
         self._writing("apply", obj)
@@ -102,6 +200,7 @@ class FakeCluster:
         new = _defaulted(new)
         new["metadata"] |= {
             "uid": old_metadata.get("uid", f"uid-{self._next()}"),
+            "creationTimestamp": old_metadata.get("creationTimestamp", MADE),
             "resourceVersion": str(self._next()),
             "generation": old_metadata.get("generation", 0) + changed,
         }
@@ -118,8 +217,8 @@ class FakeCluster:
         self._writing("delete", obj)
         live = self.objects.get(address)
         if live and live["metadata"]["uid"] == obj["metadata"]["uid"]:
-            if obj["kind"] == "StatefulSet":
-                live["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+            if obj["kind"] in ("StatefulSet", "ComputeDomain"):
+                live["metadata"]["deletionTimestamp"] = now()
             else:
                 del self.objects[address]
         self.after_write("delete", obj)
@@ -149,14 +248,64 @@ class FakeCluster:
 
     def settle(self) -> None:
         """Let Kubernetes' own controllers catch up."""
+        self.driver.work(self.objects)
         for address, obj in list(self.objects.items()):
+            if obj["kind"] in ("ComputeDomain", "Pod"):
+                continue
+            if obj["kind"] == "StatefulSet":
+                self._settle_pods(obj)
             if "deletionTimestamp" in obj["metadata"]:
-                del self.objects[address]
+                if not self._pods(obj):
+                    del self.objects[address]
             elif obj["kind"] in ("StatefulSet", "Deployment"):
                 replicas = obj["spec"]["replicas"]
                 ready = replicas if self.healthy(obj["metadata"]["name"]) else 0
                 obj["status"] = {"replicas": replicas, "updatedReplicas": replicas}
                 obj["status"] |= {"readyReplicas": ready, "availableReplicas": ready}
+
+    def _settle_pods(self, stateful_set: Object) -> None:
+        """Make and end the pods that hold claims; tests need no others."""
+        name = stateful_set["metadata"]["name"]
+        template = stateful_set["spec"]["template"]
+        going = "deletionTimestamp" in stateful_set["metadata"]
+        for address in self._pods(stateful_set):
+            if going and self.lingering:
+                self.objects[address]["metadata"].setdefault("deletionTimestamp", now())
+            elif going:
+                del self.objects[address]
+        if going or "resourceClaims" not in template["spec"]:
+            return
+        wanted = {f"{name}-{index}" for index in range(stateful_set["spec"]["replicas"])}
+        for _, pod in self._pods(stateful_set):
+            if pod not in wanted:
+                del self.objects["Pod", pod]
+        for pod in wanted - {pod for _, pod in self._pods(stateful_set)}:
+            self.objects["Pod", pod] = {
+                "kind": "Pod",
+                "metadata": {
+                    "name": pod,
+                    "labels": template["metadata"]["labels"],
+                    "uid": f"uid-{self._next()}",
+                    "creationTimestamp": MADE,
+                    "ownerReferences": [{"uid": stateful_set["metadata"]["uid"], "controller": True}],
+                },
+                "spec": {"nodeName": f"node-{pod}", "resourceClaims": template["spec"]["resourceClaims"]},
+            }
+
+    def _pods(self, stateful_set: Object) -> list[Address]:
+        uid = stateful_set["metadata"]["uid"]
+        return [
+            address
+            for address, obj in self.objects.items()
+            if obj["kind"] == "Pod" and obj["metadata"]["ownerReferences"][0]["uid"] == uid
+        ]
+
+    def remove(self) -> None:
+        """Delete the deployment as a user does."""
+        assert self.resource
+        self.resource["metadata"]["deletionTimestamp"] = now()
+        if not self.resource["metadata"].get("finalizers"):
+            self.resource = None
 
     def names(self, kind: str) -> set[str]:
         """Return the names of the objects of a kind."""

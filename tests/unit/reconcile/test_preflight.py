@@ -13,16 +13,10 @@ from disagg_operator.plan.model import Claim, Plan, Provenance, RolePlan
 from disagg_operator.plan.planner import plan
 from disagg_operator.platforms.catalogue import builtin
 from disagg_operator.platforms.prerequisites import provider_of
-from disagg_operator.reconcile.kinds import Kind, Object
+from disagg_operator.reconcile.kinds import CLAIM_TEMPLATE, COMPUTE_DOMAIN, Kind, Object
 from disagg_operator.reconcile.preflight.checks import assess
 from disagg_operator.reconcile.preflight.fault import Assessment, Check
-from disagg_operator.reconcile.preflight.needs import (
-    CHANNEL_CLASS,
-    CLAIM_TEMPLATE,
-    COMPUTE_DOMAIN,
-    WORKER_METADATA,
-    needs_of,
-)
+from disagg_operator.reconcile.preflight.needs import CHANNEL_CLASS, WORKER_METADATA, needs_of
 from disagg_operator.reconcile.preflight.snapshot import ClusterSnapshot, Node, node_of
 from unit.reconcile.fake_cluster import deployment
 

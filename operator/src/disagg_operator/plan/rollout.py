@@ -60,6 +60,8 @@ def step(
     desired: str,
     replicas: Mapping[str, int],
     observed: Mapping[str, Revision],
+    *,
+    held: bool = False,
 ) -> Step:
     """Return what to have now.
 
@@ -68,12 +70,15 @@ def step(
         desired: revision that the specification asks for.
         replicas: replicas that the specification asks for, by role.
         observed: what is there, by revision.
+        held: whether the desired revision cannot be started yet: until it can, all that runs stays.
     """
     old = {name: revision for name, revision in observed.items() if name != desired and revision}
     new = observed.get(desired, {})
     ready = all(_is_complete(new.get(role), replicas[role]) for role in ROLES)
     takes_over = ready and all(new[role].settled >= replicas[role] for role in ROLES)
-    if strategy is RolloutStrategy.RECREATE:
+    if held:
+        run, kept = False, frozenset(old)
+    elif strategy is RolloutStrategy.RECREATE:
         run, kept = not old, frozenset[str]()
     else:
         run, kept = True, frozenset() if takes_over else _best(old)

@@ -6,7 +6,11 @@ from typing import Any
 
 from disagg_operator.api.v1alpha1.status import ConditionType
 
-_WARNINGS = {"AcceptedWithWarnings", "InvalidSpec", "NotSupported", "Blocked", "ReconcileError"}
+_WARNINGS = {
+    *("AcceptedWithWarnings", "InvalidSpec", "NotSupported", "Blocked", "ReconcileError"),
+    *("DriverMissing", "SwitchedOff", "DomainMissing", "NameTaken", "TemplateTaken"),
+    *("PodsOutdated", "OutsideNvlink", "SeveralCliques"),
+}
 _NEWS = {"RolloutInProgress", "Paused", *_WARNINGS}
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from disagg_operator.plan.model import Plan
-from disagg_operator.reconcile.kinds import Key, Object
+from disagg_operator.reconcile.domains import DomainSeen
+from disagg_operator.reconcile.kinds import Key, Kind, Object
 from disagg_operator.reconcile.preflight.fault import Assessment
 
 
@@ -27,6 +28,18 @@ class Cluster(Protocol):
 
         Objects with pods stay visible, marked as being deleted, until their pods are gone.
         """
+        ...
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """Return an object as the API server has it now.
+
+        Raises:
+            NotFoundError: there is none, or the kind is not served.
+        """
+        ...
+
+    async def set_finalizer(self, resource: Object, finalizer: str | None) -> None:
+        """Have a DisaggDeployment carry the operator's finalizer, or (None) none; a deleted one is fine."""
         ...
 
     async def patch_status(self, resource: Object, status: Object) -> None:
@@ -51,6 +64,32 @@ class Preflight(Protocol):
 
     def forget(self, key: Key) -> None:
         """Forget a deployment that is gone."""
+        ...
+
+
+class Domains(Protocol):
+    """What is known of ComputeDomains and their claim templates, whoever made them."""
+
+    def find(self, namespace: str, name: str) -> Object | None:
+        """Return a ComputeDomain as last seen, or None."""
+        ...
+
+    def look(self, key: Key, name: str, template: str) -> DomainSeen:
+        """Return what there is of a ComputeDomain, and have the deployment reconciled when that changes.
+
+        Args:
+            key: the deployment.
+            name: name of the ComputeDomain.
+            template: name of its claim template.
+        """
+        ...
+
+    def ignore(self, key: Key) -> None:
+        """Reconcile a deployment no longer for the ComputeDomain that it looked at."""
+        ...
+
+    async def num_nodes_required(self) -> bool:
+        """Tell whether ComputeDomains are served, and none is taken without ``numNodes``."""
         ...
 
 

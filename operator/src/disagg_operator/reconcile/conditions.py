@@ -1,5 +1,7 @@
 """The conditions of a deployment: whether it is accepted, serves requests, and is being worked on. Pure.
 
+ComputeDomainReady has its reasons in `domains`.
+
 | condition | reasons |
 |---|---|
 | Accepted | Accepted, AcceptedWithWarnings, InvalidSpec, NotSupported |
@@ -7,7 +9,8 @@
 | PlatformReady, False | the checks of `preflight.fault.Check` |
 | PlatformReady, Unknown | NotChecked, NotAccepted, RetryingAfterError, Blocked, ReconcileError |
 | Available | ServingRequests, RolesNotReady, FrontendNotReady, ScaledToZero |
-| Progressing, True | RolloutInProgress, RolesNotReady, RetryingAfterError |
+| Progressing, True | RolloutInProgress, RolesNotReady, WaitingForComputeDomain, RetryingAfterError |
+| Progressing, True | Deleting |
 | Progressing, False | Complete, Paused, NotAccepted, Blocked, PlatformNotReady, ReconcileError |
 """
 
@@ -40,6 +43,7 @@ class Verdict:
 def verdicts(view: View) -> list[Verdict]:
     """Return all conditions of a deployment."""
     found = [_accepted(view), _platform_ready(view), _available(view), _progressing(view)]
+    found += _compute_domain(view)
     return [
         Verdict(verdict.type, verdict.status, verdict.reason, verdict.message[:_LONGEST_MESSAGE])
         for verdict in found
@@ -95,6 +99,8 @@ def _available(view: View) -> Verdict:
 
 
 def _progressing(view: View) -> Verdict:
+    if view.leaving:
+        return Verdict(ConditionType.PROGRESSING, "True", "Deleting", view.leaving)
     if view.paused:
         message = (
             f"Nothing is changed while the annotation {names.ANNOTATION_PAUSED} is set. Remove it with: "
@@ -112,12 +118,21 @@ def _progressing(view: View) -> Verdict:
             f"Revision {view.target} is not started: see condition PlatformReady. What runs is left as it is."
         )
         return Verdict(ConditionType.PROGRESSING, "False", "PlatformNotReady", message)
+    if view.waits and view.domain is not None:
+        return Verdict(ConditionType.PROGRESSING, "True", "WaitingForComputeDomain", view.domain.message)
     if view.step.kept | view.step.removed:
         return Verdict(ConditionType.PROGRESSING, "True", "RolloutInProgress", _rollout_message(view))
     if not view.step.complete or not _frontend_complete(view):
         return Verdict(ConditionType.PROGRESSING, "True", "RolesNotReady", _roles_message(view))
     message = f"Revision {view.target} is fully rolled out."
     return Verdict(ConditionType.PROGRESSING, "False", "Complete", message)
+
+
+def _compute_domain(view: View) -> list[Verdict]:
+    found = view.domain
+    if found is None:
+        return []
+    return [Verdict(ConditionType.COMPUTE_DOMAIN_READY, found.status, found.reason, found.message)]
 
 
 def _frontend_complete(view: View) -> bool:

@@ -64,12 +64,13 @@ def to_prune(
         for obj in live
         if identity(obj) not in wanted
         and not is_terminating(obj)
-        and _controlled_by(obj, owner)
+        and is_controlled_by(obj, owner)
         and obj["metadata"]["labels"].get(names.LABEL_REVISION) not in kept
     ]
 
 
-def _controlled_by(obj: Object, owner: str) -> bool:
+def is_controlled_by(obj: Mapping[str, Any], owner: str) -> bool:
+    """Tell whether the owner with this uid controls the object."""
     references = obj["metadata"].get("ownerReferences", [])
     return any(reference.get("controller") and reference["uid"] == owner for reference in references)
 

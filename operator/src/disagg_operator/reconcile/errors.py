@@ -7,6 +7,11 @@
 | anything else | the developers: it is a bug | condition ``ReconcileError``, a metric, growing intervals |
 """
 
+from collections.abc import Awaitable
+from typing import TypeVar
+
+T = TypeVar("T")
+
 
 class ClusterError(Exception):
     """The API server did not do what it was asked for.
@@ -76,3 +81,16 @@ def classify(error: Exception, doing: str) -> Exception:
     if error.code in _REFUSALS:
         return BlockedError(f"The API server refused to {doing}: {error}")
     return error
+
+
+async def attempt(call: Awaitable[T], doing: str) -> T:
+    """Await a call to the cluster, and sort what it raises.
+
+    Args:
+        call: the call.
+        doing: what it tries, such as ``apply StatefulSet a``.
+    """
+    try:
+        return await call
+    except ClusterError as error:
+        raise classify(error, doing) from error

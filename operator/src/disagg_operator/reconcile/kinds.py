@@ -44,13 +44,15 @@ POD = Kind("v1", "Pod", "pods")
 NODE = Kind("v1", "Node", "nodes")
 NAMESPACE = Kind("v1", "Namespace", "namespaces")
 DEVICE_CLASS = Kind("resource.k8s.io/v1", "DeviceClass", "deviceclasses")
+COMPUTE_DOMAIN = Kind("resource.nvidia.com/v1beta1", "ComputeDomain", "computedomains")
+CLAIM_TEMPLATE = Kind("resource.k8s.io/v1", "ResourceClaimTemplate", "resourceclaimtemplates")
 
 OWNED = (SERVICE_ACCOUNT, CONFIG_MAP, SERVICE, ROLE_BINDING, STATEFUL_SET, DEPLOYMENT)
 """Kinds that the operator applies and prunes."""
 OBSERVED = (*OWNED, POD)
 """Kinds that the operator keeps a cache of. Pods are read to say why a role is not ready."""
 
-_BY_NAME = {(kind.api_version, kind.kind): kind for kind in OBSERVED}
+_BY_NAME = {(kind.api_version, kind.kind): kind for kind in (*OBSERVED, COMPUTE_DOMAIN)}
 
 
 def kind_of(obj: Mapping[str, Any]) -> Kind:

@@ -7,7 +7,7 @@ from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES
 from disagg_operator.plan.rollout import RoleObservation
 from disagg_operator.reconcile.diff import identity, is_terminating
-from disagg_operator.reconcile.kinds import DEPLOYMENT, POD, STATEFUL_SET, Object
+from disagg_operator.reconcile.kinds import COMPUTE_DOMAIN, DEPLOYMENT, POD, STATEFUL_SET, Object
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Observed:
         """Return the workloads of a role by revision, without those that are being deleted."""
         return {
             _label(obj, names.LABEL_REVISION): _workload(obj)
-            for obj in self._stateful_sets()
+            for obj in self.stateful_sets()
             if _label(obj, names.LABEL_ROLE) == role and not is_terminating(obj)
         }
 
@@ -63,7 +63,7 @@ class Observed:
     def revisions(self) -> dict[str, dict[str, RoleObservation]]:
         """Return what the rollout stepper looks at: the roles' StatefulSets by revision."""
         found: dict[str, dict[str, RoleObservation]] = {}
-        for obj in self._stateful_sets():
+        for obj in self.stateful_sets():
             role = _label(obj, names.LABEL_ROLE)
             if role in ROLES:
                 workload = _workload(obj)
@@ -82,8 +82,23 @@ class Observed:
             and not is_terminating(pod)
         ]
 
-    def _stateful_sets(self) -> list[Object]:
+    def claiming(self, template: str) -> list[Object]:
+        """Return the pods, those that end among them, that hold a claim made from a template."""
+        return [pod for pod in self.pods if template in templates_of(pod.get("spec", {}))]
+
+    def domains(self) -> list[Object]:
+        """Return the ComputeDomains that the operator made."""
+        return [obj for (kind, _), obj in self.objects.items() if kind == COMPUTE_DOMAIN.kind]
+
+    def stateful_sets(self) -> list[Object]:
+        """Return the workers' StatefulSets, those that are being deleted among them."""
         return [obj for (kind, _), obj in self.objects.items() if kind == STATEFUL_SET.kind]
+
+
+def templates_of(pod_spec: Object) -> list[str]:
+    """Return the names of the claim templates that a pod's specification names."""
+    claims = pod_spec.get("resourceClaims", [])
+    return [claim["resourceClaimTemplateName"] for claim in claims if "resourceClaimTemplateName" in claim]
 
 
 def observe(children: Iterable[Object]) -> Observed:

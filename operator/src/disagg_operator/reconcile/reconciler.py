@@ -21,9 +21,11 @@ from disagg_operator.plan.planner import plan as plan_deployment
 from disagg_operator.plan.rollout import step
 from disagg_operator.reconcile.announce import announcements
 from disagg_operator.reconcile.changes import changes
-from disagg_operator.reconcile.cluster import Children, Cluster, Preflight, Recorder
+from disagg_operator.reconcile.cluster import Children, Cluster, Domains, Preflight, Recorder
+from disagg_operator.reconcile.departure import FINALIZER
 from disagg_operator.reconcile.diff import is_terminating
-from disagg_operator.reconcile.errors import BlockedError, ClusterError, RetrySoonError, classify
+from disagg_operator.reconcile.errors import BlockedError, RetrySoonError, attempt
+from disagg_operator.reconcile.keeper import DomainKeeper
 from disagg_operator.reconcile.kinds import Key, Object, describe
 from disagg_operator.reconcile.observe import Observed, observe
 from disagg_operator.reconcile.status import compute, current_target, is_news, last_report, timestamp
@@ -59,6 +61,7 @@ class Reconciler:
         children: caches of what was written.
         recorder: where Events go.
         preflight: what the cluster can run.
+        domains: what is known of ComputeDomains.
         installation: settings of the operator's installation.
     """
 
@@ -66,7 +69,13 @@ class Reconciler:
     children: Children
     recorder: Recorder
     preflight: Preflight
+    domains: Domains
     installation: Installation
+
+    @property
+    def keeper(self) -> DomainKeeper:
+        """What sees to ComputeDomains."""
+        return DomainKeeper(self.cluster, self.domains, self.recorder)
 
     async def reconcile(self, key: Key) -> Outcome:
         """Do one reconcile.
@@ -76,13 +85,15 @@ class Reconciler:
             BlockedError: nothing goes on until somebody changes something.
         """
         resource = await self._do(self.cluster.get_deployment(key), f"read {key}")
-        if resource is None or is_terminating(resource):
-            # What it owned is deleted by Kubernetes' garbage collection.
-            self.preflight.forget(key)
-            return Outcome(there=resource is not None)
+        if resource is None:
+            self._forget(key)
+            return Outcome(there=False)
         observed = observe(self.children.of(key))
+        if is_terminating(resource):
+            self._forget(key)
+            return await self._leave(resource, observed)
         try:
-            view = await self._assess(key, self._plan(resource, observed))
+            view = await self._assess(key, await self._plan(key, resource, observed))
         except Exception as error:
             await self._report(resource, _at_rest(resource, observed, failure=_failure(error)))
             raise
@@ -94,15 +105,43 @@ class Reconciler:
             raise failed
         return Outcome(there=True, again=again)
 
-    def _plan(self, resource: Object, observed: Observed) -> View:
+    def _forget(self, key: Key) -> None:
+        self.preflight.forget(key)
+        self.domains.ignore(key)
+
+    async def _leave(self, resource: Object, observed: Observed) -> Outcome:
+        """See a deployment off. Kubernetes' garbage collection deletes what has no order to keep."""
+        if FINALIZER not in resource["metadata"].get("finalizers", []):
+            return Outcome(there=True)
+        rest = _at_rest(resource, observed)
+        try:
+            left = await self.keeper.leave(resource, observed, timestamp())
+        except Exception as error:
+            await self._report(resource, replace(rest, failure=_failure(error)))
+            raise
+        if left.done:
+            return Outcome(there=True)
+        again = await self._report(resource, replace(rest, leaving=left.message))
+        return Outcome(there=True, again=min((each for each in (again, left.again) if each), default=None))
+
+    async def _plan(self, key: Key, resource: Object, observed: Observed) -> View:
         paused = resource["metadata"].get("annotations", {}).get(names.ANNOTATION_PAUSED) == "true"
         try:
-            planned = plan_deployment(accept(resource), self.installation)
+            accepted = accept(resource)
+            facts = self.keeper.facts(accepted)
+            planned = plan_deployment(accepted, self.installation, facts)
+            if await self.keeper.must_say_nodes(planned):
+                facts = replace(facts, num_nodes_required=True)
+                planned = plan_deployment(accepted, self.installation, facts)
         except Refusal as refusal:
             return _at_rest(resource, observed, problems=refusal.problems, paused=paused)
         replicas = {role: planned.roles[role].replicas for role in ROLES}
-        now = step(RolloutStrategy(planned.strategy), planned.revision, replicas, observed.revisions())
-        return View(observed, now, planned.revision, planned, paused=paused)
+        revisions = observed.revisions()
+        domain = self.keeper.look(key, planned, observed)
+        waits = domain is not None and not domain.starts and planned.revision not in revisions
+        strategy = RolloutStrategy(planned.strategy)
+        now = step(strategy, planned.revision, replicas, revisions, held=waits)
+        return View(observed, now, planned.revision, planned, paused=paused, domain=domain, waits=waits)
 
     async def _assess(self, key: Key, view: View) -> View:
         """Add whether the cluster can run the plan; there is nothing to say of a refused specification."""
@@ -116,6 +155,7 @@ class Reconciler:
         if view.plan is None or view.paused or view.held:
             return None
         try:
+            await self.keeper.keep(resource, view.plan, view.domain, view.observed)
             todo = changes(view.plan, view.step, view.observed, resource["metadata"]["uid"])
             for obj in todo.apply:
                 await self._do(self.cluster.apply(obj), f"apply {describe(obj)}")
@@ -146,10 +186,7 @@ class Reconciler:
         return None
 
     async def _do(self, call: Awaitable[T], doing: str) -> T:
-        try:
-            return await call
-        except ClusterError as error:
-            raise classify(error, doing) from error
+        return await attempt(call, doing)
 
 
 def _at_rest(

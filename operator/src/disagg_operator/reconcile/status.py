@@ -9,8 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from disagg_operator.api.v1alpha1.status import (
+    ComputeDomainStatus,
     Condition,
+    ConditionType,
     DisaggDeploymentStatus,
+    DomainNode,
     RolesStatus,
     RoleStatus,
     TransportStatus,
@@ -20,6 +23,8 @@ from disagg_operator.plan.model import DECODE, PREFILL
 from disagg_operator.reconcile.conditions import Verdict, verdicts
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.view import View
+
+_MOST_NODES = 64
 
 
 def compute(resource: Object, view: View, now: datetime) -> Object:
@@ -36,6 +41,9 @@ def compute(resource: Object, view: View, now: datetime) -> Object:
     times = _transition_times(current)
     conditions = [_condition(verdict, generation, times, now) for verdict in verdicts(view)]
     plan = view.plan
+    if plan is None:
+        # What was accepted last stays in force, and its domain with it.
+        conditions += _kept(current)
     status = DisaggDeploymentStatus(
         observed_generation=generation,
         address=plan.address if plan else current.get("address", ""),
@@ -49,9 +57,27 @@ def compute(resource: Object, view: View, now: datetime) -> Object:
         transport=TransportStatus(
             configured=str(plan.transfer) if plan else current.get("transport", {}).get("configured", "")
         ),
+        compute_domain=_compute_domain(view, current),
         conditions=conditions,
     )
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _kept(current: Mapping[str, Any]) -> list[Condition]:
+    return [
+        Condition.model_validate(condition)
+        for condition in current.get("conditions", [])
+        if condition["type"] == ConditionType.COMPUTE_DOMAIN_READY
+    ]
+
+
+def _compute_domain(view: View, current: Mapping[str, Any]) -> ComputeDomainStatus | None:
+    found = view.domain
+    if found is None:
+        last = current.get("computeDomain") if view.plan is None else None
+        return None if last is None else ComputeDomainStatus.model_validate(last)
+    nodes = [DomainNode(name=node.name, clique=node.clique, ready=node.ready) for node in found.nodes]
+    return ComputeDomainStatus(name=found.name, clique=found.clique, nodes=nodes[:_MOST_NODES])
 
 
 def current_target(resource: Object) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from disagg_operator.api.problems import Problem
 from disagg_operator.plan.model import Plan
 from disagg_operator.plan.rollout import Step
+from disagg_operator.reconcile.domains import Standing
 from disagg_operator.reconcile.observe import Observed
 from disagg_operator.reconcile.preflight.fault import Assessment
 
@@ -35,6 +36,9 @@ class View:
         paused: whether the user stopped the operator from touching this deployment.
         failure: the step that failed, or None.
         platform: whether the cluster can run the plan, or None without a plan.
+        domain: how the ComputeDomain stands, of a deployment that is to have one.
+        waits: whether the plan's revision is not started, since its ComputeDomain is not there yet.
+        leaving: what a deployment that is being deleted waits for.
     """
 
     observed: Observed
@@ -45,6 +49,9 @@ class View:
     paused: bool = False
     failure: Failure | None = None
     platform: Assessment | None = None
+    domain: Standing | None = None
+    waits: bool = False
+    leaving: str = ""
 
     @property
     def held(self) -> bool:

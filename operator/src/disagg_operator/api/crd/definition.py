@@ -87,6 +87,7 @@ def _columns() -> list[dict[str, Any]]:
         _column("Accepted", _condition("Accepted"), "Whether the specification makes sense.", priority=1),
         _column("Engine", ".spec.runtime.engine", "Inference engine.", priority=1),
         _column("Revision", ".status.revision", "Revision that serves requests.", priority=1),
+        _column("Clique", ".status.computeDomain.clique", "NVLink clique of the workers.", priority=1),
         _column("Address", ".status.address", "URL to send requests to.", priority=1),
     ]
 

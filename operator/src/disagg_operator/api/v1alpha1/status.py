@@ -21,13 +21,15 @@ class ConditionType(StrEnum):
     AVAILABLE = "Available"
     PROGRESSING = "Progressing"
     TRANSPORT_VERIFIED = "TransportVerified"
+    COMPUTE_DOMAIN_READY = "ComputeDomainReady"
 
 
 class Condition(ApiModel):
     """A condition in the standard shape of Kubernetes."""
 
     type: Annotated[str, Field(min_length=1, max_length=316)]
-    """Accepted, PlatformReady, Available, Progressing or TransportVerified."""
+    """Accepted, PlatformReady, Available, Progressing, TransportVerified, or ComputeDomainReady where there
+    is one."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     reason: Annotated[str, Field(pattern=REASON, max_length=1024)]
@@ -75,6 +77,30 @@ class TransportStatus(ApiModel):
     """What was configured, such as ``NIXL/UCX``."""
 
 
+class DomainNode(ApiModel):
+    """A node of the ComputeDomain."""
+
+    name: Annotated[str, Field(max_length=253)]
+    """Name of the node."""
+    clique: Annotated[str, Field(max_length=253)] = ""
+    """What NVLink reaches from it, as ``<cluster UUID>.<clique>``; empty without NVLink to other nodes."""
+    ready: bool
+    """Whether NVIDIA's driver calls it ready."""
+
+
+class ComputeDomainStatus(ApiModel):
+    """The ComputeDomain, as NVIDIA's driver reports it."""
+
+    name: Annotated[str, Field(max_length=253)]
+    """Name of the ComputeDomain."""
+    clique: Annotated[str, Field(max_length=253)] = ""
+    """The NVLink clique of all its nodes, or how many cliques they are in."""
+    nodes: Annotated[list[DomainNode], Field(max_length=64, json_schema_extra=list_map("name"))] = Field(
+        default_factory=list
+    )
+    """Its nodes, at most 64."""
+
+
 class DisaggDeploymentStatus(ApiModel):
     """What the operator observed."""
 
@@ -90,8 +116,10 @@ class DisaggDeploymentStatus(ApiModel):
     """Replica counts by role."""
     transport: TransportStatus = Field(default_factory=TransportStatus)
     """How KV cache moves."""
+    compute_domain: ComputeDomainStatus | None = None
+    """NVLink between the nodes of the workers, on platforms that have it."""
     conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))] = Field(
         default_factory=list
     )
     """Accepted: the specification makes sense. PlatformReady: the cluster can run it. Available: requests are
-    served. Progressing: work is under way."""
+    served. Progressing: work is under way. ComputeDomainReady: NVLink spans all nodes of the workers."""

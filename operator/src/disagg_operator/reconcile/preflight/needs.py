@@ -11,13 +11,11 @@ from typing import Any
 from disagg_operator.build.pods import pod_template
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES, Plan, PodPlan, Provenance, TogetherPlan
-from disagg_operator.reconcile.kinds import Kind, Object
+from disagg_operator.reconcile.kinds import CLAIM_TEMPLATE, COMPUTE_DOMAIN, Kind, Object
 from disagg_operator.reconcile.preflight.pod_security import violations
 from disagg_operator.reconcile.preflight.snapshot import Node, Taint
 from disagg_operator.reconcile.quantities import quantity
 
-COMPUTE_DOMAIN = Kind("resource.nvidia.com/v1beta1", "ComputeDomain", "computedomains")
-CLAIM_TEMPLATE = Kind("resource.k8s.io/v1", "ResourceClaimTemplate", "resourceclaimtemplates")
 WORKER_METADATA = Kind("nvidia.com/v1alpha1", "DynamoWorkerMetadata", "dynamoworkermetadatas")
 CHANNEL_CLASS = "compute-domain-default-channel.nvidia.com"
 """DeviceClass of the channel that each claim of a ComputeDomain asks for."""
