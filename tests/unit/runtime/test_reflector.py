@@ -212,12 +212,12 @@ def test_an_object_that_changes_its_owner_tells_both() -> None:
 def test_the_store_keeps_what_is_read_and_drops_the_rest() -> None:
     store = Store(POD)
     pod = config_map("p") | {
-        "spec": {"containers": []},
+        "spec": {"containers": [], "nodeName": "a"},
         "status": {"conditions": [{"type": "Ready"}], "hostIP": "10.0.0.1"},
     }
     store.put(pod)
     (kept,) = store.of(Key("ns", "demo"))
     assert kept["kind"] == "Pod"
-    assert "spec" not in kept
+    assert kept["spec"] == {"nodeName": "a"}
     assert "managedFields" not in kept["metadata"]
     assert kept["status"] == {"conditions": [{"type": "Ready"}]}

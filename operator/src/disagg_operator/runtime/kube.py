@@ -118,6 +118,40 @@ class KubeCluster:
         except NotFoundError:
             return
 
+    async def set_finalizer(self, resource: Object, finalizer: str | None) -> None:
+        """Have a DisaggDeployment carry the operator's finalizer, or (None) none."""
+        metadata = resource["metadata"]
+        # Server-side apply takes off what the operator put on once and leaves out now, and nothing of others.
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {
+                **{key: metadata[key] for key in ("name", "namespace", "uid")},
+                "finalizers": [] if finalizer is None else [finalizer],
+            },
+        }
+        path = _path(DEPLOYMENTS, metadata["namespace"], metadata["name"])
+        try:
+            await self._write("apply", DEPLOYMENTS, "PATCH", path, body, content=_APPLY, query=_FORCED)
+        except NotFoundError:
+            return
+
+    async def schema(self, kind: Kind) -> Object:
+        """Return the OpenAPI schema of a kind. Everybody may read it.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        path = f"/openapi/v3{_root(kind)}"
+        answer = await self._request("discover", kind, "GET", path)
+        group, _, number = kind.api_version.rpartition("/")
+        wanted = {"group": group, "version": number, "kind": kind.kind}
+        for found in answer["components"]["schemas"].values():
+            if wanted in found.get("x-kubernetes-group-version-kind", []):
+                schema: Object = found
+                return schema
+        raise NotFoundError(_NOT_FOUND, "NotFound", f"there is no schema of {kind.kind}")
+
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return an object.
 

@@ -21,6 +21,7 @@ from disagg_operator.reconcile.kinds import OBSERVED, Key, Kind
 from disagg_operator.reconcile.reconciler import Reconciler
 from disagg_operator.runtime import glue
 from disagg_operator.runtime.controller import Controller
+from disagg_operator.runtime.domains import ABSENT_SECONDS, ComputeDomains
 from disagg_operator.runtime.events import EventRecorder
 from disagg_operator.runtime.health import Health
 from disagg_operator.runtime.kube import DEPLOYMENTS, KubeCluster
@@ -68,11 +69,21 @@ class Operator:
         self._recorder = EventRecorder(self._cluster, self._identity, dropped=metrics.events_dropped.inc)
         stores = tuple(Store(kind) for kind in OBSERVED)
         self._surroundings = Surroundings(self._cluster, self._concerned)
+        self._domains = ComputeDomains(self._cluster, readable=settings.compute_domains)
         reconciler = Reconciler(
-            self._cluster, Stores(stores), self._recorder, self._surroundings, installation
+            self._cluster,
+            Stores((*stores, self._domains)),
+            self._recorder,
+            self._surroundings,
+            self._domains,
+            installation,
         )
         self._controller = Controller(reconciler, metrics, health, settings.workers, settings.resync_seconds)
-        self._reflectors: list[Reflector[Any]] = [*self._of_children(stores), *self._of_surroundings()]
+        self._reflectors: list[Reflector[Any]] = [
+            *self._of_children(stores),
+            *self._of_surroundings(),
+            *self._of_domains(),
+        ]
 
     def _of_children(self, stores: Iterable[Store]) -> Iterator[Reflector[Key]]:
         for store in stores:
@@ -100,6 +111,20 @@ class Operator:
                 refused=cache.refuse,
                 page=_LARGE_OBJECTS,
             )
+
+    def _of_domains(self) -> Iterator[Reflector[Key]]:
+        for cache in self._domains.caches:
+            for namespace in self._settings.namespaces or (None,):
+                yield Reflector(
+                    self._cluster,
+                    cache,
+                    namespace,
+                    "",
+                    changed=self._controller.child_changed,
+                    restarted=self._restarted,
+                    refused=cache.refuse,
+                    rest=ABSENT_SECONDS,
+                )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Stand by, then lead, until ``stop`` is set.

@@ -81,6 +81,7 @@ class Reflector(Generic[T]):
         restarted: Callable[[str, str], None] = lambda *_: None,
         refused: Callable[[], Iterable[T]] | None = None,
         page: int = PAGE,
+        rest: float = REFUSED_SECONDS,
     ) -> None:
         """Make a reflector; `run` it as a task.
 
@@ -94,9 +95,11 @@ class Reflector(Generic[T]):
             refused: is called where the API server does not serve the kind or does not let it be read, for a
                 kind that may be missing, and says whom that concerns; None for one that must be there.
             page: objects to list at once.
+            rest: seconds after which it is asked again for what was refused.
         """
         self._source, self._cache, self._namespace, self._selector = source, cache, namespace, selector
         self._changed, self._restarted, self._refused, self._page = changed, restarted, refused, page
+        self._rest_seconds, self._resting = rest, False
         self._version: str | None = None
         self._last_heard: float | None = None
         self.synced = asyncio.Event()
@@ -135,12 +138,16 @@ class Reflector(Generic[T]):
         self._tell(refused())
         self._version = self._last_heard = None
         self.synced.set()
-        self._note("refused", logging.INFO, f"{error}; asked again in {REFUSED_SECONDS / 60:.0f} min")
-        await asyncio.sleep(REFUSED_SECONDS * (1 + random.random() / 2))  # noqa: S311 - spreads load, no secret
+        level = logging.DEBUG if self._resting else logging.INFO
+        self._resting = True
+        self._note("refused", level, f"{error}; asked again every {self._rest_seconds / 60:.0f} min")
+        pause = self._rest_seconds * (1 + random.random() / 2)  # noqa: S311 - spreads load, no secret
+        await asyncio.sleep(pause)
 
     async def _round(self) -> None:
         if self._version is None:
             self._version = await self._list()
+            self._resting = False
             self.synced.set()
         events = self._source.watch(
             self._cache.kind,

@@ -60,6 +60,8 @@ class Settings(BaseModel):
     """Folder of further profiles: machines/NAME.yaml and fabrics/NAME.yaml. Default: none."""
     preflight_nodes: bool = True
     """Whether the cluster's nodes, namespaces and DeviceClasses may be read, to check deployments against."""
+    compute_domains: bool = True
+    """Whether ComputeDomains and ResourceClaimTemplates may be read, and ComputeDomains made and deleted."""
     pod_name: str = ""
     """Name of the operator's pod, which the Lease and Events show."""
     pod_namespace: str = ""

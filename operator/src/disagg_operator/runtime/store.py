@@ -1,6 +1,6 @@
 """The cache of what the operator made: objects by deployment, as the API server showed them last.
 
-Objects are kept as compact JSON without what nobody reads (managed fields, pod specifications): a parsed
+Objects are kept as compact JSON without what nobody reads (managed fields, most of a pod): a parsed
 object takes several times the memory, and each reconcile reads only a dozen.
 """
 
@@ -9,11 +9,13 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
 from disagg_operator.plan import names
+from disagg_operator.reconcile.cluster import Children
 from disagg_operator.reconcile.kinds import POD, Key, Kind, Object
 
 Address = tuple[str, str]
 """Namespace and name of an object."""
 
+_READ_OF_POD_SPECS = ("nodeName", "resourceClaims")
 _READ_OF_PODS = ("conditions", "initContainerStatuses", "containerStatuses")
 
 
@@ -85,7 +87,7 @@ class Store:
 class Stores:
     """The caches of all kinds, as one view of a deployment's children."""
 
-    stores: tuple[Store, ...]
+    stores: tuple[Children, ...]
 
     def of(self, key: Key) -> Iterator[Object]:
         """Yield the objects and pods of a deployment."""
@@ -103,6 +105,6 @@ def _trimmed(kind: Kind, obj: Object) -> Object:
     kept = {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
     kept["metadata"] = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     if kind == POD:
-        kept.pop("spec", None)
+        kept["spec"] = {key: obj["spec"][key] for key in _READ_OF_POD_SPECS if key in obj.get("spec", {})}
         kept["status"] = {key: obj["status"][key] for key in _READ_OF_PODS if key in obj.get("status", {})}
     return kept
