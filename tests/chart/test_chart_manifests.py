@@ -134,6 +134,33 @@ def test_namespaced_mode_has_no_permission_outside_its_namespaces(helm: Helm) ->
     assert environment(objects)["DISAGG_PREFLIGHT_NODES"] == "false"
 
 
+@pytest.mark.parametrize("values", ["minimal", "namespaced"])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_compute_domains_are_made_where_that_is_wanted_and_the_operator_knows(
+    helm: Helm, values: str, enabled: bool
+) -> None:
+    chosen = settings(computeDomain__enabled=enabled)
+    objects = helm.render("--values", CHART / "ci" / f"{values}-values.yaml", *chosen)
+    assert environment(objects)["DISAGG_COMPUTE_DOMAINS"] == str(enabled).lower()
+    roles = [*of_kind(objects, "ClusterRole"), *of_kind(objects, "Role")]
+    (operator, *_) = [role for role in roles if role["metadata"]["name"] == RELEASE]
+    verbs = {
+        (group, resource): rule["verbs"]
+        for rule in operator["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        if resource in ("computedomains", "resourceclaimtemplates")
+    }
+    assert verbs == (
+        {
+            ("resource.nvidia.com", "computedomains"): ["get", "list", "watch", "create", "patch", "delete"],
+            ("resource.k8s.io", "resourceclaimtemplates"): ["list", "watch"],
+        }
+        if enabled
+        else {}
+    )
+
+
 @pytest.mark.parametrize(
     ("values", "given", "allowed"),
     [

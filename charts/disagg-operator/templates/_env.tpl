@@ -8,6 +8,8 @@
   value: {{ join "," .Values.watch.namespaces | quote }}
 - name: DISAGG_PREFLIGHT_NODES
   value: {{ include "disagg-operator.preflight" . | quote }}
+- name: DISAGG_COMPUTE_DOMAINS
+  value: {{ .Values.computeDomain.enabled | quote }}
 - name: DISAGG_WORKER_IMAGE
   value: {{ .Values.worker.image | quote }}
 - name: DISAGG_DISCOVERY_ROLE_KIND

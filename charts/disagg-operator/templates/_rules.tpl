@@ -38,6 +38,19 @@ log and fails on one that is never used. Server-side apply is `patch`, and `crea
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
+{{- if .Values.computeDomain.enabled }}
+# ComputeDomains of deployments on NVLink platforms, and the claim templates that NVIDIA's driver makes for them.
+- apiGroups: [resource.nvidia.com]
+  resources: [computedomains]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [resource.k8s.io]
+  resources: [resourceclaimtemplates]
+  verbs: [list, watch]
+# A deployment with a ComputeDomain carries a finalizer, which keeps the domain until the last worker is gone.
+- apiGroups: [disagg.dev]
+  resources: [disaggdeployments]
+  verbs: [patch]
+{{- end }}
 {{- end }}
 
 {{/* What condition PlatformReady is made from: objects of the whole cluster, and only in a ClusterRole. */}}
