@@ -351,6 +351,9 @@ class AnyHistory(RuleBasedStateMachine):
         self.cluster = FakeCluster(deployment())
         self.valid = True
 
+    def teardown(self) -> None:
+        logging.getLogger("disagg_operator").setLevel(logging.NOTSET)
+
     @rule(prefill=st.integers(0, 3), decode=st.integers(0, 3))
     def scale(self, prefill: int, decode: int) -> None:
         self.cluster.edit(prefill={"replicas": prefill}, decode={"replicas": decode})
