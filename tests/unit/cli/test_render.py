@@ -1,6 +1,8 @@
 """``kubectl disagg render`` as a user calls it."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 from typer.testing import CliRunner, Result
@@ -59,3 +61,51 @@ def test_explain_names_the_source_of_each_variable() -> None:
     result = render("-f", str(EXAMPLE), "--explain")
     assert "DYN_NAMESPACE_WORKER_SUFFIX" in result.stdout
     assert "Dynamo 1.6.1" in result.stdout
+
+
+def explanation(example: str) -> list[dict[str, Any]]:
+    result = render("-f", str(EXAMPLE.parents[1] / example), "--explain", "-o", "json")
+    found: list[dict[str, Any]] = json.loads(result.stdout)
+    return found
+
+
+def test_explain_tells_line_and_document_of_every_variable_device_and_setting_of_a_pod() -> None:
+    example = "04-efa/llama-70b.yaml"
+    entries = explanation(example)
+    known = {(entry["kind"], entry["name"]): entry for entry in entries}
+    assert known["variable", "FI_PROVIDER"]["components"] == ["prefill", "decode"]
+    assert known["variable", "FI_PROVIDER"]["line"].startswith("fabrics/efa.yaml:")
+    assert known["device", "vpc.amazonaws.com/efa"]["line"].startswith("machines/aws-p5.48xlarge.yaml:")
+    assert known["transfer", "NIXL backend"]["value"] == "UCX"
+    assert known["engine setting", "cache_transceiver_config.backend"]["value"] == '"NIXL"'
+    kinds = {"image", "variable", "device", "resources", "mount", "security", "node label", "toleration"}
+    assert {kind for kind, _ in known} >= kinds | {"placement", "transfer"}
+    manifests = yaml.safe_load_all(render("-f", str(EXAMPLE.parents[1] / example)).stdout)
+    for manifest in manifests:
+        if manifest["kind"] in {"StatefulSet", "Deployment"}:
+            pod = manifest["spec"]["template"]["spec"]
+            container = pod["containers"][0]
+            for variable in container["env"]:
+                assert ("variable", variable["name"]) in known
+            for device in container["resources"].get("limits", {}):
+                assert ("device", device) in known
+            for label in pod.get("nodeSelector", {}):
+                assert ("node label", label) in known
+            assert container["image"] in {entry["value"] for entry in entries if entry["kind"] == "image"}
+    for entry in entries:
+        assert entry["reason"]
+        assert entry["source"]
+
+
+def test_explain_lists_what_both_roles_share_once() -> None:
+    entries = explanation("04-efa/llama-70b.yaml")
+    assert [entry["name"] for entry in entries].count("FI_PROVIDER") == 1
+    device = [e for e in entries if (e["kind"], e["name"]) == ("device", "vpc.amazonaws.com/efa")]
+    counts = {tuple(entry["components"]): entry["value"] for entry in device}
+    assert counts == {("prefill",): "8", ("decode",): "32"}
+
+
+def test_manifests_as_json_are_a_list_that_kubectl_takes() -> None:
+    found = json.loads(render("-f", str(EXAMPLE), "-o", "json").stdout)
+    assert (found["apiVersion"], found["kind"]) == ("v1", "List")
+    assert found["items"] == list(yaml.safe_load_all(render("-f", str(EXAMPLE)).stdout))

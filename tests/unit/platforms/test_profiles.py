@@ -160,6 +160,7 @@ def test_the_planner_knows_all_facts_that_profiles_may_speak_of(monkeypatch: pyt
 
     monkeypatch.setitem(ENGINES, Engine.TRTLLM, replace(engine, worker=worker))
     planned("aws-p5.48xlarge", 8)
+    assert asked
     for facts in asked:
         assert set(facts) == set(FACTS)
         for name, value in facts.items():

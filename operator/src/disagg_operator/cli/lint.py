@@ -14,6 +14,7 @@ from disagg_operator.api.admission.rule import Severity
 from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.cli import documents
+from disagg_operator.cli.profiles import ProfilesFolder, catalogue
 from disagg_operator.cli.terminal import Format, UserError, errors, fail, output
 from disagg_operator.plan import rules
 from disagg_operator.plan.installation import Installation
@@ -43,14 +44,16 @@ def lint(
     ],
     *,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on what is doubtful, too.")] = False,
+    profiles: ProfilesFolder = None,
     form: Annotated[Format, typer.Option("--output", "-o", help="How to print the findings.")] = Format.TEXT,
 ) -> None:
     """Say what is wrong or doubtful about DisaggDeployments without touching a cluster."""
     try:
+        installation = Installation(worker_image=_IMAGE, catalogue=catalogue(profiles))
         judged = [(file, document) for file in files for document in documents.read(file)]
     except UserError as error:
         fail(error)
-    found = [entry for file, document in judged for entry in _entries(file, document)]
+    found = [entry for file, document in judged for entry in _entries(file, document, installation)]
     if form is Format.JSON:
         typer.echo(json.dumps([asdict(entry) for entry in found], indent=2))
     else:
@@ -59,10 +62,10 @@ def lint(
         raise typer.Exit(1)
 
 
-def _entries(file: str, document: dict[str, object]) -> list[Entry]:
+def _entries(file: str, document: dict[str, object], installation: Installation) -> list[Entry]:
     metadata = document.get("metadata")
     name = str(metadata.get("name", "?")) if isinstance(metadata, dict) else "?"
-    refused, warned = _judged(document)
+    refused, warned = _judged(document, installation)
     return [
         Entry(
             file, name, severity, problem.field, problem.fault, problem.remedy, problem.rule, _source(problem)
@@ -72,9 +75,11 @@ def _entries(file: str, document: dict[str, object]) -> list[Entry]:
     ]
 
 
-def _judged(document: dict[str, object]) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+def _judged(
+    document: dict[str, object], installation: Installation
+) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     try:
-        return (), plan(accept(document), Installation(worker_image=_IMAGE)).warnings
+        return (), plan(accept(document), installation).warnings
     except Refusal as refusal:
         return refusal.problems, ()
 

@@ -3,6 +3,7 @@
 import typer
 
 from disagg_operator.cli.lint import lint
+from disagg_operator.cli.platforms import platforms
 from disagg_operator.cli.render import render
 
 app = typer.Typer(
@@ -14,6 +15,7 @@ app = typer.Typer(
 )
 app.command()(render)
 app.command()(lint)
+app.command()(platforms)
 
 
 @app.callback()

@@ -1,18 +1,23 @@
 """``kubectl disagg render``: the manifests of a resource, offline, just as the operator applies them."""
 
+import json
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Refusal
 from disagg_operator.build.objects import domain_objects, shared_objects, worker_objects
 from disagg_operator.cli import documents
-from disagg_operator.cli.terminal import UserError, fail, output, warn
+from disagg_operator.cli.profiles import ProfilesFolder, catalogue
+from disagg_operator.cli.terminal import Format, UserError, fail, output, warn
 from disagg_operator.plan.cluster import ClusterFacts, ExistingDomain
+from disagg_operator.plan.explanation import explained
 from disagg_operator.plan.installation import Installation
-from disagg_operator.plan.model import EnvSetting, Plan
+from disagg_operator.plan.model import Plan
 from disagg_operator.plan.planner import plan
 
 DEFAULT_WORKER_IMAGE = "disagg-worker:latest"
@@ -44,29 +49,41 @@ def render(
         ),
     ] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show why each environment variable is set, not manifests.")
+        bool, typer.Option("--explain", help="Show why each derived setting is there, not manifests.")
     ] = False,
+    profiles: ProfilesFolder = None,
+    form: Annotated[
+        Format, typer.Option("--output", "-o", help="text: YAML manifests, or a table with --explain.")
+    ] = Format.TEXT,
 ) -> None:
     """Print the Kubernetes manifests of a DisaggDeployment without touching a cluster."""
     try:
         adopted = ExistingDomain(channel_template, 0) if channel_template else None
         cluster = ClusterFacts(num_nodes_required, adopted)
+        installation = Installation(worker_image=worker_image, catalogue=catalogue(profiles))
         plans = [
-            _planned(document, namespace, Installation(worker_image=worker_image), cluster, file)
-            for document in documents.read(file)
+            _planned(document, namespace, installation, cluster, file) for document in documents.read(file)
         ]
     except UserError as error:
         fail(error)
     for each in plans:
         for warning in each.warnings:
             warn(f"{file}: {each.name}: {warning}")
-        if explain:
-            output().print(_explained(each))
-        else:
-            typer.echo(
-                documents.write([*shared_objects(each), *domain_objects(each), *worker_objects(each)]),
-                nl=False,
-            )
+    if explain:
+        _explain(plans, form)
+    else:
+        _print([manifest for each in plans for manifest in _manifests(each)], form)
+
+
+def _manifests(planned: Plan) -> list[dict[str, Any]]:
+    return [*shared_objects(planned), *domain_objects(planned), *worker_objects(planned)]
+
+
+def _print(manifests: list[dict[str, Any]], form: Format) -> None:
+    if form is Format.JSON:
+        typer.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}, indent=2))
+    else:
+        typer.echo(documents.write(manifests), nl=False)
 
 
 def _planned(
@@ -83,21 +100,26 @@ def _planned(
         raise UserError(f"{file}: DisaggDeployment {name} cannot be accepted:\n{faults}") from None
 
 
-def _explained(planned: Plan) -> Table:
+def _explain(plans: list[Plan], form: Format) -> None:
+    if form is Format.TEXT:
+        for each in plans:
+            output().print(_table(each))
+        return
+    entries = [
+        {"namespace": each.namespace, "deployment": each.name, **asdict(setting)}
+        for each in plans
+        for setting in explained(each)
+    ]
+    typer.echo(json.dumps(entries, indent=2))
+
+
+def _table(planned: Plan) -> Table:
     table = Table(title=f"{planned.namespace}/{planned.name}", title_justify="left", show_lines=False)
-    for heading in ("Component", "Variable", "Value", "Why", "Source"):
+    for heading in ("Component", "Kind", "Name", "Value", "Why", "Profile line, document"):
         table.add_column(heading, overflow="fold")
-    components = {role.role: role.pod for role in planned.roles.values()} | {"frontend": planned.frontend.pod}
-    for component, pod in components.items():
-        for setting in pod.environment:
-            table.add_row(
-                component, setting.name, _value(setting), setting.provenance.reason, setting.provenance.source
-            )
+    for setting in explained(planned):
+        behind = "\n".join(part for part in (setting.line, setting.source) if part)
+        components = ", ".join(setting.components)
+        cells = (components, setting.kind, setting.name, setting.value, setting.reason, behind)
+        table.add_row(*(Text(cell) for cell in cells))
     return table
-
-
-def _value(setting: EnvSetting) -> str:
-    if setting.value_from is None:
-        return setting.value or ""
-    ((kind, reference),) = setting.value_from.items()
-    return f"{kind} {reference.get('fieldPath') or reference.get('name', '')}".strip()

@@ -181,6 +181,7 @@ class PodPlan:
         annotations: annotations of the pod.
         node_labels, derived_tolerations: what the platform's nodes are chosen by.
         together, apart: placement relative to other workers of the deployment.
+        image_provenance, resources_provenance: why this image, and why these resources.
     """
 
     image: str
@@ -208,6 +209,8 @@ class PodPlan:
     derived_tolerations: tuple[TolerationSetting, ...] = ()
     together: TogetherPlan | None = None
     apart: ApartPlan | None = None
+    image_provenance: Provenance | None = None
+    resources_provenance: Provenance | None = None
 
 
 @dataclass(frozen=True)
@@ -293,11 +296,13 @@ class TransferPlan:
         method: library that moves it, such as ``NIXL``.
         nixl_backend: NIXL plugin, or None for another method.
         provenance: why this method.
+        backend_provenance: why this plugin.
     """
 
     method: str
     nixl_backend: str | None
     provenance: Provenance
+    backend_provenance: Provenance | None = None
 
     def __str__(self) -> str:
         return self.method if self.nixl_backend is None else f"{self.method}/{self.nixl_backend}"

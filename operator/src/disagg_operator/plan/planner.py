@@ -20,7 +20,7 @@ from disagg_operator.plan.engines.engine import CONFIG_FOLDER, Asked
 from disagg_operator.plan.engines.models import hub_environment, model_mounts
 from disagg_operator.plan.engines.registry import ENGINES
 from disagg_operator.plan.environment import fill, layered, written
-from disagg_operator.plan.facts import Facts, first, image_kind
+from disagg_operator.plan.facts import Facts, first, image_kind, provenance
 from disagg_operator.plan.frontends import dynamo
 from disagg_operator.plan.hardware import Platform, hardware, huge_pages, security
 from disagg_operator.plan.installation import Installation
@@ -30,6 +30,7 @@ from disagg_operator.plan.model import (
     FrontendPlan,
     Plan,
     PodPlan,
+    Provenance,
     RolePlan,
     RoleReference,
 )
@@ -43,6 +44,8 @@ _GRACE_SECONDS = 30
 """Kubernetes' own default, for what a worker does beside waiting for transfers."""
 
 _ARCHITECTURE_LABEL = "kubernetes.io/arch"
+
+_OWN_IMAGE = Provenance("The image of the reference engine and its frontend.", "the chart's worker.image")
 
 _NO_REVISION = ""
 """Stands where the revision will be while the rest, which decides the revision, is planned."""
@@ -161,7 +164,8 @@ class _Planner:
             "backend": self.transfer.nixl_backend or NO_BACKEND,
             "kvbm": ON if role == PREFILL and self.spec.transfer.kvbm is not None else OFF,
         }
-        facts["image"] = image_kind(self._image(facts))
+        image, _ = self._image(facts)
+        facts["image"] = image_kind(image)
         context = security(self.platform, facts, self.spec.security.mode)
         return {**facts, "security": context.mode}
 
@@ -190,13 +194,15 @@ class _Planner:
             written(self.spec.env, "spec.env"),
             written(spec.env, f"spec.{role}.env"),
         )
+        resources, why_resources = self._worker_resources(role, spec.resources, gpus)
         pod = replace(
             self._pod(wiring, facts, spec.pod_template),
             command=engine.command,
             environment=environment,
             ports=(wiring.port, *engine.ports),
             mounts=(*dynamo.SCRATCH, *engine.mounts, *added.mounts),
-            resources=self._worker_resources(spec.resources, gpus),
+            resources=resources,
+            resources_provenance=why_resources,
             grace_seconds=_GRACE_SECONDS + self.spec.transfer.timeout_seconds,
             security=security(self.platform, facts, self.spec.security.mode),
             devices=added.devices,
@@ -242,6 +248,9 @@ class _Planner:
         facts = {key: value for key, value in self._shared_facts().items() if not key.startswith("fabric")}
         source = self.spec.model.source
         reads_model = self.runtime.frontend.model_files is not None
+        resources, why_resources = requirements(
+            spec.resources, self.platform.machine.frontend_resources, "spec.frontend.resources"
+        )
         pod = replace(
             self._pod(wiring, {**facts, "method": self.transfer.method}, spec.pod_template),
             environment=layered(
@@ -250,15 +259,18 @@ class _Planner:
                 written(spec.env, "spec.frontend.env"),
             ),
             mounts=(*dynamo.SCRATCH, *(model_mounts(source) if reads_model else ())),
-            resources=requirements(spec.resources, self.platform.machine.frontend_resources),
+            resources=resources,
+            resources_provenance=why_resources,
         )
         return FrontendPlan(replicas=spec.replicas, port=spec.port, pod=pod)
 
     def _pod(self, wiring: dynamo.Wiring, facts: Facts, overrides: Mapping[str, Any] | None) -> PodPlan:
         runtime = self.spec.runtime
         placement = self.spec.placement
+        image, why_image = self._image(facts)
         return PodPlan(
-            image=self._image(facts),
+            image=image,
+            image_provenance=why_image,
             pull_policy=runtime.image_pull_policy,
             pull_secrets=tuple(secret.name for secret in runtime.image_pull_secrets),
             command=wiring.command,
@@ -276,22 +288,26 @@ class _Planner:
             overrides=overrides or {},
         )
 
-    def _image(self, facts: Facts) -> str:
+    def _image(self, facts: Facts) -> tuple[str, Provenance]:
         if self.spec.runtime.image is not None:
-            return self.spec.runtime.image
+            return self.spec.runtime.image, Provenance("Set by the user.", "spec.runtime.image")
         release = self.platform.release
         image = first(release.images, facts)
         if image is not None:
-            return fill(image.value, facts)
+            return fill(image.value, facts), provenance(image)
         if release.built is None:
-            return self.installation.worker_image
+            return self.installation.worker_image, _OWN_IMAGE
         method = f"{self.runtime.name} {self.runtime.version} with {self.transfer.method} transfer"
         fault = f"no image of {method} is published. {release.built.reason.rstrip('.')}"
         remedy = f"Build one with `{fill(release.built.value, facts)}` and write its reference"
         raise Refusal([Problem("spec.runtime.image", fault, remedy, "image-published")])
 
-    def _worker_resources(self, by_user: ResourceRequirements | None, gpus: int) -> dict[str, Any]:
-        per_gpu = self.platform.machine.gpu_worker_resources
-        if by_user is None and gpus:
-            return {} if per_gpu is None else requirements(None, times(per_gpu, gpus))
-        return requirements(by_user, self.platform.machine.worker_resources)
+    def _worker_resources(
+        self, role: str, by_user: ResourceRequirements | None, gpus: int
+    ) -> tuple[dict[str, Any], Provenance | None]:
+        machine = self.platform.machine
+        path = f"spec.{role}.resources"
+        if by_user is not None or not gpus:
+            return requirements(by_user, machine.worker_resources, path)
+        per_gpu = machine.gpu_worker_resources
+        return ({}, None) if per_gpu is None else requirements(None, times(per_gpu, gpus), path)

@@ -4,16 +4,27 @@ import re
 from typing import Any
 
 from disagg_operator.api.v1alpha1.base import ResourceRequirements
+from disagg_operator.plan.facts import provenance
+from disagg_operator.plan.model import Provenance
 from disagg_operator.platforms.profile import PodResources
 
 _WHOLE = re.compile(r"^([0-9]+)([a-zA-Z]*)$")
 
 
-def requirements(by_user: ResourceRequirements | None, default: PodResources) -> dict[str, Any]:
-    """Return what the user writes, or else the default; the sections that are empty are left out."""
+def requirements(
+    by_user: ResourceRequirements | None, default: PodResources, path: str
+) -> tuple[dict[str, Any], Provenance]:
+    """Return what the user writes, or else the default, and why; empty sections are left out.
+
+    Args:
+        by_user: what the user writes.
+        default: what the platform says.
+        path: path of the user's field.
+    """
     chosen = default if by_user is None else by_user
     described = {"requests": dict(chosen.requests), "limits": dict(chosen.limits)}
-    return {key: value for key, value in described.items() if value}
+    why = provenance(default) if by_user is None else Provenance("Set by the user.", path)
+    return {key: value for key, value in described.items() if value}, why
 
 
 def times(resources: PodResources, factor: int) -> PodResources:

@@ -13,6 +13,8 @@ from disagg_operator.plan import names
 from disagg_operator.plan.model import RolePlan
 
 _EXPLAINS = "provenance"
+_EXPLAINS = "provenance"
+"""Ends the names of what explains and is not applied."""
 _NOT_APPLIED = ("replicas", "engine_config", "settings")
 """Parts of a role's plan that pods do not have; the engine's configuration is in the files already."""
 
@@ -34,7 +36,7 @@ def _without_words(value: Any) -> Any:
             key: _without_words(part)
             for key, part in value.items()
             # What says nothing counts for nothing: plans of a newer operator may have more parts.
-            if key != _EXPLAINS and part not in (None, (), [], {})
+            if not key.endswith(_EXPLAINS) and part not in (None, (), [], {})
         }
     if isinstance(value, list | tuple):
         return [_without_words(part) for part in value]

@@ -38,10 +38,13 @@ def transfer_plan(transfer: TransferSpec, platform: Platform, facts: Facts) -> T
         method, why = asked.value, Provenance("Set by the user.", _BACKEND if nixl_meant else _METHOD)
     if method != TransferMethod.NIXL:
         return TransferPlan(method, None, why)
-    return TransferPlan(method, _nixl_backend(transfer, platform, {**facts, "method": method}), why)
+    backend = _nixl_backend(transfer, platform, {**facts, "method": method})
+    by_user = Provenance("Set by the user.", _BACKEND)
+    why_backend = provenance(backend) if transfer.nixl_backend is None else by_user
+    return TransferPlan(method, backend.value, why, why_backend)
 
 
-def _nixl_backend(transfer: TransferSpec, platform: Platform, facts: Facts) -> str:
+def _nixl_backend(transfer: TransferSpec, platform: Platform, facts: Facts) -> Choice:
     loadable = {choice.value for choice in applicable(platform.release.nixl_backends, facts)}
     known = [
         choice
@@ -53,7 +56,7 @@ def _nixl_backend(transfer: TransferSpec, platform: Platform, facts: Facts) -> s
     if not usable:
         given = "NIXL" if asked is None else asked.value
         raise Refusal([_unavailable(_BACKEND, given, known, facts, "nixl-backend-known")])
-    return usable[0].value
+    return usable[0]
 
 
 def _of(offered: Iterable[Choice], value: str) -> Choice | None:

@@ -1,4 +1,4 @@
-"""The table of machines in docs/platforms.md."""
+"""Machines in a table: for docs/platforms.md and for terminals."""
 
 from collections.abc import Iterable
 
@@ -9,19 +9,29 @@ START = "<!-- machines: written by `python -m disagg_operator.platforms` -->"
 END = "<!-- end of machines -->"
 
 
+HEADINGS = ("platform", "GPUs a node", "architecture", "fabrics, KV cache on the first", "devices")
+
+Row = tuple[str, str, str, str, list[str]]
+
+
 def table() -> str:
     """Return all machines as a Markdown table."""
-    headings = ("platform", "GPUs a node", "architecture", "fabrics, KV cache on the first", "devices")
-    rows = [_row(machine) for machine in builtin().machines.values()]
-    lines = [f"| {' | '.join(row)} |" for row in (headings, ("---",) * len(headings), *rows)]
+    rows = [_cells(machine) for machine in builtin().machines.values()]
+    lines = [f"| {' | '.join(row)} |" for row in (HEADINGS, ("---",) * len(HEADINGS), *rows)]
     return "\n".join([*lines, ""])
 
 
-def _row(machine: MachineProfile) -> tuple[str, ...]:
+def _cells(machine: MachineProfile) -> tuple[str, ...]:
+    name, gpus, architecture, fabrics, devices = row(machine)
+    return f"`{name}`", gpus, architecture, fabrics, "<br>".join(devices)
+
+
+def row(machine: MachineProfile) -> Row:
+    """Return name, GPUs, architecture, fabrics and devices of a machine in words."""
     gpus = f"{machine.gpus.count} {machine.gpus.model}" if machine.gpus else "any"
     architecture = machine.architecture.value if machine.architecture else "any"
-    devices = "<br>".join(devices_in_words(machine.devices)) or "none"
-    return f"`{machine.name}`", gpus, architecture, ", ".join(machine.fabrics), devices
+    devices = devices_in_words(machine.devices) or ["none"]
+    return machine.name, gpus, architecture, ", ".join(machine.fabrics), devices
 
 
 def devices_in_words(devices: Iterable[Device]) -> list[str]:

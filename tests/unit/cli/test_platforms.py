@@ -1,0 +1,111 @@
+"""``kubectl disagg platforms`` as a user calls it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from disagg_operator.api.parse import accept
+from disagg_operator.cli.main import app
+from disagg_operator.plan.installation import Installation
+from disagg_operator.plan.planner import plan
+from disagg_operator.platforms.catalogue import builtin
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+def platforms(*arguments: str) -> str:
+    result = call("platforms", *arguments)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def resource(**spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "disagg.dev/v1alpha1",
+        "kind": "DisaggDeployment",
+        "metadata": {"name": "demo"},
+        "spec": {"model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}}, **spec},
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "machines").mkdir()
+    (tmp_path / "machines" / "lab.yaml").write_text("like: roce\nnode_labels: [{name: pool, value: lab}]\n")
+    return tmp_path
+
+
+def test_all_platforms_are_listed_with_what_a_node_has() -> None:
+    text = platforms()
+    for name in builtin().machines:
+        assert f" {name} " in text
+    (line,) = [line for line in text.splitlines() if " aws-p5en.48xlarge " in line]
+    assert "8 H200" in line
+    assert "vpc.amazonaws.com/efa: 16 a node" in line
+
+
+def test_one_platform_shows_its_values_and_those_of_its_fabrics_with_line_and_document() -> None:
+    text = platforms("aws-p6e-gb200.36xlarge")
+    for title in ("machine aws-p6e-gb200.36xlarge", "fabric efa", "fabric mnnvl"):
+        assert title in text
+    (line,) = [line for line in text.splitlines() if "FI_EFA_ENABLE_SHM_TRANSFER" in line]
+    assert "fabrics/efa.yaml:" in line
+    assert "architecture arm64, image standard" in " ".join(text.split())
+
+
+def test_a_fabric_can_be_shown_by_itself() -> None:
+    assert "fabric gke-rdma" in platforms("gke-rdma")
+
+
+def test_json_holds_what_yaml_holds() -> None:
+    assert json.loads(platforms("roce", "-o", "json")) == list(
+        yaml.safe_load_all(platforms("roce", "-o", "yaml"))
+    )
+    listing = json.loads(platforms("-o", "json"))
+    assert [machine["name"] for machine in listing] == list(builtin().machines)
+
+
+@pytest.mark.parametrize("name", ["aws-p5.48xlarge", "gke-a4x", "oci-bm.gpu.b200.8"])
+def test_the_yaml_of_a_platform_is_a_profile_that_means_the_same(name: str, tmp_path: Path) -> None:
+    machine, *_ = yaml.safe_load_all(platforms(name, "-o", "yaml"))
+    (tmp_path / "machines").mkdir()
+    (tmp_path / "machines" / "copy.yaml").write_text(yaml.safe_dump({**machine, "name": "copy"}))
+    shown = json.loads(platforms("copy", "-f", str(tmp_path), "-o", "json"))[0]
+    assert {**shown, "name": name} == machine
+
+
+def test_the_yaml_of_a_platform_can_be_written_into_a_deployment() -> None:
+    machine, *_ = yaml.safe_load_all(platforms("aws-p5.48xlarge", "-o", "yaml"))
+    installation = Installation("worker:1")
+    named = plan(accept(resource(platform="aws-p5.48xlarge")), installation)
+    inline = plan(accept(resource(platformProfile=machine)), installation)
+    assert inline.revision == named.revision
+
+
+def test_profiles_of_a_folder_are_among_them(folder: Path) -> None:
+    assert " lab " in platforms("-f", str(folder))
+    assert "machines/lab.yaml:2" in platforms("lab", "-f", str(folder))
+
+
+def test_every_command_that_plans_knows_a_folder_of_profiles(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "deployment.yaml"
+    file.write_text(yaml.safe_dump(resource(platform="lab")))
+    for command in ("render", "lint"):
+        assert call(command, "-f", str(file), "--profiles", str(folder)).exit_code == 0
+        without = call(command, "-f", str(file))
+        assert without.exit_code == 1
+        assert "there is no platform 'lab'" in " ".join((without.stdout + without.stderr).split())
+
+
+def test_a_wrong_name_and_a_wrong_folder_are_told(folder: Path) -> None:
+    wrong = call("platforms", "p5")
+    assert (wrong.exit_code, "there is no platform 'p5'. Write one of: aks-" in wrong.stderr) == (1, True)
+    (folder / "machines" / "lab.yaml").write_text("gpus: 8\n")
+    bad = call("platforms", "-f", str(folder))
+    assert (bad.exit_code, bad.stderr.startswith("machines/lab.yaml: gpus: ")) == (1, True)
