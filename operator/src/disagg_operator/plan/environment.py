@@ -22,7 +22,8 @@ def fill(template: str, values: Mapping[str, object]) -> str:
     Raises:
         jinja2.UndefinedError: the template names a value that the planner does not offer.
     """
-    return _compiled(template).render(values)
+    # Most values are plain text, and a plan has hundreds of them.
+    return _compiled(template).render(values) if "{" in template else template
 
 
 # Profiles hold a few dozen templates, and compiling one takes longer than planning a whole deployment.

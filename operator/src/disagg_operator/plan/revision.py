@@ -6,26 +6,23 @@ on replica counts, the frontend, the rollout's settings, or the words that expla
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from disagg_operator.plan import names
 from disagg_operator.plan.model import RolePlan
 
 _EXPLAINS = "provenance"
-_EXPLAINS = "provenance"
 """Ends the names of what explains and is not applied."""
-_NOT_APPLIED = ("replicas", "engine_config", "settings")
-"""Parts of a role's plan that pods do not have; the engine's configuration is in the files already."""
 
 
 def revision_of(roles: Iterable[RolePlan]) -> str:
     """Return the revision of the workers as eight hexadecimal characters."""
     material = []
     for role in roles:
-        described = asdict(role)
-        for each in _NOT_APPLIED:
-            del described[each]
+        # The engine's configuration is in the files already.
+        described = asdict(replace(role, engine_config={}, settings=()))
+        del described["replicas"]
         material.append(_without_words(described))
     return names.digest(json.dumps(material, sort_keys=True))
 

@@ -41,7 +41,7 @@ def worker(asked: Asked) -> EngineWorker:
     config = laid_over(nested(derived), asked.spec.engine_config)
     return EngineWorker(
         command=(*(fill(word, values) for word in asked.release.command), *kvbm_arguments(asked)),
-        files={CONFIG_FILE: yaml.safe_dump(config, sort_keys=False)},
+        files={CONFIG_FILE: yaml.dump(config, Dumper=yaml.CSafeDumper, sort_keys=False)},
         mounts=model_mounts(model.source),
         environment=(*hub_environment(model.source), *kvbm_environment(asked)),
         config=config,
