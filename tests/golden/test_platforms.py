@@ -1,4 +1,4 @@
-"""Each deployment in ``platforms/`` renders to just the manifests beside it: ``NAME.yaml``, ``NAME.manifests.yaml``.
+"""Each deployment in ``platforms/``, ``NAME.yaml``, renders to just the manifests in ``NAME.manifests.yaml``.
 
 ``make update-golden`` writes them anew.
 """
@@ -27,4 +27,6 @@ def test_manifests_of_a_platform(deployment: Path) -> None:
 
 
 def test_there_are_no_manifests_without_a_deployment() -> None:
-    assert {path.name for path in HERE.glob(f"*{MANIFESTS}")} == {f"{path.stem}{MANIFESTS}" for path in INPUTS}
+    assert {path.name for path in HERE.glob(f"*{MANIFESTS}")} == {
+        f"{path.stem}{MANIFESTS}" for path in INPUTS
+    }

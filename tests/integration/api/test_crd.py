@@ -82,7 +82,9 @@ def test_defaults_are_stored(kubectl: Kubectl) -> None:
         assert spec[role]["replicas"] == 1
         assert spec[role]["parallelism"] == {"tensor": 1, "pipeline": 1, "context": 1, "expert": 1}
     assert spec["frontend"] == {"port": 8000, "replicas": 1, "routerMode": "round-robin"}
-    assert spec["rollout"] == {"strategy": "Surge"}
+    # What a release of the frontend decides is not stored, so that another release may decide otherwise.
+    assert spec["rollout"] == {}
+    assert spec["discovery"] == {}
 
 
 def test_stored_defaults_are_the_models_defaults(kubectl: Kubectl) -> None:
