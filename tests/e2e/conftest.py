@@ -53,7 +53,7 @@ def installed(cluster: Cluster, helm: Helm, kubectl: Kubectl) -> Iterator[Instal
     make_namespace(kubectl, SYSTEM)
     log = cluster.audit_log
     audit = None if log is None else AuditTrail(log, log.stat().st_size)
-    made = Installed(helm, kubectl, values, audit)
+    made = Installed(helm, kubectl, values, audit, cluster.images)
     made.release("install", RELEASE, SYSTEM)
     yield made
     remove_everything(helm, kubectl)

@@ -1,5 +1,6 @@
 """The chart as these tests install it, and what it takes to start and end with a clean cluster."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import yaml
@@ -25,12 +26,14 @@ class Installed:
         kubectl: kubectl with the cluster's kubeconfig.
         values: settings that name the local images.
         audit: what the API server noted since then; None where it keeps that to itself.
+        images: names of the local images.
     """
 
     helm: Helm
     kubectl: Kubectl
     values: tuple[str, ...]
     audit: AuditTrail | None
+    images: Mapping[str, str]
 
     def release(self, verb: str, name: str, namespace: str, *more: str) -> None:
         """Install or upgrade a release with the local images, and wait until it is ready.

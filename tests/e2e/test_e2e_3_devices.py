@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.cluster_client import Kubectl, Object, eventually
-from e2e.installation import make_namespace
+from e2e.deployments import Deployment, spec
+from e2e.installation import Installed, make_namespace
 from testcluster.devices import extended_resources
 from testcluster.session import Cluster
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 NAMESPACE = "disagg-e2e-devices"
 EFA = "vpc.amazonaws.com/efa"
@@ -93,3 +94,55 @@ def test_a_pod_that_wants_more_devices_than_there_are_says_so(
     kubectl.apply_to(place, pod("nine", cluster.images["operator"], {EFA: "9"}))
     assert f"Insufficient {EFA}" in unschedulable(kubectl, "nine")
     assert kubectl.get("pod", "nine", place)["status"]["phase"] == "Pending"
+
+
+def with_devices(count: int) -> Object:
+    """Return a profile of a machine that gives its pods EFA devices; KV cache goes over TCP still."""
+    return {"like": "local", "devices": [{"name": EFA, "per_pod": count}]}
+
+
+@pytest.mark.usefixtures("fake_devices")
+def test_the_workers_of_a_deployment_get_their_platforms_devices(installed: Installed, place: str) -> None:
+    kubectl = installed.kubectl
+    kubectl.apply_to(place, spec("on-efa", platformProfile=with_devices(4)))
+    deployment = Deployment(kubectl, place, "on-efa")
+    deployment.wait_complete()
+    assert deployment.condition("PlatformReady")["status"] == "True"
+    workers = [pod for pod in deployment.children("pods") if "frontend" not in pod["metadata"]["name"]]
+    asked = [pod["spec"]["containers"][0]["resources"] for pod in workers]
+    assert [(each["requests"][EFA], each["limits"][EFA]) for each in asked] == [("4", "4")] * 2
+    kubectl.apply_to(place, pod("five", installed.images["operator"], {EFA: "5"}))
+    assert f"Insufficient {EFA}" in unschedulable(kubectl, "five"), "the workers hold all devices"
+    deployment.delete()
+    kubectl("delete", "pod", "five", f"--namespace={place}")
+
+
+@pytest.mark.usefixtures("fake_devices")
+def test_more_devices_than_the_node_has_are_named_with_the_number_to_write(
+    installed: Installed, place: str
+) -> None:
+    installed.kubectl.apply_to(place, spec("too-many", platformProfile=with_devices(9)))
+    deployment = Deployment(installed.kubectl, place, "too-many")
+    condition = deployment.wait("PlatformReady", "False", timeout=20)
+    assert condition["reason"] == "DeviceCountTooHigh"
+    assert EFA in condition["message"]
+    assert "8" in condition["message"]
+    deployment.delete()
+
+
+@pytest.mark.usefixtures("fake_devices")
+def test_privileged_workers_are_not_started_in_a_namespace_that_refuses_them(
+    installed: Installed, place: str
+) -> None:
+    profile = {**with_devices(4), "fabrics": ["efa"]}
+    installed.kubectl.apply_to(place, spec("refused", platformProfile=profile))
+    deployment = Deployment(installed.kubectl, place, "refused")
+    condition = deployment.wait("PlatformReady", "False", timeout=20)
+    assert condition["reason"] == "PodSecurity"
+    assert (
+        f"kubectl label namespace {place} pod-security.kubernetes.io/enforce=privileged"
+        in condition["message"]
+    )
+    assert deployment.condition("Progressing")["reason"] == "PlatformNotReady"
+    assert not [each for each in deployment.children() if each["kind"] == "StatefulSet"]
+    deployment.delete()
