@@ -85,6 +85,7 @@ def test_devices_are_given_to_pods_and_more_than_are_left_to_none(
     assert f"Insufficient {EFA}" in unschedulable(kubectl, "six")
     kubectl("delete", "pod", "four", f"--namespace={place}")
     kubectl("wait", "--for=condition=Ready", "pod/six", f"--namespace={place}", "--timeout=30s")
+    kubectl("delete", "pod", "six", f"--namespace={place}")
 
 
 @pytest.mark.usefixtures("fake_devices")
