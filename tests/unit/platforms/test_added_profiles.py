@@ -119,6 +119,7 @@ def test_hidden_folders_of_a_mounted_config_map_are_passed_over(tmp_path: Path) 
         ({"lab": "enviroment: []\n"}, r"^machines/lab\.yaml: enviroment: .* Did you mean environment\?"),
         ({"lab": "fabrics: [warp]\n"}, r"^machines/lab\.yaml: fabrics: there is no fabric 'warp'\. Write"),
         ({"lab": "like: warp\n"}, r"^machines/lab\.yaml: like: there is no profile 'warp'\. Write one of"),
+        ({"lab": "like: 5\n"}, r"^machines/lab\.yaml: like: is no name\. Write a name"),
         ({"lab": "like: lab\n"}, r"^machines/lab\.yaml: like: a profile cannot be like itself: lab → lab"),
         ({"lab": "name: other\n"}, r"^machines/lab\.yaml: name: is 'other'\. Write lab, or rename"),
         ({"lab": "fabrics: [\n"}, r"^machines/lab\.yaml: not YAML: .*line 2"),
@@ -171,6 +172,11 @@ def test_a_deployment_starts_from_the_profile_that_it_is_like() -> None:
     assert "UCX_IB_GID_INDEX" in {each.name for each in decode(result).environment}
 
 
+def test_a_profile_may_be_like_several() -> None:
+    result = planned(platformProfile={"like": ["roce", "aws-p5.48xlarge"]})
+    assert devices(result) == {"nvidia.com/gpu": 2, "rdma/ib": 2, "vpc.amazonaws.com/efa": 8}
+
+
 def test_an_empty_profile_changes_no_revision() -> None:
     assert planned("aws-p5.48xlarge", platformProfile={}).revision == planned("aws-p5.48xlarge").revision
 
@@ -179,6 +185,8 @@ def test_an_empty_profile_changes_no_revision() -> None:
     ("profile", "words"),
     [
         ({"like": "warp"}, r"^spec\.platformProfile\.like: there is no platform 'warp'\. Write one of: aks-"),
+        ({"like": 5}, r"^spec\.platformProfile\.like: is no name\. Write the name of a platform"),
+        ({"like": ["roce", "warp"]}, r"^spec\.platformProfile\.like: there is no platform 'warp'"),
         ({"fabrics": ["warp"]}, r"^spec\.platformProfile\.fabrics: there is no fabric 'warp'\. Write one of"),
         (
             {"devices": [{"name": "vpc.amazonaws.com/efa", "per_gpu": 1, "per_pod": 1}]},

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from disagg_operator.api.merge import merged
 from disagg_operator.api.problems import Problem, Refusal
-from disagg_operator.platforms.documents import LIKE, read, resolved
+from disagg_operator.platforms.documents import LIKE, bases_of, read, resolved
 from disagg_operator.platforms.faults import RULE, problems_of, templates
 from disagg_operator.platforms.overlay import owned
 from disagg_operator.platforms.profile import (
@@ -86,8 +86,8 @@ class Catalogue:
             ProfileError: a profile cannot be used. The message names its file, the field and the fault.
         """
         extended = Catalogue(
-            _extended(MACHINES, self.machine_documents, machines, GENERIC),
-            _extended(FABRICS, self.fabric_documents, fabrics or {}, None),
+            _extended(MACHINES, self.machine_documents, machines, [GENERIC]),
+            _extended(FABRICS, self.fabric_documents, fabrics or {}, []),
             self.runtime_documents,
         )
         for name in fabrics or {}:
@@ -131,12 +131,17 @@ class Catalogue:
         forbidden = list(templates(document, INLINE))
         if forbidden:
             raise Refusal(forbidden)
-        base = document.get(LIKE, platform)
-        if base not in self.machine_documents:
-            field, rule = (f"{INLINE}.{LIKE}", RULE) if LIKE in document else ("spec.platform", KNOWN)
-            raise Refusal([self._unknown_machine(field, base, rule)])
+        written = bases_of(document)
+        if written is None:
+            remedy = "Write the name of a platform, or a list of names"
+            raise Refusal([Problem(f"{INLINE}.{LIKE}", "is no name", remedy, RULE)])
+        field, rule = (f"{INLINE}.{LIKE}", RULE) if written else ("spec.platform", KNOWN)
+        bases = written or [platform]
+        for base in bases:
+            if base not in self.machine_documents:
+                raise Refusal([self._unknown_machine(field, base, rule)])
         own = owned(document, BY_USER, f"{INLINE}.")
-        laid = resolved(INLINE, {**self.machine_documents, INLINE: {**own, LIKE: base, "name": INLINE}})
+        laid = resolved(INLINE, {**self.machine_documents, INLINE: {**own, LIKE: bases, "name": INLINE}})
         try:
             machine = MachineProfile.model_validate(laid)
         except ValidationError as error:
@@ -194,7 +199,7 @@ def _documents(folder: str) -> dict[str, Document]:
 
 
 def _extended(
-    folder: str, known: Mapping[str, Document], added: Mapping[str, Document], default: str | None
+    folder: str, known: Mapping[str, Document], added: Mapping[str, Document], default: list[str]
 ) -> dict[str, Document]:
     documents = dict(known)
     for name, document in added.items():
@@ -202,12 +207,14 @@ def _extended(
             raise ProfileError(
                 f"{folder}/{name}.yaml: name: is {document['name']!r}. Write {name}, or rename the file"
             )
-        base = document.get(LIKE, name if name in known else default)
+        written = bases_of(document)
+        if written is None:
+            raise ProfileError(f"{folder}/{name}.yaml: like: is no name. Write a name, or a list of names")
         own = {key: value for key, value in document.items() if key != LIKE}
-        if base == name and name in known:
+        if name in known and written in ([], [name]):
             documents[name] = merged(resolved(name, known), own)
         else:
-            documents[name] = {**own, "name": name, **({} if base is None else {LIKE: base})}
+            documents[name] = {**own, "name": name, LIKE: written or default}
     return documents
 
 

@@ -57,6 +57,13 @@ def read(text: str, file: str) -> Any:
         loader.dispose()
 
 
+def bases_of(document: Mapping[str, Any]) -> list[str] | None:
+    """Return the names that a document is like; None if it holds something else there."""
+    found = document.get(LIKE) or []
+    names = [found] if isinstance(found, str) else found
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+
+
 def resolved(name: str, documents: Mapping[str, Document]) -> Document:
     """Return a document laid over those that it is like.
 

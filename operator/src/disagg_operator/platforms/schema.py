@@ -49,7 +49,7 @@ def platforms() -> Schema:
 
 def _profile(schema: Schema) -> Schema:
     part = _loose(schema)
-    part["properties"][LIKE] = {"type": "string"}
+    part["properties"][LIKE] = {"type": ["string", "array"], "items": {"type": "string"}}
     return part
 
 
