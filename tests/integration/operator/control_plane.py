@@ -29,6 +29,9 @@ GROUPS = {
     "rolebindings": "/apis/rbac.authorization.k8s.io/v1",
     "leases": "/apis/coordination.k8s.io/v1",
     "events": "/apis/events.k8s.io/v1",
+    "computedomains": "/apis/resource.nvidia.com/v1beta1",
+    "resourceclaimtemplates": "/apis/resource.k8s.io/v1",
+    "resourceclaims": "/apis/resource.k8s.io/v1",
 }
 OWNED = ("serviceaccounts", "configmaps", "services", "rolebindings", "statefulsets", "deployments")
 READS = {"get", "list", "watch"}

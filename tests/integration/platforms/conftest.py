@@ -1,10 +1,14 @@
-"""Simulated machines on a real control plane, beside NVIDIA's real ComputeDomain controller."""
+"""Simulated machines on a real control plane, NVIDIA's real ComputeDomain controller, and our operator."""
 
 import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
+from e2e.audit import AuditTrail
+from integration.operator.control_plane import Api, OperatorProcess
+from integration.platforms.racks import RackDeployment, chart_operator
 from testcluster.platforms.cluster import PlatformCluster, private_platform_cluster
 
 
@@ -36,3 +40,46 @@ def namespace(platform: PlatformCluster) -> Iterator[str]:
     kinds = "statefulsets,deployments,computedomains"
     platform.kubectl.text("delete", kinds, "--all", f"--namespace={name}", "--timeout=30s")
     platform.kubectl.text("delete", "namespace", name, "--wait=false")
+
+
+@dataclass(frozen=True)
+class RunningOperator:
+    """The operator, and what the API server noted since it was started."""
+
+    process: OperatorProcess
+    audit: AuditTrail
+
+
+@pytest.fixture(scope="module")
+def operator(
+    platform_cluster: PlatformCluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningOperator]:
+    """An operator for the whole cluster, with the rights that the chart gives it and no others."""
+    log = platform_cluster.apiserver.audit_log
+    audit = AuditTrail(log, log.stat().st_size)
+    with chart_operator(platform_cluster, tmp_path_factory.mktemp("operator")) as process:
+        yield RunningOperator(process, audit)
+
+
+@pytest.fixture(scope="session")
+def platform_api(platform_cluster: PlatformCluster) -> Iterator[Api]:
+    """A client of the platform cluster's API server."""
+    client = Api(platform_cluster.apiserver.kubeconfig)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def demo(
+    platform: PlatformCluster,
+    platform_api: Api,
+    namespace: str,
+    operator: RunningOperator,  # noqa: ARG001 - it runs
+) -> Iterator[RackDeployment]:
+    """A deployment of the test's own, not yet created, and gone afterwards; with a node for its frontend."""
+    platform.add_nodes(1, prefix=f"cpu-{namespace[-4:]}", channel=False)
+    deployment = RackDeployment(platform, platform_api, namespace, f"demo-{namespace[-4:]}")
+    yield deployment
+    if deployment.there():
+        deployment.delete()
+    deployment.wait_until_gone()

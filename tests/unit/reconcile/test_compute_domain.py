@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from disagg_operator.reconcile.errors import RetrySoonError
+from disagg_operator.reconcile.errors import BlockedError, RetrySoonError
 from disagg_operator.reconcile.kinds import Object
 from unit.reconcile.fake_cluster import MADE, Crash, FakeCluster, FakeDriver, deployment, refusal
 from unit.reconcile.test_reconciler import converge, drive
@@ -434,6 +434,22 @@ def test_a_finalizer_that_somebody_took_off_is_put_back() -> None:
     cluster.resource["metadata"]["finalizers"] = []
     converge(cluster)
     assert finalizers(cluster) == [FINALIZER]
+
+
+def test_a_driver_that_goes_before_the_domain_is_made_leaves_no_finalizer() -> None:
+    cluster = rack()
+
+    def before(verb: str, obj: Object) -> None:
+        if verb == "apply" and obj["kind"] == "ComputeDomain":
+            raise refusal(404)
+
+    cluster.before_write = before
+    with pytest.raises(BlockedError):
+        drive(cluster)
+    assert finalizers(cluster) == [FINALIZER]
+    cluster.driver.served = False
+    converge(cluster)
+    assert finalizers(cluster) == []
 
 
 def test_without_its_finalizer_no_domain_is_made() -> None:

@@ -26,6 +26,9 @@ from disagg_operator.reconcile.kinds import Object
 UID_LABEL = "resource.nvidia.com/computeDomain"
 """Label of a claim template and of a node: UID of the ComputeDomain that it belongs to."""
 
+SWITCHED_OFF = "SwitchedOff"
+"""Reason of a deployment whose operator may not touch ComputeDomains."""
+
 _LOOK = "kubectl get pods --all-namespaces -l dra-driver-nvidia-gpu-component=controller"
 _DRIVER = (
     "install NVIDIA's DRA driver, with ComputeDomains on: "
@@ -127,7 +130,7 @@ def _waiting(plan: ComputeDomainPlan, deployment: str, seen: DomainSeen) -> Stan
     """Return what workers wait for, or None where they may start."""
     if not seen.readable:
         chart = "upgrade its chart with computeDomain.enabled=true"
-        return _wait(plan, "SwitchedOff", f"This operator may not use ComputeDomains: {chart}.")
+        return _wait(plan, SWITCHED_OFF, f"This operator may not use ComputeDomains: {chart}.")
     if not seen.served:
         return _wait(plan, "DriverMissing", f"The cluster does not serve ComputeDomains: {_DRIVER}.")
     if seen.domain is None:

@@ -23,7 +23,7 @@ from disagg_operator.reconcile.departure import (
     template_of,
 )
 from disagg_operator.reconcile.diff import identity, is_terminating, must_apply, stamp
-from disagg_operator.reconcile.domains import Standing, is_ours, standing
+from disagg_operator.reconcile.domains import SWITCHED_OFF, Standing, is_ours, standing
 from disagg_operator.reconcile.errors import ClusterError, NotFoundError, attempt, classify
 from disagg_operator.reconcile.kinds import COMPUTE_DOMAIN, Key, Object, describe
 from disagg_operator.reconcile.observe import Observed
@@ -80,16 +80,18 @@ class DomainKeeper:
     async def keep(self, resource: Object, plan: Plan, stands: Standing | None, observed: Observed) -> None:
         """Make the ComputeDomain that is wanted, and delete those of ours that nothing uses any more."""
         domain = _own(plan)
-        if domain is not None and stands is not None and stands.makes:
+        makes = stands is not None and stands.makes
+        if stands is not None and stands.reason == SWITCHED_OFF:
+            return
+        if domain is not None and makes:
             obj = stamp(compute_domain(plan, domain))
             live = observed.objects.get(identity(obj))
-            if live is None or FINALIZER not in _finalizers(resource):
-                await self._hold(resource)
+            await self._hold(resource)
             if must_apply(obj, live):
                 await attempt(self.cluster.apply(obj), f"apply {describe(obj)}")
         for old in leftovers(observed, None if domain is None else domain.name):
             await attempt(self.cluster.delete(old), f"delete {describe(old)}")
-        if domain is None and FINALIZER in _finalizers(resource) and not observed.domains():
+        if not makes and FINALIZER in _finalizers(resource) and not observed.domains():
             await self._release(resource)
 
     async def leave(self, resource: Object, observed: Observed, now: datetime) -> Departure:

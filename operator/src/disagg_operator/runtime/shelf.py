@@ -10,7 +10,7 @@ from disagg_operator.reconcile.kinds import Key, Kind, Object
 from disagg_operator.runtime.store import Address, address_of, owner_of
 
 _READ_OF_METADATA = (
-    *("name", "namespace", "uid", "labels", "ownerReferences"),
+    *("name", "namespace", "uid", "labels", "annotations", "ownerReferences"),
     *("creationTimestamp", "deletionTimestamp", "finalizers"),
 )
 
