@@ -78,6 +78,13 @@ Row = tuple[str, str, dict[str, Any], str]
 FAULTS: list[Row] = [
     ("gpus-within-machine", P5, {"decode": {"parallelism": {"tensor": 16}}}, "spec.decode.gpusPerNode"),
     ("devices-within-machine", P5, {"prefill": {"devices": {EFA: 33}}}, f"spec.prefill.devices[{EFA}]"),
+    (
+        "devices-for-all-gpus",
+        "gke-a4",
+        {"prefill": {"parallelism": {"tensor": 8}}, "decode": {"parallelism": {"tensor": 4}}},
+        "spec.decode.gpusPerNode",
+    ),
+    ("devices-for-all-gpus", P5, {"prefill": {"devices": {EFA: 32}}}, "spec.prefill.gpusPerNode"),
     ("devices-of-machine", P5, {"decode": {"devices": {"rdma/ib": 1}}}, "spec.decode.devices[rdma/ib]"),
     ("ucx-tls-cuda", "generic", {"env": env(("UCX_TLS", "tcp"))}, "spec.env"),
     ("ucx-tls-cuda", P5, {"decode": {"env": env(("UCX_TLS", "srd,sm"))}}, "spec.decode.env"),

@@ -74,12 +74,14 @@ class Device(Conditional):
         per_node: devices of a whole node; a pod gets a part in proportion to its GPUs, at least one.
         per_gpu: devices for each GPU of a pod, where only the node itself knows how many it has.
         per_pod: devices of each pod, where one slot stands for access to all adapters.
+        on_node: devices of a whole node where a pod does not get them in proportion; they bound its pods.
     """
 
     name: str
     per_node: Annotated[int, Field(ge=1)] | None = None
     per_gpu: Annotated[int, Field(ge=1)] | None = None
     per_pod: Annotated[int, Field(ge=1)] | None = None
+    on_node: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _one_count(self) -> "Device":

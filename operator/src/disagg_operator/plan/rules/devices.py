@@ -22,10 +22,30 @@ def _above_machine(subject: Subject) -> Iterator[Finding]:
     known = _devices(subject)
     for path, role in subject.roles():
         for device in role.pod.devices:
-            whole = known[device.name].per_node if device.name in known else None
+            whole = _whole(known.get(device.name))
             if whole is not None and device.count > whole:
                 fault = f"{device.count} is above the {whole} that {subject.platform.machine.name} has"
                 yield Finding(entry(path, "devices", device.name), fault, f"Write at most {whole}")
+
+
+def _idle(subject: Subject) -> Iterator[Finding]:
+    node = subject.platform.machine.gpus
+    known = _devices(subject)
+    for path, role in subject.roles():
+        if node is None or not role.gpus:
+            continue
+        pods = node.count // role.gpus
+        scarce = [
+            device.name
+            for device in role.pod.devices
+            if (whole := _whole(known.get(device.name))) is not None and whole < device.count * pods
+        ]
+        if pods > 1 and scarce:
+            fault = (
+                f"a pod with {role.gpus} of a node's {node.count} GPUs leaves other pods too few {scarce[0]}"
+            )
+            remedy = f"Give a pod all {node.count} GPUs or fewer devices, so that none stay idle"
+            yield Finding(f"{path}.gpusPerNode", fault, remedy)
 
 
 def _foreign(subject: Subject) -> Iterator[Finding]:
@@ -41,6 +61,10 @@ def _foreign(subject: Subject) -> Iterator[Finding]:
                 yield Finding(entry(path, "devices", name), fault, remedy)
 
 
+def _whole(device: Device | None) -> int | None:
+    return None if device is None else device.per_node or device.on_node
+
+
 def _devices(subject: Subject) -> dict[str, Device]:
     return {device.name: device for layer in subject.platform.layers for device in layer.devices}
 
@@ -48,5 +72,6 @@ def _devices(subject: Subject) -> dict[str, Device]:
 RULES: tuple[Rule[Subject], ...] = (
     Rule("gpus-within-machine", "the machine's profile", _gpus),
     Rule("devices-within-machine", "the machine's profile", _above_machine),
+    Rule("devices-for-all-gpus", "the machine's profile", _idle, severity=Severity.WARN),
     Rule("devices-of-machine", "the machine's profile", _foreign, severity=Severity.WARN),
 )
