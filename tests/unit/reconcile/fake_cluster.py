@@ -22,7 +22,7 @@ from disagg_operator.reconcile.kinds import COMPUTE_DOMAIN, Key, Kind, Object
 from disagg_operator.reconcile.preflight.checks import assess
 from disagg_operator.reconcile.preflight.fault import Assessment
 from disagg_operator.reconcile.preflight.needs import WORKER_METADATA, needs_of
-from disagg_operator.reconcile.preflight.snapshot import ClusterSnapshot, Node
+from disagg_operator.reconcile.preflight.snapshot import ClusterSnapshot, Node, Offer
 
 Address = tuple[str, str]
 MADE = "2026-01-01T00:00:00Z"
@@ -36,10 +36,7 @@ def now() -> str:
 ROOMY = Node(
     name="large",
     labels={},
-    allocatable={"cpu": Decimal(1000), "memory": Decimal(2**42)},
-    taints=(),
-    cordoned=False,
-    ready=True,
+    offer=Offer({"cpu": Decimal(1000), "memory": Decimal(2**42)}, taints=(), cordoned=False, ready=True),
 )
 SURROUNDINGS = ClusterSnapshot((ROOMY,), "", frozenset(), {WORKER_METADATA: True})
 

@@ -9,7 +9,7 @@ import pytest
 
 from disagg_operator.api.parse import accept
 from disagg_operator.plan.installation import Installation
-from disagg_operator.plan.model import Claim, Plan, Provenance, RolePlan
+from disagg_operator.plan.model import Plan
 from disagg_operator.plan.planner import plan
 from disagg_operator.platforms.catalogue import builtin
 from disagg_operator.platforms.prerequisites import provider_of
@@ -74,23 +74,19 @@ def on(platform: str, **spec: Any) -> Plan:
     return plan(accept(resource), Installation("w:1"))
 
 
-def nvl72(prefill: int = 1, decode: int = 2) -> Plan:
-    """Return a plan on GB200 whose workers hold a channel of a ComputeDomain each."""
-    made = on(
-        "gb200-nvl72",
+def nvl72(platform: str = "gb200-nvl72", *, prefill: int = 1, decode: int = 2) -> Plan:
+    """Return a plan whose workers hold a channel of a ComputeDomain each."""
+    return on(
+        platform,
         prefill={"replicas": prefill, "parallelism": {"tensor": 4}},
         decode={"replicas": decode, "parallelism": {"tensor": 4}},
     )
-    claim = Claim("channel", "demo-channel", Provenance("r", "s"))
-
-    def claiming(role: RolePlan) -> RolePlan:
-        return replace(role, pod=replace(role.pod, claims=(claim,)))
-
-    return replace(made, roles={name: claiming(role) for name, role in made.roles.items()})
 
 
-def tray(name: str, clique: str | None = "rack-1", **allocatable: str) -> Node:
-    labels = {"kubernetes.io/arch": "arm64", **({CLIQUE: clique} if clique else {})}
+def tray(
+    name: str, clique: str | None = "rack-1", more: dict[str, str] | None = None, **allocatable: str
+) -> Node:
+    labels = {"kubernetes.io/arch": "arm64", **({CLIQUE: clique} if clique else {}), **(more or {})}
     return machine(name, labels, {"cpu": "144", "memory": "900Gi", GPU: "4", **allocatable})
 
 
@@ -367,6 +363,33 @@ def test_huge_pages_that_no_node_has_are_a_missing_device() -> None:
         "asks for hugepages-2Mi 5Gi, and no node offers more than 1Gi. Lower spec.prefill.resources"
         in message
     )
+
+
+def test_what_one_component_provides_is_one_fault() -> None:
+    labels = {"node.kubernetes.io/instance-type": "a3-ultragpu-8g"}
+    roles = {role: {"parallelism": {"tensor": 8}} for role in ("prefill", "decode")}
+    bare = machine("a", labels, {**CPU, "cpu": "192", "memory": "2Ti", GPU: "8"})
+    check, message = the_fault(on("gke-a3-ultra", **roles), cluster(ROOM, bare))
+    assert check == "DeviceMissing"
+    assert message.startswith(
+        "Prefill and decode pods ask for networking.gke.io.networks/rdma-0, "
+        "networking.gke.io.networks/rdma-0.IP, networking.gke.io.networks/rdma-1 and 13 more, and none of "
+        "their nodes offers them (a). It comes with"
+    )
+
+
+def test_what_only_the_node_knows_is_remarked() -> None:
+    labels = {"node.kubernetes.io/instance-type": "p6e-gb200.36xlarge"}
+    made = nvl72("aws-p6e-gb200.36xlarge")
+    trays = [tray(f"t{n}", more=labels, **{EFA: "17" if n else "16"}) for n in range(3)]
+    assessment = found(made, cluster(ROOM, *trays))
+    assert not assessment.faults
+    assert assessment.remarks[1] == (
+        "Each of the decode pods has a node for itself and asks for vpc.amazonaws.com/efa 4 of 17. To use "
+        "all, write spec.decode.devices: {vpc.amazonaws.com/efa: 17}."
+    )
+    trays = [tray(f"t{n}", more=labels, **{EFA: "4"}) for n in range(3)]
+    assert found(made, cluster(ROOM, *trays)) == Assessment()
 
 
 def test_two_roles_that_fit_one_by_one_may_not_fit_together() -> None:

@@ -1,6 +1,8 @@
 """Surroundings: who is woken by which change, against a FAKE discovery."""
 
 import asyncio
+import json
+import tracemalloc
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,6 +138,23 @@ def test_a_gone_node_wakes_and_a_forgotten_deployment_does_not() -> None:
         assert await scene.assess(SMALL) == Check.NO_NODES
 
     scene.play(script)
+
+
+def test_a_thousand_nodes_take_a_few_megabytes() -> None:
+    scene = Scene()
+
+    def watched(number: int) -> Object:
+        obj: Object = json.loads(json.dumps(node(f"node-{number}")))
+        obj["metadata"]["labels"] |= {f"feature.node.kubernetes.io/{flag}": "true" for flag in range(60)}
+        obj["status"]["images"] = [{"names": [f"image-{number}-{image}"]} for image in range(50)]
+        return obj
+
+    tracemalloc.start()
+    for number in range(1000):
+        scene.surroundings.nodes.put(watched(number))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 4e6
 
 
 def test_what_may_not_be_read_is_unknown_and_costs_nothing() -> None:

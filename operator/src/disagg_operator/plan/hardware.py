@@ -5,7 +5,7 @@ writes wins over all of them.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from disagg_operator.api.v1alpha1.operations import PlacementSpec, SecurityMode
 from disagg_operator.plan.environment import derived, fill, layered
@@ -169,7 +169,9 @@ def _devices(
     for layer in platform.layers:
         for device in applicable(layer.devices, facts):
             count = device_count(device, platform.machine.gpus, gpus)
-            found[device.name] = DeviceCount(device.name, count, provenance(device))
+            guess = device.per_gpu is not None and platform.machine.gpus is not None
+            why = replace(provenance(device), guess=guess)
+            found[device.name] = DeviceCount(device.name, count, why)
     for name, count in written.items():
         found[name] = DeviceCount(
             name, count, Provenance("Set by the user.", f"spec.{facts['role']}.devices")

@@ -17,11 +17,19 @@ ROLES = (PREFILL, DECODE)
 
 @dataclass(frozen=True)
 class Provenance:
-    """Why a setting is there, who says so, and the line of the profile that sets it (or nothing)."""
+    """Why a setting is there.
+
+    Attributes:
+        reason: why, a sentence for people.
+        source: who says so.
+        line: line of the profile that sets it, or nothing.
+        guess: whether the value is a cautious one, because only the cluster knows the right one.
+    """
 
     reason: str
     source: str
     line: str = ""
+    guess: bool = False
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,8 @@ def _platform_ready(view: View) -> Verdict:
         return Verdict(kind, "False", found.faults[0].check.value, message)
     if found.unknown:
         return Verdict(kind, "Unknown", "NotChecked", " ".join(found.unknown))
-    return Verdict(kind, "True", "PlatformReady", "The cluster has all that was planned for.")
+    message = " ".join(["The cluster has all that was planned for.", *found.remarks])
+    return Verdict(kind, "True", "PlatformReady", message)
 
 
 def _available(view: View) -> Verdict:

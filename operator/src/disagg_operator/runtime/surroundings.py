@@ -26,6 +26,8 @@ V = TypeVar("V")
 
 SETTLE_SECONDS = 2.0
 """Pause between a change and the look at whom it concerns."""
+_REST = 9
+"""Times as long as a look took, nobody looks again: a tenth of the time is enough while nodes change."""
 ABSENT_SECONDS = 60.0
 """Time after which it is asked again whether a kind is served that was not."""
 SERVED_SECONDS = 900.0
@@ -140,11 +142,14 @@ class Surroundings:
                 await self._look()
 
     async def _look(self) -> None:
+        now = asyncio.get_running_loop().time
+        began = now()
         for key, (needs, before) in list(self._seen.items()):
             if assess(needs, self._snapshot(needs)) != before:
                 self.concerned(key)
             # A thousand deployments on a thousand nodes take seconds, in which others want to work.
             await asyncio.sleep(0)
+        await asyncio.sleep(_REST * (now() - began))
 
     async def _ask_again(self) -> None:
         wanted = {kind for needs, _ in self._seen.values() for kind in needs.kinds}

@@ -4,6 +4,7 @@ from disagg_operator.reconcile.preflight import nodes as node_checks
 from disagg_operator.reconcile.preflight import room as room_checks
 from disagg_operator.reconcile.preflight.fault import Assessment, Check, Fault
 from disagg_operator.reconcile.preflight.needs import Needs
+from disagg_operator.reconcile.preflight.obstacles import candidates
 from disagg_operator.reconcile.preflight.pod_security import BASELINE, PRIVILEGED
 from disagg_operator.reconcile.preflight.snapshot import ENFORCE, ClusterSnapshot
 from disagg_operator.reconcile.preflight.wording import pods_of, remedy, source
@@ -21,10 +22,13 @@ def assess(needs: Needs, cluster: ClusterSnapshot) -> Assessment:
         cluster: what is there.
     """
     found = [*_policy(needs, cluster), *_kinds(needs, cluster), *_device_classes(needs, cluster)]
+    remarks: list[str] = []
     if cluster.nodes is not None:
-        single = node_checks.faults(needs, cluster.nodes)
-        found += single or room_checks.faults(needs, cluster.nodes)
-    return Assessment(tuple(found), tuple(_unknown(needs, cluster)))
+        matching = {role.role: candidates(role, cluster.nodes) for role in needs.roles}
+        single = node_checks.faults(needs, cluster.nodes, matching)
+        found += single or room_checks.faults(needs, matching)
+        remarks = room_checks.remarks(needs, matching)
+    return Assessment(tuple(found), tuple(_unknown(needs, cluster)), tuple(remarks))
 
 
 def _policy(needs: Needs, cluster: ClusterSnapshot) -> list[Fault]:

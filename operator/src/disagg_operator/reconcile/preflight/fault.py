@@ -51,10 +51,12 @@ class Assessment:
     Attributes:
         faults: why it cannot, what to look at first coming first.
         unknown: what could not be checked, and why.
+        remarks: what could be better, though nothing is missing.
     """
 
     faults: tuple[Fault, ...] = ()
     unknown: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def fatal(self) -> bool:

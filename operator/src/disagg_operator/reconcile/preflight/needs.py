@@ -13,7 +13,7 @@ from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES, Plan, PodPlan, Provenance, TogetherPlan
 from disagg_operator.reconcile.kinds import CLAIM_TEMPLATE, COMPUTE_DOMAIN, Kind, Object
 from disagg_operator.reconcile.preflight.pod_security import violations
-from disagg_operator.reconcile.preflight.snapshot import Node, Taint
+from disagg_operator.reconcile.preflight.snapshot import Node, Offer, Taint
 from disagg_operator.reconcile.quantities import quantity
 
 WORKER_METADATA = Kind("nvidia.com/v1alpha1", "DynamoWorkerMetadata", "dynamoworkermetadatas")
@@ -69,6 +69,7 @@ class RoleNeeds:
         alone: whether a node takes one pod at most: it holds the node's only channel.
         violations: what each Pod Security Standard forbids of what they do.
         reasons: why the plan asks for a device or label, by its name.
+        guessed: the devices whose number in a node the platform's profile does not know.
     """
 
     role: str
@@ -79,6 +80,7 @@ class RoleNeeds:
     alone: bool
     violations: Mapping[str, tuple[str, ...]]
     reasons: Mapping[str, Provenance]
+    guessed: tuple[str, ...]
 
     def devices(self) -> Mapping[str, Decimal]:
         """Return what they ask for beside CPU, memory and disk."""
@@ -88,19 +90,19 @@ class RoleNeeds:
         """Tell whether the pods may go to a node by its labels."""
         return any(all(each.holds(node.labels) for each in group) for group in self.labels)
 
-    def refused_by(self, node: Node) -> list[Taint]:
+    def refused_by(self, offer: Offer) -> list[Taint]:
         """Return the taints of a node that keep these pods away."""
         return [
             taint
-            for taint in node.taints
+            for taint in offer.taints
             if taint.effect in ("NoSchedule", "NoExecute")
             and not any(_tolerates(toleration, taint) for toleration in self.tolerations)
         ]
 
-    def room_on(self, node: Node) -> int:
+    def room_on(self, offer: Offer) -> int:
         """Return how many of these pods fit on an empty node."""
         fits = [
-            int(node.allocatable.get(name, Decimal(0)) // amount)
+            int(offer.allocatable.get(name, Decimal(0)) // amount)
             for name, amount in self.requests.items()
             if amount
         ]
@@ -178,6 +180,7 @@ def _role(role: str, pod: PodPlan, count: int, made: Object) -> RoleNeeds:
             **{label.name: label.provenance for label in pod.node_labels},
             **{device.name: device.provenance for device in pod.devices},
         },
+        guessed=tuple(device.name for device in pod.devices if device.provenance.guess),
     )
 
 

@@ -1,12 +1,12 @@
 """Checks of single nodes: is there one on which a pod of each role would run, were it empty?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from disagg_operator.plan.model import Provenance
 from disagg_operator.reconcile.preflight.fault import Check, Fault
 from disagg_operator.reconcile.preflight.needs import Needs, Requirement, RoleNeeds
-from disagg_operator.reconcile.preflight.obstacles import CORDONED, Obstacle, obstacles
+from disagg_operator.reconcile.preflight.obstacles import CORDONED, Candidate, Candidates, Obstacle
 from disagg_operator.reconcile.preflight.snapshot import Node, Taint
 from disagg_operator.reconcile.preflight.wording import (
     LABELS,
@@ -15,6 +15,7 @@ from disagg_operator.reconcile.preflight.wording import (
     listed,
     pods_of,
     remedy,
+    some,
     source,
 )
 
@@ -28,14 +29,20 @@ _PODS = "<pods>"
 """Stands in a sentence where the roles are put in whose pods it is about."""
 
 
-def faults(needs: Needs, nodes: Sequence[Node]) -> list[Fault]:
-    """Return why no node could take a pod, for each role of which that is so; equal faults are made one."""
+def faults(needs: Needs, nodes: Sequence[Node], found: Candidates) -> list[Fault]:
+    """Return why no node could take a pod, for each role of which that is so; equal faults are made one.
+
+    Args:
+        needs: what the deployment asks for.
+        nodes: all nodes.
+        found: the nodes with the right labels, for each role.
+    """
     if not nodes:
         message = "The cluster has no nodes. Add some. See: kubectl get nodes"
         return [Fault(Check.NO_NODES, message, _NODES)]
     roles: dict[tuple[Check, str, str], list[str]] = {}
     for role in needs.roles:
-        for check, text, where in _of_role(role, nodes):
+        for check, text, where in _of_role(role, nodes, found[role.role]):
             roles.setdefault((check, text, where), []).append(role.role)
     return [
         Fault(check, capitalised(text.replace(_PODS, pods_of(names))), where)
@@ -43,46 +50,62 @@ def faults(needs: Needs, nodes: Sequence[Node]) -> list[Fault]:
     ]
 
 
-def usable(role: RoleNeeds, nodes: Sequence[Node]) -> list[Node]:
-    """Return the nodes that could take a pod of a role, were they empty."""
-    return [node for node in nodes if role.matches(node) and not obstacles(role, node)]
-
-
-def _of_role(role: RoleNeeds, nodes: Sequence[Node]) -> Iterator[tuple[Check, str, str]]:
-    matching = [node for node in nodes if role.matches(node)]
-    if not matching:
+def _of_role(
+    role: RoleNeeds, nodes: Sequence[Node], found: Sequence[Candidate]
+) -> Iterator[tuple[Check, str, str]]:
+    if not found:
         yield _no_match(role, nodes)
         return
-    found = {node.name: obstacles(role, node) for node in matching}
-    fewest = min(map(len, found.values()))
+    fewest = min(len(each.obstacles) for each in found)
     if not fewest:
         return
     # What keeps pods off the nodes that come closest: a node without GPUs is no news where others have them.
-    closest = [node for node in matching if len(found[node.name]) == fewest]
+    closest = [each for each in found if len(each.obstacles) == fewest]
     by_obstacle: dict[Obstacle, list[Node]] = {}
-    for node in closest:
-        for obstacle in found[node.name]:
-            by_obstacle.setdefault(obstacle, []).append(node)
-    told: set[str] = set()
+    for each in closest:
+        for obstacle in each.obstacles:
+            by_obstacle.setdefault(obstacle, []).append(each.node)
+    missing = [each for each in by_obstacle if each.check is Check.DEVICE_MISSING]
+    others = [each for each in by_obstacle if each.check is not Check.DEVICE_MISSING]
+    yield from (_fault(role, each, by_obstacle[each], closest) for each in _one_a_resource(others))
     # Of one resource, a node that has too few says more than one that has none.
-    for obstacle in sorted(by_obstacle, key=lambda each: each.check is Check.DEVICE_MISSING):
+    few = {each.name for each in others}
+    yield from _missing(role, [each.name for each in missing if each.name not in few], by_obstacle)
+
+
+def _one_a_resource(found: Sequence[Obstacle]) -> Iterator[Obstacle]:
+    """Yield the obstacles, of those about one resource just the first: nodes have too few in many numbers."""
+    told: set[str] = set()
+    for obstacle in found:
         if obstacle.name not in told:
-            yield _fault(role, obstacle, by_obstacle[obstacle], closest)
+            yield obstacle
         told |= {obstacle.name} - {""}
 
 
+def _missing(
+    role: RoleNeeds, names: Sequence[str], by_obstacle: Mapping[Obstacle, Sequence[Node]]
+) -> Iterator[tuple[Check, str, str]]:
+    """Yield a fault for each component that is to provide devices; some provide a dozen."""
+    where = {
+        obstacle.name: listed(found) for obstacle, found in by_obstacle.items() if obstacle.name in names
+    }
+    together: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        together.setdefault((remedy(name), where[name]), []).append(name)
+    for (run, on), group in together.items():
+        it = "it" if len(group) == 1 else "them"
+        text = f"{_PODS} ask for {some(group)}, and none of their nodes offers {it} ({on}). {run}"
+        yield Check.DEVICE_MISSING, text, source(group[0], _reason(role, group[0], _DEVICES))
+
+
 def _fault(
-    role: RoleNeeds, obstacle: Obstacle, where: Sequence[Node], closest: Sequence[Node]
+    role: RoleNeeds, obstacle: Obstacle, where: Sequence[Node], closest: Sequence[Candidate]
 ) -> tuple[Check, str, str]:
     if obstacle.taint is not None:
         return obstacle.check, _taint_text(obstacle.taint, where), _TAINTS
     if obstacle.check is Check.NODES_UNAVAILABLE:
         return obstacle.check, _unavailable_text(obstacle, where), _NODES
-    if obstacle.check is Check.DEVICE_MISSING:
-        name = obstacle.name
-        text = f"{_PODS} ask for {name}, and none of their nodes offers it ({listed(where)}). {remedy(name)}"
-        return obstacle.check, text, source(name, _reason(role, name, _DEVICES))
-    most = max(node.allocatable.get(obstacle.name, Decimal(0)) for node in closest)
+    most = max(each.node.offer.allocatable.get(obstacle.name, Decimal(0)) for each in closest)
     otherwise = _DEVICES if obstacle.check is Check.DEVICE_COUNT_TOO_HIGH else _RESOURCES
     return obstacle.check, _too_much_text(role, obstacle, most), _reason(role, obstacle.name, otherwise)
 

@@ -1,42 +1,57 @@
 """Checks of all nodes together: is there room for all pods at once, where they must share or avoid nodes?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 from disagg_operator.reconcile.preflight.fault import Check, Fault
 from disagg_operator.reconcile.preflight.needs import Needs, RoleNeeds
-from disagg_operator.reconcile.preflight.nodes import usable
-from disagg_operator.reconcile.preflight.obstacles import obstacles
+from disagg_operator.reconcile.preflight.obstacles import Candidate, Candidates
 from disagg_operator.reconcile.preflight.snapshot import Node
 from disagg_operator.reconcile.preflight.wording import amount, listed, remedy
 
 _CAPACITY = "https://kubernetes.io/docs/concepts/scheduling-eviction/kube-scheduler/"
 
-Usable = Mapping[str, Sequence[Node]]
-"""The nodes that could take a pod of each role."""
 
+def faults(needs: Needs, candidates: Candidates) -> list[Fault]:
+    """Return why the pods do not all fit at once, where each of them would alone.
 
-def faults(needs: Needs, nodes: Sequence[Node]) -> list[Fault]:
-    """Return why the pods do not all fit at once, where each of them would alone."""
-    found: Usable = {role.role: usable(role, nodes) for role in needs.roles}
-    if not all(found.values()):
-        return []
+    Args:
+        needs: what the deployment asks for.
+        candidates: the nodes with the right labels, for each role.
+    """
+    found = {role: [each for each in all_ if each.room] for role, all_ in candidates.items()}
     short = next((text for role in needs.roles if (text := _too_many(role, found))), None)
     short = short or _shortage(needs, found)
     if short is not None:
         where = needs.apart.source if needs.apart else _CAPACITY
-        message = f"{short}.{_not_counted(needs, nodes)} Add nodes, or lower the replicas"
+        message = f"{short}.{_not_counted(needs, candidates)} Add nodes, or lower the replicas"
         return [Fault(Check.TOO_FEW_NODES, message, where)]
     return _domains(needs, found)
 
 
-def _shortage(needs: Needs, found: Usable) -> str | None:
+def remarks(needs: Needs, candidates: Candidates) -> list[str]:
+    """Say which devices a pod leaves unused that has a node for itself, where the profile could not know."""
+    found = []
+    for role in needs.workers:
+        alone = [each.node.offer.allocatable for each in candidates[role.role] if each.room == 1]
+        for name in role.guessed:
+            most = max((offered.get(name, Decimal(0)) for offered in alone), default=Decimal(0))
+            if most > role.requests.get(name, most):
+                found.append(
+                    f"Each of the {role.role} pods has a node for itself and asks for {name} "
+                    f"{amount(name, role.requests[name])} of {amount(name, most)}. To use all, write "
+                    f"spec.{role.role}.devices: {{{name}: {amount(name, most)}}}."
+                )
+    return found
+
+
+def _shortage(needs: Needs, found: Candidates) -> str | None:
     """Say what the workers lack on these nodes, or None where nothing is known to be lacking."""
     workers = needs.workers
     for role in workers:
         if text := _too_many(role, found):
             return text
-    nodes = {node.name: node for role in workers for node in found[role.role]}
+    nodes = {each.node.name: each.node for role in workers for each in found[role.role]}
     if needs.apart or all(role.alone for role in workers):
         fewest = {role.role: _fewest(role, found[role.role]) for role in workers}
         if sum(fewest.values()) > len(nodes):
@@ -46,7 +61,7 @@ def _shortage(needs: Needs, found: Usable) -> str | None:
             return f"The workers need {least} nodes ({each}), and {len(nodes)} fit. {why.rstrip('.')}"
     for name in {name: None for role in workers for name in role.requests}:
         wanted = sum((role.pods * role.requests.get(name, Decimal(0)) for role in workers), Decimal(0))
-        offered = sum((node.allocatable.get(name, Decimal(0)) for node in nodes.values()), Decimal(0))
+        offered = sum((node.offer.allocatable.get(name, Decimal(0)) for node in nodes.values()), Decimal(0))
         if wanted > offered:
             return (
                 f"The workers ask for {name} {amount(name, wanted)} in all, and the {len(nodes)} nodes that "
@@ -55,18 +70,18 @@ def _shortage(needs: Needs, found: Usable) -> str | None:
     return None
 
 
-def _too_many(role: RoleNeeds, found: Usable) -> str | None:
-    room = sum(role.room_on(node) for node in found[role.role])
+def _too_many(role: RoleNeeds, found: Candidates) -> str | None:
+    room = sum(each.room for each in found[role.role])
     if room >= role.pods:
         return None
     nodes = len(found[role.role])
     return f"There are {role.pods} {role.role} pods, and room for {room} on {nodes} nodes that fit"
 
 
-def _fewest(role: RoleNeeds, nodes: Sequence[Node]) -> int:
+def _fewest(role: RoleNeeds, found: Sequence[Candidate]) -> int:
     """Return the least number of nodes that hold all pods of a role."""
     left = role.pods
-    rooms = sorted((role.room_on(node) for node in nodes), reverse=True)
+    rooms = sorted((each.room for each in found), reverse=True)
     for count, room in enumerate(rooms):
         if left <= 0:
             return count
@@ -74,15 +89,15 @@ def _fewest(role: RoleNeeds, nodes: Sequence[Node]) -> int:
     return len(rooms)
 
 
-def _domains(needs: Needs, found: Usable) -> list[Fault]:
+def _domains(needs: Needs, found: Candidates) -> list[Fault]:
     """Return why no one value of the label that workers share has room for all of them."""
     if needs.together is None:
         return []
     key, why = needs.together.topology_key, needs.together.provenance.reason
     where = needs.together.provenance.source
-    values = sorted({node.labels[key] for nodes in found.values() for node in nodes if key in node.labels})
+    nodes = {each.node.name: each.node for role in needs.workers for each in found[role.role]}
+    values = sorted({node.labels[key] for node in nodes.values() if key in node.labels})
     if not values:
-        nodes = {node.name: node for role in needs.workers for node in found[role.role]}
         text = (
             f"All workers share one value of the node label {key}, and none of their nodes has that label "
             f"({listed(nodes.values())}). {why} {remedy(key)}"
@@ -91,7 +106,7 @@ def _domains(needs: Needs, found: Usable) -> list[Fault]:
     lacking: list[tuple[int, str, str]] = []
     for value in values:
         inside = {
-            role.role: [node for node in found[role.role] if node.labels.get(key) == value]
+            role.role: [each for each in found[role.role] if each.node.labels.get(key) == value]
             for role in needs.workers
         }
         short = _shortage(needs, inside)
@@ -107,14 +122,12 @@ def _domains(needs: Needs, found: Usable) -> list[Fault]:
     return [Fault(Check.NO_LARGE_DOMAIN, text, where)]
 
 
-def _not_counted(needs: Needs, nodes: Sequence[Node]) -> str:
-    """Name the nodes that would count but for something that can be mended."""
-    found: dict[str, list[Node]] = {}
-    for node in nodes:
-        for role in needs.workers:
-            blocking = obstacles(role, node) if role.matches(node) else ()
-            if len(blocking) == 1:
-                found.setdefault(blocking[0].text, []).append(node)
-                break
-    parts = [f"{text}: {listed(where)}" for text, where in found.items()]
+def _not_counted(needs: Needs, candidates: Candidates) -> str:
+    """Name the nodes that would count but for one thing that can be mended."""
+    found: dict[str, dict[str, Node]] = {}
+    for role in needs.workers:
+        for each in candidates[role.role]:
+            if len(each.obstacles) == 1:
+                found.setdefault(each.obstacles[0].text, {})[each.node.name] = each.node
+    parts = [f"{text}: {listed(where.values())}" for text, where in found.items()]
     return f" Not counted: {'; '.join(parts)}." if parts else ""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 from disagg_operator.reconcile.kinds import Kind, Object
 from disagg_operator.reconcile.quantities import quantity
@@ -29,24 +30,29 @@ class Taint:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """A node.
+class Offer:
+    """What a node offers to pods, whatever its labels. Nodes that offer the same share one.
 
     Attributes:
-        name: its name.
-        labels: its labels.
         allocatable: what pods may have of it, as numbers: cores, bytes and devices.
         taints: its taints.
         cordoned: whether nothing is scheduled to it.
         ready: whether its kubelet says so.
     """
 
-    name: str
-    labels: Mapping[str, str]
     allocatable: Mapping[str, Decimal]
     taints: tuple[Taint, ...]
     cordoned: bool
     ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node with its labels and what it offers."""
+
+    name: str
+    labels: Mapping[str, str]
+    offer: Offer
 
 
 @dataclass(frozen=True)
@@ -72,21 +78,27 @@ def node_of(obj: Object) -> Node:
     return Node(
         name=metadata["name"],
         labels={sys.intern(key): sys.intern(value) for key, value in metadata.get("labels", {}).items()},
-        allocatable={
-            sys.intern(name): number
-            for name, value in status.get("allocatable", {}).items()
-            if (number := quantity(value)) is not None
-        },
-        taints=tuple(
-            Taint(sys.intern(taint["key"]), sys.intern(taint.get("value", "")), sys.intern(taint["effect"]))
-            for taint in spec.get("taints", [])
-        ),
-        cordoned=spec.get("unschedulable", False),
-        ready=any(
-            condition["type"] == "Ready" and condition["status"] == "True"
-            for condition in status.get("conditions", [])
+        offer=_offer(
+            tuple(sorted(status.get("allocatable", {}).items())),
+            tuple(
+                Taint(taint["key"], taint.get("value", ""), taint["effect"])
+                for taint in spec.get("taints", [])
+            ),
+            spec.get("unschedulable", False),
+            any(
+                condition["type"] == "Ready" and condition["status"] == "True"
+                for condition in status.get("conditions", [])
+            ),
         ),
     )
+
+
+@lru_cache(maxsize=4096)
+def _offer(
+    allocatable: tuple[tuple[str, str], ...], taints: tuple[Taint, ...], cordoned: bool, ready: bool
+) -> Offer:
+    numbers = {name: number for name, value in allocatable if (number := quantity(value)) is not None}
+    return Offer(numbers, taints, cordoned, ready)
 
 
 def enforced_by(obj: Object) -> str:

@@ -25,8 +25,12 @@ def capitalised(sentence: str) -> str:
 
 
 def listed(nodes: Iterable[Node]) -> str:
-    """Name nodes, the first few of them: ``a, b, c and 4 more``."""
-    names = sorted(node.name for node in nodes)
+    """Name nodes, the first few of them."""
+    return some(sorted(node.name for node in nodes))
+
+
+def some(names: Sequence[str]) -> str:
+    """List the first few names: ``a, b, c and 4 more``."""
     shown = ", ".join(names[:_SHOWN])
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
