@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from chart.helm import IMAGES, Helm, settings
 from integration.operator.control_plane import Api, Deployed, OperatorProcess, eventually
 from testcluster.fixtures import ApiServer
 from testcluster.kubectl import Kubectl
 from testcluster.paths import REPOSITORY
 
 CRD = "customresourcedefinitions.apiextensions.k8s.io/disaggdeployments.disagg.dev"
+DYNAMO = "templates/crds/nvidia.com_dynamoworkermetadatas.yaml"
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +22,8 @@ def api(apiserver: ApiServer) -> Iterator[Api]:
     """A client of the private API server, which serves the CRD."""
     kubectl = Kubectl(apiserver.tools.path("kubectl"), apiserver.kubeconfig)
     kubectl.text("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
+    helm = Helm(Path(apiserver.tools.path("helm")))
+    kubectl.apply(helm.render(*settings(**IMAGES), "--show-only", DYNAMO))
     kubectl.text("wait", "--for=condition=Established", CRD, "--timeout=20s")
     client = Api(apiserver.kubeconfig)
     yield client

@@ -77,7 +77,10 @@ class Api:
         return found
 
     def patch(self, resource: str, namespace: str, name: str, patch: Object, subresource: str = "") -> None:
-        path = self.path(resource, namespace, name) + subresource
+        self.patch_at(self.path(resource, namespace, name) + subresource, patch)
+
+    def patch_at(self, path: str, patch: Object) -> None:
+        """Patch what is at a path, such as an object of the whole cluster."""
         headers = {"Content-Type": "application/merge-patch+json"}
         answer = self.http.patch(path, content=json.dumps(patch), headers=headers)
         assert answer.status_code in ACCEPTED, answer.text

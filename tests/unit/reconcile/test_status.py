@@ -146,6 +146,10 @@ def test_conditions(view: View, expected: str) -> None:
             replace(READY, platform=Assessment((FORBIDDEN, SMALL), ("n",))),
             ("False", "PodSecurity", "Label it (docs)\nAdd nodes (docs)"),
         ),
+        (
+            replace(READY, plan=None, platform=None, leaving="Pods end."),
+            ("Unknown", "Deleting", "The deployment is being deleted."),
+        ),
         (replace(READY, platform=Assessment((), ("May not.",))), ("Unknown", "NotChecked", "May not.")),
         (
             replace(READY, plan=None, problems=(PROBLEM,), platform=None),

@@ -7,7 +7,7 @@ ComputeDomainReady has its reasons in `domains`.
 | Accepted | Accepted, AcceptedWithWarnings, InvalidSpec, NotSupported |
 | PlatformReady, True | PlatformReady |
 | PlatformReady, False | the checks of `preflight.fault.Check` |
-| PlatformReady, Unknown | NotChecked, NotAccepted, RetryingAfterError, Blocked, ReconcileError |
+| PlatformReady, Unknown | NotChecked, NotAccepted, Deleting, RetryingAfterError, Blocked, ReconcileError |
 | Available | ServingRequests, RolesNotReady, FrontendNotReady, ScaledToZero |
 | Progressing, True | RolloutInProgress, RolesNotReady, WaitingForComputeDomain, RetryingAfterError |
 | Progressing, True | Deleting |
@@ -71,6 +71,8 @@ def _accepted_plan(warnings: tuple[Problem, ...]) -> Verdict:
 def _platform_ready(view: View) -> Verdict:
     kind = ConditionType.PLATFORM_READY
     found = view.platform
+    if view.leaving:
+        return Verdict(kind, "Unknown", "Deleting", "The deployment is being deleted.")
     if found is None:
         reason = "NotAccepted" if view.failure is None else view.failure.reason
         message = "The cluster is checked against a specification once that is accepted."
