@@ -1,10 +1,12 @@
 """A deployment with a ComputeDomain: made before its workers, never changed, gone after the last of them."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from disagg_operator.reconcile.domains import Reason
 from disagg_operator.reconcile.errors import BlockedError, RetrySoonError
 from disagg_operator.reconcile.kinds import Object
 from unit.reconcile.fake_cluster import MADE, Crash, FakeCluster, FakeDriver, deployment, refusal
@@ -15,6 +17,9 @@ FINALIZER = "disagg.dev/compute-domain"
 TRAY: dict[str, Any] = {"gpusPerNode": 4, "parallelism": {"tensor": 4}}
 UID_LABEL = "resource.nvidia.com/computeDomain"
 LONG_AGO = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+
+
+DOCS = Path(__file__).parents[3] / "docs" / "gb200.md"
 
 
 def rack(driver: FakeDriver | None = None, decode: int = 2, **spec: Any) -> FakeCluster:
@@ -490,3 +495,8 @@ def test_a_crash_at_any_write_leaves_nothing_behind(effective: bool) -> None:
             leave(cluster)
         assert cluster.resource is None
         assert cluster.names("ComputeDomain") == set()
+
+
+def test_the_documentation_has_every_reason_and_no_others() -> None:
+    rows = [line.split("|")[1].strip() for line in DOCS.read_text().splitlines() if line.startswith("| `")]
+    assert {row.strip("`") for row in rows if row.strip("`").isalpha()} == set(Reason)

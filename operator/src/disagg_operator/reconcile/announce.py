@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from disagg_operator.api.v1alpha1.status import ConditionType
+from disagg_operator.reconcile.domains import Reason
 
 _WARNINGS = {
     *("AcceptedWithWarnings", "InvalidSpec", "NotSupported", "Blocked", "ReconcileError"),
-    *("DriverMissing", "SwitchedOff", "DomainMissing", "NameTaken", "TemplateTaken"),
-    *("PodsOutdated", "OutsideNvlink", "SeveralCliques"),
+    *(Reason.SWITCHED_OFF, Reason.DRIVER_MISSING, Reason.DOMAIN_MISSING),
+    *(Reason.NAME_TAKEN, Reason.TEMPLATE_TAKEN),
+    *(Reason.PODS_OUTDATED, Reason.OUTSIDE_NVLINK, Reason.SEVERAL_CLIQUES),
 }
 _NEWS = {"RolloutInProgress", "Paused", *_WARNINGS}
 

@@ -1,6 +1,6 @@
 """The conditions of a deployment: whether it is accepted, serves requests, and is being worked on. Pure.
 
-ComputeDomainReady has its reasons in `domains`.
+ComputeDomainReady has the reasons of `domains.Reason`.
 
 | condition | reasons |
 |---|---|

@@ -3,19 +3,12 @@
 Two questions are kept apart. Workers may start once NVIDIA's driver has made the claim template of just this
 domain: another domain may hold a template of that name, and the driver then calls ours Ready though it never
 gets one. Whether NVLink really spans the workers is the condition's matter, and nothing waits for it.
-
-| ComputeDomainReady | reasons |
-|---|---|
-| True | Ready |
-| False, new workers wait | SwitchedOff, DriverMissing, DomainMissing, NameTaken, TemplateTaken, BeingMade |
-| False, new workers wait | BeingDeleted |
-| False | PodsOutdated, NodesMissing, NodesNotReady, OutsideNvlink, SeveralCliques |
-| Unknown | ScaledToZero |
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Literal
 
 from disagg_operator.plan import names
@@ -26,9 +19,6 @@ from disagg_operator.reconcile.kinds import Object
 UID_LABEL = "resource.nvidia.com/computeDomain"
 """Label of a claim template and of a node: UID of the ComputeDomain that it belongs to."""
 
-SWITCHED_OFF = "SwitchedOff"
-"""Reason of a deployment whose operator may not touch ComputeDomains."""
-
 _LOOK = "kubectl get pods --all-namespaces -l dra-driver-nvidia-gpu-component=controller"
 _DRIVER = (
     "install NVIDIA's DRA driver, with ComputeDomains on: "
@@ -37,6 +27,26 @@ _DRIVER = (
 _SHOWN = 3
 
 Truth = Literal["True", "False", "Unknown"]
+
+
+class Reason(StrEnum):
+    """Reasons of condition ComputeDomainReady. New workers wait in the cases of the first part."""
+
+    SWITCHED_OFF = "SwitchedOff"
+    DRIVER_MISSING = "DriverMissing"
+    DOMAIN_MISSING = "DomainMissing"
+    NAME_TAKEN = "NameTaken"
+    TEMPLATE_TAKEN = "TemplateTaken"
+    BEING_MADE = "BeingMade"
+    BEING_DELETED = "BeingDeleted"
+
+    PODS_OUTDATED = "PodsOutdated"
+    NODES_MISSING = "NodesMissing"
+    NODES_NOT_READY = "NodesNotReady"
+    OUTSIDE_NVLINK = "OutsideNvlink"
+    SEVERAL_CLIQUES = "SeveralCliques"
+    SCALED_TO_ZERO = "ScaledToZero"
+    READY = "Ready"
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,7 @@ class Standing:
 
     name: str
     status: Truth
-    reason: str
+    reason: Reason
     message: str
     makes: bool = False
     starts: bool = False
@@ -130,24 +140,24 @@ def _waiting(plan: ComputeDomainPlan, deployment: str, seen: DomainSeen) -> Stan
     """Return what workers wait for, or None where they may start."""
     if not seen.readable:
         chart = "upgrade its chart with computeDomain.enabled=true"
-        return _wait(plan, SWITCHED_OFF, f"This operator may not use ComputeDomains: {chart}.")
+        return _wait(plan, Reason.SWITCHED_OFF, f"This operator may not use ComputeDomains: {chart}.")
     if not seen.served:
-        return _wait(plan, "DriverMissing", f"The cluster does not serve ComputeDomains: {_DRIVER}.")
+        return _wait(plan, Reason.DRIVER_MISSING, f"The cluster does not serve ComputeDomains: {_DRIVER}.")
     if seen.domain is None:
         return _absent(plan, seen)
     if not plan.adopted and not is_ours(seen.domain, deployment):
         fault = f"There is a ComputeDomain {plan.name} that {_maker(seen.domain)} made."
         remedy = f"Write spec.computeDomain.name: {plan.name} to use it, or delete it."
-        return _wait(plan, "NameTaken", f"{fault} {remedy}")
+        return _wait(plan, Reason.NAME_TAKEN, f"{fault} {remedy}")
     if is_terminating(seen.domain):
         message = f"ComputeDomain {plan.name} is being deleted. If that lasts, see: {_LOOK}"
-        return _wait(plan, "BeingDeleted", message)
+        return _wait(plan, Reason.BEING_DELETED, message)
     if seen.template is None or is_terminating(seen.template):
         fact = f"Workers start once NVIDIA's driver has made ResourceClaimTemplate {plan.template}."
         look = f"If that lasts, see whether its controller runs: {_LOOK}"
-        return _wait(plan, "BeingMade", f"{fact} {look}", makes=True)
+        return _wait(plan, Reason.BEING_MADE, f"{fact} {look}", makes=True)
     if _made_for(seen.template) != seen.domain["metadata"]["uid"]:
-        return _wait(plan, "TemplateTaken", _taken(plan, seen), makes=True)
+        return _wait(plan, Reason.TEMPLATE_TAKEN, _taken(plan, seen), makes=True)
     return None
 
 
@@ -155,57 +165,69 @@ def _absent(plan: ComputeDomainPlan, seen: DomainSeen) -> Standing:
     if plan.adopted:
         fault = f"There is no ComputeDomain {plan.name} in this namespace."
         remedy = "Create it, or leave out spec.computeDomain.name to have one made."
-        return _wait(plan, "DomainMissing", f"{fault} {remedy}")
+        return _wait(plan, Reason.DOMAIN_MISSING, f"{fault} {remedy}")
     # A domain that is made now would be called Ready and never get a template.
     if seen.template is not None and not is_terminating(seen.template):
-        return _wait(plan, "TemplateTaken", _taken(plan, seen))
-    return _wait(plan, "BeingMade", f"ComputeDomain {plan.name} is being made.", makes=True)
+        return _wait(plan, Reason.TEMPLATE_TAKEN, _taken(plan, seen))
+    return _wait(plan, Reason.BEING_MADE, f"ComputeDomain {plan.name} is being made.", makes=True)
 
 
-def _wait(plan: ComputeDomainPlan, reason: str, message: str, *, makes: bool = False) -> Standing:
+def _wait(plan: ComputeDomainPlan, reason: Reason, message: str, *, makes: bool = False) -> Standing:
     return Standing(plan.name, "False", reason, message, makes=makes and not plan.adopted)
 
 
 def _readiness(
     plan: ComputeDomainPlan, domain: Object, nodes: Sequence[NodeSeen], pods: Sequence[Object]
-) -> tuple[Truth, str, str]:
+) -> tuple[Truth, Reason, str]:
     """Return status, reason and message, from the nodes that workers are on; True needs all of them."""
     if plan.nodes == 0:
-        return "Unknown", "ScaledToZero", "No worker is asked for, so that there is no NVLink to speak of."
+        return (
+            "Unknown",
+            Reason.SCALED_TO_ZERO,
+            "No worker is asked for, so that there is no NVLink to speak of.",
+        )
     living = [pod for pod in pods if not is_terminating(pod)]
     old = [pod["metadata"]["name"] for pod in living if _made(pod) < _made(domain)]
     if old:
         run = f"kubectl delete pod {' '.join(old)}"
         fault = f"{_listed(old)} hold channels of an earlier ComputeDomain of that name, without NVLink"
-        return "False", "PodsOutdated", f"{fault}. Have them made anew: {run}"
+        return "False", Reason.PODS_OUTDATED, f"{fault}. Have them made anew: {run}"
     mine = {node for pod in living if (node := pod.get("spec", {}).get("nodeName"))}
     inside = [node for node in nodes if node.name in mine]
     missing = sorted(mine - {node.name for node in inside})
     if missing:
         uid = domain["metadata"]["uid"]
         look = f"kubectl get pods --all-namespaces -o wide -l {UID_LABEL}={uid}"
-        return "False", "NodesMissing", f"{_listed(missing)} not in the domain yet. Its daemons are: {look}"
+        return (
+            "False",
+            Reason.NODES_MISSING,
+            f"Not in the domain yet: {_listed(missing)}. Its daemons are: {look}",
+        )
     if len(inside) < plan.nodes:
         wait = "The rest follows once its workers are scheduled."
-        return "False", "NodesMissing", f"{len(inside)} of {plan.nodes} nodes are in the domain. {wait}"
+        return "False", Reason.NODES_MISSING, f"{len(inside)} of {plan.nodes} nodes are in the domain. {wait}"
     faulty = [node.name for node in inside if not node.ready]
     if faulty:
         look = f"kubectl describe computedomain {plan.name}"
-        return "False", "NodesNotReady", f"{_listed(faulty)} not ready in the domain. See: {look}"
+        return "False", Reason.NODES_NOT_READY, f"Not ready in the domain: {_listed(faulty)}. See: {look}"
     outside = [node.name for node in inside if not node.clique]
     if outside:
         look = f"kubectl get node {outside[0]} -L nvidia.com/gpu.clique; on the node: nvidia-smi -q -d FABRIC"
-        return "False", "OutsideNvlink", f"{_listed(outside)} have no NVLink to other nodes. See: {look}"
+        return (
+            "False",
+            Reason.OUTSIDE_NVLINK,
+            f"Without NVLink to other nodes: {_listed(outside)}. See: {look}",
+        )
     return _spanned(inside)
 
 
-def _spanned(inside: Sequence[NodeSeen]) -> tuple[Truth, str, str]:
+def _spanned(inside: Sequence[NodeSeen]) -> tuple[Truth, Reason, str]:
     cliques = sorted({node.clique for node in inside})
     if len(cliques) > 1:
         fault = f"Workers are spread over the cliques {', '.join(cliques)}, between which there is no NVLink."
         remedy = "Leave spec.placement.topologyKey out, or write nvidia.com/gpu.clique, with required: true."
-        return "False", "SeveralCliques", f"{fault} {remedy}"
-    return "True", "Ready", f"NVLink spans all {len(inside)} nodes, in clique {cliques[0]}."
+        return "False", Reason.SEVERAL_CLIQUES, f"{fault} {remedy}"
+    return "True", Reason.READY, f"NVLink spans all {len(inside)} nodes, in clique {cliques[0]}."
 
 
 def _nodes(domain: Object) -> Iterable[NodeSeen]:

@@ -23,7 +23,7 @@ from disagg_operator.reconcile.departure import (
     template_of,
 )
 from disagg_operator.reconcile.diff import identity, is_terminating, must_apply, stamp
-from disagg_operator.reconcile.domains import SWITCHED_OFF, Standing, is_ours, standing
+from disagg_operator.reconcile.domains import Reason, Standing, is_ours, standing
 from disagg_operator.reconcile.errors import ClusterError, NotFoundError, attempt, classify
 from disagg_operator.reconcile.kinds import COMPUTE_DOMAIN, Key, Object, describe
 from disagg_operator.reconcile.observe import Observed
@@ -81,7 +81,7 @@ class DomainKeeper:
         """Make the ComputeDomain that is wanted, and delete those of ours that nothing uses any more."""
         domain = _own(plan)
         makes = stands is not None and stands.makes
-        if stands is not None and stands.reason == SWITCHED_OFF:
+        if stands is not None and stands.reason is Reason.SWITCHED_OFF:
             return
         if domain is not None and makes:
             obj = stamp(compute_domain(plan, domain))
