@@ -10,6 +10,8 @@ import yaml
 
 from disagg_operator.api.crd.__main__ import stale
 from disagg_operator.api.parse import accept
+from disagg_operator.plan.installation import Installation
+from disagg_operator.plan.planner import plan
 from testcluster.errors import ClusterError
 from testcluster.kubectl import Kubectl
 from testcluster.paths import REPOSITORY
@@ -152,3 +154,19 @@ def test_objects_stored_by_earlier_versions_still_validate(kubectl: Kubectl, fil
 
 def test_there_are_stored_objects() -> None:
     assert STORED
+
+
+def test_a_profile_is_kept_as_it_was_written(kubectl: Kubectl) -> None:
+    profile = {
+        "like": "infiniband",
+        "gpus": {"count": 4, "model": "L40S"},
+        "gpu_worker_resources": {"$patch": "delete"},
+        "devices": [{"name": "rdma/ib", "$patch": "delete"}, {"name": "rdma/hca_shared", "per_pod": 1}],
+        "environment": [{"name": "UCX_NET_DEVICES", "value": "mlx5_0:1", "when": {"role": ["decode"]}}],
+    }
+    named = {**MINIMAL, "metadata": {"name": "profiled", "namespace": NAMESPACE}}
+    named["spec"] = {**MINIMAL["spec"], "platformProfile": profile, "runtime": {"engine": "trtllm"}}
+    stored = create(kubectl, named)
+    assert stored["spec"]["platformProfile"] == profile
+    installation = Installation("worker:1")
+    assert plan(accept(stored), installation).revision == plan(accept(named), installation).revision

@@ -172,6 +172,12 @@ def test_a_deployment_starts_from_the_profile_that_it_is_like() -> None:
     assert "UCX_IB_GID_INDEX" in {each.name for each in decode(result).environment}
 
 
+@pytest.mark.parametrize("removed", [None, {"$patch": "delete"}])
+def test_a_deployment_removes_what_its_platform_says(removed: Any) -> None:
+    result = planned("aws-p5.48xlarge", platformProfile={"gpu_worker_resources": removed})
+    assert decode(result).resources == {}
+
+
 def test_a_profile_may_be_like_several() -> None:
     result = planned(platformProfile={"like": ["roce", "aws-p5.48xlarge"]})
     assert devices(result) == {"nvidia.com/gpu": 2, "rdma/ib": 2, "vpc.amazonaws.com/efa": 8}

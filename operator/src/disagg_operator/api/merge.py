@@ -1,8 +1,8 @@
 """Merges one tree of maps and lists over another, such as a partial pod template over the derived one.
 
-Maps merge by key, and a null removes the key. Lists whose entries all have a name (containers, env, …)
-merge by name and new entries follow; volume mounts merge by mount path; an entry with ``$patch: delete``
-removes the one of its name; any other list is replaced.
+Maps merge by key. Lists whose entries all have a name (containers, env, …) merge by name and new entries
+follow; volume mounts merge by mount path; any other list is replaced. ``$patch: delete`` in a map or entry
+removes what it would be merged with; so does a null, which ``kubectl apply`` drops unless it is server-side.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 
 _KEYS = ("name", "mountPath")
 _PATCH, _DELETE = "$patch", "delete"
-"""How Kubernetes' own strategic merge removes an entry of a list."""
+"""How Kubernetes' own strategic merge removes something."""
 
 
 def merged(base: Any, overlay: Any) -> Any:
@@ -26,11 +26,19 @@ def merged(base: Any, overlay: Any) -> Any:
 def _merged_maps(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in overlay.items():
-        if value is None:
+        if value is None or _deletes(value):
             result.pop(key, None)
         else:
-            result[key] = merged(result[key], value) if key in result else value
+            result[key] = merged(result[key], value) if key in result else _kept(value)
     return result
+
+
+def _kept(value: Any) -> Any:
+    return [entry for entry in value if not _deletes(entry)] if isinstance(value, list) else value
+
+
+def _deletes(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.get(_PATCH) == _DELETE
 
 
 def _merge_key(entries: list[Any]) -> str | None:
@@ -43,7 +51,7 @@ def _merge_key(entries: list[Any]) -> str | None:
 def _merged_lists(base: list[Any], overlay: list[Any], key: str) -> list[Any]:
     result = {entry[key]: entry for entry in base}
     for entry in overlay:
-        if entry.get(_PATCH) == _DELETE:
+        if _deletes(entry):
             result.pop(entry[key], None)
             continue
         known = result.get(entry[key])

@@ -56,8 +56,8 @@ def _profile(schema: Schema) -> Schema:
 def _entry(schema: Schema) -> Schema:
     part = _loose(schema)
     part["properties"].pop("line", None)
+    part["properties"]["$patch"] = {"const": "delete"}
     if "name" in part["properties"]:
-        part["properties"]["$patch"] = {"const": "delete"}
         part["required"] = ["name"]
     return part
 

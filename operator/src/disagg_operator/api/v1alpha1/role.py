@@ -64,7 +64,8 @@ class RoleSpec(ApiModel):
     """CPU and memory of each worker container. Default: from the platform and engine."""
     pod_template: OpaqueObject | None = None
     """Partial pod template (metadata and spec) merged over the derived one: maps by key, containers,
-    volumes and env by name, volume mounts by mountPath; null removes a key. Default: nothing is changed."""
+    volumes and env by name, volume mounts by mountPath; ``$patch: delete`` in a map or entry removes it.
+    Default: nothing is changed."""
 
 
 class TransferMethod(StrEnum):

@@ -90,7 +90,8 @@ class FrontendSpec(ApiModel):
     """CPU and memory of the frontend container. Default: from the platform."""
     pod_template: OpaqueObject | None = None
     """Partial pod template (metadata and spec) merged over the derived one: maps by key, containers,
-    volumes and env by name, volume mounts by mountPath; null removes a key. Default: nothing is changed."""
+    volumes and env by name, volume mounts by mountPath; ``$patch: delete`` in a map or entry removes it.
+    Default: nothing is changed."""
 
 
 class DiscoveryBackend(StrEnum):
