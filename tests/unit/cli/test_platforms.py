@@ -2,17 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from disagg_operator.api.parse import accept
 from disagg_operator.cli.main import app
-from disagg_operator.plan.installation import Installation
-from disagg_operator.plan.planner import plan
 from disagg_operator.platforms.catalogue import builtin
+from unit.deployments import planned, trtllm
 
 
 def call(*arguments: str) -> Result:
@@ -23,15 +20,6 @@ def platforms(*arguments: str) -> str:
     result = call("platforms", *arguments)
     assert result.exit_code == 0, result.stderr
     return result.stdout
-
-
-def resource(**spec: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "disagg.dev/v1alpha1",
-        "kind": "DisaggDeployment",
-        "metadata": {"name": "demo"},
-        "spec": {"model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}}, **spec},
-    }
 
 
 @pytest.fixture
@@ -82,10 +70,7 @@ def test_the_yaml_of_a_platform_is_a_profile_that_means_the_same(name: str, tmp_
 
 def test_the_yaml_of_a_platform_can_be_written_into_a_deployment() -> None:
     machine, *_ = yaml.safe_load_all(platforms("aws-p5.48xlarge", "-o", "yaml"))
-    installation = Installation("worker:1")
-    named = plan(accept(resource(platform="aws-p5.48xlarge")), installation)
-    inline = plan(accept(resource(platformProfile=machine)), installation)
-    assert inline.revision == named.revision
+    assert planned(platformProfile=machine).revision == planned("aws-p5.48xlarge").revision
 
 
 def test_profiles_of_a_folder_are_among_them(folder: Path) -> None:
@@ -95,7 +80,7 @@ def test_profiles_of_a_folder_are_among_them(folder: Path) -> None:
 
 def test_every_command_that_plans_knows_a_folder_of_profiles(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "deployment.yaml"
-    file.write_text(yaml.safe_dump(resource(platform="lab")))
+    file.write_text(yaml.safe_dump(trtllm("lab")))
     for command in ("render", "lint"):
         assert call(command, "-f", str(file), "--profiles", str(folder)).exit_code == 0
         without = call(command, "-f", str(file))

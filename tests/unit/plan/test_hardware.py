@@ -12,6 +12,7 @@ from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import DECODE, PREFILL, Plan
 from disagg_operator.plan.planner import plan
 from disagg_operator.platforms.profile import Device, Gpus
+from unit import deployments
 
 PROVENANCE: Any = {"reason": "r", "source": "s"}
 NODE = Gpus(count=8, model="H100", **PROVENANCE)
@@ -20,19 +21,11 @@ STORES = {"etcdEndpoints": ["http://etcd:2379"], "natsServer": "nats://nats:4222
 
 
 def planned(platform: str = "aws-p5.48xlarge", **spec: Any) -> Plan:
-    resource = {
-        "apiVersion": "disagg.dev/v1alpha1",
-        "kind": "DisaggDeployment",
-        "metadata": {"name": "demo"},
-        "spec": {
-            "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
-            "platform": platform,
-            "prefill": {"parallelism": {"tensor": 1}},
-            "decode": {"parallelism": {"tensor": 8}},
-            **spec,
-        },
+    sizes: dict[str, Any] = {
+        "prefill": {"parallelism": {"tensor": 1}},
+        "decode": {"parallelism": {"tensor": 8}},
     }
-    return plan(accept(resource), Installation(worker_image="worker:test"))
+    return deployments.planned(platform, **{**sizes, **spec})
 
 
 def pod_of(result: Plan, role: str) -> dict[str, Any]:
@@ -126,15 +119,7 @@ def test_words_and_lines_of_a_profile_are_no_part_of_the_revision() -> None:
     ]
     efa = {**document, "environment": reworded}
     other = Installation("worker:test", catalogue=installation.catalogue.with_profiles({}, {"efa": efa}))
-    resource = {
-        "apiVersion": "disagg.dev/v1alpha1",
-        "kind": "DisaggDeployment",
-        "metadata": {"name": "demo"},
-        "spec": {
-            "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
-            "platform": "aws-p5.48xlarge",
-        },
-    }
+    resource = deployments.trtllm("aws-p5.48xlarge")
     one, two = (plan(accept(resource), each) for each in (installation, other))
     assert one.roles != two.roles
     assert one.revision == two.revision
@@ -146,7 +131,7 @@ def test_a_backend_that_the_fabric_lacks_is_refused() -> None:
 
 
 def test_a_method_that_the_engine_lacks_is_refused() -> None:
-    old = {"runtime": {"version": "0.6.1", "image": "i"}, "discovery": STORES}
+    old: dict[str, Any] = {"runtime": {"version": "0.6.1", "image": "i"}, "discovery": STORES}
     with pytest.raises(Refusal, match=r"spec\.transfer\.method: MOONCAKE .* Write UCX or NIXL or MPI"):
         planned(transfer={"method": "MOONCAKE"}, **old)
 

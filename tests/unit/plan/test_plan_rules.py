@@ -86,6 +86,12 @@ FAULTS: list[Row] = [
     ),
     ("devices-for-all-gpus", P5, {"prefill": {"devices": {EFA: 32}}}, "spec.prefill.gpusPerNode"),
     ("devices-of-machine", P5, {"decode": {"devices": {"rdma/ib": 1}}}, "spec.decode.devices[rdma/ib]"),
+    (
+        "libfabric-in-image",
+        P5,
+        {"transfer": {"nixlBackend": "LIBFABRIC"}, "runtime": {"image": "own:1"}},
+        "spec.runtime.image",
+    ),
     ("ucx-tls-cuda", "generic", {"env": env(("UCX_TLS", "tcp"))}, "spec.env"),
     ("ucx-tls-cuda", P5, {"decode": {"env": env(("UCX_TLS", "srd,sm"))}}, "spec.decode.env"),
     ("ucx-tls-cuda", P5, {"env": env(("UCX_TLS", "^cuda"))}, "spec.env"),

@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
-from disagg_operator.api.parse import accept
+from disagg_operator.api.problems import Refusal
 from disagg_operator.build.objects import worker_objects
 from disagg_operator.plan.facts import image_kind
-from disagg_operator.plan.installation import Installation
-from disagg_operator.plan.planner import plan
+from unit.deployments import planned
 
-ROLES = ("prefill", "decode")
 EFA_ENVIRONMENT = {
     "FI_PROVIDER": "efa",
     "FI_EFA_USE_DEVICE_RDMA": "1",
@@ -32,18 +30,7 @@ STANDARD_IMAGE = {"image": "nvcr.io/nvidia/ai-dynamo/tensorrtllm-runtime:1.1.1"}
 
 def pods(platform: str, **spec: Any) -> dict[str, dict[str, Any]]:
     """Return the pod specification of each role on a platform, with 4 GPUs a pod."""
-    resource = {
-        "apiVersion": "disagg.dev/v1alpha1",
-        "kind": "DisaggDeployment",
-        "metadata": {"name": "demo"},
-        "spec": {
-            "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
-            "platform": platform,
-            **{role: {"parallelism": {"tensor": 4}} for role in ROLES},
-            **spec,
-        },
-    }
-    objects = worker_objects(plan(accept(resource), Installation(worker_image="worker:test")))
+    objects = worker_objects(planned(platform, 4, **spec))
     return {
         each["metadata"]["labels"]["disagg.dev/role"]: each["spec"]["template"]["spec"]
         for each in objects
@@ -96,17 +83,7 @@ def test_one_efa_device_per_gpu_on_gb200() -> None:
 
 @pytest.mark.parametrize("platform", ON_EFA)
 def test_ucx_is_used_if_no_backend_is_explicitly_specified(platform: str) -> None:
-    resource = {
-        "apiVersion": "disagg.dev/v1alpha1",
-        "kind": "DisaggDeployment",
-        "metadata": {"name": "demo"},
-        "spec": {
-            "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
-            "platform": platform,
-            **{role: {"parallelism": {"tensor": 4}} for role in ROLES},
-        },
-    }
-    transfer = plan(accept(resource), Installation(worker_image="worker:test")).transfer
+    transfer = planned(platform, 4).transfer
     assert (transfer.method, transfer.nixl_backend) == ("NIXL", "UCX")
 
 
@@ -119,6 +96,11 @@ def test_host_mount_on_arm64_uses_the_standard_image_and_mounts_the_efa_sdk() ->
     for pod in pods("aws-p6e-gb200.36xlarge", runtime=STANDARD_IMAGE).values():
         assert host_paths(pod) == {"/opt/amazon/efa": "/opt/amazon/efa"}
         assert "efa-sdk" in {volume["name"] for volume in pod["volumes"]}
+
+
+def test_the_mounted_sdk_is_refused_together_with_libfabric_which_it_breaks() -> None:
+    with pytest.raises(Refusal, match=r"hides the libfabric .* write nixlBackend: UCX"):
+        pods("aws-p6e-gb200.36xlarge", runtime=STANDARD_IMAGE, transfer={"nixlBackend": "LIBFABRIC"})
 
 
 def test_the_host_s_sdk_is_mounted_on_arm64_alone_and_never_over_an_efa_image() -> None:

@@ -5,13 +5,11 @@ from typing import Any
 
 import pytest
 
-from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Refusal
-from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import DECODE, Plan, PodPlan
-from disagg_operator.plan.planner import plan
-from disagg_operator.platforms.catalogue import Catalogue, ProfileError, builtin
+from disagg_operator.platforms.catalogue import ProfileError, builtin
 from disagg_operator.platforms.folder import with_folder
+from unit.deployments import planned
 
 MACHINE = """\
 like: infiniband
@@ -27,26 +25,6 @@ description: The InfiniBand of the campus cluster.
 environment:
   - {name: UCX_NET_DEVICES, value: "mlx5_0:1"}
 """
-
-
-def resource(platform: str = "generic", **spec: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "disagg.dev/v1alpha1",
-        "kind": "DisaggDeployment",
-        "metadata": {"name": "demo"},
-        "spec": {
-            "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
-            "platform": platform,
-            "prefill": {"parallelism": {"tensor": 2}},
-            "decode": {"parallelism": {"tensor": 2}},
-            **spec,
-        },
-    }
-
-
-def planned(platform: str = "generic", catalogue: Catalogue | None = None, **spec: Any) -> Plan:
-    installation = Installation("worker:test", catalogue=catalogue or builtin())
-    return plan(accept(resource(platform, **spec)), installation)
 
 
 def decode(result: Plan) -> PodPlan:
@@ -67,7 +45,7 @@ def folder(path: Path, **files: str) -> Path:
 
 def test_a_folder_adds_machines_and_fabrics(tmp_path: Path) -> None:
     catalogue = with_folder(builtin(), folder(tmp_path, lab=MACHINE, fabric_campus=FABRIC))
-    result = planned("lab", catalogue)
+    result = planned("lab", catalogue=catalogue)
     assert devices(result) == {"nvidia.com/gpu": 2, "rdma/hca_shared": 1}
     variables = {each.name: each for each in decode(result).environment}
     assert variables["UCX_NET_DEVICES"].value == "mlx5_0:1"
@@ -93,7 +71,7 @@ def test_a_machine_that_is_like_none_is_like_generic(tmp_path: Path) -> None:
 def test_a_profile_of_a_known_name_is_laid_over_the_known_one(tmp_path: Path) -> None:
     text = "devices: [{name: vpc.amazonaws.com/efa, per_node: 31}]\n"
     catalogue = with_folder(builtin(), folder(tmp_path, **{"aws-p5.48xlarge": text}))
-    assert devices(planned("aws-p5.48xlarge", catalogue))["vpc.amazonaws.com/efa"] == 7
+    assert devices(planned("aws-p5.48xlarge", catalogue=catalogue))["vpc.amazonaws.com/efa"] == 7
     # What is like it follows.
     assert catalogue.machines["aws-p5e.48xlarge"].devices[0].per_node == 32
     assert builtin().machines["aws-p5.48xlarge"].devices[0].per_node == 32

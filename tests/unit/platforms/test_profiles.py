@@ -8,17 +8,15 @@ from typing import Any
 
 import pytest
 
-from disagg_operator.api.parse import accept
 from disagg_operator.api.v1alpha1.runtime import Engine
 from disagg_operator.build.objects import shared_objects, worker_objects
 from disagg_operator.plan.engines.engine import Asked, EngineWorker
 from disagg_operator.plan.engines.registry import ENGINES
-from disagg_operator.plan.installation import Installation
-from disagg_operator.plan.model import DECODE, PREFILL, Plan
-from disagg_operator.plan.planner import plan
+from disagg_operator.plan.model import DECODE, PREFILL
 from disagg_operator.platforms.catalogue import ProfileError, builtin
 from disagg_operator.platforms.documents import resolved
 from disagg_operator.platforms.vocabulary import FACTS
+from unit.deployments import planned
 
 CATALOGUE = builtin()
 ROOT = Path(__file__).resolve().parents[3]
@@ -35,22 +33,6 @@ MACHINES = {
     *("aks-nd-h100-v5", "gke-a3-ultra", "gke-a4", "gke-a4x", "coreweave-h100", "coreweave-gb200"),
     *("oci-bm.gpu.h100.8", "oci-bm.gpu.h200.8", "oci-bm.gpu.b200.8", "oci-bm.gpu.gb200.4"),
 }
-
-
-def planned(platform: str, gpus: int, **spec: Any) -> Plan:
-    resource = {
-        "apiVersion": "disagg.dev/v1alpha1",
-        "kind": "DisaggDeployment",
-        "metadata": {"name": "demo"},
-        "spec": {
-            "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
-            "platform": platform,
-            "prefill": {"parallelism": {"tensor": gpus}},
-            "decode": {"parallelism": {"tensor": gpus}},
-            **spec,
-        },
-    }
-    return plan(accept(resource), Installation(worker_image="worker:test"))
 
 
 def sourced(document: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:

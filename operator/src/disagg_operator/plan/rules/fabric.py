@@ -6,8 +6,10 @@ from typing import Any
 
 from disagg_operator.api.admission.rule import Finding, Rule, Severity
 from disagg_operator.api.admission.templates import entries, mapping, templates
+from disagg_operator.plan.facts import image_kind
 from disagg_operator.plan.model import EnvSetting, RolePlan
 from disagg_operator.plan.rules.subject import Subject, variable, written_at
+from disagg_operator.platforms.vocabulary import STANDARD
 
 _KV_DOC = "https://docs.nvidia.com/dynamo/latest/backends/trtllm/kv-cache-transfer.html"
 _HYBRIDS = re.compile(r"mamba|jamba|bamba|nemotron-?(3|h)\b|nemotron-3", re.IGNORECASE)
@@ -119,6 +121,18 @@ def _host_sdk(subject: Subject) -> Iterator[Finding]:
                 yield Finding(f"{place}.hostPath", fault, remedy)
 
 
+def _no_libfabric(subject: Subject) -> Iterator[Finding]:
+    if subject.plan.transfer.nixl_backend != _LIBFABRIC:
+        return
+    for _, role in subject.roles():
+        if subject.on_gpu and image_kind(role.pod.image) == STANDARD:
+            fault = (
+                "the image's tag does not say that the EFA SDK is inside: without it, UCX is used in silence"
+            )
+            remedy = "Use an image with efa in its tag, or write nixlBackend: UCX"
+            yield Finding("spec.runtime.image", fault, remedy)
+
+
 def _is_sdk(volume: Mapping[str, Any]) -> bool:
     return str(mapping(volume, "hostPath").get("path", "")).rstrip("/").startswith(_EFA_SDK)
 
@@ -162,6 +176,12 @@ RULES: tuple[Rule[Subject], ...] = (
     Rule("efa-library-first", f"{_KV_DOC}#aws-efa", _efa_library, unsafe=True),
     Rule("nixl-backend-agrees", f"{_KV_DOC}#specify-backends-for-nixl", _backend_agrees),
     Rule("efa-host-sdk", "https://github.com/ai-dynamo/dynamo/pull/13048", _host_sdk, unsafe=True),
+    Rule(
+        "libfabric-in-image",
+        "https://nvidia.github.io/TensorRT-LLM/features/disagg-serving.html",
+        _no_libfabric,
+        severity=Severity.WARN,
+    ),
     Rule(
         "efa-socket-names",
         "https://github.com/awslabs/awsome-distributed-ai",
