@@ -68,6 +68,7 @@ class FakeDriver:
 
     Attributes:
         served: whether its CRD is there.
+        readable: whether the operator has rights on ComputeDomains.
         running: whether its controller runs.
         num_nodes_required: whether its CRD requires numNodes, as that of version 25.3.
         domains: ComputeDomains that the operator did not make, by name.
@@ -76,6 +77,7 @@ class FakeDriver:
     """
 
     served: bool = True
+    readable: bool = True
     running: bool = True
     num_nodes_required: bool = False
     domains: dict[str, Object] = field(default_factory=dict)
@@ -147,6 +149,7 @@ class FakeCluster:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         assert namespace == self.key.namespace
+        assert self.driver.readable, "forbidden"
         found = self.find(namespace, name) if kind == COMPUTE_DOMAIN and self.driver.served else None
         if found is None:
             raise NotFoundError(404, "NotFound", f"there is no {kind.kind} {name}")
@@ -158,8 +161,8 @@ class FakeCluster:
 
     def look(self, key: Key, name: str, template: str) -> DomainSeen:
         self.looked.add(key)
-        if not self.driver.served:
-            return DomainSeen(served=False)
+        if not (self.driver.readable and self.driver.served):
+            return DomainSeen(self.driver.readable, served=False)
         made = self.driver.templates.get(template)
         rival = made["metadata"]["labels"].get(UID_LABEL) if made else None
         everybody = (*self.driver.domains.values(), *self.objects.values())
@@ -176,6 +179,7 @@ class FakeCluster:
         return self.driver.num_nodes_required
 
     async def set_finalizer(self, resource: Object, finalizer: str | None) -> None:
+        assert self.driver.readable, "forbidden"
         self._writing("finalizer", resource)
         if self.resource and self.resource["metadata"]["uid"] == resource["metadata"]["uid"]:
             metadata = self.resource["metadata"]

@@ -140,6 +140,14 @@ def test_without_the_driver_the_condition_says_what_to_install_and_nothing_is_tr
     assert len(cluster.names("StatefulSet")) == 2
 
 
+def test_without_the_rights_the_condition_says_so_and_nothing_is_tried() -> None:
+    cluster = rack(FakeDriver(readable=False))
+    converge(cluster)
+    assert ready(cluster) == ("False", "SwitchedOff")
+    assert "computeDomain.enabled=true" in message(cluster)
+    assert cluster.names("StatefulSet") == set()
+
+
 def test_the_schema_is_read_once_for_each_domain_that_is_made() -> None:
     cluster = rack(FakeDriver(num_nodes_required=True))
     converge(cluster)

@@ -2,13 +2,14 @@
 
 # ruff: noqa: ARG002 - a fake takes the arguments of the real one
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 import pytest
 
 from disagg_operator.plan import names
-from disagg_operator.reconcile.errors import ClusterError, GoneError
+from disagg_operator.reconcile.errors import ClusterError, GoneError, NotFoundError
 from disagg_operator.reconcile.kinds import CONFIG_MAP, POD, Key, Kind, Object
 from disagg_operator.runtime.reflector import Reflector
 from disagg_operator.runtime.store import Store
@@ -194,6 +195,43 @@ def test_what_may_be_missing_holds_nothing_up_and_is_asked_for_once_in_a_while()
     assert found.changed == told == [Key("ns", "demo")]
     found = reflect(FakeSource([refusal, [config_map("a")]]), seconds=1000, refused=refused)
     assert in_store(found) == {"a": "1"}
+
+
+def test_what_is_not_served_is_asked_for_in_its_own_time_and_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    missing = NotFoundError(404, "NotFound", "no such kind")
+    source = FakeSource([missing, missing, [config_map("a")]])
+    store = Store(CONFIG_MAP)
+    refused: list[float] = []
+
+    def note() -> tuple[Key, ...]:
+        refused.append(now())
+        return ()
+
+    async def main() -> float:
+        reflector = Reflector(
+            source,
+            store,
+            None,
+            "managed",
+            changed=lambda _: None,
+            refused=note,
+            rest=60,
+        )
+        task = asyncio.create_task(reflector.run())
+        await reflector.synced.wait()
+        synced = now()
+        await asyncio.sleep(240)
+        task.cancel()
+        return synced
+
+    with caplog.at_level(logging.INFO):
+        assert run(main()) == 0, "nobody waits for it"
+    assert len(refused) == 2
+    assert 60 <= refused[1] <= 90
+    assert len(store) == 1
+    assert caplog.text.count("no such kind; asked again every 1 min") == 1
 
 
 def test_silence_is_measured_from_the_last_word() -> None:

@@ -21,7 +21,7 @@ UID_LABEL = "resource.nvidia.com/computeDomain"
 
 _LOOK = "kubectl get pods --all-namespaces -l dra-driver-nvidia-gpu-component=controller"
 _DRIVER = (
-    "install NVIDIA's DRA driver, with ComputeDomains on: "
+    "install NVIDIA's DRA driver, with ComputeDomains on, on Kubernetes 1.34 or newer: "
     "https://github.com/kubernetes-sigs/dra-driver-nvidia-gpu"
 )
 _SHOWN = 3
@@ -142,7 +142,8 @@ def _waiting(plan: ComputeDomainPlan, deployment: str, seen: DomainSeen) -> Stan
         chart = "upgrade its chart with computeDomain.enabled=true"
         return _wait(plan, Reason.SWITCHED_OFF, f"This operator may not use ComputeDomains: {chart}.")
     if not seen.served:
-        return _wait(plan, Reason.DRIVER_MISSING, f"The cluster does not serve ComputeDomains: {_DRIVER}.")
+        fault = "The cluster does not serve ComputeDomains, or no claim templates (resource.k8s.io/v1)"
+        return _wait(plan, Reason.DRIVER_MISSING, f"{fault}: {_DRIVER}.")
     if seen.domain is None:
         return _absent(plan, seen)
     if not plan.adopted and not is_ours(seen.domain, deployment):
@@ -242,7 +243,7 @@ def _made_for(template: Object) -> str:
 def _taken(plan: ComputeDomainPlan, seen: DomainSeen) -> str:
     owner = f"ComputeDomain {seen.rival}" if seen.rival else "something else"
     return (
-        f"ResourceClaimTemplate {plan.template} was made for {owner}, so that our ComputeDomain gets none. "
+        f"ResourceClaimTemplate {plan.template} was made for {owner}, so that {plan.name} gets none. "
         "Delete that, or write the name of a ComputeDomain of your own into spec.computeDomain.name."
     )
 

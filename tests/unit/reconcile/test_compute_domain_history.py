@@ -1,0 +1,122 @@
+"""Whatever users, the driver and crashes do: no domain goes before its pods, and none is left behind."""
+
+import logging
+
+import pytest
+from hypothesis import Phase
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.observe import templates_of
+from unit.reconcile.fake_cluster import Crash, FakeDriver, now
+from unit.reconcile.test_compute_domain import DOMAIN, TEMPLATE, foreign, leave, rack
+from unit.reconcile.test_reconciler import converge, drive
+
+
+class AnyRack(RuleBasedStateMachine):
+    """One deployment on a rack, from its creation to its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        logging.getLogger("disagg_operator").setLevel(logging.ERROR)
+        self.cluster = rack(FakeDriver(domains={"mine": foreign("mine", "my-claims")}))
+        self.cluster.before_write = self.judge
+
+    def judge(self, verb: str, obj: Object) -> None:
+        """Fail where a write breaks the order: domain, workers; workers, domain."""
+        if verb == "delete" and obj["kind"] == "ComputeDomain":
+            users = [
+                name
+                for (kind, name), pod in self.cluster.objects.items()
+                if kind == "Pod" and TEMPLATE in templates_of(pod["spec"])
+            ]
+            assert not users, "a domain goes after its last worker"
+        new = ("StatefulSet", obj["metadata"]["name"]) not in self.cluster.objects
+        if verb == "apply" and obj["kind"] == "StatefulSet" and new:
+            for template in templates_of(obj["spec"]["template"]["spec"]):
+                assert template in self.cluster.driver.templates, "workers come after the template"
+
+    @rule(decode=st.integers(0, 3))
+    def scale(self, decode: int) -> None:
+        self.cluster.edit(decode={"replicas": decode})
+
+    @rule(asked=st.sampled_from([{}, {"enabled": False}, {"name": "mine"}]))
+    def choose_domain(self, asked: Object) -> None:
+        assert self.cluster.resource
+        self.cluster.resource["spec"]["computeDomain"] = dict(asked)
+        self.cluster.resource["metadata"]["generation"] += 1
+
+    @rule(strategy=st.sampled_from(["Surge", "Recreate"]))
+    def choose_strategy(self, strategy: str) -> None:
+        self.cluster.edit(rollout={"strategy": strategy})
+
+    @rule(running=st.booleans())
+    def stop_or_start_driver(self, running: bool) -> None:
+        self.cluster.driver.running = running
+
+    @rule(lingering=st.booleans())
+    def let_pods_linger(self, lingering: bool) -> None:
+        self.cluster.lingering = lingering
+
+    @precondition(lambda self: ("ComputeDomain", DOMAIN) in self.cluster.objects)
+    @rule()
+    def delete_domain_as_a_user(self) -> None:
+        self.cluster.objects["ComputeDomain", DOMAIN]["metadata"]["deletionTimestamp"] = now()
+
+    @rule(writes=st.integers(0, 12))
+    def crash(self, writes: int) -> None:
+        remaining = writes
+
+        def die(*_: object) -> None:
+            nonlocal remaining
+            remaining -= 1
+            if remaining < 0:
+                raise Crash
+
+        self.cluster.after_write = die
+        try:
+            drive(self.cluster)
+        except Crash:
+            pass
+        finally:
+            self.cluster.after_write = lambda *_: None
+
+    @rule()
+    def settle(self) -> None:
+        self.cluster.settle()
+
+    @rule()
+    def reconcile(self) -> None:
+        drive(self.cluster)
+
+    @rule()
+    def come_to_rest(self) -> None:
+        self.cluster.lingering, self.cluster.driver.running = False, True
+        converge(self.cluster, rounds=16)
+        assert self.cluster.condition("Progressing")["reason"] == "Complete"
+        assert self.cluster.resource
+        owns = not self.cluster.resource["spec"].get("computeDomain")
+        assert self.cluster.names("ComputeDomain") == ({DOMAIN} if owns else set())
+        assert bool(self.cluster.resource["metadata"].get("finalizers")) is owns
+
+    def teardown(self) -> None:
+        self.cluster.lingering, self.cluster.driver.running = False, True
+        self.cluster.remove()
+        if self.cluster.resource is not None:
+            leave(self.cluster, 16)
+        assert self.cluster.resource is None
+        assert self.cluster.names("ComputeDomain") == set()
+        assert "mine" in self.cluster.driver.domains
+        logging.getLogger("disagg_operator").setLevel(logging.NOTSET)
+
+
+# Phase.explain traces every line: it would take minutes.
+AnyRack.TestCase.settings = hypothesis_settings(
+    max_examples=40,
+    stateful_step_count=20,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+)
+TestAnyRack = pytest.mark.timeout(240)(AnyRack.TestCase)
