@@ -42,12 +42,13 @@ def new_namespace(api: Api) -> Iterator[str]:
 
 
 @contextmanager
-def operators(apiserver: ApiServer, namespace: str, logs: Path) -> Iterator[Callable[[str], OperatorProcess]]:
+def operators(apiserver: ApiServer, namespace: str, logs: Path) -> Iterator[Callable[..., OperatorProcess]]:
     """Yield a maker of operator processes that watch one namespace, and end them all."""
     made: list[OperatorProcess] = []
 
-    def make(name: str) -> OperatorProcess:
+    def make(name: str, **more: str) -> OperatorProcess:
         environment = {
+            **more,
             "DISAGG_NAMESPACES": namespace,
             "DISAGG_LEASE_NAMESPACE": namespace,
             "POD_NAME": name,
@@ -74,7 +75,7 @@ def namespace(api: Api) -> Iterator[str]:
 @pytest.fixture
 def new_operator(
     apiserver: ApiServer, namespace: str, tmp_path: Path
-) -> Iterator[Callable[[str], OperatorProcess]]:
+) -> Iterator[Callable[..., OperatorProcess]]:
     """A maker of operator processes that watch the test's own namespace."""
     with operators(apiserver, namespace, tmp_path) as make:
         yield make
