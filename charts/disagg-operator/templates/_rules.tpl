@@ -31,10 +31,14 @@ log and fails on one that is never used. Server-side apply is `patch`, and `crea
   resources: [{{ include "disagg-operator.discoveryRoleKind" . | lower }}s]
   resourceNames: [{{ include "disagg-operator.discoveryRoleName" . }}]
   verbs: [bind]
-# Why a pod does not start is told in the status of its deployment.
+# Why a pod does not start is told in the status of its deployment; all pods of a group that lost one are deleted.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch]
+  verbs: [list, watch, delete]
+# The key by which the pods of a group let each other in. It is made once and never read.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

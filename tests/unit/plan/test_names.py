@@ -17,6 +17,11 @@ def all_names(deployment: str, revision: str) -> list[str]:
     return [
         names.worker(deployment, "prefill", revision),
         names.worker(deployment, "decode", revision),
+        names.group(deployment, "prefill", revision, 0),
+        names.group(deployment, "prefill", revision, 999),
+        names.group(deployment, "decode", revision, 12),
+        names.all_pods(deployment, "prefill", revision),
+        names.ssh_key(deployment, "decode", revision),
         names.frontend(deployment),
         names.service_account(deployment),
         names.role_binding(deployment, names.service_account(deployment), "Role/discovery"),
@@ -52,7 +57,7 @@ def test_no_dynamo_namespace_is_the_beginning_of_another(one: str, other: str) -
 
 @pytest.mark.parametrize(
     ("deployment", "expected"),
-    [("smollm2", "smollm2"), ("a" * 26, "a" * 26), ("a" * 27, f"{'a' * 26}-{names.digest('a' * 27)}")],
+    [("smollm2", "smollm2"), ("a" * 22, "a" * 22), ("a" * 23, f"{'a' * 22}-{names.digest('a' * 23)}")],
 )
 def test_only_long_names_are_shortened(deployment: str, expected: str) -> None:
     assert names.base(deployment) == expected

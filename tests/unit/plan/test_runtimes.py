@@ -10,7 +10,7 @@ import yaml
 from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Refusal
 from disagg_operator.plan.installation import Installation
-from disagg_operator.plan.model import Plan, PodPlan
+from disagg_operator.plan.model import HttpProbe, Plan, PodPlan
 from disagg_operator.plan.planner import plan
 from disagg_operator.platforms.catalogue import Catalogue, builtin
 from disagg_operator.platforms.profile import RuntimeProfile
@@ -253,8 +253,9 @@ def test_a_frontend_sees_the_model_where_workers_do_not_serve_its_card(version: 
 
 @pytest.mark.parametrize("version", RELEASES)
 def test_readiness_of_a_frontend_asks_for_the_model_where_it_can(version: str) -> None:
-    path = planned(version, runtime={"image": "own:1"}).frontend.pod.readiness.path
-    assert path == ("/v1/models/m/ready" if version >= "1.4" else "/health")
+    readiness = planned(version, runtime={"image": "own:1"}).frontend.pod.readiness
+    assert isinstance(readiness, HttpProbe)
+    assert readiness.path == ("/v1/models/m/ready" if version >= "1.4" else "/health")
 
 
 @pytest.mark.parametrize("profile", RELEASES.values(), ids=list(RELEASES))

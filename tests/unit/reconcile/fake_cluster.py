@@ -7,7 +7,7 @@ in tests/integration/platforms.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -111,7 +111,8 @@ class FakeCluster:
 
     Attributes:
         resource: the DisaggDeployment, or None once it is deleted.
-        objects: children by kind and name.
+        objects: children by kind and name, as the caches show them.
+        secrets: what was created and no cache shows.
         writes: every write, as verb and object.
         healthy: whether pods of a StatefulSet or Deployment of this name become ready.
         before_write: is called with verb and object before each write; may raise.
@@ -124,6 +125,7 @@ class FakeCluster:
 
     resource: Object | None
     objects: dict[Address, Object] = field(default_factory=dict)
+    secrets: dict[Address, Object] = field(default_factory=dict)
     writes: list[tuple[str, str]] = field(default_factory=list)
     healthy: Callable[[str], bool] = lambda _: True
     before_write: Callable[[str, Object], None] = lambda *_: None
@@ -207,11 +209,33 @@ class FakeCluster:
         }
         if "deletionTimestamp" in old_metadata:
             new["metadata"]["deletionTimestamp"] = old_metadata["deletionTimestamp"]
+        # What another request than an apply has set is nobody's to remove by an apply.
+        kept = {**old_metadata.get("annotations", {}), **new["metadata"].get("annotations", {})}
+        new["metadata"]["annotations"] = kept
         if old and "status" in old:
             new["status"] = old["status"]
         self.objects[address] = new
         self.after_write("apply", obj)
         return copy.deepcopy(new)
+
+    async def create_once(self, obj: Object) -> bool:
+        address = (obj["kind"], obj["metadata"]["name"])
+        if address in self.secrets:
+            return False
+        self._writing("create", obj)
+        self.secrets[address] = copy.deepcopy(obj)
+        self.after_write("create", obj)
+        return True
+
+    async def annotate(self, obj: Object, annotations: Mapping[str, str]) -> None:
+        address = (obj["kind"], obj["metadata"]["name"])
+        self._writing("annotate", obj)
+        live = self.objects[address]
+        if live["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
+            raise refusal(409, "the object has been modified")
+        live["metadata"].setdefault("annotations", {}).update(annotations)
+        live["metadata"]["resourceVersion"] = str(self._next())
+        self.after_write("annotate", obj)
 
     async def delete(self, obj: Object) -> None:
         address = (obj["kind"], obj["metadata"]["name"])

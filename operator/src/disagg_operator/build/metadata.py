@@ -10,7 +10,9 @@ Object = dict[str, Any]
 """A Kubernetes object, or a part of one, in the shape of its JSON."""
 
 
-def metadata(plan: Plan, name: str, component: str, revision: str | None = None) -> Object:
+def metadata(
+    plan: Plan, name: str, component: str, revision: str | None = None, group: int | None = None
+) -> Object:
     """Return the metadata of an object.
 
     Args:
@@ -18,11 +20,12 @@ def metadata(plan: Plan, name: str, component: str, revision: str | None = None)
         name: name of the object.
         component: prefill, decode, frontend, or worker for what both roles share.
         revision: revision of the workers, where the object belongs to one.
+        group: number of the pod group, where the object belongs to one of several nodes.
     """
     described: Object = {
         "name": name,
         "namespace": plan.namespace,
-        "labels": names.labels(plan.name, component, revision),
+        "labels": names.labels(plan.name, component, revision, group),
     }
     if plan.uid is not None:
         described["ownerReferences"] = [

@@ -5,8 +5,9 @@ from disagg_operator.build.configmap import engine_config_map
 from disagg_operator.build.deployment import frontend_deployment
 from disagg_operator.build.metadata import Object
 from disagg_operator.build.rbac import role_binding, service_account
-from disagg_operator.build.service import frontend_service, worker_service
-from disagg_operator.build.statefulset import worker_stateful_set
+from disagg_operator.build.secret import ssh_key_secret
+from disagg_operator.build.service import all_pods_service, frontend_service, worker_service
+from disagg_operator.build.statefulset import worker_stateful_sets
 from disagg_operator.plan.model import Plan
 
 
@@ -26,5 +27,9 @@ def worker_objects(plan: Plan) -> list[Object]:
     """Return the workers of the plan's revision."""
     found = []
     for role in plan.roles.values():
-        found += [engine_config_map(plan, role), worker_service(plan, role), worker_stateful_set(plan, role)]
+        found += [engine_config_map(plan, role), worker_service(plan, role)]
+        if role.group is not None:
+            found += [ssh_key_secret(plan, role)] if role.replicas else []
+            found += [all_pods_service(plan, role, role.group)]
+        found += worker_stateful_sets(plan, role)
     return found

@@ -1,4 +1,7 @@
-"""Where workers go relative to each other: one zone or clique for all, different nodes for the two roles."""
+"""Where workers go relative to each other: one zone or clique for all, different nodes for the two roles.
+
+The pods of one pod group are on different nodes as well: each stands for a node of the instance.
+"""
 
 from collections.abc import Mapping
 
@@ -28,15 +31,20 @@ def affinity(pod: PodPlan, labels: Mapping[str, str]) -> Object:
         }
         term = {"labelSelector": workers, "topologyKey": pod.together.topology_key}
         found["podAffinity"] = _rule(term, required=pod.together.required)
+    apart = []
     if pod.apart is not None:
-        others = {"matchLabels": names.selector(deployment, pod.apart.other_role)}
-        term = {"labelSelector": others, "topologyKey": _NODE}
-        found["podAntiAffinity"] = _rule(term, required=True)
+        apart.append({"matchLabels": names.selector(deployment, pod.apart.other_role)})
+    if names.LABEL_GROUP in labels:
+        own = (names.LABEL_DEPLOYMENT, names.LABEL_ROLE, names.LABEL_REVISION, names.LABEL_GROUP)
+        apart.append({"matchLabels": {key: labels[key] for key in own}})
+    if apart:
+        terms = [{"labelSelector": others, "topologyKey": _NODE} for others in apart]
+        found["podAntiAffinity"] = _rule(*terms, required=True)
     return found
 
 
-def _rule(term: Object, *, required: bool) -> Object:
+def _rule(*terms: Object, required: bool) -> Object:
     if required:
-        return {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
-    weighted = {"weight": _PREFERENCE, "podAffinityTerm": term}
-    return {"preferredDuringSchedulingIgnoredDuringExecution": [weighted]}
+        return {"requiredDuringSchedulingIgnoredDuringExecution": list(terms)}
+    weighted = [{"weight": _PREFERENCE, "podAffinityTerm": term} for term in terms]
+    return {"preferredDuringSchedulingIgnoredDuringExecution": weighted}

@@ -7,7 +7,7 @@ from disagg_operator.api.merge import merged
 from disagg_operator.build.metadata import Object
 from disagg_operator.build.placement import affinity
 from disagg_operator.build.security import container_security, pod_security
-from disagg_operator.plan.model import EnvSetting, HttpProbe, Mount, PodPlan
+from disagg_operator.plan.model import EnvSetting, HttpProbe, Mount, PodPlan, Probe
 
 
 def pod_template(pod: PodPlan, container: str, labels: Mapping[str, str]) -> Object:
@@ -104,9 +104,14 @@ def _mount(mount: Mount) -> Object:
     return {**described, "readOnly": True} if mount.read_only else described
 
 
-def _probe(probe: HttpProbe) -> Object:
+def _probe(probe: Probe) -> Object:
+    asked: Object = (
+        {"httpGet": {"path": probe.path, "port": probe.port}}
+        if isinstance(probe, HttpProbe)
+        else {"exec": {"command": list(probe.command)}}
+    )
     return {
-        "httpGet": {"path": probe.path, "port": probe.port},
+        **asked,
         "periodSeconds": probe.period,
         "failureThreshold": probe.failures,
         "timeoutSeconds": probe.timeout,

@@ -2,7 +2,7 @@
 
 from disagg_operator.build.metadata import Object, metadata
 from disagg_operator.plan import names
-from disagg_operator.plan.model import Plan, RolePlan
+from disagg_operator.plan.model import GroupPlan, Plan, RolePlan
 
 _DISCOVERY = {
     # Dynamo 1.6.1 selects EndpointSlices by the first label alone, though its source means both.
@@ -26,19 +26,45 @@ def frontend_service(plan: Plan) -> Object:
 
 
 def worker_service(plan: Plan, role: RolePlan) -> Object:
-    """Return the headless Service of a role. Only its ready pods are discovered."""
+    """Return the headless Service of a role, which finds its ready pods; of pod groups, the leaders."""
     name = names.worker(plan.name, role.role, plan.revision)
     described = metadata(plan, name, role.role, plan.revision)
+    leaders = {} if role.group is None else {names.LABEL_POD_INDEX: "0"}
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {**described, "labels": {**described["labels"], **_DISCOVERY}},
         "spec": {
             "clusterIP": "None",
-            "selector": names.selector(plan.name, role.role, plan.revision),
+            "selector": {**names.selector(plan.name, role.role, plan.revision), **leaders},
             "ports": [
                 {"name": port.name, "port": port.number, "targetPort": port.name, "protocol": "TCP"}
                 for port in role.pod.ports
+            ],
+        },
+    }
+
+
+def all_pods_service(plan: Plan, role: RolePlan, group: GroupPlan) -> Object:
+    """Return the headless Service that gives each pod of a role's pod groups a name before it is ready."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(
+            plan, names.all_pods(plan.name, role.role, plan.revision), role.role, plan.revision
+        ),
+        "spec": {
+            "clusterIP": "None",
+            # Ranks meet before any of them is ready.
+            "publishNotReadyAddresses": True,
+            "selector": names.selector(plan.name, role.role, plan.revision),
+            "ports": [
+                {
+                    "name": group.ssh.name,
+                    "port": group.ssh.number,
+                    "targetPort": group.ssh.name,
+                    "protocol": "TCP",
+                }
             ],
         },
     }

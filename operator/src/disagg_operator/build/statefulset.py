@@ -1,4 +1,8 @@
-"""StatefulSets: the workers of one role in one revision."""
+"""StatefulSets: the workers of one role in one revision.
+
+Where an instance is one pod, the replicas of one StatefulSet are the instances. Where it has several nodes,
+each instance is a StatefulSet of its own: its pods have labels of their own, and come and go as a whole.
+"""
 
 from dataclasses import replace
 
@@ -10,22 +14,34 @@ from disagg_operator.plan.model import Mount, Plan, RolePlan
 CONTAINER = "worker"
 
 
-def worker_stateful_set(plan: Plan, role: RolePlan) -> Object:
-    """Return the StatefulSet whose replicas are the role's model instances."""
-    name = names.worker(plan.name, role.role, plan.revision)
-    config = Mount("config", role.files_path, {"configMap": {"name": name}}, read_only=True)
-    pod = replace(role.pod, mounts=(*role.pod.mounts, config))
+def worker_stateful_sets(plan: Plan, role: RolePlan) -> list[Object]:
+    """Return the StatefulSet of a role, or one for each of its pod groups of several nodes."""
+    shared = names.worker(plan.name, role.role, plan.revision)
+    if role.group is None:
+        return [_stateful_set(plan, role, {"replicas": role.replicas, "serviceName": shared}, None)]
+    service = names.all_pods(plan.name, role.role, plan.revision)
+    size = {"replicas": role.nodes, "serviceName": service}
+    return [_stateful_set(plan, role, size, number) for number in range(role.replicas)]
+
+
+def _stateful_set(plan: Plan, role: RolePlan, size: Object, number: int | None) -> Object:
+    shared = names.worker(plan.name, role.role, plan.revision)
+    name = shared if number is None else names.group(plan.name, role.role, plan.revision, number)
+    config = Mount("config", role.files_path, {"configMap": {"name": shared}}, read_only=True)
+    ports = role.pod.ports if role.group is None else (*role.pod.ports, role.group.ssh)
+    pod = replace(role.pod, mounts=(*role.pod.mounts, config), ports=ports)
+    identity = (plan.name, role.role, plan.revision, number)
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
-        "metadata": metadata(plan, name, role.role, plan.revision),
+        "metadata": metadata(plan, name, role.role, plan.revision, number),
         "spec": {
-            "replicas": role.replicas,
+            "replicas": size["replicas"],
             "minReadySeconds": plan.takeover_seconds,
-            "serviceName": name,
-            # Instances do not depend on each other: one that never becomes ready must not block the rest.
+            "serviceName": size["serviceName"],
+            # Pods do not wait for each other: one that never becomes ready must not block the rest.
             "podManagementPolicy": "Parallel",
-            "selector": {"matchLabels": names.selector(plan.name, role.role, plan.revision)},
-            "template": pod_template(pod, CONTAINER, names.labels(plan.name, role.role, plan.revision)),
+            "selector": {"matchLabels": names.selector(*identity)},
+            "template": pod_template(pod, CONTAINER, names.labels(*identity)),
         },
     }

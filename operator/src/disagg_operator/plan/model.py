@@ -62,6 +62,19 @@ class HttpProbe:
 
 
 @dataclass(frozen=True)
+class ExecProbe:
+    """A probe that runs a command in the container; times in seconds."""
+
+    command: tuple[str, ...]
+    period: int
+    failures: int
+    timeout: int
+
+
+Probe = HttpProbe | ExecProbe
+
+
+@dataclass(frozen=True)
 class Mount:
     """A volume and where the container sees it.
 
@@ -198,9 +211,9 @@ class PodPlan:
     command: tuple[str, ...]
     environment: tuple[EnvSetting, ...]
     ports: tuple[Port, ...]
-    startup: HttpProbe
-    liveness: HttpProbe
-    readiness: HttpProbe
+    startup: Probe
+    liveness: Probe
+    readiness: Probe
     mounts: tuple[Mount, ...]
     resources: Mapping[str, Any]
     service_account: str
@@ -236,6 +249,21 @@ class ConfigSetting:
 
 
 @dataclass(frozen=True)
+class GroupPlan:
+    """What pod groups of several nodes have beside their pods.
+
+    Attributes:
+        ssh: port by which the leader reaches the other pods.
+        key_round: text whose change asks for another ssh key.
+        provenance: why each pod of a group has a node of its own.
+    """
+
+    ssh: Port
+    key_round: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
 class RolePlan:
     """The workers of one role.
 
@@ -249,6 +277,7 @@ class RolePlan:
         files_path: folder in which the worker sees these files.
         engine_config: what the engine's configuration file holds.
         settings: the same, setting by setting, with the reason of each.
+        group: what pod groups have of their own, where an instance has several nodes.
     """
 
     role: str
@@ -260,6 +289,7 @@ class RolePlan:
     files_path: str
     engine_config: Mapping[str, Any] = field(default_factory=dict)
     settings: tuple[ConfigSetting, ...] = ()
+    group: GroupPlan | None = None
 
 
 @dataclass(frozen=True)

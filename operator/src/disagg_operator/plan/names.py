@@ -3,17 +3,21 @@
 | object | name |
 |---|---|
 | StatefulSet, Service and ConfigMap of a role | ``<base>-<role>-<revision>`` |
+| StatefulSet of a pod group of several nodes | ``<base>-<role>-<revision>-<group>`` |
+| Service of all pods of these groups | ``<base>-<role>-<revision>-all`` |
+| Secret with these groups' ssh key | ``<base>-<role>-<revision>-ssh`` |
 | frontend Deployment and Service | ``<base>-frontend`` |
 | ServiceAccount | ``<base>-worker`` |
 | RoleBinding | ``<base>-worker-<hash of what it binds>`` |
 | ComputeDomain | ``<base>-compute-domain`` |
 | its ResourceClaimTemplate, made by NVIDIA's driver | ``<name of the ComputeDomain>-channel`` |
 
-``<base>`` is the deployment's name, shortened with a hash where it is longer than 26 characters.
+``<base>`` is the deployment's name, shortened with a hash where it is longer than 22 characters. A group is a
+number below 1000.
 
 Invariants: no name of an object with pods is longer than 52 (a StatefulSet's pods carry its name, a dash and
 ten characters in a label of at most 63); two deployments of one namespace never get the same name (a
-shortened base is always 35 long, one kept as it is at most 26, and the endings of the table never end alike);
+shortened base is always 31 long, one kept as it is at most 22, and the endings of the table never end alike);
 no Dynamo namespace begins with another deployment's (its hash comes first and has a fixed length).
 """
 
@@ -26,13 +30,17 @@ LABEL_COMPONENT = "app.kubernetes.io/component"
 LABEL_DEPLOYMENT = "disagg.dev/deployment"
 LABEL_ROLE = "disagg.dev/role"
 LABEL_REVISION = "disagg.dev/revision"
+LABEL_GROUP = "disagg.dev/group"
+LABEL_POD_INDEX = "apps.kubernetes.io/pod-index"
+"""Set by Kubernetes on the pods of a StatefulSet; in a pod group it is the rank of the node."""
 ANNOTATION_PAUSED = "disagg.dev/paused"
+ANNOTATION_SSH_KEY = "disagg.dev/ssh-key"
 ANNOTATION_APPLIED_HASH = "disagg.dev/applied-hash"
 MANAGER = "disagg-operator"
 APP = "disagg-deployment"
 FRONTEND = "frontend"
 
-_KEPT = 26
+_KEPT = 22
 _HASH = 8
 
 
@@ -51,6 +59,21 @@ def base(deployment: str) -> str:
 def worker(deployment: str, role: str, revision: str) -> str:
     """Return the name of the StatefulSet, Service and ConfigMap of one role in one revision."""
     return f"{base(deployment)}-{role}-{revision}"
+
+
+def group(deployment: str, role: str, revision: str, number: int) -> str:
+    """Return the name of the StatefulSet of one pod group of several nodes."""
+    return f"{worker(deployment, role, revision)}-{number}"
+
+
+def all_pods(deployment: str, role: str, revision: str) -> str:
+    """Return the name of the Service that resolves all pods of a role's pod groups, ready or not."""
+    return f"{worker(deployment, role, revision)}-all"
+
+
+def ssh_key(deployment: str, role: str, revision: str) -> str:
+    """Return the name of the Secret by which the ranks of a role's pod groups let each other in."""
+    return f"{worker(deployment, role, revision)}-ssh"
 
 
 def frontend(deployment: str) -> str:
@@ -87,13 +110,16 @@ def dynamo_namespace(namespace: str, deployment: str) -> str:
     return f"d{digest(f'{namespace}/{deployment}')}-{base(deployment)}"
 
 
-def labels(deployment: str, component: str, revision: str | None = None) -> dict[str, str]:
+def labels(
+    deployment: str, component: str, revision: str | None = None, number: int | None = None
+) -> dict[str, str]:
     """Return the labels of an object of a deployment.
 
     Args:
         deployment: name of the DisaggDeployment.
         component: prefill, decode, frontend, or worker for what both roles share.
         revision: revision of the workers, where the object belongs to one.
+        number: number of the pod group, where the object belongs to one of several nodes.
     """
     found = {
         LABEL_MANAGED_BY: MANAGER,
@@ -103,10 +129,16 @@ def labels(deployment: str, component: str, revision: str | None = None) -> dict
         LABEL_DEPLOYMENT: deployment,
         LABEL_ROLE: component,
     }
-    return found if revision is None else {**found, LABEL_REVISION: revision}
+    return {**found, **_versioned(revision, number)}
 
 
-def selector(deployment: str, component: str, revision: str | None = None) -> dict[str, str]:
-    """Return the labels that select the pods of a component."""
-    found = {LABEL_DEPLOYMENT: deployment, LABEL_ROLE: component}
-    return found if revision is None else {**found, LABEL_REVISION: revision}
+def selector(
+    deployment: str, component: str, revision: str | None = None, number: int | None = None
+) -> dict[str, str]:
+    """Return the labels that select the pods of a component, of one revision or one pod group."""
+    return {LABEL_DEPLOYMENT: deployment, LABEL_ROLE: component, **_versioned(revision, number)}
+
+
+def _versioned(revision: str | None, number: int | None) -> dict[str, str]:
+    found = {} if revision is None else {LABEL_REVISION: revision}
+    return found if number is None else {**found, LABEL_GROUP: str(number)}

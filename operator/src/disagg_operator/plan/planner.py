@@ -24,6 +24,7 @@ from disagg_operator.plan.facts import Facts, first, image_kind, provenance
 from disagg_operator.plan.frontends import dynamo
 from disagg_operator.plan.hardware import Platform, hardware, huge_pages, security
 from disagg_operator.plan.installation import Installation
+from disagg_operator.plan.launch.group import grouped
 from disagg_operator.plan.model import (
     DECODE,
     PREFILL,
@@ -214,7 +215,7 @@ class _Planner:
             together=added.together,
             apart=added.apart,
         )
-        return RolePlan(
+        planned = RolePlan(
             role=role,
             replicas=spec.replicas,
             nodes=spec.nodes_per_replica,
@@ -225,6 +226,16 @@ class _Planner:
             engine_config=engine.config,
             settings=engine.settings,
         )
+        return planned if planned.nodes == 1 else self._grouped(planned, revision)
+
+    def _grouped(self, role: RolePlan, revision: str) -> RolePlan:
+        launch = self.platform.release.launch
+        if launch is None:
+            field = f"spec.{role.role}.nodesPerReplica"
+            fault = f"not supported yet: {role.nodes} nodes with this engine"
+            raise Refusal([Problem(field, fault, "Write 1", "engine-on-several-nodes")])
+        key_round = self.resource.metadata.annotations.get(names.ANNOTATION_SSH_KEY, "")
+        return grouped(role, launch, self.name, revision, key_round)
 
     def _gpus(self, spec: RoleSpec) -> int:
         if not self.engine.on_gpu:

@@ -17,13 +17,13 @@ from disagg_operator.plan.model import ROLES
 
 @dataclass(frozen=True)
 class RoleObservation:
-    """The StatefulSet of one role in one revision.
+    """The StatefulSets of one role in one revision. A replica is a model instance.
 
     Attributes:
-        asked: replicas that the StatefulSet is to have.
+        asked: replicas that they are to have.
         ready: replicas that are ready.
         settled: replicas that have been ready for so long that every frontend knows them.
-        terminating: whether it is being deleted and still has pods.
+        terminating: whether all of it is being deleted and still has pods.
     """
 
     asked: int
@@ -75,7 +75,7 @@ def step(
     old = {name: revision for name, revision in observed.items() if name != desired and revision}
     new = observed.get(desired, {})
     ready = all(_is_complete(new.get(role), replicas[role]) for role in ROLES)
-    takes_over = ready and all(new[role].settled >= replicas[role] for role in ROLES)
+    takes_over = ready and all(_settled(new.get(role)) >= replicas[role] for role in ROLES)
     if held:
         run, kept = False, frozenset(old)
     elif strategy is RolloutStrategy.RECREATE:
@@ -92,7 +92,10 @@ def step(
 
 
 def _is_complete(role: RoleObservation | None, replicas: int) -> bool:
-    return role is not None and not role.terminating and role.asked == replicas and role.ready >= replicas
+    if role is None:
+        # Pod groups of several nodes have no object at all where there is no instance.
+        return replicas == 0
+    return not role.terminating and role.asked == replicas and role.ready >= replicas
 
 
 def _best(old: Mapping[str, Revision]) -> frozenset[str]:
@@ -107,6 +110,10 @@ def _worth(revision: Revision) -> tuple[int, int]:
     """Return the ready replicas of the weaker role, then those of both."""
     ready = [_ready(revision.get(role)) for role in ROLES]
     return min(ready), sum(ready)
+
+
+def _settled(role: RoleObservation | None) -> int:
+    return 0 if role is None else role.settled
 
 
 def _ready(role: RoleObservation | None) -> int:

@@ -422,6 +422,23 @@ class Kvbm(Sourced):
     arguments: tuple[str, ...]
 
 
+class MpiLaunch(Sourced):
+    """How the ranks of a model instance on several nodes are started: by mpirun, over ssh.
+
+    Attributes:
+        wrapper: what each rank runs, with the worker's command as arguments.
+        ssh_port: port on which the other nodes let the leader in.
+        wait_seconds: time that the other nodes have to appear.
+        open_mpi: settings of mpirun by major version of Open MPI; what the image holds decides. Values are
+            jinja2 templates over ``ssh_config``, the path of ssh's configuration.
+    """
+
+    wrapper: tuple[str, ...] = ()
+    ssh_port: Annotated[int, Field(ge=1024, le=65535)]
+    wait_seconds: Annotated[int, Field(ge=1)]
+    open_mpi: Annotated[Mapping[str, tuple[Variable, ...]], Field(min_length=1)]
+
+
 class EngineRelease(Layer):
     """An engine inside one version of a frontend's release.
 
@@ -439,6 +456,7 @@ class EngineRelease(Layer):
         settings: what the engine's configuration file holds beside what the specification says.
         transceiver: the known fields of TensorRT-LLM's ``cache_transceiver_config``.
         kvbm: how it uses Dynamo's KV block manager; none if it cannot.
+        launch: how an instance on several nodes is started; none where it cannot be.
     """
 
     version: str
@@ -452,6 +470,7 @@ class EngineRelease(Layer):
     settings: tuple[EngineSetting, ...] = ()
     transceiver: Transceiver | None = None
     kvbm: Kvbm | None = None
+    launch: MpiLaunch | None = None
 
 
 class Discovery(ProfileModel):

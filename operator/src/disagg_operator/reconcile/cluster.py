@@ -3,7 +3,7 @@
 The adapters are `runtime.kube` for a real API server and the in-memory cluster of the tests.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from disagg_operator.plan.model import Plan
@@ -21,6 +21,14 @@ class Cluster(Protocol):
 
     async def apply(self, obj: Object) -> Object:
         """Create or change an object by server-side apply, and return what the API server made of it."""
+        ...
+
+    async def create_once(self, obj: Object) -> bool:
+        """Create an object and return whether that was done; one of this name is left as it is."""
+        ...
+
+    async def annotate(self, obj: Object, annotations: Mapping[str, str]) -> None:
+        """Set annotations of this object, unless it has changed since it was seen."""
         ...
 
     async def delete(self, obj: Object) -> None:

@@ -21,7 +21,8 @@ from disagg_operator.api.problems import Problem
 from disagg_operator.api.v1alpha1.status import ConditionType
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES
-from disagg_operator.reconcile.observe import Workload
+from disagg_operator.reconcile.groups import restarted
+from disagg_operator.reconcile.observe import Workload, label
 from disagg_operator.reconcile.troubles import first_trouble
 from disagg_operator.reconcile.view import View
 
@@ -178,9 +179,21 @@ def _roles_message(view: View) -> str:
     for role in (*ROLES, names.FRONTEND):
         workload = _target(view, role)
         ready, asked = (workload.ready, workload.asked) if workload else (0, _asked(view, role))
-        if workload is None or ready < asked:
+        if ready < asked:
             parts.append(f"{role}: {ready} of {asked} ready. {_trouble(view, role)}".strip())
+            parts += _restarts(view, role)
     return " ".join(parts)
+
+
+def _restarts(view: View, role: str) -> list[str]:
+    """Say which pod groups of a role were started anew, and which will be."""
+    pending = [
+        f"Pod group {label(restart.group, names.LABEL_GROUP)} is started anew at "
+        f"{restart.due.isoformat()}: {restart.reason}"
+        for restart in view.restarts
+        if label(restart.group, names.LABEL_ROLE) == role and restart.due > view.now
+    ]
+    return [*restarted(view.observed, role, view.target), *pending]
 
 
 def _target(view: View, role: str) -> Workload | None:

@@ -46,13 +46,15 @@ NAMESPACE = Kind("v1", "Namespace", "namespaces")
 DEVICE_CLASS = Kind("resource.k8s.io/v1", "DeviceClass", "deviceclasses")
 COMPUTE_DOMAIN = Kind("resource.nvidia.com/v1beta1", "ComputeDomain", "computedomains")
 CLAIM_TEMPLATE = Kind("resource.k8s.io/v1", "ResourceClaimTemplate", "resourceclaimtemplates")
+SECRET = Kind("v1", "Secret", "secrets")
 
 OWNED = (SERVICE_ACCOUNT, CONFIG_MAP, SERVICE, ROLE_BINDING, STATEFUL_SET, DEPLOYMENT)
 """Kinds that the operator applies and prunes."""
 OBSERVED = (*OWNED, POD)
 """Kinds that the operator keeps a cache of. Pods are read to say why a role is not ready."""
 
-_BY_NAME = {(kind.api_version, kind.kind): kind for kind in (*OBSERVED, COMPUTE_DOMAIN)}
+# Secrets are made and never read: to watch our own, the operator would have to be allowed to read all.
+_BY_NAME = {(kind.api_version, kind.kind): kind for kind in (*OBSERVED, COMPUTE_DOMAIN, SECRET)}
 
 
 def kind_of(obj: Mapping[str, Any]) -> Kind:

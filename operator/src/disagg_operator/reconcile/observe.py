@@ -1,6 +1,9 @@
-"""What is there of a deployment, read from the caches: its objects, its pods and which are ready."""
+"""What is there of a deployment, read from the caches: its objects, its pods and which are ready.
 
-from collections.abc import Iterable, Mapping
+Replicas are model instances: pods of a StatefulSet, or StatefulSets where an instance is a pod group.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from disagg_operator.plan import names
@@ -12,15 +15,15 @@ from disagg_operator.reconcile.kinds import COMPUTE_DOMAIN, DEPLOYMENT, POD, STA
 
 @dataclass(frozen=True)
 class Workload:
-    """Replica counts of one StatefulSet or Deployment.
+    """Replica counts of one Deployment, or of one role's StatefulSets.
 
     Attributes:
-        name: name of the object.
+        name: name of the object; of several, of one that is not ready.
         asked: replicas that it is to have.
         existing: replicas that exist.
         ready: replicas that are ready.
         settled: replicas that have been ready for the takeover's time.
-        updated: replicas made from its current template.
+        updated: replicas made from the current template.
     """
 
     name: str
@@ -46,9 +49,9 @@ class Observed:
     def workers(self, role: str) -> dict[str, Workload]:
         """Return the workloads of a role by revision, without those that are being deleted."""
         return {
-            _label(obj, names.LABEL_REVISION): _workload(obj)
-            for obj in self.stateful_sets()
-            if _label(obj, names.LABEL_ROLE) == role and not is_terminating(obj)
+            revision: _workload(live)
+            for revision, found in self._by_revision(role).items()
+            if (live := [obj for obj in found if not is_terminating(obj)])
         }
 
     def frontend(self) -> Workload | None:
@@ -56,29 +59,34 @@ class Observed:
         found = [
             obj
             for (kind, _), obj in self.objects.items()
-            if kind == DEPLOYMENT.kind and _label(obj, names.LABEL_ROLE) == names.FRONTEND
+            if kind == DEPLOYMENT.kind and label(obj, names.LABEL_ROLE) == names.FRONTEND
         ]
-        return _workload(found[0]) if found else None
+        return _workload(found[:1]) if found else None
 
     def revisions(self) -> dict[str, dict[str, RoleObservation]]:
         """Return what the rollout stepper looks at: the roles' StatefulSets by revision."""
         found: dict[str, dict[str, RoleObservation]] = {}
-        for obj in self.stateful_sets():
-            role = _label(obj, names.LABEL_ROLE)
-            if role in ROLES:
-                workload = _workload(obj)
-                found.setdefault(_label(obj, names.LABEL_REVISION), {})[role] = RoleObservation(
-                    workload.asked, workload.ready, workload.settled, is_terminating(obj)
+        for role in ROLES:
+            for revision, objects in self._by_revision(role).items():
+                live = [obj for obj in objects if not is_terminating(obj)]
+                workload = _workload(live or objects)
+                found.setdefault(revision, {})[role] = RoleObservation(
+                    workload.asked, workload.ready, workload.settled, terminating=not live
                 )
         return found
 
-    def pods_of(self, role: str, revision: str | None) -> list[Object]:
-        """Return the pods of a role, of one revision or (None) of any."""
+    def groups(self) -> list[Object]:
+        """Return the StatefulSets that are pod groups of several nodes, without those on their way out."""
+        return [obj for obj in self.stateful_sets() if _is_group(obj) and not is_terminating(obj)]
+
+    def pods_of(self, role: str, revision: str | None, group: str | None = None) -> list[Object]:
+        """Return the pods of a role, of one revision and pod group or (None) of any."""
         return [
             pod
             for pod in self.pods
-            if _label(pod, names.LABEL_ROLE) == role
-            and revision in (None, _label(pod, names.LABEL_REVISION))
+            if label(pod, names.LABEL_ROLE) == role
+            and revision in (None, label(pod, names.LABEL_REVISION))
+            and group in (None, label(pod, names.LABEL_GROUP))
             and not is_terminating(pod)
         ]
 
@@ -93,6 +101,14 @@ class Observed:
     def stateful_sets(self) -> list[Object]:
         """Return the workers' StatefulSets, those that are being deleted among them."""
         return [obj for (kind, _), obj in self.objects.items() if kind == STATEFUL_SET.kind]
+
+    def _by_revision(self, role: str) -> dict[str, list[Object]]:
+        """Return the StatefulSets of a role by revision."""
+        found: dict[str, list[Object]] = {}
+        for obj in self.stateful_sets():
+            if label(obj, names.LABEL_ROLE) == role:
+                found.setdefault(label(obj, names.LABEL_REVISION), []).append(obj)
+        return found
 
 
 def templates_of(pod_spec: Object) -> list[str]:
@@ -113,17 +129,39 @@ def observe(children: Iterable[Object]) -> Observed:
     return Observed(objects, tuple(sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))))
 
 
-def _label(obj: Object, key: str) -> str:
+def label(obj: Object, key: str) -> str:
+    """Return a label of an object, or nothing."""
     return str(obj["metadata"].get("labels", {}).get(key, ""))
 
 
-def _workload(obj: Object) -> Workload:
-    status = obj.get("status", {})
+def _is_group(obj: Object) -> bool:
+    return label(obj, names.LABEL_GROUP) != ""
+
+
+def _workload(found: Sequence[Object]) -> Workload:
+    """Return the counts of one object's pods, or of pod groups as wholes."""
+    if not _is_group(found[0]):
+        (obj,) = found
+        status = obj.get("status", {})
+        return Workload(
+            name=obj["metadata"]["name"],
+            asked=obj["spec"].get("replicas", 1),
+            existing=status.get("replicas", 0),
+            ready=status.get("readyReplicas", 0),
+            settled=status.get("availableReplicas", 0),
+            updated=status.get("updatedReplicas", 0),
+        )
+    lacking = [obj for obj in found if not _whole("readyReplicas")(obj)]
     return Workload(
-        name=obj["metadata"]["name"],
-        asked=obj["spec"].get("replicas", 1),
-        existing=status.get("replicas", 0),
-        ready=status.get("readyReplicas", 0),
-        settled=status.get("availableReplicas", 0),
-        updated=status.get("updatedReplicas", 0),
+        name=(lacking or found)[0]["metadata"]["name"],
+        asked=len(found),
+        existing=sum(map(_whole("replicas"), found)),
+        ready=len(found) - len(lacking),
+        settled=sum(map(_whole("availableReplicas"), found)),
+        updated=sum(map(_whole("updatedReplicas"), found)),
     )
+
+
+def _whole(count: str) -> Callable[[Object], bool]:
+    """Return what tells whether a count of a StatefulSet speaks of all its pods."""
+    return lambda obj: obj.get("status", {}).get(count, 0) >= obj["spec"]["replicas"]

@@ -21,14 +21,16 @@ from disagg_operator.plan.planner import plan as plan_deployment
 from disagg_operator.plan.rollout import step
 from disagg_operator.reconcile.announce import announcements
 from disagg_operator.reconcile.changes import changes
+from disagg_operator.reconcile.clock import timestamp
 from disagg_operator.reconcile.cluster import Children, Cluster, Domains, Preflight, Recorder
 from disagg_operator.reconcile.departure import FINALIZER
-from disagg_operator.reconcile.diff import is_terminating
+from disagg_operator.reconcile.diff import identity, is_terminating
 from disagg_operator.reconcile.errors import BlockedError, RetrySoonError, attempt
 from disagg_operator.reconcile.keeper import DomainKeeper
-from disagg_operator.reconcile.kinds import Key, Object, describe
-from disagg_operator.reconcile.observe import Observed, observe
-from disagg_operator.reconcile.status import compute, current_target, is_news, last_report, timestamp
+from disagg_operator.reconcile.kinds import CONFIG_MAP, SECRET, Key, Object, describe
+from disagg_operator.reconcile.observe import Observed, label, observe
+from disagg_operator.reconcile.ssh_keys import with_new_key
+from disagg_operator.reconcile.status import compute, current_target, is_news, last_report
 from disagg_operator.reconcile.view import Failure, View
 
 logger = logging.getLogger(__name__)
@@ -103,7 +105,9 @@ class Reconciler:
         )
         if failed is not None:
             raise failed
-        return Outcome(there=True, again=again)
+        waits = [(restart.due - view.now).total_seconds() for restart in view.restarts]
+        later = [seconds for seconds in (again, *waits) if seconds is not None and seconds > 0]
+        return Outcome(there=True, again=min(later, default=None))
 
     def _forget(self, key: Key) -> None:
         self.preflight.forget(key)
@@ -152,13 +156,20 @@ class Reconciler:
 
     async def _apply(self, resource: Object, view: View) -> Exception | None:
         """Write what differs and delete what is left over; return the error that stopped it, if any."""
-        if view.plan is None or view.paused or view.held:
+        if view.paused:
             return None
         try:
+            await self._restart(resource, view)
+            if view.plan is None or view.held:
+                return None
             await self.keeper.keep(resource, view.plan, view.domain, view.observed)
             todo = changes(view.plan, view.step, view.observed, resource["metadata"]["uid"])
+            there = dict(view.observed.objects)
             for obj in todo.apply:
-                await self._do(self.cluster.apply(obj), f"apply {describe(obj)}")
+                if obj["kind"] == SECRET.kind:
+                    await self._make_key(resource, obj, there[_owner_of_key(resource, obj)])
+                    continue
+                there[identity(obj)] = await self._do(self.cluster.apply(obj), f"apply {describe(obj)}")
                 logger.info("applied %s", describe(obj), extra=_context(resource))
             for obj in todo.delete:
                 await self._do(self.cluster.delete(obj), f"delete {describe(obj)}")
@@ -166,6 +177,28 @@ class Reconciler:
         except Exception as error:  # noqa: BLE001 - becomes a condition and is then raised by the caller
             return error
         return None
+
+    async def _restart(self, resource: Object, view: View) -> None:
+        """Start pod groups anew that lost a member and whose time has come."""
+        for restart in view.restarts:
+            if restart.due > view.now:
+                continue
+            group = describe(restart.group)
+            # Written first: should this process die in between, the pause is kept all the same.
+            noted = self.cluster.annotate(restart.group, restart.annotations(view.now))
+            await self._do(noted, f"annotate {group}")
+            for pod in restart.pods:
+                await self._do(self.cluster.delete(pod), f"delete {describe(pod)}")
+            message = f"All pods of {group} are started anew, because {restart.reason}"
+            logger.warning("%s", message, extra=_context(resource))
+            self.recorder.record(resource, "Warning", "GroupRestarted", message)
+
+    async def _make_key(self, resource: Object, secret: Object, owner: Object) -> None:
+        """Make the ssh key of a role's pod groups unless there is one. It is never read back."""
+        if await self._do(
+            self.cluster.create_once(with_new_key(secret, owner)), f"create {describe(secret)}"
+        ):
+            logger.info("created %s", describe(secret), extra=_context(resource))
 
     async def _report(self, resource: Object, view: View) -> float | None:
         """Write the status if it changed; return the seconds to wait where that is better done later."""
@@ -187,6 +220,12 @@ class Reconciler:
 
     async def _do(self, call: Awaitable[T], doing: str) -> T:
         return await attempt(call, doing)
+
+
+def _owner_of_key(resource: Object, secret: Object) -> tuple[str, str]:
+    """Return what a key goes with: the ConfigMap of its role, which outlives the pods of its revision."""
+    role, revision = label(secret, names.LABEL_ROLE), label(secret, names.LABEL_REVISION)
+    return CONFIG_MAP.kind, names.worker(resource["metadata"]["name"], role, revision)
 
 
 def _at_rest(

@@ -5,7 +5,7 @@ condition's transition time changes only when its status does.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from disagg_operator.api.v1alpha1.status import (
@@ -128,11 +128,6 @@ def _gist(status: Mapping[str, Any]) -> object:
     return conditions, [
         status.get(key) for key in ("observedGeneration", "revision", "updateRevision", "address")
     ]
-
-
-def timestamp() -> datetime:
-    """Return the time now, in the whole seconds that Kubernetes writes."""
-    return datetime.now(UTC).replace(microsecond=0)
 
 
 def _worker_status(view: View, name: str, role: str) -> RoleStatus:

@@ -62,11 +62,12 @@ def _container_trouble(pod: str, container: Object) -> str | None:
         )
     ended = container.get("lastState", {}).get("terminated") or container.get("state", {}).get("terminated")
     if reason == _CRASH or (ended and not container.get("ready")):
-        return f"Pod {pod} keeps ending{_ending(ended or {})}. See: kubectl logs {pod} --previous"
+        return f"Pod {pod} keeps ending{ending(ended or {})}. See: kubectl logs {pod} --previous"
     return None
 
 
-def _ending(ended: Object) -> str:
+def ending(ended: Object) -> str:
+    """Return how a container ended, in brackets and with its last words, or nothing."""
     if not ended:
         return ""
     why = f" ({ended.get('reason', 'Error')}, exit code {ended.get('exitCode', '?')})"

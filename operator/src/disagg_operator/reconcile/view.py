@@ -1,11 +1,15 @@
 """All that a status is computed from: one reconcile's knowledge of one deployment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
 
 from disagg_operator.api.problems import Problem
 from disagg_operator.plan.model import Plan
 from disagg_operator.plan.rollout import Step
+from disagg_operator.reconcile.clock import timestamp
 from disagg_operator.reconcile.domains import Standing
+from disagg_operator.reconcile.groups import Restart, restarts
 from disagg_operator.reconcile.observe import Observed
 from disagg_operator.reconcile.preflight.fault import Assessment
 
@@ -39,6 +43,7 @@ class View:
         domain: how the ComputeDomain stands, of a deployment that is to have one.
         waits: whether the plan's revision is not started, since its ComputeDomain is not there yet.
         leaving: what a deployment that is being deleted waits for.
+        now: the time at which it was observed.
     """
 
     observed: Observed
@@ -52,9 +57,15 @@ class View:
     domain: Standing | None = None
     waits: bool = False
     leaving: str = ""
+    now: datetime = field(default_factory=timestamp)
 
     @property
     def held(self) -> bool:
         """Whether the plan's revision is not started, since the API server would refuse each of its pods."""
         started = self.target in self.observed.revisions()
         return self.platform is not None and self.platform.fatal and not started
+
+    @cached_property
+    def restarts(self) -> list[Restart]:
+        """The pod groups that lost a member and are to be started anew, now or once they are due."""
+        return restarts(self.observed, self.now)

@@ -24,6 +24,7 @@ DEPLOYMENTS = Kind(API_VERSION, KIND, PLURAL)
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
 _APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
 _JSON = "application/json"
 _FORCED = {"fieldManager": FIELD_MANAGER, "force": "true"}
 _FIRST_ERROR = 400
@@ -86,6 +87,26 @@ class KubeCluster:
         kind, metadata = kind_of(obj), obj["metadata"]
         path = _path(kind, metadata["namespace"], metadata["name"])
         return await self._write("apply", kind, "PATCH", path, obj, content=_APPLY, query=_FORCED)
+
+    async def create_once(self, obj: Object) -> bool:
+        """Create an object and return whether that was done; one of this name is left as it is."""
+        kind, path = kind_of(obj), _path(kind_of(obj), obj["metadata"]["namespace"])
+        try:
+            await self._write("create", kind, "POST", path, obj, query={"fieldManager": FIELD_MANAGER})
+        except ClusterError as error:
+            if error.code == _CONFLICT:
+                return False
+            raise
+        return True
+
+    async def annotate(self, obj: Object, annotations: Mapping[str, str]) -> None:
+        """Set annotations of this object, unless it has changed since it was seen."""
+        kind, metadata = kind_of(obj), obj["metadata"]
+        path = _path(kind, metadata["namespace"], metadata["name"])
+        seen = {key: metadata[key] for key in ("uid", "resourceVersion")}
+        body = {"metadata": {**seen, "annotations": dict(annotations)}}
+        query = {"fieldManager": FIELD_MANAGER}
+        await self._write("patch", kind, "PATCH", path, body, content=_MERGE, query=query)
 
     async def delete(self, obj: Object) -> None:
         """Delete this object, if it still has the uid that was seen."""

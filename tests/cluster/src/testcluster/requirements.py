@@ -47,6 +47,12 @@ IMAGE_PACKAGES = (
     Package("mmdebstrap", "mmdebstrap"),
     Package("ca-certificates", "/etc/ssl/certs/ca-certificates.crt"),
 )
+MPI_PACKAGES = (
+    Package("openmpi-bin", "mpirun"),
+    Package("openssh-client", "ssh"),
+    Package("openssh-server", "sshd"),
+    Package("iproute2", "ip"),
+)
 
 
 def missing_packages(packages: Iterable[Package]) -> list[str]:

@@ -41,6 +41,11 @@ WIRING = {
     "POD_UID": "discovery registers pods under their real identity",
     "POD_NAMESPACE": "discovery watches the real namespace",
     "POD_IP": "peers read KV cache from the real address",
+    "DISAGG_GROUP": "ranks of a pod group find each other by it",
+    "DISAGG_NODE_RANK": "it is the index of the pod in its group",
+    "DISAGG_NODES": "spec.*.nodesPerReplica says it",
+    "DISAGG_WORLD_SIZE": "spec.*.parallelism says it",
+    "DISAGG_LEADER": "ranks of a pod group find each other by it",
     "HOME": "it is the only writable home directory",
 }
 """Variables that the operator derives and that hold a deployment together, with the reason."""

@@ -1,0 +1,138 @@
+"""Pod groups that lost a member: a rank that died takes its instance with it, and all pods start anew.
+
+A container of a group that ended once is the sign. Pods that are deleted take the sign with them; what is
+remembered, how often and when a group was restarted and why, is written on its StatefulSet first.
+
+Invariants: pure, and nothing is remembered here. A group is restarted at once for the first time, then with
+pauses of 10 s, doubling to 5 min, between two restarts; one that lasted ten minutes begins from the start. A
+group of which a pod has no node is left alone: its other pods would give up theirs. One whose leader became
+ready after the last end of a container is whole again.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from disagg_operator.plan import names
+from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.observe import Observed, label
+from disagg_operator.reconcile.troubles import ending
+
+RESTARTS = "disagg.dev/group-restarts"
+RESTARTED_AT = "disagg.dev/group-restarted-at"
+RESTART_REASON = "disagg.dev/group-restart-reason"
+
+_FIRST_PAUSE = timedelta(seconds=10)
+_LONGEST_PAUSE = timedelta(minutes=5)
+_DOUBLINGS = 10
+_LASTED = timedelta(minutes=10)
+_LEADER = "0"
+
+
+@dataclass(frozen=True)
+class Restart:
+    """A group that is to be started anew.
+
+    Attributes:
+        group: its StatefulSet.
+        pods: its pods.
+        reason: which container ended, and how.
+        number: how often it will have been restarted in a row.
+        due: when it may be restarted.
+    """
+
+    group: Object
+    pods: tuple[Object, ...]
+    reason: str
+    number: int
+    due: datetime
+
+    def annotations(self, now: datetime) -> dict[str, str]:
+        """Return what is to be remembered of it."""
+        return {
+            RESTARTS: str(self.number),
+            RESTARTED_AT: now.astimezone(UTC).isoformat(),
+            RESTART_REASON: self.reason,
+        }
+
+
+def restarts(observed: Observed, now: datetime) -> list[Restart]:
+    """Return the groups that are to be started anew, now or once they are due."""
+    return [found for group in observed.groups() if (found := _restart(observed, group, now))]
+
+
+def restarted(observed: Observed, role: str, revision: str) -> list[str]:
+    """Say how often groups of a role, which are not whole yet, were started anew and why."""
+    return [
+        f"Pod group {label(group, names.LABEL_GROUP)} was started anew ({annotations[RESTARTS]} in a row, "
+        f"last at {annotations.get(RESTARTED_AT)}), because {annotations.get(RESTART_REASON)}"
+        for group in observed.groups()
+        if (label(group, names.LABEL_ROLE), label(group, names.LABEL_REVISION)) == (role, revision)
+        and group.get("status", {}).get("readyReplicas", 0) < group["spec"]["replicas"]
+        and RESTARTS in (annotations := group["metadata"].get("annotations", {}))
+    ]
+
+
+def _restart(observed: Observed, group: Object, now: datetime) -> Restart | None:
+    role, revision, number = (
+        label(group, key) for key in (names.LABEL_ROLE, names.LABEL_REVISION, names.LABEL_GROUP)
+    )
+    pods = observed.pods_of(role, revision, number)
+    if len(pods) < group["spec"]["replicas"] or not all(_has_node(pod) for pod in pods):
+        return None
+    ends = sorted(_ends(pods), key=lambda end: end.at)
+    if not ends or _serves_since(pods, ends[-1].at):
+        return None
+    count, last = _remembered(group["metadata"].get("annotations", {}))
+    if last is None or now - last > _LASTED:
+        return Restart(group, tuple(pods), ends[0].told, 1, now)
+    return Restart(group, tuple(pods), ends[0].told, count + 1, last + _pause(count))
+
+
+def _pause(count: int) -> timedelta:
+    doublings = min(max(count, 1) - 1, _DOUBLINGS)
+    return min(_FIRST_PAUSE * (1 << doublings), _LONGEST_PAUSE)
+
+
+def _remembered(annotations: Mapping[str, str]) -> tuple[int, datetime | None]:
+    try:
+        count, last = int(annotations[RESTARTS]), datetime.fromisoformat(annotations[RESTARTED_AT])
+    except (KeyError, ValueError):
+        return 0, None
+    return (0, None) if last.tzinfo is None else (count, last)
+
+
+@dataclass(frozen=True)
+class _End:
+    """An end of a container, and what is told of it."""
+
+    at: datetime
+    told: str
+
+
+def _ends(pods: Iterable[Object]) -> Iterator[_End]:
+    for pod in pods:
+        for container in pod.get("status", {}).get("containerStatuses", []):
+            for state in ("lastState", "state"):
+                ended = container.get(state, {}).get("terminated")
+                if ended and ended.get("finishedAt"):
+                    told = f"pod {pod['metadata']['name']} ended{ending(ended)}."
+                    yield _End(datetime.fromisoformat(ended["finishedAt"]), told)
+
+
+def _has_node(pod: Object) -> bool:
+    return any(
+        condition["type"] == "PodScheduled" and condition["status"] == "True"
+        for condition in pod.get("status", {}).get("conditions", [])
+    )
+
+
+def _serves_since(pods: Iterable[Object], ended: datetime) -> bool:
+    return any(
+        label(pod, names.LABEL_POD_INDEX) == _LEADER
+        and condition["type"] == "Ready"
+        and condition["status"] == "True"
+        and datetime.fromisoformat(condition["lastTransitionTime"]) >= ended
+        for pod in pods
+        for condition in pod.get("status", {}).get("conditions", [])
+    )
