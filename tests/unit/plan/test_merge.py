@@ -33,6 +33,7 @@ json_values = st.recursive(
             [{"name": "home", "mountPath": "/h"}, {"name": "home", "mountPath": "/other"}],
         ),
         (["a", "b"], ["c"], ["c"]),
+        ([{"name": "w"}], [{"name": ["no text"]}], [{"name": ["no text"]}]),
         ({"a": {"x": 1}, "b": 2}, {"a": {"$patch": "delete"}}, {"b": 2}),
         ([{"name": "w"}, {"name": "x"}], [{"name": "w", "$patch": "delete"}], [{"name": "x"}]),
         ({}, {"a": [{"name": "w", "$patch": "delete"}, {"name": "x"}]}, {"a": [{"name": "x"}]}),

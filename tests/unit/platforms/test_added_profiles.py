@@ -117,6 +117,22 @@ def test_a_profile_that_cannot_be_used_is_named_in_one_line(
     assert "\n" not in str(fault.value)
 
 
+def test_a_template_that_fails_on_a_deployment_refuses_that_one(tmp_path: Path) -> None:
+    text = "annotations: [{name: a, value: \"{{ devices['a/b'] }}\"}]\n"
+    catalogue = with_folder(builtin(), folder(tmp_path, lab=text))
+    with pytest.raises(Refusal, match=r"^spec\.platform: its profile: .*devices.* fails: .*no attribute"):
+        planned("lab", catalogue=catalogue)
+    assert planned("generic", catalogue=catalogue)
+
+
+def test_a_part_is_no_platform_but_others_may_be_like_it(tmp_path: Path) -> None:
+    part = "annotations: [{name: owner, value: us}]\ngpus: {model: L4}\n"
+    rest = "like: [generic, _ours]\ngpus: {count: 4}\n"
+    catalogue = with_folder(builtin(), folder(tmp_path, _ours=part, lab=rest))
+    assert "_ours" not in catalogue.machines
+    assert catalogue.machines["lab"].annotations[0].value == "us"
+
+
 def test_a_folder_without_profiles_is_a_fault(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match=r"holds neither machines/NAME\.yaml nor"):
         with_folder(builtin(), tmp_path)
@@ -182,6 +198,10 @@ def test_an_empty_profile_changes_no_revision() -> None:
         ),
         ({"gpu": {}}, r"^spec\.platformProfile\.gpu: there is no such field\. Did you mean gpus\?"),
         ({"environment": [{"name": "A", "value": 1}]}, r"\.environment\[A\]\.value: must be text, .*quotes"),
+        (
+            {"environment": [{"name": ["A"], "value": "1"}]},
+            r"^spec\.platformProfile\.environment\[0\]\.name: ",
+        ),
         ({"environment": "A=1"}, r"^spec\.platformProfile\.environment: "),
         (
             {"mounts": [{"name": "m", "path": "/m"}]},

@@ -43,7 +43,9 @@ def _deletes(value: Any) -> bool:
 
 def _merge_key(entries: list[Any]) -> str | None:
     for key in reversed(_KEYS):
-        if entries and all(isinstance(entry, Mapping) and key in entry for entry in entries):
+        if entries and all(
+            isinstance(entry, Mapping) and isinstance(entry.get(key), str) for entry in entries
+        ):
             return key
     return None
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from jinja2 import StrictUndefined, Template
+from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from disagg_operator.api.v1alpha1.base import EnvVar
@@ -16,14 +16,23 @@ from disagg_operator.platforms.profile import Variable
 _TEMPLATES = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
 
 
+class TemplateFailedError(Exception):
+    """A template of a profile fails on the values at hand. The message says which and why."""
+
+
 def fill(template: str, values: Mapping[str, object]) -> str:
     """Fill in a profile's jinja2 template.
 
     Raises:
-        jinja2.UndefinedError: the template names a value that the planner does not offer.
+        TemplateFailedError: it names a value that there is not, or computes with one in a way that cannot be.
     """
     # Most values are plain text, and a plan has hundreds of them.
-    return _compiled(template).render(values) if "{" in template else template
+    if "{" not in template:
+        return template
+    try:
+        return _compiled(template).render(values)
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise TemplateFailedError(f"{template!r} fails: {error}") from error
 
 
 # Profiles hold a few dozen templates, and compiling one takes longer than planning a whole deployment.

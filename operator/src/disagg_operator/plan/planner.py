@@ -19,7 +19,7 @@ from disagg_operator.plan.discovery import discovery_plan
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER, Asked
 from disagg_operator.plan.engines.models import hub_environment, model_mounts
 from disagg_operator.plan.engines.registry import ENGINES
-from disagg_operator.plan.environment import fill, layered, written
+from disagg_operator.plan.environment import TemplateFailedError, fill, layered, written
 from disagg_operator.plan.facts import Facts, first, image_kind, provenance
 from disagg_operator.plan.frontends import dynamo
 from disagg_operator.plan.hardware import Platform, hardware, huge_pages, security
@@ -64,7 +64,13 @@ def plan(resource: DisaggDeployment, installation: Installation, cluster: Cluste
         Refusal: the platform, version or engine configuration cannot be planned, or cannot work.
     """
     planner = _Planner(resource, installation, cluster)
-    planned = planner.plan()
+    try:
+        planned = planner.plan()
+    except TemplateFailedError as error:
+        remedy = "Write another platform, or have the profile mended"
+        raise Refusal(
+            [Problem("spec.platform", f"its profile: {error}", remedy, "platform-profile")]
+        ) from None
     judgement = rules.check(
         Subject(
             resource,

@@ -90,9 +90,9 @@ class Catalogue:
             _extended(FABRICS, self.fabric_documents, fabrics or {}, []),
             self.runtime_documents,
         )
-        for name in fabrics or {}:
+        for name in filter(_is_profile, fabrics or {}):
             _model(FabricProfile, FABRICS, name, extended.fabric_documents)
-        for name in machines:
+        for name in filter(_is_profile, machines):
             machine = _model(MachineProfile, MACHINES, name, extended.machine_documents)
             fault = extended.unknown_fabric(machine, "fabrics")
             if fault is not None:
@@ -219,7 +219,11 @@ def _extended(
 
 
 def _models(model: type[P], folder: str, documents: Mapping[str, Document]) -> dict[str, P]:
-    return {name: _model(model, folder, name, documents) for name in sorted(documents) if name[:1] != _PART}
+    return {name: _model(model, folder, name, documents) for name in filter(_is_profile, sorted(documents))}
+
+
+def _is_profile(name: str) -> bool:
+    return not name.startswith(_PART)
 
 
 def _model(model: type[P], folder: str, name: str, documents: Mapping[str, Document]) -> P:

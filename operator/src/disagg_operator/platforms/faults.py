@@ -52,7 +52,7 @@ def _path(location: Location, document: Any, text: str) -> str:
             found = None
         if isinstance(step, int):
             name = found.get("name") if isinstance(found, Mapping) else None
-            text += f"[{step if name is None else name}]"
+            text += f"[{name if isinstance(name, str) else step}]"
         else:
             text += f".{step}"
     return text.removeprefix(".")
