@@ -11,6 +11,7 @@ from disagg_operator.build.objects import shared_objects, worker_objects
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan
 from disagg_operator.plan.planner import plan
+from disagg_operator.platforms.catalogue import builtin
 
 INSTALLATION = Installation(worker_image="worker:test")
 words = st.text("abz-019.", min_size=0, max_size=70)
@@ -115,6 +116,71 @@ def test_any_specification_plans_or_is_refused_readably(spec: dict[str, Any]) ->
         assert worker_objects(outcome)
         return
     assert outcome.problems
+    for problem in outcome.problems:
+        assert problem.field.startswith("spec")
+        assert problem.fault
+        assert problem.remedy
+
+
+odd = anything | st.sampled_from(
+    [[], {}, {"a": [None]}, "fp8", "NIXL", "PYTHON", True, 0, -32, 33, 64, 10**9]
+)
+trtllm_role = sometimes(
+    parallelism=sometimes(tensor=st.sampled_from([1, 2]), pipeline=st.sampled_from([1, 2])),
+    engineConfig=sometimes(
+        kv_cache_config=odd | sometimes(dtype=odd, tokens_per_block=odd, enable_block_reuse=odd),
+        cache_transceiver_config=odd
+        | sometimes(
+            backend=odd,
+            max_tokens_in_buffer=odd,
+            kv_transfer_timeout_ms=odd,
+            kv_transfer_sender_future_timeout_ms=odd,
+            transceiver_runtime=odd,
+            enable_pipelined_transfer=odd,
+            typo=odd,
+        ),
+        speculative_config=odd | sometimes(decoding_type=odd),
+        max_seq_len=odd,
+        max_num_tokens=odd,
+        max_beam_width=odd,
+        tensor_parallel_size=odd,
+        disable_overlap_scheduler=odd,
+    ),
+)
+trtllm_specs = st.fixed_dictionaries(
+    {
+        "model": st.just({"name": "m", "source": {"huggingFace": {"repository": "org/m"}}}),
+        "runtime": st.fixed_dictionaries(
+            {
+                "version": st.sampled_from(sorted(builtin().runtimes["dynamo"])),
+                "image": st.just("own:1"),
+            }
+        ),
+    },
+    optional={
+        "platform": st.sampled_from(["generic", "aws-p5.48xlarge", "gb200-nvl72"]),
+        "transfer": sometimes(
+            method=st.sampled_from(["NIXL", "UCX", "MPI", "MOONCAKE"]),
+            nixlBackend=st.sampled_from(["UCX", "LIBFABRIC"]),
+            maxTokensInBuffer=st.sampled_from([0, 33, 64]),
+            kvbm=sometimes(nixlBackends=st.sampled_from([{"UCX": True}, {"x": True}]), cpuCacheGb=st.just(1)),
+        ),
+        "discovery": sometimes(etcdEndpoints=st.just(["http://e:2379"]), natsServer=st.just("nats://n:4222")),
+        "prefill": trtllm_role,
+        "decode": trtllm_role,
+    },
+)
+
+
+@given(trtllm_specs)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+def test_any_engine_setting_of_any_release_plans_or_is_refused_readably(spec: dict[str, Any]) -> None:
+    outcome = planned_or_refused(spec)
+    if isinstance(outcome, Plan):
+        transceivers = [role.engine_config["cache_transceiver_config"] for role in outcome.roles.values()]
+        assert {each["backend"].upper() for each in transceivers} == {outcome.transfer.method}
+        assert worker_objects(outcome)
+        return
     for problem in outcome.problems:
         assert problem.field.startswith("spec")
         assert problem.fault

@@ -252,6 +252,15 @@ FAULTS: list[Row] = [
         "spec.transfer.maxTokensInBuffer",
     ),
     (
+        "buffer-holds-prompt",
+        P5,
+        {
+            "prefill": {"engineConfig": {"max_seq_len": 8192, "max_num_tokens": 4096}},
+            "decode": transceiver(max_tokens_in_buffer=2048),
+        },
+        f"spec.decode.{TRANSCEIVER}.max_tokens_in_buffer",
+    ),
+    (
         "python-runtime-needs-nixl",
         P5,
         {
@@ -372,6 +381,14 @@ LEGAL: list[tuple[str, dict[str, Any]]] = [
     (P5, {"transfer": {"maxTokensInBuffer": 0}}),
     (P5, {"prefill": transceiver(max_tokens_in_buffer=0), "decode": transceiver(max_tokens_in_buffer=64)}),
     (P5, {"transfer": {"maxTokensInBuffer": 8192}, "prefill": {"engineConfig": {"max_seq_len": 8192}}}),
+    (P5, {"transfer": {"maxTokensInBuffer": 8192}, "decode": {"engineConfig": {"max_seq_len": 16384}}}),
+    (
+        P5,
+        {
+            "transfer": {"maxTokensInBuffer": 4096},
+            "prefill": {"engineConfig": {"max_seq_len": 8192, "max_num_tokens": 4096}},
+        },
+    ),
     (P5, {"prefill": kv(dtype="fp8"), "decode": kv(dtype="fp8")}),
     (P5, {"prefill": kv(dtype="auto")}),
     (P5, {"prefill": kv(tokens_per_block=32)}),

@@ -73,6 +73,8 @@ def _components(plan: Plan) -> dict[str, Iterator[_Entry]]:
 
 def _shared(plan: Plan) -> Iterator[_Entry]:
     yield from _transfer(plan.transfer)
+    yield "discovery", "backend", plan.discovery.backend, plan.discovery.provenance
+    yield "rollout", "strategy", plan.strategy, plan.strategy_provenance
     if plan.compute_domain is not None:
         yield from _domain(plan.compute_domain)
 

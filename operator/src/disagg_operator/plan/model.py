@@ -378,7 +378,9 @@ class Plan:
         revision: what must match between prefill and decode, as a hash. Replica counts are not part of it.
         address: URL to send OpenAI requests to, from inside the cluster.
         transfer: how KV cache moves.
+        discovery: where frontend and workers find each other.
         strategy: how a new revision takes over.
+        strategy_provenance: why it does so.
         takeover_seconds: how long it has to be ready before it does.
         service_account: name of the pods' ServiceAccount.
         own_service_account: whether the operator makes it.
@@ -395,7 +397,9 @@ class Plan:
     revision: str
     address: str
     transfer: TransferPlan
+    discovery: DiscoveryPlan
     strategy: str
+    strategy_provenance: Provenance
     takeover_seconds: int
     service_account: str
     own_service_account: bool

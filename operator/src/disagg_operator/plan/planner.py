@@ -39,6 +39,7 @@ from disagg_operator.plan.resources import requirements, times
 from disagg_operator.plan.revision import revision_of
 from disagg_operator.plan.rules.subject import Subject
 from disagg_operator.plan.transfer import transfer_plan
+from disagg_operator.platforms.profile import Choice
 from disagg_operator.platforms.vocabulary import ANY_ARCHITECTURE, NO_BACKEND, OFF, ON, ONE, SEVERAL
 
 _GRACE_SECONDS = 30
@@ -117,6 +118,7 @@ class _Planner:
         revision = revision_of(unversioned.values())
         port = self.spec.frontend.port
         roles = {role: self._role(role, revision) for role in self.specs}
+        strategy, why_strategy = self._strategy()
         return Plan(
             name=self.name,
             namespace=self.namespace,
@@ -124,7 +126,9 @@ class _Planner:
             revision=revision,
             address=f"http://{names.frontend(self.name)}.{self.namespace}.svc:{port}",
             transfer=self.transfer,
-            strategy=self._strategy(),
+            discovery=self.discovery,
+            strategy=strategy.value,
+            strategy_provenance=why_strategy,
             takeover_seconds=self.runtime.takeover.seconds,
             service_account=self.service_account,
             own_service_account=self.spec.service_account_name is None,
@@ -147,17 +151,18 @@ class _Planner:
             "discovery": self.discovery.backend,
         }
 
-    def _strategy(self) -> str:
+    def _strategy(self) -> tuple[Choice, Provenance]:
         allowed = {choice.value: choice for choice in self.runtime.strategies}
         asked = self.spec.rollout.strategy
         if asked is None:
-            return next(iter(allowed))
+            default = self.runtime.strategies[0]
+            return default, provenance(default)
         if asked.value not in allowed:
-            (reason, *_) = (choice.reason for choice in allowed.values())
+            reason = self.runtime.strategies[0].reason
             fault = f"{asked} cannot be used with {self.runtime.name} {self.runtime.version}: {reason}"
             remedy = f"Write {' or '.join(allowed)}, or leave it out"
             raise Refusal([Problem("spec.rollout.strategy", fault, remedy, "strategy-in-release")])
-        return asked.value
+        return allowed[asked.value], Provenance("Set by the user.", "spec.rollout.strategy")
 
     def _selected_architecture(self) -> str:
         return self.spec.placement.node_selector.get(_ARCHITECTURE_LABEL, ANY_ARCHITECTURE)

@@ -45,16 +45,16 @@ class RuntimeSpec(ApiModel):
     """Engine, frontend and the image that holds them."""
 
     engine: Engine = Engine.TRTLLM
-    """Inference engine of the prefill and decode workers. This version of the operator runs reference, a
-    small Llama on CPU."""
+    """Inference engine of the prefill and decode workers. This version of the operator runs trtllm, and
+    reference, a small Llama on CPU."""
     frontend: FrontendKind = FrontendKind.DYNAMO
     """Program that receives the requests. This version of the operator runs dynamo."""
     version: Annotated[str, Field(pattern=NO_SPACE, max_length=64)] | None = None
     """Version of the frontend's release, in quotes (for Dynamo: its version, which fixes the engine's).
-    Default: the newest that this operator was tested with."""
+    Default: the newest known one that holds the engine, never a release candidate."""
     image: Annotated[str, Field(pattern=NO_SPACE, max_length=1024)] | None = None
-    """Container image of workers and frontend. Default: the release image of engine, version and
-    platform."""
+    """Container image of workers and frontend. Default: the release image of engine, version and platform;
+    of a release that was never published with the transfer method, one has to be built."""
     image_pull_policy: ImagePullPolicy | None = None
     """When to pull the image. Default: Kubernetes' own rule."""
     image_pull_secrets: Annotated[

@@ -6,6 +6,7 @@ from typing import Any
 from disagg_operator.api.admission.rule import Finding, Rule, Severity
 from disagg_operator.plan.engines.config import value_at
 from disagg_operator.plan.engines.trtllm import TOKENS_PER_BLOCK, TRANSCEIVER
+from disagg_operator.plan.model import PREFILL
 from disagg_operator.plan.rules.subject import Subject
 from disagg_operator.platforms.profile import TransceiverField
 
@@ -122,13 +123,21 @@ def _buffer_blocks(subject: Subject) -> Iterator[Finding]:
 
 
 def _buffer_small(subject: Subject) -> Iterator[Finding]:
+    longest = _longest_prompt(subject.plan.roles[PREFILL].engine_config)
     for path, role in subject.roles():
         tokens = value_at(role.engine_config, f"{TRANSCEIVER}.max_tokens_in_buffer")
-        longest = value_at(role.engine_config, "max_seq_len")
-        if isinstance(tokens, int) and isinstance(longest, int) and 0 < tokens < longest:
-            fault = f"the transfer buffer of {tokens} tokens is smaller than the longest sequence ({longest})"
-            remedy = "Write at least the length of the longest prompt, or KV cache moves more slowly"
+        if isinstance(tokens, int) and longest is not None and 0 < tokens < longest:
+            fault = f"the transfer buffer of {tokens} tokens is smaller than the longest prompt ({longest})"
+            remedy = "Write at least its length, or KV cache moves more slowly"
             yield Finding(_buffer_field(subject, path), fault, remedy)
+
+
+def _longest_prompt(prefill: Mapping[str, Any]) -> int | None:
+    """Return how many tokens a prompt may have, as far as prefill's configuration says so."""
+    bounds = [prefill.get("max_seq_len")]
+    if prefill.get("enable_chunked_prefill") is not True:
+        bounds.append(prefill.get("max_num_tokens"))
+    return min((bound for bound in bounds if isinstance(bound, int)), default=None)
 
 
 def _buffer_field(subject: Subject, path: str) -> str:
