@@ -248,14 +248,14 @@ def test_a_frontend_sees_the_model_where_workers_do_not_serve_its_card(version: 
     source = {"persistentVolumeClaim": {"claimName": "models", "path": "m"}}
     result = planned(version, runtime={"image": "own:1"}, model={"name": "m", "source": source})
     mounted = "model" in {mount.name for mount in result.frontend.pod.mounts}
-    assert mounted == (version in (*ETCD_ONLY, "1.0.1", "1.1.1"))
+    assert mounted == (version < "1.4")
 
 
 @pytest.mark.parametrize("version", RELEASES)
 def test_readiness_of_a_frontend_asks_for_the_model_where_it_can(version: str) -> None:
     readiness = planned(version, runtime={"image": "own:1"}).frontend.pod.readiness
     assert isinstance(readiness, HttpProbe)
-    assert readiness.path == ("/v1/models/m/ready" if version >= "1.4" else "/health")
+    assert readiness.path == ("/v1/models/m/ready" if version >= "1.3" else "/health")
 
 
 @pytest.mark.parametrize("profile", RELEASES.values(), ids=list(RELEASES))
