@@ -12,6 +12,10 @@
   value: {{ .Values.computeDomain.enabled | quote }}
 - name: DISAGG_WORKER_IMAGE
   value: {{ .Values.worker.image | quote }}
+- name: DISAGG_ETCD_IMAGE
+  value: {{ .Values.discovery.etcd.image | quote }}
+- name: DISAGG_NATS_IMAGE
+  value: {{ .Values.discovery.nats.image | quote }}
 - name: DISAGG_DISCOVERY_ROLE_KIND
   value: {{ include "disagg-operator.discoveryRoleKind" . }}
 - name: DISAGG_DISCOVERY_ROLE_NAME

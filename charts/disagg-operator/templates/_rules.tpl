@@ -22,6 +22,10 @@ log and fails on one that is never used. Server-side apply is `patch`, and `crea
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [rolebindings]
   verbs: [list, watch, create, patch, delete]
+# Of an etcd or NATS of several members.
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [list, watch, create, patch, delete]
 # Lives as long as its DisaggDeployment, with which Kubernetes' own garbage collection deletes it.
 - apiGroups: [apps]
   resources: [deployments]

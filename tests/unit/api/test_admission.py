@@ -58,8 +58,31 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         "etcd-fields-need-etcd",
-        {"discovery": {"backend": "kubernetes", "etcdEndpoints": ["http://e:2379"]}},
-        "spec.discovery.etcdEndpoints",
+        {"discovery": {"backend": "kubernetes", "etcd": {"endpoints": ["http://e:2379"]}}},
+        "spec.discovery.etcd",
+    ),
+    (
+        "discovery-own-or-external",
+        {"discovery": {"etcd": {"managed": True, "endpoints": ["http://e:2379"]}}},
+        "spec.discovery.etcd.managed",
+    ),
+    (
+        "discovery-own-or-external",
+        {"discovery": {"etcd": {"image": "etcd:1", "endpoints": ["http://e:2379"]}}},
+        "spec.discovery.etcd.endpoints",
+    ),
+    (
+        "discovery-own-or-external",
+        {"discovery": {"nats": {"replicas": 3, "server": "nats://n:4222"}}},
+        "spec.discovery.nats.server",
+    ),
+    ("discovery-own-or-external", {"discovery": {"nats": {"managed": False}}}, "spec.discovery.nats.managed"),
+    ("discovery-members", {"discovery": {"nats": {"replicas": 2}}}, "spec.discovery.nats.replicas"),
+    ("etcd-members-keep-data", {"discovery": {"etcd": {"replicas": 3}}}, "spec.discovery.etcd.replicas"),
+    (
+        "lists-no-duplicates",
+        {"discovery": {"etcd": {"endpoints": ["http://e:1", "http://e:2", "http://e:1"]}}},
+        "spec.discovery.etcd.endpoints[2]",
     ),
     (
         "expert-divides-tensor",
@@ -230,9 +253,6 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ),
     ("frontend.routerMode", {"frontend": {"routerMode": "kv"}}),
     ("transfer.kvbm", {"transfer": {"kvbm": {"nixlBackends": {"GDS": True}}}}),
-    ("discovery.backend", {"discovery": {"backend": "etcd"}}),
-    ("discovery.etcdEndpoints", {"discovery": {"etcdEndpoints": ["http://etcd:2379"]}}),
-    ("discovery.natsServer", {"discovery": {"natsServer": "nats://nats:4222"}}),
     ("verification.mode", {"verification": {"mode": "Report"}}),
     ("verification.intervalSeconds", {"verification": {"mode": "Report", "intervalSeconds": 60}}),
     ("scaling", {"scaling": {}}),
@@ -245,6 +265,10 @@ GOOD: list[dict[str, Any]] = [
     {"runtime": {}},
     {"prefill": {"devices": {"example.com/nic": 1}}, "placement": {"topologyKey": "zone", "required": False}},
     {"security": {"mode": "IpcLock"}},
+    {"discovery": {"backend": "etcd"}},
+    {"discovery": {"etcd": {}, "nats": {}}},
+    {"discovery": {"etcd": {"managed": False, "endpoints": ["http://e:2379"]}, "nats": {"replicas": 3}}},
+    {"discovery": {"etcd": {"managed": True, "replicas": 3, "storage": {"size": "1Gi"}}}},
     {"computeDomain": {}},
     {"computeDomain": {"enabled": True, "name": "mine"}},
     {"model": claim("")},
@@ -322,11 +346,11 @@ def test_a_plugin_folder_on_both_roles_is_fine_for_other_engines() -> None:
 def test_remedies_say_what_to_write_today() -> None:
     by_field = {
         each.field: each.remedy
-        for spec in ({"runtime": {"engine": "vllm"}}, {"discovery": {"backend": "etcd"}})
+        for spec in ({"runtime": {"engine": "vllm"}}, {"frontend": {"routerMode": "kv"}})
         for each in found(spec)
     }
     assert by_field["spec.runtime.engine"] == "Write reference or trtllm"
-    assert by_field["spec.discovery.backend"] == "Write kubernetes"
+    assert by_field["spec.frontend.routerMode"] == "Write round-robin or random"
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.unsafe], ids=lambda rule: rule.id)

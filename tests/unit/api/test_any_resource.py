@@ -37,7 +37,11 @@ FULL: dict[str, Any] = {
             },
         },
         "frontend": {"port": 8000, "routerMode": "random"},
-        "discovery": {"backend": "kubernetes", "etcdEndpoints": []},
+        "discovery": {
+            "backend": "etcd",
+            "etcd": {"replicas": 3, "storage": {"size": "1Gi", "storageClassName": "fast"}},
+            "nats": {"managed": True, "image": "a/nats:1"},
+        },
         "env": [{"name": "C", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
         "verification": {"mode": "Off"},
         "security": {"mode": "Restricted", "allowUnsafe": ["env-plain-secret"]},

@@ -17,7 +17,7 @@ from unit import deployments
 PROVENANCE: Any = {"reason": "r", "source": "s"}
 NODE = Gpus(count=8, model="H100", **PROVENANCE)
 EFA = "vpc.amazonaws.com/efa"
-STORES = {"etcdEndpoints": ["http://etcd:2379"], "natsServer": "nats://nats:4222"}
+STORES = {"etcd": {"endpoints": ["http://etcd:2379"]}, "nats": {"server": "nats://nats:4222"}}
 
 
 def planned(platform: str = "aws-p5.48xlarge", **spec: Any) -> Plan:

@@ -20,7 +20,7 @@ NVL72 = {"gpusPerNode": 4, "parallelism": {"tensor": 4}}
 NVL = "gb200-nvl72"
 OLDEST = {
     "runtime": {"version": "0.4.1", "image": "own:1"},
-    "discovery": {"etcdEndpoints": ["http://etcd:2379"], "natsServer": "nats://nats:4222"},
+    "discovery": {"etcd": {"endpoints": ["http://etcd:2379"]}, "nats": {"server": "nats://nats:4222"}},
 }
 TRANSCEIVER = "engineConfig.cache_transceiver_config"
 KV = "engineConfig.kv_cache_config"
@@ -414,7 +414,7 @@ LEGAL: list[tuple[str, dict[str, Any]]] = [
         P5,
         {
             "transfer": {"kvbm": {"cpuCacheGb": 100, "nixlBackends": {"UCX": True, "GDS": True}}},
-            "discovery": {"etcdEndpoints": ["http://etcd:2379"]},
+            "discovery": {"etcd": {"endpoints": ["http://etcd:2379"]}},
         },
     ),
     ("generic", {"prefill": {"devices": {"rdma/ib": 1}}}),

@@ -16,8 +16,11 @@ from disagg_operator.platforms.catalogue import Catalogue, builtin
 from disagg_operator.platforms.profile import RuntimeProfile
 
 RELEASES = builtin().runtimes["dynamo"]
-STORES = {"etcdEndpoints": ["http://etcd:2379", "http://etcd-1:2379"], "natsServer": "nats://nats:4222"}
-OLD = [version for version, profile in RELEASES.items() if profile.discovery.nats]
+STORES = {
+    "etcd": {"endpoints": ["http://etcd:2379", "http://etcd-1:2379"]},
+    "nats": {"server": "nats://nats:4222"},
+}
+OLD = [version for version, each in RELEASES.items() if each.discovery.nats and each.discovery.nats.needed]
 ETCD_ONLY = [version for version in RELEASES if version.startswith("0.")]
 IMAGES = "nvcr.io/nvidia/ai-dynamo/tensorrtllm-runtime"
 
@@ -28,7 +31,7 @@ def planned(version: str | None, architecture: str = "amd64", **spec: Any) -> Pl
     if version in OLD:
         discovery = STORES
     elif version in ETCD_ONLY:
-        discovery = {"etcdEndpoints": STORES["etcdEndpoints"]}
+        discovery = {"etcd": STORES["etcd"]}
     resource = {
         "apiVersion": "disagg.dev/v1alpha1",
         "kind": "DisaggDeployment",
@@ -220,27 +223,19 @@ def test_releases_before_1_register_in_etcd(version: str) -> None:
     assert environment["ETCD_ENDPOINTS"] == "http://etcd:2379,http://etcd-1:2379"
     assert environment.get("NATS_SERVER") == ("nats://nats:4222" if version in OLD else None)
     assert "POD_UID" not in environment
-    with pytest.raises(
-        Refusal, match=r"spec\.discovery\.etcdEndpoints: dynamo .* registers its workers in etcd"
-    ):
-        planned(version, discovery={})
     with pytest.raises(Refusal, match=r"spec\.discovery\.backend: .* no discovery through kubernetes"):
         planned(version, discovery={"backend": "kubernetes"})
 
 
-@pytest.mark.parametrize("version", OLD)
-def test_releases_of_2025_need_nats(version: str) -> None:
-    with pytest.raises(Refusal, match=r"spec\.discovery\.natsServer: dynamo .* needs a NATS server"):
-        planned(version, discovery={"etcdEndpoints": ["http://etcd:2379"]})
-
-
-def test_etcd_is_meant_where_it_is_named_and_nats_is_refused_without_need() -> None:
-    environment = variables(planned("1.6.1", discovery={"etcdEndpoints": ["http://e:2379"]}).frontend.pod)
+def test_etcd_is_meant_where_it_is_named_and_nats_is_refused_without_use() -> None:
+    environment = variables(
+        planned("1.6.1", discovery={"etcd": {"endpoints": ["http://e:2379"]}}).frontend.pod
+    )
     assert environment["DYN_DISCOVERY_BACKEND"] == "etcd"
     assert environment["ETCD_ENDPOINTS"] == "http://e:2379"
     assert "POD_NAME" not in environment
-    with pytest.raises(Refusal, match=r"spec\.discovery\.natsServer: .* needs no NATS.* Leave it out"):
-        planned("1.6.1", discovery={"natsServer": "nats://n:4222"})
+    with pytest.raises(Refusal, match=r"spec\.discovery\.nats: .* needs no NATS.* Leave it out"):
+        planned("0.9.1", discovery={"nats": {"server": "nats://n:4222"}})
 
 
 @pytest.mark.parametrize("version", RELEASES)
@@ -282,7 +277,8 @@ def _row(profile: RuntimeProfile) -> str:
     engine = profile.engines["trtllm"]
     choices = (engine.methods, engine.nixl_backends, profile.discovery.backends)
     methods, plugins, backends = (", ".join(each.value for each in values) for values in choices)
-    nats = "yes" if profile.discovery.nats else "no"
+    use = profile.discovery.nats
+    nats = "no" if use is None else "needed" if use.needed else "if asked for"
     strategies = ", ".join(each.value for each in profile.strategies)
     kvbm = "yes" if engine.kvbm else "no"
     cells = (profile.version, engine.version, methods, plugins, backends, nats, strategies, kvbm)

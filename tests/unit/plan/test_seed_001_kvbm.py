@@ -121,6 +121,6 @@ def test_a_release_without_the_block_manager_refuses_it() -> None:
     ):
         planned(
             runtime={"version": "0.6.1", "image": "own:1"},
-            discovery={"etcdEndpoints": ["http://etcd:2379"], "natsServer": "nats://nats:4222"},
+            discovery={"etcd": {"endpoints": ["http://etcd:2379"]}, "nats": {"server": "nats://nats:4222"}},
             transfer={"kvbm": {"cpuCacheGb": 100}},
         )

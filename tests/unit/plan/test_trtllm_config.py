@@ -16,13 +16,13 @@ from disagg_operator.plan.planner import plan
 from disagg_operator.platforms.catalogue import builtin
 
 RELEASES = builtin().runtimes["dynamo"]
-STORES = {"etcdEndpoints": ["http://etcd:2379"], "natsServer": "nats://nats:4222"}
+STORES = {"etcd": {"endpoints": ["http://etcd:2379"]}, "nats": {"server": "nats://nats:4222"}}
 
 
 def planned(version: str = "1.6.1", **spec: Any) -> Plan:
     profile = RELEASES[version]
     discovery = (
-        {} if profile.discovery.backends[0].value == "kubernetes" else {"etcdEndpoints": ["http://e:1"]}
+        {} if profile.discovery.backends[0].value == "kubernetes" else {"etcd": {"endpoints": ["http://e:1"]}}
     )
     resource = {
         "apiVersion": "disagg.dev/v1alpha1",

@@ -1,8 +1,10 @@
 """All objects of a plan, in the order in which they are applied: what others refer to comes first."""
 
+from disagg_operator.api.v1alpha1.discovery import DiscoveryBackend
 from disagg_operator.build.computedomain import compute_domain
 from disagg_operator.build.configmap import engine_config_map
 from disagg_operator.build.deployment import frontend_deployment
+from disagg_operator.build.discovery import discovery_objects
 from disagg_operator.build.metadata import Object
 from disagg_operator.build.rbac import role_binding, service_account
 from disagg_operator.build.secret import ssh_key_secret
@@ -12,9 +14,11 @@ from disagg_operator.plan.model import Plan
 
 
 def shared_objects(plan: Plan) -> list[Object]:
-    """Return what outlives revisions: the pods' identity and the frontend."""
+    """Return what outlives revisions: services of discovery, the pods' identity and the frontend."""
     account = [service_account(plan)] if plan.own_service_account else []
-    return [*account, role_binding(plan), frontend_service(plan), frontend_deployment(plan)]
+    binding = [role_binding(plan)] if plan.discovery.backend == DiscoveryBackend.KUBERNETES else []
+    services = discovery_objects(plan)
+    return [*services, *account, *binding, frontend_service(plan), frontend_deployment(plan)]
 
 
 def domain_objects(plan: Plan) -> list[Object]:

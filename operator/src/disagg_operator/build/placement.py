@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from disagg_operator.build.metadata import Object
 from disagg_operator.plan import names
-from disagg_operator.plan.model import PodPlan
+from disagg_operator.plan.model import ROLES, PodPlan
 
 _NODE = "kubernetes.io/hostname"
 _PREFERENCE = 100
@@ -24,10 +24,10 @@ def affinity(pod: PodPlan, labels: Mapping[str, str]) -> Object:
     found: Object = {}
     deployment = labels.get(names.LABEL_DEPLOYMENT, "")
     if pod.together is not None:
-        # The frontend may be anywhere; only workers exchange KV cache.
+        # Frontend and services may be anywhere; only workers exchange KV cache.
         workers = {
             "matchLabels": {names.LABEL_DEPLOYMENT: deployment},
-            "matchExpressions": [{"key": names.LABEL_ROLE, "operator": "NotIn", "values": [names.FRONTEND]}],
+            "matchExpressions": [{"key": names.LABEL_ROLE, "operator": "In", "values": list(ROLES)}],
         }
         term = {"labelSelector": workers, "topologyKey": pod.together.topology_key}
         found["podAffinity"] = _rule(term, required=pod.together.required)

@@ -1,13 +1,18 @@
 """Pod templates of workers and frontends."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from disagg_operator.api.merge import merged
 from disagg_operator.build.metadata import Object
 from disagg_operator.build.placement import affinity
 from disagg_operator.build.security import container_security, pod_security
-from disagg_operator.plan.model import EnvSetting, HttpProbe, Mount, PodPlan, Probe
+from disagg_operator.plan.model import RESTRICTED, EnvSetting, GatePlan, HttpProbe, Mount, PodPlan, Probe
+
+GATE = "await-services"
+"""Name of the init container that waits for etcd and NATS."""
+_GATE_RESOURCES = {"cpu": "100m", "memory": "64Mi"}
 
 
 def pod_template(pod: PodPlan, container: str, labels: Mapping[str, str]) -> Object:
@@ -32,14 +37,22 @@ def _with_labels(template: Object, labels: Mapping[str, str]) -> Object:
 
 
 def _pod_spec(pod: PodPlan, container: str, labels: Mapping[str, str]) -> Object:
+    # A pod without an account of its own has no use for the Kubernetes API, and gets no key to it.
+    account: Object = (
+        {"automountServiceAccountToken": False}
+        if pod.service_account is None
+        else {"serviceAccountName": pod.service_account}
+    )
     spec: Object = {
-        "serviceAccountName": pod.service_account,
+        **account,
         "securityContext": pod_security(pod.security),
         "terminationGracePeriodSeconds": pod.grace_seconds,
         "enableServiceLinks": False,
         "containers": [_container(pod, container)],
         "volumes": [{"name": mount.name, **mount.volume} for mount in pod.mounts],
     }
+    if pod.gate is not None:
+        spec["initContainers"] = [_gate(pod, pod.gate)]
     if pod.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in pod.pull_secrets]
     # The user's labels come last: a node pool may be named more closely than the profile does.
@@ -86,6 +99,21 @@ def _container(pod: PodPlan, name: str) -> Object:
         "readinessProbe": _probe(pod.readiness),
         "volumeMounts": [_mount(mount) for mount in pod.mounts],
         # The end of the log of a container that died says more than an empty message.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if pod.pull_policy is not None:
+        container["imagePullPolicy"] = pod.pull_policy
+    return container
+
+
+def _gate(pod: PodPlan, gate: GatePlan) -> Object:
+    container: Object = {
+        "name": GATE,
+        "image": pod.image,
+        "command": list(gate.command),
+        # As much requested as limited: a pod that is guaranteed what it asks for stays so.
+        "resources": {"requests": _GATE_RESOURCES, "limits": _GATE_RESOURCES},
+        "securityContext": container_security(replace(RESTRICTED, own_user=pod.security.own_user)),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     if pod.pull_policy is not None:

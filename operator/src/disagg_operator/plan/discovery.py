@@ -1,68 +1,86 @@
 """How frontend and workers find each other: what the user asks for, as far as the release can do it."""
 
+from collections.abc import Mapping
+
 from disagg_operator.api.problems import Problem, Refusal
-from disagg_operator.api.v1alpha1.runtime import DiscoveryBackend, DiscoverySpec
+from disagg_operator.api.v1alpha1.discovery import DiscoveryBackend, DiscoverySpec, EtcdSpec, NatsSpec
 from disagg_operator.plan.facts import provenance
-from disagg_operator.plan.model import DiscoveryPlan, Provenance
+from disagg_operator.plan.model import DiscoveryPlan, Provenance, ServicePlan
+from disagg_operator.plan.services import ServicePlanner
 from disagg_operator.platforms.profile import Choice, RuntimeProfile
+from disagg_operator.platforms.vocabulary import OFF, ON
 
-_BACKEND = "spec.discovery.backend"
-_ETCD = "spec.discovery.etcdEndpoints"
-_NATS = "spec.discovery.natsServer"
+ETCD, NATS = "etcd", "nats"
+_PATH = "spec.discovery"
 
 
-def discovery_plan(discovery: DiscoverySpec, runtime: RuntimeProfile) -> DiscoveryPlan:
+def discovery_plan(
+    discovery: DiscoverySpec, runtime: RuntimeProfile, services: ServicePlanner
+) -> DiscoveryPlan:
     """Return where frontend and workers of a deployment find each other.
 
     Args:
         discovery: what the user writes.
         runtime: profile of the frontend's release.
+        services: plans the services that the operator runs.
 
     Raises:
-        Refusal: the release does not know the store, or needs a service that is not named.
+        Refusal: the release does not know the store, or has no use for a service that is named.
     """
     chosen = _backend(discovery, runtime)
-    problems = [*_etcd_problems(discovery, runtime, chosen), *_nats_problems(discovery, runtime)]
-    if problems:
-        raise Refusal(problems)
-    asked = discovery.backend is not None
-    why = Provenance("Set by the user.", _BACKEND) if asked else provenance(chosen)
-    return DiscoveryPlan(chosen.value, tuple(discovery.etcd_endpoints), discovery.nats_server, why)
+    why = provenance(chosen)
+    if discovery.backend is not None or discovery.etcd is not None:
+        why = Provenance("Set by the user.", _PATH)
+    run: list[ServicePlan] = []
+    endpoints: tuple[str, ...] = ()
+    if chosen.value == DiscoveryBackend.ETCD:
+        etcd = discovery.etcd or EtcdSpec()
+        endpoints = tuple(etcd.endpoints)
+        if not endpoints:
+            run.append(services.plan(ETCD, etcd, keeps_data=True))
+            endpoints = (run[-1].url,)
+    nats = _nats(discovery, runtime)
+    server = None
+    if nats is not None:
+        server = nats.server
+        if server is None:
+            keeps = runtime.discovery.nats is not None and runtime.discovery.nats.jetstream
+            run.append(services.plan(NATS, nats, keeps_data=keeps))
+            server = run[-1].url
+    return DiscoveryPlan(chosen.value, endpoints, server, tuple(run), why)
+
+
+def discovery_facts(discovery: DiscoveryPlan) -> Mapping[str, str]:
+    """Return what conditions and templates of profiles may ask about discovery."""
+    return {"discovery": discovery.backend, "nats": OFF if discovery.nats_server is None else ON}
 
 
 def _backend(discovery: DiscoverySpec, runtime: RuntimeProfile) -> Choice:
     offered = {choice.value: choice for choice in runtime.discovery.backends}
     if discovery.backend is not None:
         asked = discovery.backend.value
-    elif discovery.etcd_endpoints:
-        # Whoever names an etcd means etcd.
+    elif discovery.etcd is not None:
+        # Whoever describes an etcd means etcd.
         asked = DiscoveryBackend.ETCD.value
     else:
         return runtime.discovery.backends[0]
     if asked not in offered:
         fault = f"{runtime.name} {runtime.version} has no discovery through {asked}"
         remedy = f"Write {' or '.join(offered)}, or a newer runtime.version"
-        raise Refusal([Problem(_BACKEND, fault, remedy, "discovery-in-release")])
+        raise Refusal([Problem(f"{_PATH}.backend", fault, remedy, "discovery-in-release")])
     return offered[asked]
 
 
-def _etcd_problems(discovery: DiscoverySpec, runtime: RuntimeProfile, chosen: Choice) -> list[Problem]:
-    if chosen.value != DiscoveryBackend.ETCD or discovery.etcd_endpoints:
-        return []
-    fault = f"{runtime.name} {runtime.version} registers its workers in etcd, and none is named"
-    remedy = "Write the URLs of an etcd, such as http://etcd:2379"
-    return [Problem(_ETCD, fault, remedy, "discovery-service-named")]
-
-
-def _nats_problems(discovery: DiscoverySpec, runtime: RuntimeProfile) -> list[Problem]:
-    needed = runtime.discovery.nats
-    if needed is not None and discovery.nats_server is None:
-        fault = f"{runtime.name} {runtime.version} needs a NATS server, and none is named"
-        remedy = "Write the URL of a NATS server, such as nats://nats:4222"
-        return [Problem(_NATS, fault, remedy, "discovery-service-named")]
-    if needed is None and discovery.nats_server is not None:
-        fault = (
-            f"{runtime.name} {runtime.version} needs no NATS, and would not start without one that is named"
-        )
-        return [Problem(_NATS, fault, "Leave it out", "nats-needed")]
-    return []
+def _nats(discovery: DiscoverySpec, runtime: RuntimeProfile) -> NatsSpec | None:
+    """Return the NATS that is to be used, or None where there is none."""
+    use, asked = runtime.discovery.nats, discovery.nats
+    release = f"{runtime.name} {runtime.version}"
+    if asked is None:
+        return NatsSpec() if use is not None and use.needed else None
+    if use is None:
+        fault = f"{release} needs no NATS, and would not start without one that is named"
+        raise Refusal([Problem(f"{_PATH}.nats", fault, "Leave it out", "nats-needed")])
+    if asked.storage is not None and not use.jetstream:
+        fault = f"{release} stores nothing in NATS"
+        raise Refusal([Problem(f"{_PATH}.nats.storage", fault, "Leave it out", "nats-stores-nothing")])
+    return asked

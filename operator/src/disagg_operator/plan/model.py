@@ -178,8 +178,20 @@ RESTRICTED = SecurityPlan(
 
 
 @dataclass(frozen=True)
+class GatePlan:
+    """What a pod waits for before its container starts.
+
+    Attributes:
+        command: argument vector of an init container that ends once all answer; it runs the pod's own image.
+    """
+
+    command: tuple[str, ...]
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
 class PodPlan:
-    """One pod with its one container, for a worker or a frontend.
+    """One pod with its one container, for a worker, a frontend or a service beside them.
 
     Attributes:
         image: container image.
@@ -191,7 +203,7 @@ class PodPlan:
         startup, liveness, readiness: probes.
         mounts: volumes with their mount paths.
         resources: CPU and memory, in the shape of Kubernetes' resource requirements.
-        service_account: name of the ServiceAccount.
+        service_account: name of the ServiceAccount; None for a pod that has no use for the Kubernetes API.
         node_selector, tolerations: where the user lets the pod run.
         grace_seconds: time between SIGTERM and SIGKILL.
         overrides: the user's partial pod template.
@@ -203,6 +215,7 @@ class PodPlan:
         node_labels, derived_tolerations: what the platform's nodes are chosen by.
         together, apart: placement relative to other workers of the deployment.
         image_provenance, resources_provenance: why this image, and why these resources.
+        gate: what the pod waits for before its container starts.
     """
 
     image: str
@@ -216,7 +229,7 @@ class PodPlan:
     readiness: Probe
     mounts: tuple[Mount, ...]
     resources: Mapping[str, Any]
-    service_account: str
+    service_account: str | None
     node_selector: Mapping[str, str]
     tolerations: tuple[Mapping[str, Any], ...]
     grace_seconds: int
@@ -232,6 +245,7 @@ class PodPlan:
     apart: ApartPlan | None = None
     image_provenance: Provenance | None = None
     resources_provenance: Provenance | None = None
+    gate: GatePlan | None = None
 
 
 @dataclass(frozen=True)
@@ -310,6 +324,46 @@ class RoleReference:
 
 
 @dataclass(frozen=True)
+class VolumePlan:
+    """A volume for each member of a service.
+
+    Attributes:
+        size: as a Kubernetes quantity.
+        storage_class: name of its StorageClass, or None for the cluster's default.
+    """
+
+    size: str
+    storage_class: str | None
+
+
+@dataclass(frozen=True)
+class ServicePlan:
+    """A service beside the workers that the operator runs. It belongs to no revision.
+
+    Attributes:
+        kind: etcd or nats.
+        name: name of its StatefulSet and of the Service that clients use.
+        peers: name of the Service through which members find each other.
+        members: how many pods it has.
+        ports: what it listens on, the port of clients first.
+        pod: the pod of a member.
+        data: folder of its data; None where it keeps none.
+        volume: what the data lie on; None for a place that goes with the pod.
+        url: what clients connect to.
+    """
+
+    kind: str
+    name: str
+    peers: str
+    members: int
+    ports: tuple[Port, ...]
+    pod: PodPlan
+    data: str | None
+    volume: VolumePlan | None
+    url: str
+
+
+@dataclass(frozen=True)
 class DiscoveryPlan:
     """Where frontend and workers find each other.
 
@@ -317,12 +371,14 @@ class DiscoveryPlan:
         backend: store of the registrations, kubernetes or etcd.
         etcd_endpoints: URLs of the etcd.
         nats_server: URL of the NATS server, or None where nothing uses one.
+        services: those of them that the operator runs.
         provenance: why this store.
     """
 
     backend: str
     etcd_endpoints: tuple[str, ...]
     nats_server: str | None
+    services: tuple[ServicePlan, ...]
     provenance: Provenance
 
 
@@ -377,8 +433,8 @@ class Plan:
         name, namespace, uid: of the DisaggDeployment; uid is None offline.
         revision: what must match between prefill and decode, as a hash. Replica counts are not part of it.
         address: URL to send OpenAI requests to, from inside the cluster.
-        transfer: how KV cache moves.
         discovery: where frontend and workers find each other.
+        transfer: how KV cache moves.
         strategy: how a new revision takes over.
         strategy_provenance: why it does so.
         takeover_seconds: how long it has to be ready before it does.
@@ -396,8 +452,8 @@ class Plan:
     uid: str | None
     revision: str
     address: str
-    transfer: TransferPlan
     discovery: DiscoveryPlan
+    transfer: TransferPlan
     strategy: str
     strategy_provenance: Provenance
     takeover_seconds: int

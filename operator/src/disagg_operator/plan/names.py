@@ -9,6 +9,8 @@
 | frontend Deployment and Service | ``<base>-frontend`` |
 | ServiceAccount | ``<base>-worker`` |
 | RoleBinding | ``<base>-worker-<hash of what it binds>`` |
+| StatefulSet, Service and PodDisruptionBudget of a service | ``<base>-<etcd or nats>-<hash of its shape>`` |
+| Service through which its members find each other | ``<name of the StatefulSet>-peers`` |
 | ComputeDomain | ``<base>-compute-domain`` |
 | its ResourceClaimTemplate, made by NVIDIA's driver | ``<name of the ComputeDomain>-channel`` |
 
@@ -33,6 +35,7 @@ LABEL_REVISION = "disagg.dev/revision"
 LABEL_GROUP = "disagg.dev/group"
 LABEL_POD_INDEX = "apps.kubernetes.io/pod-index"
 """Set by Kubernetes on the pods of a StatefulSet; in a pod group it is the rank of the node."""
+LABEL_SERVICE = "disagg.dev/service"
 ANNOTATION_PAUSED = "disagg.dev/paused"
 ANNOTATION_SSH_KEY = "disagg.dev/ssh-key"
 ANNOTATION_APPLIED_HASH = "disagg.dev/applied-hash"
@@ -95,6 +98,22 @@ def role_binding(deployment: str, account: str, role: str) -> str:
     return f"{base(deployment)}-worker-{digest(f'{account} {role}')}"
 
 
+def service(deployment: str, kind: str, shape: str) -> str:
+    """Return the name of an etcd or NATS that the operator runs.
+
+    Args:
+        deployment: name of the DisaggDeployment.
+        kind: etcd or nats.
+        shape: what cannot change while it runs.
+    """
+    return f"{base(deployment)}-{kind}-{digest(shape)}"
+
+
+def service_peers(service: str) -> str:
+    """Return the name of the Service through which the members of a service find each other."""
+    return f"{service}-peers"
+
+
 def compute_domain(deployment: str) -> str:
     """Return the name of the ComputeDomain that is made for a deployment."""
     return f"{base(deployment)}-compute-domain"
@@ -117,7 +136,7 @@ def labels(
 
     Args:
         deployment: name of the DisaggDeployment.
-        component: prefill, decode, frontend, or worker for what both roles share.
+        component: prefill, decode, frontend, etcd, nats, or worker for what both roles share.
         revision: revision of the workers, where the object belongs to one.
         number: number of the pod group, where the object belongs to one of several nodes.
     """
@@ -130,6 +149,16 @@ def labels(
         LABEL_ROLE: component,
     }
     return {**found, **_versioned(revision, number)}
+
+
+def service_labels(deployment: str, kind: str, service: str) -> dict[str, str]:
+    """Return the labels of the pods of an etcd or NATS by the name of ``service``."""
+    return {**labels(deployment, kind), LABEL_SERVICE: service}
+
+
+def service_selector(deployment: str, service: str) -> dict[str, str]:
+    """Return the labels that select the pods of one etcd or NATS; there are two while workers roll over."""
+    return {LABEL_DEPLOYMENT: deployment, LABEL_SERVICE: service}
 
 
 def selector(

@@ -15,13 +15,14 @@ from disagg_operator.api.v1alpha1.role import RoleSpec
 from disagg_operator.plan import names, rules
 from disagg_operator.plan.cluster import UNSEEN, ClusterFacts
 from disagg_operator.plan.computedomain import channel_claim, compute_domain_plan
-from disagg_operator.plan.discovery import discovery_plan
+from disagg_operator.plan.discovery import discovery_facts, discovery_plan
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER, Asked
 from disagg_operator.plan.engines.models import hub_environment, model_mounts
 from disagg_operator.plan.engines.registry import ENGINES
 from disagg_operator.plan.environment import TemplateFailedError, fill, layered, written
 from disagg_operator.plan.facts import Facts, first, image_kind, provenance
 from disagg_operator.plan.frontends import dynamo
+from disagg_operator.plan.gate import gate_plan
 from disagg_operator.plan.hardware import Platform, hardware, huge_pages, security
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.launch.group import grouped
@@ -38,7 +39,9 @@ from disagg_operator.plan.model import (
 from disagg_operator.plan.resources import requirements, times
 from disagg_operator.plan.revision import revision_of
 from disagg_operator.plan.rules.subject import Subject
+from disagg_operator.plan.services import ServicePlanner
 from disagg_operator.plan.transfer import transfer_plan
+from disagg_operator.platforms.catalogue import services
 from disagg_operator.platforms.profile import Choice
 from disagg_operator.platforms.vocabulary import ANY_ARCHITECTURE, NO_BACKEND, OFF, ON, ONE, SEVERAL
 
@@ -101,7 +104,7 @@ class _Planner:
         catalogue = installation.catalogue
         self.engine = ENGINES[runtime.engine]
         self.runtime = catalogue.runtime(runtime.frontend, runtime.version, runtime.engine)
-        self.discovery = discovery_plan(self.spec.discovery, self.runtime)
+        self.discovery = discovery_plan(self.spec.discovery, self.runtime, self._services())
         profile = self.spec.platform_profile
         platform = self.spec.platform
         machine = catalogue.machine(platform) if profile is None else catalogue.inline(platform, profile)
@@ -125,8 +128,8 @@ class _Planner:
             uid=self.resource.metadata.uid,
             revision=revision,
             address=f"http://{names.frontend(self.name)}.{self.namespace}.svc:{port}",
-            transfer=self.transfer,
             discovery=self.discovery,
+            transfer=self.transfer,
             strategy=strategy.value,
             strategy_provenance=why_strategy,
             takeover_seconds=self.runtime.takeover.seconds,
@@ -140,6 +143,16 @@ class _Planner:
             compute_domain=self.compute_domain,
         )
 
+    def _services(self) -> ServicePlanner:
+        return ServicePlanner(
+            self.name,
+            self.namespace,
+            self.spec.placement,
+            tuple(secret.name for secret in self.spec.runtime.image_pull_secrets),
+            services(),
+            self.installation.service_images,
+        )
+
     def _shared_facts(self) -> dict[str, str]:
         architecture = self.platform.machine.architecture
         return {
@@ -148,7 +161,7 @@ class _Planner:
             "fabric": self.platform.fabrics[0].name,
             "fabrics": ",".join(fabric.name for fabric in self.platform.fabrics),
             "architecture": architecture.value if architecture else self._selected_architecture(),
-            "discovery": self.discovery.backend,
+            **discovery_facts(self.discovery),
         }
 
     def _strategy(self) -> tuple[Choice, Provenance]:
@@ -308,6 +321,7 @@ class _Planner:
             tolerations=tuple(placement.tolerations),
             grace_seconds=_GRACE_SECONDS,
             overrides=overrides or {},
+            gate=gate_plan(self.discovery),
         )
 
     def _image(self, facts: Facts) -> tuple[str, Provenance]:

@@ -23,11 +23,12 @@ from disagg_operator.platforms.profile import (
     MachineProfile,
     ProfileModel,
     RuntimeProfile,
+    ServiceProfile,
 )
 
 P = TypeVar("P", bound=ProfileModel)
 
-MACHINES, FABRICS, RUNTIMES = "machines", "fabrics", "runtimes"
+MACHINES, FABRICS, RUNTIMES, SERVICES = "machines", "fabrics", "runtimes", "services"
 GENERIC = "generic"
 """The machine profile that others are like if they do not say it."""
 KNOWN = "platform-known"
@@ -181,6 +182,12 @@ class Catalogue:
             fault = f"{name} {version} has not been tried with the engine {engine}"
         remedy = f"Write one of: {', '.join(holding)}, or leave it out"
         raise Refusal([Problem("spec.runtime.version", fault, remedy, "runtime-version-known")])
+
+
+@cache
+def services() -> Mapping[str, ServiceProfile]:
+    """Return the profiles of the services that the operator may run, by name. They are read once."""
+    return _models(ServiceProfile, SERVICES, _documents(SERVICES))
 
 
 @cache

@@ -11,6 +11,7 @@
 | method | library that moves KV cache |
 | backend | NIXL plugin, or none |
 | discovery | where workers register: kubernetes, etcd |
+| nats | on: requests and events go through NATS; else off |
 | kvbm | on: the workers keep KV cache in Dynamo's block manager; else off |
 | security | Restricted, IpcLock, Privileged |
 | image | efa if its tag says that the EFA SDK is inside (``1.6.1-efa``, ``1.1.1-efa-amd64``), else standard |
@@ -22,8 +23,9 @@ from collections.abc import Mapping
 
 from jinja2 import Environment, TemplateSyntaxError, meta
 
+from disagg_operator.api.v1alpha1.discovery import DiscoveryBackend
 from disagg_operator.api.v1alpha1.role import NixlBackend, TransferMethod
-from disagg_operator.api.v1alpha1.runtime import DiscoveryBackend, Engine, FrontendKind
+from disagg_operator.api.v1alpha1.runtime import Engine, FrontendKind
 
 ONE, SEVERAL = "one", "several"
 ANY_ARCHITECTURE = "any"
@@ -42,6 +44,7 @@ FACTS: Mapping[str, frozenset[str] | None] = {
     "method": frozenset(TransferMethod),
     "backend": frozenset({*NixlBackend, NO_BACKEND}),
     "discovery": frozenset(DiscoveryBackend),
+    "nats": frozenset({ON, OFF}),
     "kvbm": frozenset({ON, OFF}),
     "security": frozenset({"Restricted", "IpcLock", "Privileged"}),
     "image": frozenset({WITH_EFA, STANDARD}),

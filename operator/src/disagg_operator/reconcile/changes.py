@@ -59,8 +59,9 @@ def _may_lack(secret: Object, observed: Observed) -> bool:
 def _deletions(desired: list[Object], step: Step, observed: Observed, owner: str) -> list[Object]:
     """Return what goes now: first the StatefulSets, and what their pods use only once these have ended."""
     live = list(observed.objects.values())
-    running = {_revision(obj) for obj in live if obj["kind"] == STATEFUL_SET.kind}
-    # What belongs to no revision, such as the ServiceAccount, is used by the pods of all of them.
+    # StatefulSets of no revision are services beside the workers.
+    running = {_revision(obj) for obj in live if obj["kind"] == STATEFUL_SET.kind} - {None}
+    # What belongs to no revision, such as an etcd or the ServiceAccount, is used by the pods of all of them.
     outgoing = running & {*step.kept, *step.removed}
     kept: frozenset[str | None] = frozenset({*step.kept, None} if outgoing else step.kept)
     return [

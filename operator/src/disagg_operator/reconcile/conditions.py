@@ -8,9 +8,9 @@ ComputeDomainReady has the reasons of `domains.Reason`.
 | PlatformReady, True | PlatformReady |
 | PlatformReady, False | the checks of `preflight.fault.Check` |
 | PlatformReady, Unknown | NotChecked, NotAccepted, Deleting, RetryingAfterError, Blocked, ReconcileError |
-| Available | ServingRequests, RolesNotReady, FrontendNotReady, ScaledToZero |
-| Progressing, True | RolloutInProgress, RolesNotReady, WaitingForComputeDomain, RetryingAfterError |
-| Progressing, True | Deleting |
+| Available | ServingRequests, RolesNotReady, FrontendNotReady, DiscoveryNotReady, ScaledToZero |
+| Progressing, True | RolloutInProgress, RolesNotReady, DiscoveryNotReady, RetryingAfterError |
+| Progressing, True | WaitingForComputeDomain, Deleting |
 | Progressing, False | Complete, Paused, NotAccepted, Blocked, PlatformNotReady, ReconcileError |
 """
 
@@ -96,6 +96,10 @@ def _available(view: View) -> Verdict:
     if empty:
         message = f"{' and '.join(empty)} have no replicas, so that no request is served. Set at least 1."
         return Verdict(ConditionType.AVAILABLE, "False", "ScaledToZero", message)
+    services = _services_message(view)
+    if services:
+        message = f"{services} {_roles_message(view)}".strip()
+        return Verdict(ConditionType.AVAILABLE, "False", "DiscoveryNotReady", message)
     if serving is not None:
         message = f"The frontend is not ready. {_trouble(view, names.FRONTEND)}".strip()
         return Verdict(ConditionType.AVAILABLE, "False", "FrontendNotReady", message)
@@ -126,6 +130,10 @@ def _progressing(view: View) -> Verdict:
         return Verdict(ConditionType.PROGRESSING, "True", "WaitingForComputeDomain", view.domain.message)
     if view.step.kept | view.step.removed:
         return Verdict(ConditionType.PROGRESSING, "True", "RolloutInProgress", _rollout_message(view))
+    services = _services_message(view)
+    if services:
+        message = f"{services} {_roles_message(view)}".strip()
+        return Verdict(ConditionType.PROGRESSING, "True", "DiscoveryNotReady", message)
     if not view.step.complete or not _frontend_complete(view):
         return Verdict(ConditionType.PROGRESSING, "True", "RolesNotReady", _roles_message(view))
     message = f"Revision {view.target} is fully rolled out."
@@ -153,7 +161,8 @@ def _rollout_message(view: View) -> str:
             f"Revision {view.target} starts once the pods of revision {_listed(view.step.removed)} are gone."
         )
     kept = f" Revision {_listed(view.step.kept)} stays until then." if view.step.kept else ""
-    return f"Revision {view.target} is being started.{kept} {_roles_message(view)}".strip()
+    parts = (f"Revision {view.target} is being started.{kept}", _services_message(view), _roles_message(view))
+    return " ".join(part for part in parts if part)
 
 
 def _serving_message(view: View, serving: str) -> str:
@@ -162,7 +171,23 @@ def _serving_message(view: View, serving: str) -> str:
         for role in ROLES
         if (workload := view.observed.workers(role).get(serving)) and workload.ready < workload.asked
     ]
-    return f"Requests are served, but {' and '.join(short)}." if short else "Requests are served."
+    told = f"Requests are served, but {' and '.join(short)}." if short else "Requests are served."
+    return f"{told} {_services_message(view)}".strip()
+
+
+def _services_message(view: View) -> str:
+    """Say for each service of discovery that lacks members what it lacks, and why."""
+    if view.plan is None:
+        return ""
+    observed = view.observed.services()
+    parts = []
+    for service in view.plan.discovery.services:
+        workload = observed.get(service.name)
+        ready = workload.ready if workload else 0
+        if ready < service.members:
+            trouble = first_trouble(view.observed.pods_of_service(service.name)) or ""
+            parts.append(f"{service.kind}: {ready} of {service.members} members ready. {trouble}".strip())
+    return " ".join(parts)
 
 
 def _scaled_to_zero(view: View) -> list[str]:

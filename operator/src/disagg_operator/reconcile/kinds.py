@@ -40,6 +40,7 @@ SERVICE = Kind("v1", "Service", "services")
 ROLE_BINDING = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
 STATEFUL_SET = Kind("apps/v1", "StatefulSet", "statefulsets")
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
+POD_DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 POD = Kind("v1", "Pod", "pods")
 NODE = Kind("v1", "Node", "nodes")
 NAMESPACE = Kind("v1", "Namespace", "namespaces")
@@ -48,7 +49,15 @@ COMPUTE_DOMAIN = Kind("resource.nvidia.com/v1beta1", "ComputeDomain", "computedo
 CLAIM_TEMPLATE = Kind("resource.k8s.io/v1", "ResourceClaimTemplate", "resourceclaimtemplates")
 SECRET = Kind("v1", "Secret", "secrets")
 
-OWNED = (SERVICE_ACCOUNT, CONFIG_MAP, SERVICE, ROLE_BINDING, STATEFUL_SET, DEPLOYMENT)
+OWNED = (
+    SERVICE_ACCOUNT,
+    CONFIG_MAP,
+    SERVICE,
+    ROLE_BINDING,
+    STATEFUL_SET,
+    DEPLOYMENT,
+    POD_DISRUPTION_BUDGET,
+)
 """Kinds that the operator applies and prunes."""
 OBSERVED = (*OWNED, POD)
 """Kinds that the operator keeps a cache of. Pods are read to say why a role is not ready."""

@@ -54,6 +54,20 @@ class Observed:
             if (live := [obj for obj in found if not is_terminating(obj)])
         }
 
+    def services(self) -> dict[str, Workload]:
+        """Return etcd and NATS, as far as the operator runs them, by name; none that is being deleted."""
+        return {
+            obj["metadata"]["name"]: _workload([obj])
+            for obj in self.stateful_sets()
+            if label(obj, names.LABEL_ROLE) not in ROLES and not is_terminating(obj)
+        }
+
+    def pods_of_service(self, name: str) -> list[Object]:
+        """Return the pods of an etcd or NATS."""
+        return [
+            pod for pod in self.pods if label(pod, names.LABEL_SERVICE) == name and not is_terminating(pod)
+        ]
+
     def frontend(self) -> Workload | None:
         """Return the frontend's workload, or None where it is not there."""
         found = [

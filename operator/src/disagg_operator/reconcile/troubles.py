@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from disagg_operator.build.pods import GATE
 from disagg_operator.reconcile.kinds import Object
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
@@ -36,6 +37,9 @@ def _trouble(pod: Object) -> str | None:
         found = _container_trouble(name, container)
         if found:
             return found
+    for container in status.get("initContainerStatuses", []):
+        if container["name"] == GATE and "running" in container.get("state", {}):
+            return f"Pod {name} waits for etcd or NATS to answer. See: kubectl logs {name} -c {GATE}"
     return None
 
 

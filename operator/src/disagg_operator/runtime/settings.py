@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from disagg_operator.plan.discovery import ETCD, NATS
 from disagg_operator.plan.installation import Installation
 from disagg_operator.platforms.catalogue import ProfileError, builtin
 from disagg_operator.platforms.folder import with_folder
@@ -36,6 +37,10 @@ class Settings(BaseModel):
     """Kind of the role that lets pods use Kubernetes discovery."""
     discovery_role_name: Name = "disagg-operator-discovery"
     """Name of that role."""
+    etcd_image: str = ""
+    """Image of the etcd that the operator runs. Default: its profile's."""
+    nats_image: str = ""
+    """Image of the NATS server that the operator runs. Default: its profile's."""
     namespaces: tuple[Name, ...] = ()
     """Namespaces to watch, separated by commas. Empty: all."""
     lease_namespace: Name = "default"
@@ -83,6 +88,9 @@ class Settings(BaseModel):
             worker_image=self.worker_image,
             discovery_role_kind=self.discovery_role_kind,
             discovery_role_name=self.discovery_role_name,
+            service_images={
+                kind: image for kind, image in ((ETCD, self.etcd_image), (NATS, self.nats_image)) if image
+            },
             catalogue=catalogue,
         )
 

@@ -5,6 +5,7 @@ These rules need the specification alone; `plan.rules` has those that need to kn
 Invariant: what is modelled but not built yet is refused, never ignored.
 """
 
+from disagg_operator.api.admission.discovery import RULES as DISCOVERY_RULES
 from disagg_operator.api.admission.pods import RULES as POD_RULES
 from disagg_operator.api.admission.resources import RULES as RESOURCE_RULES
 from disagg_operator.api.admission.rule import Judgement, Rule, judge
@@ -16,6 +17,7 @@ from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 
 RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     *SENSE_RULES,
+    *DISCOVERY_RULES,
     *VARIABLE_RULES,
     *POD_RULES,
     *RESOURCE_RULES,

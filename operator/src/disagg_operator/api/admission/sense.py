@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from disagg_operator.api.admission.rule import Finding, Rule, roles
 from disagg_operator.api.v1alpha1.operations import RoleScaling, VerificationMode
 from disagg_operator.api.v1alpha1.role import TransferMethod
-from disagg_operator.api.v1alpha1.runtime import DiscoveryBackend, Engine
+from disagg_operator.api.v1alpha1.runtime import Engine
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 from disagg_operator.api.v1alpha1.variables import NIXL_PLUGINS
 
@@ -47,12 +47,6 @@ def _kvbm_plugins(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
             field = f"spec.transfer.kvbm.nixlBackends.{name}"
             remedy = f"Write one of: {', '.join(NIXL_PLUGINS)}"
             yield Finding(field, "NIXL has no plugin of this name", remedy)
-
-
-def _etcd(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
-    if spec.discovery.etcd_endpoints and spec.discovery.backend not in (None, DiscoveryBackend.ETCD):
-        fault = f"is only for backend etcd, and the backend is {spec.discovery.backend}"
-        yield Finding("spec.discovery.etcdEndpoints", fault, "Leave it out, or write backend: etcd")
 
 
 def _expert(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
@@ -117,7 +111,7 @@ def _frontend_port(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
 def _sets(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
     lists = {
         "spec.security.allowUnsafe": spec.security.allow_unsafe,
-        "spec.discovery.etcdEndpoints": spec.discovery.etcd_endpoints,
+        "spec.discovery.etcd.endpoints": spec.discovery.etcd.endpoints if spec.discovery.etcd else [],
     }
     for path, entries in lists.items():
         for index, entry in enumerate(entries):
@@ -144,7 +138,6 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     ),
     Rule("nixl-backend-needs-nixl", f"{_TRTLLM_DOCS}/disagg-serving.md", _nixl_backend),
     Rule("kvbm-plugin-known", "ai-dynamo/nixl: src/plugins", _kvbm_plugins),
-    Rule("etcd-fields-need-etcd", "docs: spec.discovery", _etcd),
     Rule("expert-divides-tensor", f"{_TRTLLM_DOCS}/parallel-strategy.md", _expert),
     Rule("prefill-no-context-parallel", "TensorRT-LLM: cacheFormatter inquireSupport", _prefill_context),
     Rule("gpus-equal-ranks", f"{_TRTLLM_DOCS}/parallel-strategy.md", _ranks),

@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 from disagg_operator.api.admission.rule import Finding, Rule
 from disagg_operator.api.v1alpha1.operations import VerificationMode
 from disagg_operator.api.v1alpha1.role import NixlBackend, TransferMethod
-from disagg_operator.api.v1alpha1.runtime import DiscoveryBackend, Engine, FrontendKind, RouterMode
+from disagg_operator.api.v1alpha1.runtime import Engine, FrontendKind, RouterMode
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 
 SOURCE = "README: what works today"
@@ -85,9 +85,6 @@ TABLE: tuple[Supported, ...] = (
 REFERENCE_TABLE: tuple[Supported, ...] = (
     Supported("model.source.hugging_face", (), _SOURCES),
     Supported("model.source.image", (), _SOURCES),
-    Supported("discovery.backend", (DiscoveryBackend.KUBERNETES,)),
-    Supported("discovery.etcd_endpoints", ([],)),
-    Supported("discovery.nats_server"),
     Supported("transfer.method", (TransferMethod.NIXL,)),
     Supported("transfer.nixl_backend", (NixlBackend.UCX,)),
     Supported("transfer.max_tokens_in_buffer"),

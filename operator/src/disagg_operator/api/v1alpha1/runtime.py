@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from disagg_operator.api.v1alpha1.base import (
     ApiModel,
@@ -12,8 +12,8 @@ from disagg_operator.api.v1alpha1.base import (
     OpaqueObject,
     ResourceRequirements,
 )
-from disagg_operator.api.v1alpha1.markers import cel, list_map, list_set, rules, whole
-from disagg_operator.api.v1alpha1.patterns import HTTP_URL, NATS_URL, NO_SPACE
+from disagg_operator.api.v1alpha1.markers import list_map, whole
+from disagg_operator.api.v1alpha1.patterns import NO_SPACE
 
 
 class Engine(StrEnum):
@@ -92,38 +92,3 @@ class FrontendSpec(ApiModel):
     """Partial pod template (metadata and spec) merged over the derived one: maps by key, containers,
     volumes and env by name, volume mounts by mountPath; ``$patch: delete`` in a map or entry removes it.
     Default: nothing is changed."""
-
-
-class DiscoveryBackend(StrEnum):
-    """Where workers announce themselves."""
-
-    KUBERNETES = "kubernetes"
-    ETCD = "etcd"
-
-
-class DiscoverySpec(ApiModel):
-    """How frontend and workers find each other."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            cel(
-                "!has(self.backend) || self.backend == 'etcd' "
-                "|| !has(self.etcdEndpoints) || self.etcdEndpoints.size() == 0",
-                "etcdEndpoints is only for backend etcd: leave it out, or write backend: etcd",
-                ".etcdEndpoints",
-                "FieldValueForbidden",
-            )
-        )
-    )
-
-    backend: DiscoveryBackend | None = None
-    """Store of the registrations. kubernetes needs no further service. Default: etcd if etcdEndpoints names
-    one, or else the one of the frontend's release, which is kubernetes from Dynamo 1.0 on."""
-    etcd_endpoints: Annotated[
-        list[Annotated[str, Field(pattern=HTTP_URL, max_length=1024)]],
-        Field(max_length=16, json_schema_extra=list_set()),
-    ] = Field(default_factory=list)
-    """URLs of an existing etcd, such as ``http://etcd:2379``. Only with backend etcd, which needs one."""
-    nats_server: Annotated[str, Field(pattern=NATS_URL, max_length=1024)] | None = None
-    """URL of an existing NATS server, such as ``nats://nats:4222``. Only for versions that need NATS, which
-    are Dynamo's before 0.8. Default: no NATS."""

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from disagg_operator.api.v1alpha1.base import ApiModel, EnvVar, ObjectName, OpaqueObject
+from disagg_operator.api.v1alpha1.discovery import DiscoverySpec
 from disagg_operator.api.v1alpha1.markers import cel, list_map, rules
 from disagg_operator.api.v1alpha1.model import ModelSpec
 from disagg_operator.api.v1alpha1.operations import (
@@ -17,7 +18,7 @@ from disagg_operator.api.v1alpha1.operations import (
 )
 from disagg_operator.api.v1alpha1.patterns import OBJECT_NAME
 from disagg_operator.api.v1alpha1.role import RoleSpec, TransferSpec
-from disagg_operator.api.v1alpha1.runtime import DiscoverySpec, FrontendSpec, RuntimeSpec
+from disagg_operator.api.v1alpha1.runtime import FrontendSpec, RuntimeSpec
 
 PlatformName = Annotated[str, Field(pattern=OBJECT_NAME, max_length=63)]
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from disagg_operator.plan.discovery import discovery_facts
 from disagg_operator.plan.environment import derived, fill
 from disagg_operator.plan.facts import applicable
 from disagg_operator.plan.model import DiscoveryPlan, EnvSetting, HttpProbe, Mount, Port
@@ -72,7 +73,7 @@ def frontend(
 
 def _stores(discovery: DiscoveryPlan) -> dict[str, str]:
     return {
-        "discovery": discovery.backend,
+        **discovery_facts(discovery),
         "etcd_endpoints": ",".join(discovery.etcd_endpoints),
         "nats_server": discovery.nats_server or "",
     }
@@ -81,7 +82,7 @@ def _stores(discovery: DiscoveryPlan) -> dict[str, str]:
 def _wiring(
     profile: RuntimeProfile, component: Component, port_name: str, port: int, values: Mapping[str, object]
 ) -> Wiring:
-    facts = {"discovery": str(values["discovery"])}
+    facts = {name: str(values[name]) for name in ("discovery", "nats")}
     variables = applicable((*profile.environment, *component.environment), facts)
     return Wiring(
         command=tuple(fill(word, values) for word in component.command),

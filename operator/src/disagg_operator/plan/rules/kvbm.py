@@ -9,9 +9,9 @@ _GUIDE = "https://github.com/ai-dynamo/dynamo/blob/main/docs/components/kvbm/kvb
 
 
 def _services(subject: Subject) -> Iterator[Finding]:
-    if subject.spec.transfer.kvbm is not None and not subject.spec.discovery.etcd_endpoints:
+    if subject.spec.transfer.kvbm is not None and not subject.plan.discovery.etcd_endpoints:
         fault = "KVBM's guide asks for etcd and NATS, and this deployment has none"
-        remedy = "Write discovery.etcdEndpoints, or watch that prefill workers start"
+        remedy = "Write discovery.etcd, or watch that prefill workers start"
         yield Finding("spec.transfer.kvbm", fault, remedy)
 
 

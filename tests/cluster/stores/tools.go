@@ -1,0 +1,10 @@
+//go:build tools
+
+// Package stores pins the services that Dynamo may need beside the workers: etcd and NATS. The tests run
+// the very versions that the operator's profiles name.
+package stores
+
+import (
+	_ "github.com/nats-io/nats-server/v2"
+	_ "go.etcd.io/etcd/server/v3"
+)
