@@ -93,8 +93,8 @@ class RackDeployment:
         """Name of its claim template."""
         return f"{self.domain}-channel"
 
-    def create(self, decode: int = 1, **spec: Any) -> None:
-        """Create it, with one prefill node and some decode nodes."""
+    def create(self, replicas: int = 1, **spec: Any) -> None:
+        """Create it, with one prefill node and so many decode instances of one node."""
         self.platform.kubectl.create(
             [
                 {
@@ -105,7 +105,7 @@ class RackDeployment:
                         "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
                         "platform": "gb200-nvl72",
                         "prefill": TRAY,
-                        "decode": {**TRAY, "replicas": decode},
+                        "decode": {**TRAY, "replicas": replicas},
                         "rollout": {"strategy": "Recreate"},
                         **spec,
                     },

@@ -39,8 +39,9 @@ def foreign(namespace: str, name: str, template: str) -> Object:
 
 
 def test_a_rack_comes_up_and_shows_its_clique(platform: PlatformCluster, demo: RackDeployment) -> None:
+    """One prefill node, and one decode instance on eight nodes, as in Dynamo's recipe for DeepSeek-R1."""
     trays = add_trays(platform, 9)
-    demo.create(decode=8)
+    demo.create(decode={"nodesPerReplica": 8, "parallelism": {"tensor": 32}})
     assert demo.running_on(9) == sorted(trays), "one worker a node"
     domain = demo.made_domain()
     template = demo.api.get("resourceclaimtemplates", demo.namespace, demo.template)
@@ -71,7 +72,7 @@ def test_workers_of_one_deployment_stay_in_one_clique(
     platform: PlatformCluster, demo: RackDeployment
 ) -> None:
     first, second = add_trays(platform, 2), add_trays(platform, 2, OTHER_CLIQUE)
-    demo.create(decode=1)
+    demo.create()
     assert demo.running_on(2) in (sorted(first), sorted(second))
 
 
@@ -107,7 +108,7 @@ def test_the_domain_goes_after_the_last_worker(
     platform: PlatformCluster, demo: RackDeployment, cascade: str
 ) -> None:
     add_trays(platform, 3)
-    demo.create(decode=2)
+    demo.create(replicas=2)
     demo.running_on(3)
     uid = demo.made_domain()["metadata"]["uid"]
     held = demo.pods()[0]["metadata"]["name"]
@@ -283,7 +284,7 @@ def test_a_driver_that_requires_the_number_of_nodes_gets_it(
             lambda: '"required":["channel","numNodes"]' in platform.kubectl.text(*openapi),
             "the schema changes",
         )
-        demo.create(decode=2)
+        demo.create(replicas=2)
         demo.running_on(3)
         assert demo.made_domain()["spec"]["numNodes"] == 3
         demo.edit(decode={"replicas": 3})
