@@ -140,3 +140,26 @@ def test_huge_pages_are_asked_for_only_with_the_variable_that_uses_them(
     for pod in pods("aws-p5.48xlarge", env=[{"name": "FI_EFA_USE_HUGE_PAGE", "value": value}]).values():
         resources = pod["containers"][0]["resources"]
         assert resources["requests"].get("hugepages-2Mi") == resources["limits"].get("hugepages-2Mi") == pages
+
+
+BUNDLED_PLUGINS = "/opt/dynamo/venv/lib/python3.12/site-packages/tensorrt_llm/libs/nixl/plugins"
+TWO_NODES = {"nodesPerReplica": 2, "parallelism": {"tensor": 16}}
+
+
+@pytest.mark.parametrize(
+    ("prefill", "decode", "expected"),
+    [
+        ({}, {}, set()),
+        ({}, TWO_NODES, {"decode"}),
+        (TWO_NODES, {}, set()),
+        (TWO_NODES, TWO_NODES, {"decode"}),
+    ],
+    ids=["one node", "decode over nodes", "prefill over nodes", "both over nodes"],
+)
+def test_the_plugin_folder_is_overridden_on_decode_over_several_nodes_only(
+    prefill: dict[str, Any], decode: dict[str, Any], expected: set[str]
+) -> None:
+    found = pods("aws-p5.48xlarge", runtime={"version": "1.1.1"}, prefill=prefill, decode=decode)
+    overridden = {role: environment(pod).get("NIXL_PLUGIN_DIR") for role, pod in found.items()}
+    assert {role for role, value in overridden.items() if value is not None} == expected
+    assert set(overridden.values()) <= {None, BUNDLED_PLUGINS}
