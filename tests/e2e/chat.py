@@ -1,6 +1,5 @@
 """A client of the frontend's OpenAI API and of the workers' metrics, through the API server's proxy."""
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +8,9 @@ from dataclasses import dataclass, field
 
 import httpx
 
-MODEL = "smollm2-135m-instruct"
+from testcluster.chat import chat_request, events_of, pieces_of
+from testcluster.demo import MODEL
+from testcluster.errors import ClusterError
 
 
 @dataclass(frozen=True)
@@ -57,29 +58,19 @@ class Chat:
 
         Raises:
             httpx.HTTPError: the request failed.
+            ClusterError: the answer broke off with an error.
         """
-        body = {
-            "model": MODEL,
-            "messages": [{"role": "user", "content": question}],
-            "max_tokens": max_tokens,
-            "temperature": 0,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
+        body = chat_request(MODEL, question, max_tokens=max_tokens)
         pieces: list[str] = []
         usage: dict[str, int] = {}
         with self.http.stream("POST", f"{self.url}/v1/chat/completions", json=body) as answer:
             if answer.is_error:
                 answer.read()
             answer.raise_for_status()
-            for line in answer.iter_lines():
-                if not line.startswith("data: ") or line == "data: [DONE]":
-                    continue
-                event = json.loads(line.removeprefix("data: "))
+            for event in events_of(answer.iter_lines()):
                 usage = event.get("usage") or usage
-                pieces += [choice["delta"].get("content") or "" for choice in event["choices"]]
-        said = [piece for piece in pieces if piece]
-        return Answer("".join(said), len(said), usage["prompt_tokens"], usage["completion_tokens"])
+                pieces += pieces_of(event)
+        return Answer("".join(pieces), len(pieces), usage["prompt_tokens"], usage["completion_tokens"])
 
 
 def metrics(http: httpx.Client, namespace: str, pod: str, port: int = 9091) -> str:
@@ -116,7 +107,7 @@ def constant_load(chat: Chat, pause: float = 0.2) -> Iterator[Load]:
         while not ended.is_set():
             try:
                 answer = chat.ask("Say hello.", max_tokens=4)
-            except (httpx.HTTPError, KeyError, ValueError) as error:
+            except (httpx.HTTPError, ClusterError, KeyError, ValueError) as error:
                 load.failures.append(f"{time.strftime('%X')} {type(error).__name__}: {error}")
             else:
                 if answer.completion_tokens:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +181,11 @@ class Stack:
     def chat(self, text: str, **options: Any) -> httpx.Response:
         body = {"model": MODEL, "messages": [{"role": "user", "content": text}], "max_tokens": 12} | options
         return httpx.post(f"{self.url}/v1/chat/completions", json=body, timeout=100)
+
+    def completion(self, prompt: str, **options: Any) -> AbstractContextManager[httpx.Response]:
+        """Ask for the continuation of a text, as a stream."""
+        body = {"model": MODEL, "prompt": prompt, "stream": True} | options
+        return httpx.stream("POST", f"{self.url}/v1/completions", json=body, timeout=200)
 
     def metric(self, worker: str, sample: str) -> float:
         """Sum the samples of a worker's metrics whose name, or name and labels, begin with `sample`."""

@@ -13,13 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from disagg_worker.config import load_config
+from testcluster.chat import events_of
 
 pytestmark = pytest.mark.timeout(400)
 QUESTION = "What is the capital of France?"
+
+
+def done(lines: list[str]) -> bool:
+    """Whether a stream of events came to its end."""
+    return [line for line in lines if line.startswith("data: ")][-1] == "data: [DONE]"
 
 
 @pytest.fixture(scope="module")
@@ -59,22 +64,15 @@ def test_chat_answers_sensibly_and_moves_kv(serving: Any, config: Path) -> None:
 
 
 def test_completions_stream(serving: Any) -> None:
-    body = {
-        "model": "smollm2-135m-instruct",
-        "prompt": "The quick brown fox",
-        "max_tokens": 8,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    with httpx.stream("POST", f"{serving.url}/v1/completions", json=body, timeout=100) as response:
-        lines = [line.removeprefix("data: ") for line in response.iter_lines() if line.startswith("data: ")]
-    assert lines[-1] == "[DONE]"
-    events = [json.loads(line) for line in lines[:-1]]
+    prompt = "The quick brown fox"
+    with serving.completion(prompt, max_tokens=8, stream_options={"include_usage": True}) as response:
+        lines = list(response.iter_lines())
+    assert done(lines)
+    events = list(events_of(lines))
     deltas = [choice["text"] for event in events for choice in event["choices"]]
     assert len(deltas) >= 8
-    whole = httpx.post(
-        f"{serving.url}/v1/completions", json=body | {"stream": False, "stream_options": None}, timeout=100
-    ).json()
+    with serving.completion(prompt, max_tokens=8, stream=False) as response:
+        whole = json.loads(response.read())
     assert "".join(deltas) == whole["choices"][0]["text"]
     assert events[-1]["usage"] == {"prompt_tokens": 4, "completion_tokens": 8, "total_tokens": 12}
 
@@ -97,13 +95,7 @@ def test_what_is_not_supported_is_refused_by_name(serving: Any) -> None:
 
 
 def test_a_client_that_leaves_frees_everything(serving: Any) -> None:
-    body = {
-        "model": "smollm2-135m-instruct",
-        "prompt": "Once upon a time",
-        "max_tokens": 2000,
-        "stream": True,
-    }
-    with httpx.stream("POST", f"{serving.url}/v1/completions", json=body, timeout=100) as response:
+    with serving.completion("Once upon a time", max_tokens=2000) as response:
         next(response.iter_lines())
     for worker in ("prefill-0", "decode-0"):
         serving.wait_until(
@@ -155,22 +147,15 @@ def test_killed_prefill_fails_readably_and_comes_back(serving: Any, config: Path
 
 
 def test_decode_finishes_its_streams_on_sigterm(serving: Any) -> None:
-    body = {
-        "model": "smollm2-135m-instruct",
-        "prompt": "Count: one, two, three,",
-        "max_tokens": 150,
-        "stream": True,
-    }
-    with httpx.stream("POST", f"{serving.url}/v1/completions", json=body, timeout=200) as response:
+    with serving.completion("Count: one, two, three,", max_tokens=150) as response:
         assert response.status_code == 200, response.read()
         lines = response.iter_lines()
         next(lines)
         serving.processes["decode-0"].send_signal(signal.SIGTERM)
-        rest = [line for line in lines if line.startswith("data: ")]
-    assert rest[-1] == "data: [DONE]"
-    assert '"error"' not in "".join(rest)
-    finish = [json.loads(line.removeprefix("data: ")) for line in rest[:-1]]
-    assert finish[-1]["choices"][0]["finish_reason"] in ("length", "stop")
+        rest = list(lines)
+    assert done(rest)
+    *_, last = events_of(rest)
+    assert last["choices"][0]["finish_reason"] in ("length", "stop")
     assert serving.processes["decode-0"].wait(60) == 0
     assert "Traceback" not in serving.log("decode-0")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from testcluster.chat import pieces_of
+from testcluster.chat import events_of, pieces_of
 from testcluster.demo import chart_values, is_ready, summary
 from testcluster.errors import ClusterError
 from testcluster.evidence import moved_between, read_bytes, sentence
@@ -74,8 +74,15 @@ def test_the_chart_gets_both_images() -> None:
 
 
 def test_pieces_of_a_streamed_answer() -> None:
-    assert list(pieces_of('data: {"choices": [{"delta": {"content": "Par"}}]}')) == ["Par"]
-    assert list(pieces_of("data: [DONE]")) == []
-    assert list(pieces_of(": keep-alive")) == []
+    lines = [
+        'data: {"choices": [{"delta": {"role": "assistant"}}]}',
+        ": keep-alive",
+        'data: {"choices": [{"delta": {"content": "Par"}}]}',
+        'data: {"choices": [], "usage": {"prompt_tokens": 3}}',
+        "data: [DONE]",
+    ]
+    events = list(events_of(lines))
+    assert [piece for event in events for piece in pieces_of(event)] == ["Par"]
+    assert events[-1]["usage"] == {"prompt_tokens": 3}
     with pytest.raises(ClusterError, match="overloaded"):
-        list(pieces_of('data: {"error": "overloaded"}'))
+        list(events_of(['data: {"error": "overloaded"}']))

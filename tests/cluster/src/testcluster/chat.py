@@ -3,8 +3,9 @@
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
@@ -72,19 +73,25 @@ def wait_until_listed(url: str, model: str) -> None:
         raise ClusterError(f"the frontend did not list {model} within {LISTED_SECONDS:.0f} s") from None
 
 
+def chat_request(model: str, prompt: str, *, max_tokens: int) -> dict[str, Any]:
+    """The body of a request for a streamed chat answer with greedy sampling, and its token counts."""
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": prompt}],
+        "max_tokens": max_tokens,
+        "temperature": 0,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
 def stream_chat(url: str, model: str, prompt: str, *, max_tokens: int) -> Iterator[str]:
     """Ask a question and yield the answer piece by piece, as the server sends it.
 
     Raises:
         ClusterError: If the server refuses, breaks off or does not answer.
     """
-    request = {
-        "model": model,
-        "messages": [{"role": "user", "content": prompt}],
-        "max_tokens": max_tokens,
-        "temperature": 0,
-        "stream": True,
-    }
+    request = chat_request(model, prompt, max_tokens=max_tokens)
     try:
         with (
             httpx.Client(timeout=ANSWER_SECONDS, trust_env=False) as client,
@@ -94,24 +101,29 @@ def stream_chat(url: str, model: str, prompt: str, *, max_tokens: int) -> Iterat
                 raise ClusterError(
                     f"the frontend answered {answer.status_code}: {answer.read().decode()[:300]}"
                 )
-            for line in answer.iter_lines():
-                yield from pieces_of(line)
+            for event in events_of(answer.iter_lines()):
+                yield from pieces_of(event)
     except httpx.HTTPError as error:
         raise ClusterError(f"the chat request failed: {error!r}") from error
 
 
-def pieces_of(line: str) -> Iterator[str]:
-    """The pieces of an answer in one line of a server-sent event stream.
+def events_of(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The events of a server-sent event stream: an answer's pieces and counts.
 
     Raises:
-        ClusterError: If the line reports an error.
+        ClusterError: If one of them reports an error.
     """
-    data = line.removeprefix("data:").strip()
-    if not line.startswith("data:") or data == "[DONE]":
-        return
-    event = json.loads(data)
-    if "error" in event:
-        raise ClusterError(f"the frontend reported: {event['error']}")
-    for choice in event.get("choices", ()):
-        if piece := choice.get("delta", {}).get("content"):
-            yield piece
+    for line in lines:
+        data = line.removeprefix("data:").strip()
+        if not line.startswith("data:") or data == "[DONE]":
+            continue
+        event: dict[str, Any] = json.loads(data)
+        if "error" in event:
+            raise ClusterError(f"the frontend reported: {event['error']}")
+        yield event
+
+
+def pieces_of(event: Mapping[str, Any]) -> list[str]:
+    """The text in one event of a chat answer."""
+    contents = [choice.get("delta", {}).get("content") for choice in event.get("choices", ())]
+    return [content for content in contents if content]

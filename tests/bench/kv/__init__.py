@@ -1,0 +1,1 @@
+"""Measuring KV reads between two workers."""
