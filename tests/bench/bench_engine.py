@@ -21,7 +21,7 @@ from testcluster.errors import ClusterError
 
 def main(
     output: Annotated[Output, typer.Option("-o", "--output", help="Form of the result.")] = Output.TABLE,
-    rounds: Annotated[int, typer.Option(min=1, help="Times everything is measured.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Times everything is measured.")] = 3,
     threads: Annotated[int, typer.Option(min=0, help="Threads of both sides; 0: all that are allowed.")] = 0,
     pods: Annotated[
         bool, typer.Option(help="Read KV between two pods of the test cluster, not two processes here.")

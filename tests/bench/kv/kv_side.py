@@ -49,7 +49,12 @@ async def offer(pool: BlockPool) -> None:
     """Be the source."""
     thread = open_agent(f"source-{uuid.uuid4().hex[:8]}", "UCX", pool.array)
     source = Source(thread, pool, "source", OFFER_SECONDS, WorkerMetrics())
+    freed = asyncio.Event()
+    pool.on_release = freed.set
     while await _asked():
+        while pool.free_blocks < pool.layout.blocks_for(TOKENS):
+            freed.clear()
+            await freed.wait()  # the note that the last offer was read is on its way
         _answer((await source.offer("bench", Prefilled(0, pool.allocate(TOKENS)))).to_json())
 
 
