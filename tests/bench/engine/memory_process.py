@@ -5,6 +5,7 @@ It holds what a worker in a pod holds: Dynamo, NIXL with the pool registered, an
 
 import asyncio
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -40,4 +41,5 @@ with tempfile.TemporaryDirectory() as directory:
 asyncio.run(fill_pool(engine))
 status = Path("/proc/self/status").read_text(encoding="ascii")
 peak_kib = int(status.split("VmHWM:")[1].split()[0])
-print(json.dumps([peak_kib * 1024, engine.weight_bytes + engine.pool.array.nbytes]))
+print(json.dumps([peak_kib * 1024, engine.weight_bytes + engine.pool.array.nbytes]), flush=True)
+os._exit(0)  # a library in NIXL's wheel (libnl) may crash in its destructor when a process ends as usual
