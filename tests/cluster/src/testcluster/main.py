@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from testcluster.cache import clean_cache
 from testcluster.console import Progress, failures_as_sentences
@@ -77,11 +76,12 @@ def status(
             shown = {"provider": session.provider.name, "kubeconfig": str(session.provider.kubeconfig)}
             sys.stdout.write(json.dumps(shown | {"parts": [asdict(part) for part in parts]}, indent=1) + "\n")
         else:
-            table = Table("PART", "STATE", "DETAIL", box=None)
-            for part in parts:
-                table.add_row(part.name, "[green]works[/]" if part.healthy else "[red]down[/]", part.detail)
             out.print(f"provider: {session.provider.name}")
-            out.print(table)
+            width = max(len(part.name) for part in parts)
+            for part in parts:
+                state = "[green]works[/]" if part.healthy else "[red]down[/] "
+                # No table: it would cut paths off to the terminal's width, and they are there to be copied.
+                out.print(f"{part.name:<{width}}  {state}  {part.detail}")
     if not all(part.healthy for part in parts):
         raise typer.Exit(1)
 
