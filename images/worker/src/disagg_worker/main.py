@@ -1,9 +1,10 @@
 """The command `disagg-worker`: `serve` runs a worker, `prepare` makes an image's model directory."""
 
 import enum
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -60,7 +61,16 @@ def main() -> None:
         app()
     except ConfigError as error:
         sys.stderr.write(f"disagg-worker: cannot start\n{error}\n")
-        sys.exit(1)
+        _leave(1)
+    except SystemExit as end:
+        _leave(end.code if isinstance(end.code, int) else int(end.code is not None))
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without the destructors of C libraries: those of NIXL's wheel (libnl) may crash."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
