@@ -138,3 +138,11 @@ def test_a_method_that_the_engine_lacks_is_refused() -> None:
 
 def test_ucx_alone_has_no_nixl_backend() -> None:
     assert str(planned(transfer={"method": "UCX"}).transfer) == "UCX"
+
+
+def test_the_frontend_runs_where_its_image_does() -> None:
+    whole_node = {"parallelism": {"tensor": 4}}
+    pod = planned("gb200-nvl72", prefill=whole_node, decode=whole_node).frontend.pod
+    assert [(label.name, label.value) for label in pod.node_labels] == [("kubernetes.io/arch", "arm64")]
+    assert [each.toleration["key"] for each in pod.derived_tolerations] == ["kubernetes.io/arch"]
+    assert planned().frontend.pod.node_labels == ()

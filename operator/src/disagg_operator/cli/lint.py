@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.text import Text
 
 from disagg_operator.api.admission.rule import Severity
 from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.cli import documents
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
-from disagg_operator.cli.terminal import Format, UserError, errors, fail, output
+from disagg_operator.cli.terminal import Format, UserError, errors, fail, show
 from disagg_operator.plan import rules
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.planner import plan
@@ -90,20 +90,14 @@ def _source(problem: Problem) -> str:
 
 def _print(found: list[Entry], resources: int) -> None:
     if found:
-        table = Table(show_lines=True)
-        for heading in ("Resource", "Severity", "Field", "What is wrong", "What to do", "Rule"):
-            table.add_column(heading, overflow="fold")
-        for entry in found:
-            colour = "red" if entry.severity == Severity.REFUSE else "yellow"
-            table.add_row(
-                entry.resource,
-                f"[{colour}]{entry.severity}[/]",
-                entry.field,
-                entry.fault,
-                entry.remedy,
-                f"{entry.rule}\n[dim]{entry.source}[/]",
-            )
-        output().print(table)
+        headings = ("Resource", "Severity", "Field", "What is wrong", "What to do", "Rule")
+        show(headings, map(_cells, found))
     refused = sum(entry.severity == Severity.REFUSE for entry in found)
     summary = f"{resources} checked: {refused} faults, {len(found) - refused} warnings"
     errors().print(summary, markup=False, highlight=False)
+
+
+def _cells(entry: Entry) -> tuple[str | Text, ...]:
+    severity = Text(entry.severity, style="red" if entry.severity == Severity.REFUSE else "yellow")
+    rule = f"{entry.rule}\n{entry.source}"
+    return entry.resource, severity, entry.field, entry.fault, entry.remedy, rule

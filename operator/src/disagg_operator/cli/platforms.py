@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from disagg_operator.cli import documents
 from disagg_operator.cli.profiles import catalogue
-from disagg_operator.cli.terminal import UserError, fail, output
+from disagg_operator.cli.terminal import UserError, fail, show
 from disagg_operator.platforms.catalogue import Catalogue
 from disagg_operator.platforms.listing import document, listed
 from disagg_operator.platforms.profile import FabricProfile, MachineProfile
@@ -58,9 +56,9 @@ def platforms(
         typer.echo(documents.write(found), nl=False)
     elif name:
         for profile in shown:
-            output().print(_values(profile))
+            _print_values(profile)
     else:
-        output().print(_all(known))
+        _print_all(known)
 
 
 def _named(name: str, known: Catalogue) -> list[MachineProfile | FabricProfile]:
@@ -75,24 +73,19 @@ def _named(name: str, known: Catalogue) -> list[MachineProfile | FabricProfile]:
     )
 
 
-def _all(known: Catalogue) -> Table:
-    table = Table()
-    for heading in HEADINGS:
-        table.add_column(heading, overflow="fold")
+def _print_all(known: Catalogue) -> None:
+    rows = []
     for machine in known.machines.values():
         name, *cells, devices = row(machine)
-        table.add_row(*map(Text, (name, *cells)), Text("\n".join(devices)))
-    return table
+        rows.append((name, *cells, "\n".join(devices)))
+    show(HEADINGS, rows)
 
 
-def _values(profile: MachineProfile | FabricProfile) -> Table:
+def _print_values(profile: MachineProfile | FabricProfile) -> None:
     sort = "machine" if isinstance(profile, MachineProfile) else "fabric"
-    title = f"{sort} {profile.name}: {profile.description}"
-    table = Table(title=Text(title), title_justify="left", title_style="bold")
-    for heading in ("Part", "Name", "Value", "When", "Why", "Profile line, document"):
-        table.add_column(heading, overflow="fold")
+    rows = []
     for value in listed(profile):
         behind = "\n".join(part for part in (value.line, value.source) if part)
-        cells = (value.part, value.name, value.value, value.when, value.reason, behind)
-        table.add_row(*map(Text, cells))
-    return table
+        rows.append((value.part, value.name, value.value, value.when, value.reason, behind))
+    headings = ("Part", "Name", "Value", "When", "Why", "Profile line, document")
+    show(headings, rows, title=f"{sort} {profile.name}: {profile.description}")

@@ -5,15 +5,13 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Refusal
 from disagg_operator.build.objects import domain_objects, shared_objects, worker_objects
 from disagg_operator.cli import documents
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
-from disagg_operator.cli.terminal import Format, UserError, fail, output, warn
+from disagg_operator.cli.terminal import Format, UserError, fail, show, warn
 from disagg_operator.plan.cluster import ClusterFacts, ExistingDomain
 from disagg_operator.plan.explanation import explained
 from disagg_operator.plan.installation import Installation
@@ -103,7 +101,7 @@ def _planned(
 def _explain(plans: list[Plan], form: Format) -> None:
     if form is Format.TEXT:
         for each in plans:
-            output().print(_table(each))
+            _print_explained(each)
         return
     entries = [
         {"namespace": each.namespace, "deployment": each.name, **asdict(setting)}
@@ -113,13 +111,11 @@ def _explain(plans: list[Plan], form: Format) -> None:
     typer.echo(json.dumps(entries, indent=2))
 
 
-def _table(planned: Plan) -> Table:
-    table = Table(title=f"{planned.namespace}/{planned.name}", title_justify="left", show_lines=False)
-    for heading in ("Component", "Kind", "Name", "Value", "Why", "Profile line, document"):
-        table.add_column(heading, overflow="fold")
+def _print_explained(planned: Plan) -> None:
+    rows = []
     for setting in explained(planned):
         behind = "\n".join(part for part in (setting.line, setting.source) if part)
         components = ", ".join(setting.components)
-        cells = (components, setting.kind, setting.name, setting.value, setting.reason, behind)
-        table.add_row(*(Text(cell) for cell in cells))
-    return table
+        rows.append((components, setting.kind, setting.name, setting.value, setting.reason, behind))
+    headings = ("Component", "Kind", "Name", "Value", "Why", "Profile line, document")
+    show(headings, rows, title=f"{planned.namespace}/{planned.name}")

@@ -1,13 +1,17 @@
 """Where the command line writes: colour and tables in a terminal, plain text in a pipe."""
 
 import sys
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NoReturn
 
 import typer
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-_PIPE_WIDTH = 200
+_ONE_LINE = 100_000
+"""Columns, so many that no line is ever folded: programs read a row as a line."""
 
 
 class Format(StrEnum):
@@ -21,9 +25,28 @@ class UserError(Exception):
     """Something that the user can mend. The message says what, line by line, without a stack trace."""
 
 
-def output() -> Console:
-    """Return a console on standard output."""
-    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+def show(headings: Sequence[str], rows: Iterable[Sequence[str | Text]], title: str = "") -> None:
+    """Print a table to standard output: with frames in a terminal, a line for each row in a pipe.
+
+    Args:
+        headings: heading of each column.
+        rows: cells of each row; a cell may have several lines.
+        title: what stands above it.
+    """
+    in_terminal = sys.stdout.isatty()
+    if title:
+        Console().print(Text(title, style="bold"), soft_wrap=True)
+    table = Table(box=Table().box if in_terminal else None, show_lines=in_terminal, pad_edge=in_terminal)
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=not in_terminal)
+    for row in rows:
+        cells = [cell if isinstance(cell, Text) else Text(cell) for cell in row]
+        table.add_row(*(cells if in_terminal else map(_on_one_line, cells)))
+    Console(width=None if in_terminal else _ONE_LINE).print(table)
+
+
+def _on_one_line(cell: Text) -> Text:
+    return Text(" ".join(cell.plain.splitlines()))
 
 
 def errors() -> Console:

@@ -32,6 +32,7 @@ from disagg_operator.platforms.profile import (
     Security,
 )
 
+ARCHITECTURE_LABEL = "kubernetes.io/arch"
 _GPU_RESOURCE = "nvidia.com/gpu"
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a path inside the container
 _PLACEMENT = "spec.placement.topologyKey"
@@ -109,6 +110,26 @@ def hardware(
         together=_together(platform, facts, placement),
         apart=_apart(platform, facts, other_role),
     )
+
+
+def architecture_placement(
+    machine: MachineProfile, facts: Facts
+) -> tuple[tuple[Setting, ...], tuple[TolerationSetting, ...]]:
+    """Return the labels and tolerations that bring a pod onto nodes of the machine's architecture.
+
+    Args:
+        machine: the profile.
+        facts: facts of the pod.
+    """
+    labels = (
+        Setting(each.name, each.value, provenance(each))
+        for each in applicable(machine.node_labels, facts)
+        if each.name == ARCHITECTURE_LABEL
+    )
+    tolerated = (
+        each for each in _tolerations([machine], facts) if each.toleration["key"] == ARCHITECTURE_LABEL
+    )
+    return tuple(labels), tuple(tolerated)
 
 
 def huge_pages(offered: Iterable[HugePages], environment: Iterable[EnvSetting]) -> tuple[Setting, ...]:

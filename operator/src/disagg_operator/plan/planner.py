@@ -23,7 +23,14 @@ from disagg_operator.plan.environment import TemplateFailedError, fill, layered,
 from disagg_operator.plan.facts import Facts, first, image_kind, provenance
 from disagg_operator.plan.frontends import dynamo
 from disagg_operator.plan.gate import gate_plan
-from disagg_operator.plan.hardware import Platform, hardware, huge_pages, security
+from disagg_operator.plan.hardware import (
+    ARCHITECTURE_LABEL,
+    Platform,
+    architecture_placement,
+    hardware,
+    huge_pages,
+    security,
+)
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.launch.group import grouped
 from disagg_operator.plan.model import (
@@ -47,8 +54,6 @@ from disagg_operator.platforms.vocabulary import ANY_ARCHITECTURE, NO_BACKEND, O
 
 _GRACE_SECONDS = 30
 """Kubernetes' own default, for what a worker does beside waiting for transfers."""
-
-_ARCHITECTURE_LABEL = "kubernetes.io/arch"
 
 _OWN_IMAGE = Provenance("The image of the reference engine and its frontend.", "the chart's worker.image")
 
@@ -178,7 +183,7 @@ class _Planner:
         return allowed[asked.value], Provenance("Set by the user.", "spec.rollout.strategy")
 
     def _selected_architecture(self) -> str:
-        return self.spec.placement.node_selector.get(_ARCHITECTURE_LABEL, ANY_ARCHITECTURE)
+        return self.spec.placement.node_selector.get(ARCHITECTURE_LABEL, ANY_ARCHITECTURE)
 
     def _facts(self, role: str, spec: RoleSpec) -> dict[str, str]:
         facts = {
@@ -286,6 +291,8 @@ class _Planner:
         resources, why_resources = requirements(
             spec.resources, self.platform.machine.frontend_resources, "spec.frontend.resources"
         )
+        # Its image is of the workers' release: where their nodes are of one architecture, so is it.
+        labels, tolerations = architecture_placement(self.platform.machine, facts)
         pod = replace(
             self._pod(wiring, {**facts, "method": self.transfer.method}, spec.pod_template),
             environment=layered(
@@ -296,6 +303,8 @@ class _Planner:
             mounts=(*dynamo.SCRATCH, *(model_mounts(source) if reads_model else ())),
             resources=resources,
             resources_provenance=why_resources,
+            node_labels=labels,
+            derived_tolerations=tolerations,
         )
         return FrontendPlan(replicas=spec.replicas, port=spec.port, pod=pod)
 
