@@ -198,6 +198,10 @@ class Group:
             os.kill(first, signal.SIGKILL)
         process.wait(20)
 
+    def unplug(self, rank: int) -> None:
+        """Cut a pod from the network; nobody is told."""
+        run("ip", "link", "set", self._space(rank), "down")
+
     def ended(self, rank: int, seconds: float) -> int:
         """Wait until a container has ended by itself, and return its status."""
         return self.pods[rank].wait(seconds)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -168,14 +169,28 @@ def test_asked_to_end_the_engine_finishes_its_requests_and_all_pods_end(
         assert "--disaggregation-mode decode" in (shared / "reports/drained").read_text()
 
 
-def test_a_follower_without_ranks_ends_at_once(make_group: Callable[..., Group]) -> None:
+def test_pods_without_ranks_end_at_once(make_group: Callable[..., Group]) -> None:
     with make_group(DECODE) as group:
+        group.resolve(0)
+        group.start(0)
         group.start(1)
         eventually(lambda: group.probe(1, "readinessProbe"), "sshd listens", group)
+        eventually(lambda: group.inside(0, "test", "-e", "/tmp/disagg-launch/hosts"), "rank 0 waits", group)
         began = time.monotonic()
-        group.terminate(1)
-        group.ended(1, 10)
-        assert time.monotonic() - began < 2
+        for rank in (0, 1):
+            group.terminate(rank)
+            group.ended(rank, 10)
+        assert time.monotonic() - began < 4
+
+
+def test_a_node_that_vanishes_without_a_word_is_noticed(make_group: Callable[..., Group]) -> None:
+    with make_group(DECODE) as group:
+        start(group)
+        eventually(lambda: group.probe(0, "readinessProbe"), "the leader serves", group)
+        group.unplug(1)
+        # Three questions, 15 s apart, without an answer.
+        group.ended(0, 70)
+        group.ended(1, 40)
 
 
 @pytest.mark.parametrize(("dies", "other"), [(0, 1), (1, 0)], ids=["leader", "follower"])
@@ -226,6 +241,25 @@ def test_root_may_run_it_too(make_group: Callable[..., Group], shared: Path) -> 
     with make_group(DECODE, user=0) as group:
         start(group)
         eventually(lambda: len(reports(shared)) == 4, "four ranks report", group)
+
+
+def test_open_mpi_5_starts_and_ends_the_ranks_as_well(make_group: Callable[..., Group], shared: Path) -> None:
+    programs = Path(sys.executable).parent
+    # The checkout may lie where only root may look.
+    with make_group(DECODE, user=0, path=f"{programs}:/usr/bin:/bin") as group:
+        start(group)
+        eventually(lambda: len(reports(shared)) == 4, "four ranks report", group)
+        assert "PRTE_SHARED_FS" in reports(shared)[0], "PRRTE started them, which came with Open MPI 5"
+        for rank, seen in reports(shared).items():
+            node = rank // 2
+            assert seen["UNAME"] == group.pod(node)
+            expected = group.variables(node)
+            # This mpirun puts its own libraries before what it was given.
+            assert seen.pop("LD_LIBRARY_PATH").endswith(expected.pop("LD_LIBRARY_PATH"))
+            assert expected.items() <= seen.items()
+        eventually(partial(group.probe, 0, "readinessProbe"), "the leader serves", group)
+        group.kill(1)
+        group.ended(0, 30)
 
 
 def test_an_image_without_mpirun_is_told(make_group: Callable[..., Group], shared: Path) -> None:
