@@ -14,6 +14,7 @@ import pytest
 from disagg_operator.api.parse import accept
 from disagg_operator.build.objects import worker_objects
 from disagg_operator.plan.installation import Installation
+from disagg_operator.plan.launch.scripts import WORK_FOLDER
 from disagg_operator.plan.model import DECODE, PREFILL
 from disagg_operator.plan.planner import plan
 from disagg_operator.reconcile.ssh_keys import new_key
@@ -175,7 +176,7 @@ def test_pods_without_ranks_end_at_once(make_group: Callable[..., Group]) -> Non
         group.start(0)
         group.start(1)
         eventually(lambda: group.probe(1, "readinessProbe"), "sshd listens", group)
-        eventually(lambda: group.inside(0, "test", "-e", "/tmp/disagg-launch/hosts"), "rank 0 waits", group)
+        eventually(lambda: group.inside(0, "test", "-e", f"{WORK_FOLDER}/hosts"), "rank 0 waits", group)
         began = time.monotonic()
         for rank in (0, 1):
             group.terminate(rank)
