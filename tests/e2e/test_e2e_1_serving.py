@@ -38,6 +38,11 @@ def test_the_example_becomes_ready(quickstart: Deployment) -> None:
     )
 
 
+def test_the_cluster_was_found_to_have_all_that_the_example_needs(quickstart: Deployment) -> None:
+    condition = quickstart.condition("PlatformReady")
+    assert (condition["status"], condition["reason"]) == ("True", "PlatformReady"), condition["message"]
+
+
 def test_pods_use_no_privilege_and_no_other_account(quickstart: Deployment) -> None:
     accounts = {pod["spec"]["serviceAccountName"] for pod in quickstart.children("pods")}
     assert accounts == {f"{quickstart.name}-worker"}

@@ -119,6 +119,23 @@ def test_the_workers_of_a_deployment_get_their_platforms_devices(installed: Inst
 
 
 @pytest.mark.usefixtures("fake_devices")
+def test_a_quota_that_refuses_workers_is_named_until_it_is_gone(installed: Installed, place: str) -> None:
+    kubectl = installed.kubectl
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "no-efa"}}
+    kubectl.apply_to(place, {**quota, "spec": {"hard": {f"requests.{EFA}": "0"}}})
+    kubectl.apply_to(place, spec("over-quota", platformProfile=with_devices(4)))
+    deployment = Deployment(kubectl, place, "over-quota")
+
+    def named() -> None:
+        assert "exceeded quota: no-efa" in deployment.condition("Available")["message"]
+
+    eventually(named, 60)
+    kubectl("delete", "resourcequota", "no-efa", f"--namespace={place}")
+    deployment.wait_complete()
+    deployment.delete()
+
+
+@pytest.mark.usefixtures("fake_devices")
 def test_more_devices_than_the_node_has_are_named_with_the_number_to_write(
     installed: Installed, place: str
 ) -> None:

@@ -35,7 +35,8 @@ log and fails on one that is never used. Server-side apply is `patch`, and `crea
   resources: [{{ include "disagg-operator.discoveryRoleKind" . | lower }}s]
   resourceNames: [{{ include "disagg-operator.discoveryRoleName" . }}]
   verbs: [bind]
-# Why a pod does not start is told in the status of its deployment; all pods of a group that lost one are deleted.
+# Why a pod does not start, or is not made at all, is told in the status of its deployment; all pods of a group that
+# lost one are deleted.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, delete]
@@ -45,7 +46,7 @@ log and fails on one that is never used. Server-side apply is `patch`, and `crea
   verbs: [create]
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create]
+  verbs: [list, create]
 {{- if .Values.computeDomain.enabled }}
 # ComputeDomains of deployments on NVLink platforms, and the claim templates that NVIDIA's driver makes for them.
 - apiGroups: [resource.nvidia.com]

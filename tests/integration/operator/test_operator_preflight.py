@@ -180,6 +180,31 @@ def test_a_running_deployment_is_left_alone_whatever_the_cluster_becomes(
     eventually(lambda: deployed.children() != before, "the new revision takes its turn")
 
 
+def test_a_quota_that_refuses_pods_is_told_though_only_events_know(demo: Deployed) -> None:
+    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    demo.api.create("resourcequotas", demo.namespace, quota)
+    try:
+        # A quota counts from when its controller has seen it.
+        eventually(
+            lambda: demo.api.get("resourcequotas", demo.namespace, "none").get("status", {}).get("hard"),
+            "the quota is in force",
+        )
+        demo.create()
+
+        def message() -> str:
+            found: str = demo.condition("Available")["message"]
+            return found
+
+        refused = "The API server refuses further pods: pods "
+        eventually(lambda: message().count(refused) == 3, "each role says what refuses it", seconds=40)
+        assert "is forbidden: exceeded quota: none, requested: pods=1" in message()
+        assert "See: kubectl describe statefulset" in message()
+        assert "See: kubectl describe deployment" in message()
+    finally:
+        demo.api.delete("resourcequotas", demo.namespace, "none")
+    demo.wait_for("Progressing", "Complete")
+
+
 def test_heartbeats_of_nodes_cause_no_reconcile(
     deployed: Deployed, machines: Machines, operator: OperatorProcess
 ) -> None:

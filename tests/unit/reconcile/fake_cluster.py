@@ -118,6 +118,7 @@ class FakeCluster:
         before_write: is called with verb and object before each write; may raise.
         after_write: is called after each write took effect; may raise.
         surroundings: what the cluster says of itself.
+        failures: Events about each StatefulSet.
         driver: NVIDIA's controller of ComputeDomains.
         lingering: whether pods whose StatefulSet is deleted do not end yet.
         looked: deployments that are reconciled when a ComputeDomain changes.
@@ -131,6 +132,7 @@ class FakeCluster:
     before_write: Callable[[str, Object], None] = lambda *_: None
     after_write: Callable[[str, Object], None] = lambda *_: None
     surroundings: ClusterSnapshot = SURROUNDINGS
+    failures: list[Object] = field(default_factory=list)
     driver: FakeDriver = field(default_factory=FakeDriver)
     lingering: bool = False
     looked: set[Key] = field(default_factory=set)
@@ -247,6 +249,10 @@ class FakeCluster:
             else:
                 del self.objects[address]
         self.after_write("delete", obj)
+
+    async def failures_to_create(self, owner: Object) -> list[Object]:
+        assert owner["kind"] == "StatefulSet"
+        return copy.deepcopy(self.failures)
 
     async def patch_status(self, resource: Object, status: Object) -> None:
         self._writing("status", resource)

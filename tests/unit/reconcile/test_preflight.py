@@ -399,6 +399,18 @@ def test_two_roles_that_fit_one_by_one_may_not_fit_together() -> None:
     assert "The workers ask for nvidia.com/gpu 12 in all, and the 1 nodes that fit offer 8" in message
 
 
+def test_the_pods_of_one_instance_are_on_nodes_of_their_own() -> None:
+    roles = {"prefill": {"parallelism": {"tensor": 1}}, "decode": {"parallelism": {"tensor": 1}}}
+    made = on("generic", **roles)
+    spread = replace(made.roles["decode"], nodes=2)
+    made = replace(made, roles={**made.roles, "decode": spread})
+    one, two = machine("a", {}, FULL), machine("b", {}, FULL)
+    check, message = the_fault(made, cluster(one))
+    assert check == "TooFewNodes"
+    assert "There are 2 decode pods, and room for 1 on 1 nodes that fit" in message
+    assert found(made, cluster(one, two)) == Assessment()
+
+
 def test_a_node_that_kubernetes_itself_taints_is_named_once() -> None:
     taint = {"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}
     lost = machine("a", P5, FULL, taints=[taint], ready=False)

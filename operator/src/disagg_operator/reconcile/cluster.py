@@ -50,6 +50,10 @@ class Cluster(Protocol):
         """Have a DisaggDeployment carry the operator's finalizer, or (None) none; a deleted one is fine."""
         ...
 
+    async def failures_to_create(self, owner: Object) -> list[Object]:
+        """Return the Events that tell why pods of a StatefulSet could not be made."""
+        ...
+
     async def patch_status(self, resource: Object, status: Object) -> None:
         """Replace the operator's part of a DisaggDeployment's status; a deleted one is fine."""
         ...

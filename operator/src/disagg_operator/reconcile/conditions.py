@@ -236,9 +236,14 @@ def _asked(view: View, role: str) -> int:
 def _trouble(view: View, role: str) -> str:
     pods = view.observed.pods_of(role, None if role == names.FRONTEND else view.target)
     workload = _target(view, role)
+    kind = "deployment" if role == names.FRONTEND else "statefulset"
     found = first_trouble(pods)
+    if workload is not None and role in view.refusals:
+        return (
+            f"The API server refuses further pods: {view.refusals[role]}. Change the quota, policy or "
+            f"webhook that does. See: kubectl describe {kind} {workload.name}"
+        )
     if found is None and workload is not None and workload.asked > 0 and not pods:
-        kind = "deployment" if role == names.FRONTEND else "statefulset"
         return f"No pod was made yet; if this lasts, see: kubectl describe {kind} {workload.name}"
     return found or ""
 

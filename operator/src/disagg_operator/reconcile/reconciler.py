@@ -25,10 +25,11 @@ from disagg_operator.reconcile.clock import timestamp
 from disagg_operator.reconcile.cluster import Children, Cluster, Domains, Preflight, Recorder
 from disagg_operator.reconcile.departure import FINALIZER
 from disagg_operator.reconcile.diff import identity, is_terminating
-from disagg_operator.reconcile.errors import BlockedError, RetrySoonError, attempt
+from disagg_operator.reconcile.errors import BlockedError, ClusterError, RetrySoonError, attempt
 from disagg_operator.reconcile.keeper import DomainKeeper
 from disagg_operator.reconcile.kinds import CONFIG_MAP, SECRET, Key, Object, describe
 from disagg_operator.reconcile.observe import Observed, label, observe
+from disagg_operator.reconcile.refusals import Shortage, frontend_refusal, refusal, shortage
 from disagg_operator.reconcile.ssh_keys import with_new_key
 from disagg_operator.reconcile.status import compute, current_target, is_news, last_report
 from disagg_operator.reconcile.view import Failure, View
@@ -100,14 +101,18 @@ class Reconciler:
             await self._report(resource, _at_rest(resource, observed, failure=_failure(error)))
             raise
         failed = await self._apply(resource, view)
+        lacking = shortage(view.observed, view.target, view.now)
+        if failed is None:
+            refusals = {**frontend_refusal(view.observed), **await self._refusals(resource, view, lacking)}
+            view = replace(view, refusals=refusals)
         again = await self._report(
             resource, view if failed is None else replace(view, failure=_failure(failed))
         )
         if failed is not None:
             raise failed
         waits = [(restart.due - view.now).total_seconds() for restart in view.restarts]
-        later = [seconds for seconds in (again, *waits) if seconds is not None and seconds > 0]
-        return Outcome(there=True, again=min(later, default=None))
+        due = [seconds for seconds in waits if seconds > 0]
+        return Outcome(there=True, again=_sooner(again, lacking.again, *due))
 
     def _forget(self, key: Key) -> None:
         self.preflight.forget(key)
@@ -126,7 +131,7 @@ class Reconciler:
         if left.done:
             return Outcome(there=True)
         again = await self._report(resource, replace(rest, leaving=left.message))
-        return Outcome(there=True, again=min((each for each in (again, left.again) if each), default=None))
+        return Outcome(there=True, again=_sooner(again, left.again))
 
     async def _plan(self, key: Key, resource: Object, observed: Observed) -> View:
         paused = resource["metadata"].get("annotations", {}).get(names.ANNOTATION_PAUSED) == "true"
@@ -200,6 +205,20 @@ class Reconciler:
         ):
             logger.info("created %s", describe(secret), extra=_context(resource))
 
+    async def _refusals(self, resource: Object, view: View, lacking: Shortage) -> dict[str, str]:
+        """Return why the API server refuses further pods, for each role of which that is so."""
+        found = {}
+        for obj in lacking.suspects:
+            try:
+                events = await self.cluster.failures_to_create(obj)
+            except ClusterError as error:  # it would only have explained what the counts say
+                logger.warning("no Events about %s: %s", describe(obj), error, extra=_context(resource))
+                continue
+            why = refusal(events, view.now)
+            if why is not None:
+                found[label(obj, names.LABEL_ROLE)] = why
+        return found
+
     async def _report(self, resource: Object, view: View) -> float | None:
         """Write the status if it changed; return the seconds to wait where that is better done later."""
         now = timestamp()
@@ -226,6 +245,10 @@ def _owner_of_key(resource: Object, secret: Object) -> tuple[str, str]:
     """Return what a key goes with: the ConfigMap of its role, which outlives the pods of its revision."""
     role, revision = label(secret, names.LABEL_ROLE), label(secret, names.LABEL_REVISION)
     return CONFIG_MAP.kind, names.worker(resource["metadata"]["name"], role, revision)
+
+
+def _sooner(*seconds: float | None) -> float | None:
+    return min((each for each in seconds if each is not None), default=None)
 
 
 def _at_rest(

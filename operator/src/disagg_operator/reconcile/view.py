@@ -1,5 +1,6 @@
 """All that a status is computed from: one reconcile's knowledge of one deployment."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -41,6 +42,7 @@ class View:
         failure: the step that failed, or None.
         platform: whether the cluster can run the plan, or None without a plan.
         domain: how the ComputeDomain stands, of a deployment that is to have one.
+        refusals: why the API server refuses further pods, by role.
         waits: whether the plan's revision is not started, since its ComputeDomain is not there yet.
         leaving: what a deployment that is being deleted waits for.
         now: the time at which it was observed.
@@ -55,6 +57,7 @@ class View:
     failure: Failure | None = None
     platform: Assessment | None = None
     domain: Standing | None = None
+    refusals: Mapping[str, str] = field(default_factory=dict)
     waits: bool = False
     leaving: str = ""
     now: datetime = field(default_factory=timestamp)

@@ -18,6 +18,7 @@ from kubernetes.aio.config import load_incluster_config, load_kube_config
 from disagg_operator.api.v1alpha1 import API_VERSION, KIND, PLURAL
 from disagg_operator.reconcile.errors import ClusterError, GoneError, NotFoundError
 from disagg_operator.reconcile.kinds import STATEFUL_SET, Key, Kind, Object, kind_of
+from disagg_operator.runtime.events import EVENT
 
 FIELD_MANAGER = "disagg-operator"
 DEPLOYMENTS = Kind(API_VERSION, KIND, PLURAL)
@@ -172,6 +173,14 @@ class KubeCluster:
                 schema: Object = found
                 return schema
         raise NotFoundError(_NOT_FOUND, "NotFound", f"there is no schema of {kind.kind}")
+
+    async def failures_to_create(self, owner: Object) -> list[Object]:
+        """Return the Events that tell why pods of a StatefulSet could not be made."""
+        metadata = owner["metadata"]
+        query = {"fieldSelector": f"reason=FailedCreate,regarding.uid={metadata['uid']}"}
+        answer = await self._request("list", EVENT, "GET", _path(EVENT, metadata["namespace"]), query=query)
+        found: list[Object] = answer["items"]
+        return found
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return an object.

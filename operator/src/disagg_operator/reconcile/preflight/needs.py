@@ -67,6 +67,7 @@ class RoleNeeds:
         tolerations: the taints that they tolerate, in Kubernetes' shape.
         requests: what each pod takes of a node, as numbers.
         alone: whether a node takes one pod at most: it holds the node's only channel.
+        instances: how many pods a node takes at most where an instance's pods are on different nodes, or None.
         violations: what each Pod Security Standard forbids of what they do.
         reasons: why the plan asks for a device or label, by its name.
         guessed: the devices whose number in a node the platform's profile does not know.
@@ -78,6 +79,7 @@ class RoleNeeds:
     tolerations: tuple[Mapping[str, Any], ...]
     requests: Mapping[str, Decimal]
     alone: bool
+    instances: int | None
     violations: Mapping[str, tuple[str, ...]]
     reasons: Mapping[str, Provenance]
     guessed: tuple[str, ...]
@@ -106,8 +108,8 @@ class RoleNeeds:
             for name, amount in self.requests.items()
             if amount
         ]
-        room = min(fits, default=self.pods)
-        return min(room, 1) if self.alone else room
+        most = (1 if self.alone else self.pods, self.pods if self.instances is None else self.instances)
+        return min(*fits, *most)
 
 
 @dataclass(frozen=True)
@@ -139,12 +141,12 @@ class Needs:
 def needs_of(plan: Plan) -> Needs:
     """Return what a planned deployment asks of a cluster."""
     workers = [
-        (role.role, role.pod, role.replicas * role.nodes, _template(role.pod, plan, role.role))
+        (role.role, role.pod, (role.replicas, role.nodes), _template(role.pod, plan, role.role))
         for role in plan.roles.values()
     ]
     frontend = plan.frontend
     template = _template(frontend.pod, plan, names.FRONTEND)
-    everything = [*workers, (names.FRONTEND, frontend.pod, frontend.replicas, template)]
+    everything = [*workers, (names.FRONTEND, frontend.pod, (frontend.replicas, 1), template)]
     roles = tuple(_role(*each) for each in everything)
     together = next((found for _, pod, _, made in workers if (found := _together(pod, made))), None)
     apart = [pod.apart.provenance for _, pod, _, made in workers if pod.apart and _avoids_hosts(made)]
@@ -167,14 +169,16 @@ def _template(pod: PodPlan, plan: Plan, role: str) -> Object:
     return template
 
 
-def _role(role: str, pod: PodPlan, count: int, made: Object) -> RoleNeeds:
+def _role(role: str, pod: PodPlan, count: tuple[int, int], made: Object) -> RoleNeeds:
+    instances, nodes = count
     return RoleNeeds(
         role=role,
-        pods=count,
+        pods=instances * nodes,
         labels=_labels(made),
         tolerations=tuple(made.get("tolerations", [])),
         requests=_requests(made),
         alone=bool(pod.claims),
+        instances=instances if nodes > 1 else None,
         violations=violations(made),
         reasons={
             **{label.name: label.provenance for label in pod.node_labels},
