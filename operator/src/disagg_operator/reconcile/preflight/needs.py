@@ -67,7 +67,7 @@ class RoleNeeds:
         tolerations: the taints that they tolerate, in Kubernetes' shape.
         requests: what each pod takes of a node, as numbers.
         alone: whether a node takes one pod at most: it holds the node's only channel.
-        instances: how many pods a node takes at most where an instance's pods are on different nodes, or None.
+        instances: pods that a node takes at most, where those of an instance are on different nodes; or None.
         violations: what each Pod Security Standard forbids of what they do.
         reasons: why the plan asks for a device or label, by its name.
         guessed: the devices whose number in a node the platform's profile does not know.
