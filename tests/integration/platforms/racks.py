@@ -12,13 +12,14 @@ from typing import Any
 import yaml
 
 from chart.helm import NAMESPACE as SYSTEM
-from chart.helm import RELEASE, Helm, Object, of_kind, settings
+from chart.helm import RELEASE, Helm, Object, of_kind, settings, the
 from integration.operator.control_plane import Api, OperatorProcess, eventually
 from testcluster.paths import REPOSITORY
 from testcluster.platforms.cluster import PlatformCluster
 
 OPERATOR = f"system:serviceaccount:{SYSTEM}:{RELEASE}"
 DEPLOYMENTS_CRD = "customresourcedefinitions.apiextensions.k8s.io/disaggdeployments.disagg.dev"
+DYNAMO_CRD = "dynamoworkermetadatas.nvidia.com"
 CLIQUE = "0a1b2c3d-0000-4000-8000-000000000000.1"
 OTHER_CLIQUE = "0a1b2c3d-0000-4000-8000-000000000000.2"
 TRAY: dict[str, Any] = {"gpusPerNode": 4, "parallelism": {"tensor": 4}}
@@ -52,6 +53,7 @@ def chart_operator(platform: PlatformCluster, directory: Path) -> Iterator[Opera
     kinds = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
     kubectl.apply([namespace])
     kubectl.apply([obj for kind in kinds for obj in of_kind(objects, kind)])
+    kubectl.apply([the(objects, "CustomResourceDefinition", DYNAMO_CRD)])
     process = OperatorProcess(
         _kubeconfig_of_operator(platform, directory),
         directory / "operator.log",

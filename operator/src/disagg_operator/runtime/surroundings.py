@@ -1,6 +1,6 @@
 """What the cluster says of itself, kept in step, and the deployments whom a change of it concerns.
 
-Invariants: one assessment costs no request, but for the first question whether a kind is served; a change
+Invariants: assessments cost no request, but for the question whether a kind is served once a minute; a change
 wakes only the deployments whose assessment it changes; changes come in bursts (a node pool that grows) and
 are looked at together. What is kept of a deployment can be derived again: its needs and its last assessment.
 """
@@ -29,9 +29,9 @@ SETTLE_SECONDS = 2.0
 _REST = 9
 """Times as long as a look took, nobody looks again: a tenth of the time is enough while nodes change."""
 ABSENT_SECONDS = 60.0
-"""Time after which it is asked again whether a kind is served that was not."""
+"""Time after which it is asked again whether a kind is served that was not, or that a reconcile asks for."""
 SERVED_SECONDS = 900.0
-"""Time after which it is asked again whether a kind is still served."""
+"""Time after which it is asked again whether a kind is still served, though nothing else happens."""
 
 
 class Discovery(Protocol):
@@ -115,9 +115,7 @@ class Surroundings:
     async def assess(self, key: Key, plan: Plan) -> Assessment:
         """Return whether the cluster can run a deployment, and remember to tell when that changes."""
         needs = needs_of(plan)
-        for kind in needs.kinds:
-            if kind not in self._asked:
-                await self._ask(kind)
+        await self._ask_again(needs.kinds, ABSENT_SECONDS)
         found = assess(needs, self._snapshot(needs))
         self._seen[key] = (needs, found)
         return found
@@ -136,7 +134,7 @@ class Surroundings:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._dirty.wait(), ABSENT_SECONDS)
                 await asyncio.sleep(SETTLE_SECONDS)
-            await self._ask_again()
+            await self._ask_again({kind for needs, _ in self._seen.values() for kind in needs.kinds})
             if self._dirty.is_set():
                 self._dirty.clear()
                 await self._look()
@@ -151,12 +149,12 @@ class Surroundings:
             await asyncio.sleep(0)
         await asyncio.sleep(_REST * (now() - began))
 
-    async def _ask_again(self) -> None:
-        wanted = {kind for needs, _ in self._seen.values() for kind in needs.kinds}
+    async def _ask_again(self, kinds: Iterable[Kind], served_pause: float = SERVED_SECONDS) -> None:
+        """Ask whether kinds are served, where the last answer is older than some seconds."""
         now = asyncio.get_running_loop().time()
-        for kind in wanted:
-            pause = SERVED_SECONDS if self._served.get(kind) else ABSENT_SECONDS
-            if now - self._asked.get(kind, 0.0) >= pause:
+        for kind in kinds:
+            pause = served_pause if self._served.get(kind) else ABSENT_SECONDS
+            if kind not in self._asked or now - self._asked[kind] >= pause:
                 await self._ask(kind)
 
     async def _ask(self, kind: Kind) -> None:

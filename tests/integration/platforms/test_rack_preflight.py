@@ -1,0 +1,40 @@
+"""PlatformReady of racks, with NVIDIA's driver and with the rights that the chart gives to the operator."""
+
+import pytest
+
+from chart.helm import Object
+from integration.operator.control_plane import eventually
+from integration.platforms.racks import OTHER_CLIQUE, RackDeployment, add_trays
+from testcluster.platforms.cluster import PlatformCluster
+
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(180)]
+
+
+def test_a_rack_that_is_too_small_is_told_and_a_larger_one_is_ready(
+    platform: PlatformCluster, demo: RackDeployment
+) -> None:
+    add_trays(platform, 1)
+    add_trays(platform, 1, OTHER_CLIQUE)
+    demo.create()
+    told = demo.wait_for("PlatformReady", "NoLargeDomain")
+    assert "All workers share one value of the node label nvidia.com/gpu.clique" in told["message"]
+    assert "the workers need 2 nodes (1 for prefill and 1 for decode), and 1 fit" in told["message"]
+    add_trays(platform, 1)
+    demo.wait_for("PlatformReady", "PlatformReady")
+
+
+def missing(condition: Object) -> str:
+    """Return the message about what the driver brings: its class is watched, its kind asked for rarely."""
+    reasons = ("ApiMissing", "DeviceClassMissing")
+    return str(condition["message"]) if condition["reason"] in reasons else ""
+
+
+def test_a_driver_that_is_absent_is_told_with_the_command_that_installs_it(
+    platform: PlatformCluster, demo: RackDeployment
+) -> None:
+    add_trays(platform, 2)
+    with platform.driver.absent():
+        demo.create()
+        told = eventually(lambda: missing(demo.condition("PlatformReady")), "the lack is told", 40)
+        assert "It comes with NVIDIA's DRA driver. Run: helm install dra-driver-nvidia-gpu oci://" in told
+    demo.wait_for("PlatformReady", "PlatformReady", seconds=120)
