@@ -77,7 +77,9 @@ def demo(
     operator: RunningOperator,  # noqa: ARG001 - it runs
 ) -> Iterator[RackDeployment]:
     """A deployment of the test's own, not yet created, and gone afterwards; with a node for its frontend."""
-    platform.add_nodes(1, prefix=f"cpu-{namespace[-4:]}", channel=False)
+    # The image that serves on the rack's architecture serves in the frontend too.
+    arm = {"kubernetes.io/arch": "arm64"}
+    platform.add_nodes(1, prefix=f"cpu-{namespace[-4:]}", labels=arm, channel=False)
     deployment = RackDeployment(platform, platform_api, namespace, f"demo-{namespace[-4:]}")
     yield deployment
     if deployment.there():
