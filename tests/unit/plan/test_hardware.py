@@ -144,5 +144,6 @@ def test_the_frontend_runs_where_its_image_does() -> None:
     whole_node = {"parallelism": {"tensor": 4}}
     pod = planned("gb200-nvl72", prefill=whole_node, decode=whole_node).frontend.pod
     assert [(label.name, label.value) for label in pod.node_labels] == [("kubernetes.io/arch", "arm64")]
-    assert [each.toleration["key"] for each in pod.derived_tolerations] == ["kubernetes.io/arch"]
+    tolerated = {each.toleration["key"] for each in pod.derived_tolerations}
+    assert tolerated == {"kubernetes.io/arch", "nvidia.com/gpu"}
     assert planned().frontend.pod.node_labels == ()

@@ -112,24 +112,23 @@ def hardware(
     )
 
 
-def architecture_placement(
+def frontend_placement(
     machine: MachineProfile, facts: Facts
 ) -> tuple[tuple[Setting, ...], tuple[TolerationSetting, ...]]:
-    """Return the labels and tolerations that bring a pod onto nodes of the machine's architecture.
+    """Return the labels and tolerations of a frontend, whose image is of the workers' architecture.
+
+    Where all nodes of that architecture are the machine's own, it must share them: it tolerates their taints.
 
     Args:
         machine: the profile.
         facts: facts of the pod.
     """
-    labels = (
+    labels = tuple(
         Setting(each.name, each.value, provenance(each))
         for each in applicable(machine.node_labels, facts)
         if each.name == ARCHITECTURE_LABEL
     )
-    tolerated = (
-        each for each in _tolerations([machine], facts) if each.toleration["key"] == ARCHITECTURE_LABEL
-    )
-    return tuple(labels), tuple(tolerated)
+    return labels, tuple(_tolerations([machine], facts)) if labels else ()
 
 
 def huge_pages(offered: Iterable[HugePages], environment: Iterable[EnvSetting]) -> tuple[Setting, ...]:

@@ -26,7 +26,7 @@ from disagg_operator.plan.gate import gate_plan
 from disagg_operator.plan.hardware import (
     ARCHITECTURE_LABEL,
     Platform,
-    architecture_placement,
+    frontend_placement,
     hardware,
     huge_pages,
     security,
@@ -291,8 +291,7 @@ class _Planner:
         resources, why_resources = requirements(
             spec.resources, self.platform.machine.frontend_resources, "spec.frontend.resources"
         )
-        # Its image is of the workers' release: where their nodes are of one architecture, so is it.
-        labels, tolerations = architecture_placement(self.platform.machine, facts)
+        labels, tolerations = frontend_placement(self.platform.machine, facts)
         pod = replace(
             self._pod(wiring, {**facts, "method": self.transfer.method}, spec.pod_template),
             environment=layered(
