@@ -9,7 +9,7 @@ from testcluster.errors import ClusterError
 from testcluster.fixtures import ApiServer, private_apiserver
 from testcluster.paths import default_paths
 from testcluster.session import Cluster, running_cluster
-from testcluster.toolchain import ensure_platform_parts, ensure_tools
+from testcluster.toolchain import ensure_platform_parts, ensure_services, ensure_tools
 
 CLUSTER = pytest.StashKey[Cluster]()
 
@@ -24,6 +24,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             ensure_tools(default_paths(), Progress())
         if wanted & {"platform_cluster", "fake_devices"}:
             ensure_platform_parts(default_paths(), Progress())
+        if "services" in wanted:
+            ensure_services(default_paths(), Progress())
         if "cluster" in wanted:
             session.config.stash[CLUSTER] = running_cluster()
     except ClusterError as error:

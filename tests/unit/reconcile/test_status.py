@@ -304,3 +304,20 @@ def test_what_is_announced() -> None:
     assert told(small, small) == []
     assert told(small, READY) == [("Normal", "PlatformReady")]
     assert told(READY, unknown) == told(unknown, READY) == []
+
+
+def test_a_pod_that_waits_at_the_gate_says_so() -> None:
+    gate = {"name": "await-services", "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}
+    found = first_trouble([pod("decode", initContainerStatuses=[gate])])
+    assert found is not None
+    assert found.startswith("Pod demo-decode-0 waits for etcd or NATS to answer.")
+    assert found.endswith("See: kubectl logs demo-decode-0 -c await-services")
+
+
+def test_a_pod_whose_gate_gave_up_says_what_did_not_answer() -> None:
+    ended = {"reason": "Error", "exitCode": 1, "message": "etcd does not answer at http://e:2379: refused"}
+    gate = {"name": "await-services", "ready": False, "state": {"terminated": ended}}
+    found = first_trouble([pod("decode", initContainerStatuses=[gate])])
+    assert found is not None
+    assert "etcd does not answer at http://e:2379: refused" in found
+    assert found.endswith("kubectl logs demo-decode-0 --previous -c await-services")

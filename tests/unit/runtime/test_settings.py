@@ -66,3 +66,11 @@ def test_profiles_of_the_installation_are_in_its_catalogue(tmp_path: Path) -> No
     (tmp_path / "machines" / "lab.yaml").write_text("like: infiniband\n")
     settings = from_environment({"DISAGG_WORKER_IMAGE": "w", "DISAGG_PLATFORMS": str(tmp_path)})
     assert settings.installation().catalogue.machine("lab").fabrics == ("infiniband",)
+
+
+def test_images_of_services_are_the_profiles_unless_they_are_named() -> None:
+    plain = from_environment({"DISAGG_WORKER_IMAGE": "w:1", "DISAGG_ETCD_IMAGE": ""}).installation()
+    assert plain.service_images == {}
+    named = {"DISAGG_ETCD_IMAGE": "mirror/etcd:1", "DISAGG_NATS_IMAGE": "mirror/nats:1"}
+    found = from_environment({"DISAGG_WORKER_IMAGE": "w:1", **named}).installation()
+    assert found.service_images == {"etcd": "mirror/etcd:1", "nats": "mirror/nats:1"}

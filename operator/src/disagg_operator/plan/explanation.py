@@ -27,7 +27,7 @@ class Explained:
     """One derived setting.
 
     Attributes:
-        components: where it is: deployment, prefill, decode or frontend.
+        components: where it is: deployment, prefill, decode, frontend, etcd or nats.
         kind: what it is, such as ``variable`` or ``device``.
         name: its name.
         value: its value in one line.
@@ -68,6 +68,7 @@ def _components(plan: Plan) -> dict[str, Iterator[_Entry]]:
         DEPLOYMENT: _shared(plan),
         **{role.role: _role(role) for role in plan.roles.values()},
         "frontend": _pod(plan.frontend.pod),
+        **{service.kind: _pod(service.pod) for service in plan.discovery.services},
     }
 
 
@@ -99,6 +100,8 @@ def _role(role: RolePlan) -> Iterator[_Entry]:
 
 def _pod(pod: PodPlan) -> Iterator[_Entry]:
     yield "image", "image", pod.image, pod.image_provenance
+    if pod.gate is not None:
+        yield "gate", "waits for", " ".join(pod.gate.services), pod.gate.provenance
     for variable in pod.environment:
         yield "variable", variable.name, _value(variable), variable.provenance
     for device in pod.devices:

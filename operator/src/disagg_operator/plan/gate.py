@@ -24,7 +24,8 @@ def gate_plan(discovery: DiscoveryPlan) -> GatePlan | None:
     if not services:
         return None
     # Reference and TensorRT-LLM images alike have python3 on their path, and not all have a shell.
-    return GatePlan(("python3", "-c", _script(), str(SECONDS), *services), _WHY)
+    command = ("python3", "-c", _script(), str(SECONDS), *services)
+    return GatePlan(command, tuple(services), _WHY)
 
 
 @cache

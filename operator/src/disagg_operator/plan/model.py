@@ -183,9 +183,11 @@ class GatePlan:
 
     Attributes:
         command: argument vector of an init container that ends once all answer; it runs the pod's own image.
+        services: what answers, each as name and URLs.
     """
 
     command: tuple[str, ...]
+    services: tuple[str, ...]
     provenance: Provenance
 
 

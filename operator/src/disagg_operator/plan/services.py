@@ -12,6 +12,7 @@ from disagg_operator.api.v1alpha1.discovery import ServiceSpec
 from disagg_operator.api.v1alpha1.operations import PlacementSpec
 from disagg_operator.plan import names
 from disagg_operator.plan.environment import fill
+from disagg_operator.plan.facts import provenance
 from disagg_operator.plan.model import (
     EnvSetting,
     HttpProbe,
@@ -75,11 +76,19 @@ class ServicePlanner:
             peers=names.service_peers(name),
             members=members,
             ports=_ports(profile),
-            pod=self._pod(profile, asked.image or self.images.get(kind) or profile.image.value, command),
+            pod=self._pod(profile, self._image(profile, asked), command),
             data=DATA if keeps_data else None,
             volume=volume,
             url=f"{profile.scheme}://{name}.{self.namespace}.svc:{profile.client_port}",
         )
+
+    def _image(self, profile: ServiceProfile, asked: ServiceSpec) -> tuple[str, Provenance]:
+        if asked.image is not None:
+            return asked.image, Provenance("Set by the user.", f"spec.discovery.{profile.name}.image")
+        if profile.name in self.images:
+            source = f"the chart's discovery.{profile.name}.image"
+            return self.images[profile.name], Provenance("Set by the installation.", source)
+        return profile.image.value, provenance(profile.image)
 
     def _command(
         self, profile: ServiceProfile, name: str, members: int, *, keeps_data: bool
@@ -94,7 +103,10 @@ class ServicePlanner:
         ]
         return tuple(fill(word, values) for word in words)
 
-    def _pod(self, profile: ServiceProfile, image: str, command: tuple[str, ...]) -> PodPlan:
+    def _pod(
+        self, profile: ServiceProfile, chosen: tuple[str, Provenance], command: tuple[str, ...]
+    ) -> PodPlan:
+        image, why_image = chosen
         given = {"requests": profile.resources.requests, "limits": profile.resources.limits}
         return PodPlan(
             image=image,
@@ -113,6 +125,8 @@ class ServicePlanner:
             tolerations=tuple(self.placement.tolerations),
             grace_seconds=_GRACE_SECONDS,
             overrides={},
+            image_provenance=why_image,
+            resources_provenance=provenance(profile.resources),
         )
 
 

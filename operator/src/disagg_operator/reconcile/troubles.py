@@ -66,7 +66,8 @@ def _container_trouble(pod: str, container: Object) -> str | None:
         )
     ended = container.get("lastState", {}).get("terminated") or container.get("state", {}).get("terminated")
     if reason == _CRASH or (ended and not container.get("ready")):
-        return f"Pod {pod} keeps ending{ending(ended or {})}. See: kubectl logs {pod} --previous"
+        which = f" -c {GATE}" if container.get("name") == GATE else ""
+        return f"Pod {pod} keeps ending{ending(ended or {})}. See: kubectl logs {pod} --previous{which}"
     return None
 
 

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from testcluster.archives import single_program_archive
+from testcluster.archives import single_program_image
 from testcluster.console import Progress
-from testcluster.digest import text_digest
 from testcluster.errors import ClusterError
 from testcluster.kubectl import Kubectl
 from testcluster.paths import Paths
@@ -103,13 +102,7 @@ def plugin_objects(image: str, devices: Mapping[str, int]) -> list[dict[str, Any
 def _image(paths: Paths) -> Image:
     """The image of the plugin: the one static program."""
     program = Path(ensure_platform_parts(paths, Progress()).path(PLUGIN))
-    tag = text_digest(program.read_bytes().hex())
-    reference = f"disagg.local/{PLUGIN}:{tag}"
-    archive = paths.cache / "images" / f"{PLUGIN}-{tag}.tar"
-    if not archive.exists():
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        archive.write_bytes(single_program_archive(reference, program))
-    return Image(PLUGIN, reference, archive)
+    return single_program_image(PLUGIN, program, paths.cache / "images")
 
 
 def _wait_until_offered(kubectl: Kubectl, devices: Mapping[str, int]) -> None:

@@ -150,6 +150,14 @@ PLATFORM_PARTS = Build(
 )
 
 
+SERVICES = Build(
+    title="Build etcd and NATS from source",
+    module=REPOSITORY / "tests/cluster/services",
+    sources=("tools.go",),
+    targets={"etcd": "go.etcd.io/etcd/server/v3", "nats-server": "github.com/nats-io/nats-server/v2"},
+)
+
+
 def ensure_tools(paths: Paths, progress: Progress) -> Tools:
     """Return the cluster's programs, building them first if this content was never built.
 
@@ -168,6 +176,15 @@ def ensure_platform_parts(paths: Paths, progress: Progress) -> Tools:
         ClusterError: If no Go toolchain can be had or the build fails.
     """
     return _ensure(PLATFORM_PARTS, paths, progress)
+
+
+def ensure_services(paths: Paths, progress: Progress) -> Tools:
+    """Return `etcd` and `nats-server` in the versions that the operator's profiles name.
+
+    Raises:
+        ClusterError: If no Go toolchain can be had or the build fails.
+    """
+    return _ensure(SERVICES, paths, progress)
 
 
 def _ensure(build: Build, paths: Paths, progress: Progress) -> Tools:

@@ -1,8 +1,8 @@
 //go:build tools
 
-// Package stores pins the services that Dynamo may need beside the workers: etcd and NATS. The tests run
+// Package services pins the services that Dynamo may need beside the workers: etcd and NATS. The tests run
 // the very versions that the operator's profiles name.
-package stores
+package services
 
 import (
 	_ "github.com/nats-io/nats-server/v2"

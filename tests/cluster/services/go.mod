@@ -1,4 +1,4 @@
-module disagg.dev/stores
+module disagg.dev/services
 
 go 1.26.3
 

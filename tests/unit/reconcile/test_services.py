@@ -1,0 +1,116 @@
+"""etcd and NATS beside a deployment: no part of the rollout, there for as long as somebody uses them."""
+
+from typing import Any
+
+from disagg_operator.reconcile.kinds import Object
+from unit.reconcile.fake_cluster import FakeCluster, deployment
+from unit.reconcile.test_reconciler import converge, drive
+
+ETCD: dict[str, Any] = {"backend": "etcd", "etcd": {}}
+
+
+def with_role(cluster: FakeCluster, kind: str, role: str) -> list[Object]:
+    return [
+        obj
+        for (found, _), obj in cluster.objects.items()
+        if found == kind and obj["metadata"]["labels"]["disagg.dev/role"] == role
+    ]
+
+
+def test_a_deployment_with_etcd_and_nats_becomes_complete() -> None:
+    cluster = FakeCluster(deployment(discovery={**ETCD, "nats": {}}))
+    converge(cluster)
+    assert cluster.condition("Progressing")["reason"] == "Complete"
+    assert len(with_role(cluster, "StatefulSet", "etcd")) == 1
+    assert len(with_role(cluster, "StatefulSet", "nats")) == 1
+    assert cluster.resource
+    assert cluster.resource["status"]["roles"]["prefill"]["replicas"] == 1
+
+
+def test_a_new_deployment_says_that_etcd_is_not_ready_and_why() -> None:
+    cluster = FakeCluster(deployment(discovery=ETCD))
+    drive(cluster)
+    name = with_role(cluster, "StatefulSet", "etcd")[0]["metadata"]["name"]
+    waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
+    labels = {"disagg.dev/role": "etcd", "disagg.dev/service": name, "disagg.dev/deployment": "demo"}
+    cluster.objects["Pod", f"{name}-0"] = {
+        "kind": "Pod",
+        "metadata": {"name": f"{name}-0", "labels": labels, "ownerReferences": [{"uid": "none"}]},
+        "status": {"containerStatuses": [{"name": "etcd", "state": {"waiting": waiting}}]},
+    }
+    drive(cluster)
+    for kind in ("Available", "Progressing"):
+        condition = cluster.condition(kind)
+        assert condition["reason"] == "DiscoveryNotReady"
+        assert "etcd: 0 of 1 members ready." in condition["message"]
+        assert "ImagePullBackOff" in condition["message"]
+
+
+def test_an_etcd_that_fails_while_requests_are_served_is_told_of() -> None:
+    cluster = FakeCluster(deployment(discovery=ETCD))
+    converge(cluster)
+    with_role(cluster, "StatefulSet", "etcd")[0]["status"]["readyReplicas"] = 0
+    drive(cluster)
+    available = cluster.condition("Available")
+    assert available["status"] == "True"
+    assert available["message"] == "Requests are served. etcd: 0 of 1 members ready."
+    assert cluster.condition("Progressing")["reason"] == "DiscoveryNotReady"
+
+
+def test_a_rollout_does_not_touch_etcd() -> None:
+    cluster = FakeCluster(deployment(discovery=ETCD))
+    converge(cluster)
+    (before,) = with_role(cluster, "StatefulSet", "etcd")
+    cluster.edit(decode={"engineConfig": {"kv_cache": {"block_tokens": 32}}})
+    converge(cluster)
+    (after,) = with_role(cluster, "StatefulSet", "etcd")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert len(with_role(cluster, "StatefulSet", "decode")) == 1
+
+
+def test_the_old_etcd_goes_after_the_last_worker_that_registers_in_it() -> None:
+    cluster = FakeCluster(deployment(discovery=ETCD))
+    converge(cluster)
+    (old,) = with_role(cluster, "StatefulSet", "etcd")
+    cluster.edit(discovery={"etcd": {"storage": {"size": "1Gi"}}})
+    seen = []
+    for _ in range(10):
+        drive(cluster)
+        workers = len(with_role(cluster, "StatefulSet", "decode"))
+        alive = ("StatefulSet", old["metadata"]["name"]) in cluster.objects
+        going = (
+            alive
+            and "deletionTimestamp" in cluster.objects["StatefulSet", old["metadata"]["name"]]["metadata"]
+        )
+        seen.append((workers, alive and not going))
+        cluster.settle()
+    assert seen[0] == (2, True), "both revisions, both etcds"
+    assert all(alive for workers, alive in seen if workers == 2)
+    assert seen[-1] == (1, False)
+    assert len(with_role(cluster, "StatefulSet", "etcd")) == 1
+    assert len(with_role(cluster, "Service", "etcd")) == 2
+
+
+def test_leaving_etcd_takes_all_of_it_away_and_gives_the_workers_their_rights() -> None:
+    spec = {"backend": "etcd", "etcd": {"replicas": 3, "storage": {"size": "1Gi"}}}
+    cluster = FakeCluster(deployment(discovery=spec))
+    converge(cluster)
+    assert len(with_role(cluster, "PodDisruptionBudget", "etcd")) == 1
+    assert not cluster.names("RoleBinding")
+    assert cluster.resource
+    cluster.resource["spec"]["discovery"] = {"backend": "kubernetes"}
+    cluster.edit()
+    converge(cluster)
+    for kind in ("StatefulSet", "Service", "PodDisruptionBudget"):
+        assert not with_role(cluster, kind, "etcd")
+    assert len(cluster.names("RoleBinding")) == 1
+
+
+def test_what_no_worker_uses_goes_though_etcd_runs() -> None:
+    cluster = FakeCluster(deployment())
+    converge(cluster)
+    assert cluster.names("RoleBinding")
+    cluster.edit(discovery=ETCD)
+    converge(cluster)
+    assert not cluster.names("RoleBinding")
+    assert with_role(cluster, "StatefulSet", "etcd")
