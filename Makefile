@@ -89,7 +89,7 @@ test-integration: $(READY) ## Tests against a real API server.
 test-e2e: $(READY) ## Tests on the whole cluster.
 	@UV=$(UV) $(PYTEST) tests/e2e
 
-bench-engine: $(READY) ## Speed of the reference engine, as ratios in one run.
+bench-engine: $(READY) ## Speed of the reference engine, as ratios in one run; KV reads between pods.
 	@UV=$(UV) $(BIN)/python tests/bench/bench_engine.py
 
 bench-operator-start: $(READY) ## Start of the operator in its pod, and the size of its image; needs the demo's cluster.
