@@ -17,14 +17,13 @@ from e2e.cluster_client import Kubectl
 from e2e.deployments import Deployment
 from e2e.installation import (
     NAMESPACE,
-    OUR_CRDS,
     ROOT,
     SYSTEM,
     Installed,
     make_namespace,
     remove_everything,
 )
-from testcluster.demo import chart_values
+from testcluster.demo import OUR_CRDS, chart_values
 from testcluster.session import Cluster
 
 

@@ -8,12 +8,12 @@ import yaml
 from chart.helm import CHART, RELEASE, Helm
 from e2e.audit import AuditTrail
 from e2e.cluster_client import Kubectl
+from testcluster.demo import OUR_CRDS
 
 ROOT = CHART.parents[1]
 SYSTEM = "disagg-system"
 NAMESPACE = "disagg-e2e"
 OTHER_NAMESPACE = "disagg-e2e-other"
-OUR_CRDS = "app.kubernetes.io/part-of=disagg-operator"
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 
 

@@ -21,6 +21,7 @@ from testcluster.session import Session
 
 RELEASE = "disagg-operator"
 SYSTEM_NAMESPACE = "disagg-system"
+OUR_CRDS = "app.kubernetes.io/part-of=disagg-operator"
 NAMESPACE = "disagg-demo"
 CHART = REPOSITORY / "charts/disagg-operator"
 EXAMPLE = REPOSITORY / "examples/01-quickstart"
@@ -196,7 +197,9 @@ class Demo:
             f"  kubectl -n {NAMESPACE} patch dd {DEPLOYMENT} --type=merge "
             '-p \'{"spec":{"decode":{"replicas":2}}}\''
         )
-        self.out.print("  make demo-down")
+        # Without it, demo-down would look for a cluster of our own.
+        choice = "CLUSTER=existing " if self.session.provider.name == "existing" else ""
+        self.out.print(f"  {choice}make demo-down")
 
     def _write_diagnostics(self) -> None:
         """Add what the cluster can say about a failure to the demo's log."""
@@ -237,3 +240,7 @@ def remove_demo(session: Session) -> None:
             timeout=180,
         )
         kubectl.text("delete", "namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--wait", timeout=180)
+    session.progress.note(
+        "Kept in the cluster: the CustomResourceDefinitions. To remove them, and with them every "
+        f"DisaggDeployment of the cluster: kubectl delete crd --selector={OUR_CRDS}"
+    )
