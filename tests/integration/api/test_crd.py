@@ -19,7 +19,7 @@ from testcluster.paths import REPOSITORY
 CRD = "customresourcedefinitions.apiextensions.k8s.io/disaggdeployments.disagg.dev"
 EXAMPLES = sorted((REPOSITORY / "examples").rglob("*.yaml"))
 STORED = sorted((Path(__file__).parent / "stored").glob("*.yaml"))
-LARGEST = 70_000
+LARGEST = 60_000
 NAMESPACE = "api-tests"
 LISTED = ("dd", "listed", "-n", NAMESPACE)
 APART = ("dd", "apart", "-n", NAMESPACE)

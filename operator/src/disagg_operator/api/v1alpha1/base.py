@@ -119,12 +119,12 @@ class EnvVar(ApiModel):
         json_schema_extra=rules(
             cel(
                 f"self.name != '{MISSPELT_PLUGIN_FOLDER}'",
-                f"NIXL does not read {MISSPELT_PLUGIN_FOLDER}: write NIXL_PLUGIN_DIR",
+                "NIXL does not read it: write NIXL_PLUGIN_DIR",
                 ".name",
             ),
             cel(
                 f"self.name != '{NIXL_BACKEND}' || !has(self.value) || self.value in {list(BACKENDS)}",
-                f"TensorRT-LLM knows only {' and '.join(BACKENDS)}, in capitals: write one of these",
+                f"TensorRT-LLM does not know it: write {' or '.join(BACKENDS)}",
                 ".value",
             ),
         )

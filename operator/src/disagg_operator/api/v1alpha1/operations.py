@@ -41,8 +41,7 @@ class SecuritySpec(ApiModel):
 
     mode: SecurityMode = SecurityMode.PLATFORM
     """Platform: what the platform's fabric needs, and no more. Restricted: the restricted Pod Security
-    Standard, and a podTemplate may not ask for more. IpcLock: may pin memory. Privileged: everything. This
-    version of the operator runs Platform and Restricted."""
+    Standard, and a podTemplate may not ask for more. IpcLock: may pin memory. Privileged: everything."""
     allow_unsafe: Annotated[
         list[Annotated[str, Field(max_length=64)]], Field(max_length=32, json_schema_extra=list_set())
     ] = Field(default_factory=list)

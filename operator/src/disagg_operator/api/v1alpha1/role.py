@@ -53,8 +53,8 @@ class RoleSpec(ApiModel):
     env: Annotated[list[EnvVar], Field(max_length=256, json_schema_extra=list_map("name"))] = Field(
         default_factory=list
     )
-    """Environment variables of this role's workers; they win over spec.env and over derived ones. Variables
-    by which the operator wires the deployment together cannot be set."""
+    """Environment variables of this role's workers; they win over spec.env and over derived ones. Those
+    that wire the deployment together cannot be set."""
     devices: (
         Annotated[dict[str, Annotated[int, Field(ge=0, le=128)]], Field(max_length=16), Sparse] | None
     ) = None
@@ -63,8 +63,8 @@ class RoleSpec(ApiModel):
     resources: ResourceRequirements | None = None
     """CPU and memory of each worker container. Default: from the platform and engine."""
     pod_template: OpaqueObject | None = None
-    """Partial pod template (metadata and spec) merged over the derived one: maps by key, containers,
-    volumes and env by name, volume mounts by mountPath; ``$patch: delete`` in a map or entry removes it.
+    """Partial pod template (metadata, spec) merged over the derived one: maps by key, containers, volumes
+    and env by name, mounts by mountPath; ``$patch: delete`` in a map or entry removes it.
     Default: nothing is changed."""
 
 
@@ -121,6 +121,6 @@ class TransferSpec(ApiModel):
     block size. Default: the engine's own."""
     timeout_seconds: Annotated[int, Field(ge=1, le=3600, json_schema_extra=whole())] = 60
     """Seconds that one transfer may take, after which the request fails and its blocks are freed. Pods also
-    get this long to finish transfers before they stop."""
+    get this long to finish transfers."""
     kvbm: KvbmSpec | None = None
     """Dynamo's KV block manager on prefill workers. Default: none; blocks that leave GPU memory are lost."""

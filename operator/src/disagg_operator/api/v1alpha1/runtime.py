@@ -45,10 +45,10 @@ class RuntimeSpec(ApiModel):
     """Engine, frontend and the image that holds them."""
 
     engine: Engine = Engine.TRTLLM
-    """Inference engine of the prefill and decode workers. This version of the operator runs trtllm, and
-    reference, a small Llama on CPU."""
+    """Inference engine of the prefill and decode workers. This version runs trtllm, and reference, a small
+    Llama on CPU."""
     frontend: FrontendKind = FrontendKind.DYNAMO
-    """Program that receives the requests. This version of the operator runs dynamo."""
+    """Program that receives the requests. This version runs dynamo."""
     version: Annotated[str, Field(pattern=NO_SPACE, max_length=64)] | None = None
     """Version of the frontend's release, in quotes (for Dynamo: its version, which fixes the engine's).
     Default: the newest known one that holds the engine, never a release candidate."""
@@ -80,15 +80,15 @@ class FrontendSpec(ApiModel):
     """TCP port of the frontend's Service and container. The container has no privileges: 1024 or more."""
     router_mode: RouterMode = RouterMode.ROUND_ROBIN
     """How a worker is chosen for a request: in turn, at random, or where most of the prompt's KV cache
-    already is. This version of the operator runs round-robin and random."""
+    already is. This version runs round-robin and random."""
     env: Annotated[list[EnvVar], Field(max_length=256, json_schema_extra=list_map("name"))] = Field(
         default_factory=list
     )
-    """Environment variables of the frontend container; they win over derived ones. Variables by which the
-    operator wires the deployment together cannot be set."""
+    """Environment variables of the frontend container; they win over derived ones. Those that wire the
+    deployment together cannot be set."""
     resources: ResourceRequirements | None = None
     """CPU and memory of the frontend container. Default: from the platform."""
     pod_template: OpaqueObject | None = None
-    """Partial pod template (metadata and spec) merged over the derived one: maps by key, containers,
-    volumes and env by name, volume mounts by mountPath; ``$patch: delete`` in a map or entry removes it.
+    """Partial pod template (metadata, spec) merged over the derived one: maps by key, containers, volumes
+    and env by name, mounts by mountPath; ``$patch: delete`` in a map or entry removes it.
     Default: nothing is changed."""

@@ -52,7 +52,7 @@ class DisaggDeploymentSpec(ApiModel):
     """Profile of the machines and their fabric: what is derived for devices, transport, environment and
     resources. ``kubectl disagg platforms`` lists them; generic stands for any machines and plain TCP."""
     platform_profile: OpaqueObject | None = None
-    """What differs from the profile that platform names, in the shape of a machine profile
+    """What differs from platform's profile, in the shape of a machine profile
     (``kubectl disagg platforms NAME -o yaml``). like names another profile to start from. Values need no
     reason and no source. Default: nothing differs."""
     runtime: RuntimeSpec = Field(default_factory=RuntimeSpec)
@@ -70,8 +70,8 @@ class DisaggDeploymentSpec(ApiModel):
     env: Annotated[list[EnvVar], Field(max_length=256, json_schema_extra=list_map("name"))] = Field(
         default_factory=list
     )
-    """Environment variables of prefill and decode workers; they win over derived ones. Variables by which
-    the operator wires the deployment together cannot be set."""
+    """Environment variables of prefill and decode workers; they win over derived ones. Those that wire the
+    deployment together cannot be set."""
     service_account_name: ObjectName | None = None
     """Existing ServiceAccount of the pods, in the namespace of the deployment. Default: one that the
     operator makes, with just what discovery needs."""
