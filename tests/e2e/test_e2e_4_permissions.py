@@ -20,4 +20,5 @@ def test_every_permission_is_used_and_none_is_missing(installed: Installed) -> N
     ]
     refused = [request.told for request in made if request.code == FORBIDDEN]
     assert not refused, "refused and needed"
-    assert not granted(roles) - used(made), "granted and never used"
+    unused = sorted(granted(roles) - used(made))
+    assert not unused, f"granted and never used: {unused}"

@@ -139,6 +139,26 @@ def test_the_key_is_made_before_the_pods_and_only_once() -> None:
     assert owner["uid"] == cluster.objects["ConfigMap", config]["metadata"]["uid"]
 
 
+def test_a_key_that_went_with_a_namesake_is_made_again_while_a_pod_waits_for_it() -> None:
+    cluster = several()
+    converge(cluster)
+    group = first_group(cluster)
+    (address,) = cluster.secrets
+    old = cluster.secrets.pop(address)
+    converge(cluster)
+    assert not cluster.secrets, "no pod misses it"
+    waiting = pod_of(group, 0)
+    waiting["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ContainerCreating"}}
+    with_pods(cluster, waiting)
+    assert drive(cluster).again == 10, "the key is offered again soon"
+    assert cluster.secrets[address]["stringData"] != old["stringData"]
+    made = cluster.secrets[address]
+    drive(cluster)
+    assert cluster.secrets[address] is made
+    with_pods(cluster, pod_of(group, 0))
+    assert drive(cluster).again is None, "a pod that runs has found it"
+
+
 def test_a_key_is_never_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     cluster = several()

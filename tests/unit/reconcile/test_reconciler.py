@@ -13,7 +13,7 @@ from disagg_operator.plan.installation import Installation
 from disagg_operator.platforms.catalogue import builtin
 from disagg_operator.reconcile.errors import BlockedError, RetrySoonError
 from disagg_operator.reconcile.kinds import Object
-from disagg_operator.reconcile.reconciler import Reconciler
+from disagg_operator.reconcile.reconciler import Outcome, Reconciler
 from unit.reconcile.fake_cluster import Crash, FakeCluster, deployment, refusal
 
 INSTALLATION = Installation("worker:1")
@@ -23,13 +23,14 @@ def reconciler(cluster: FakeCluster, installation: Installation = INSTALLATION) 
     return Reconciler(cluster, cluster, cluster, cluster, cluster, installation)
 
 
-def drive(cluster: FakeCluster, installation: Installation = INSTALLATION) -> None:
+def drive(cluster: FakeCluster, installation: Installation = INSTALLATION) -> Outcome:
     """Reconcile once. Nothing on the fake cluster waits, so that no event loop is needed."""
     coroutine = reconciler(cluster, installation).reconcile(cluster.key)
     try:
         coroutine.send(None)
-    except StopIteration:
-        return
+    except StopIteration as end:
+        outcome: Outcome = end.value
+        return outcome
     raise AssertionError("the reconcile waited for something")
 
 

@@ -12,7 +12,8 @@ from disagg_operator.plan.model import Plan
 from disagg_operator.plan.rollout import Step
 from disagg_operator.reconcile.diff import identity, is_terminating, must_apply, stamp, to_prune
 from disagg_operator.reconcile.kinds import SECRET, STATEFUL_SET, Object
-from disagg_operator.reconcile.observe import Observed, label
+from disagg_operator.reconcile.observe import Observed
+from disagg_operator.reconcile.ssh_keys import may_lack
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,11 @@ def changes(plan: Plan, step: Step, observed: Observed, owner: str) -> Changes:
 
 def _differs(obj: Object, observed: Observed) -> bool:
     if obj["kind"] == SECRET.kind:
-        return _may_lack(obj, observed)
+        return may_lack(obj, observed)
     live = observed.objects.get(identity(obj))
     if live is not None and is_terminating(live):
         return False
     return must_apply(obj, live)
-
-
-def _may_lack(secret: Object, observed: Observed) -> bool:
-    """Tell whether a Secret may be missing. Nobody sees, but pods that are ready have found it."""
-    workload = observed.workers(label(secret, names.LABEL_ROLE)).get(label(secret, names.LABEL_REVISION))
-    return workload is None or workload.ready < workload.asked
 
 
 def _deletions(desired: list[Object], step: Step, observed: Observed, owner: str) -> list[Object]:

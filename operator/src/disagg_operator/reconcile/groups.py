@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from disagg_operator.plan import names
 from disagg_operator.reconcile.kinds import Object
-from disagg_operator.reconcile.observe import Observed, label
+from disagg_operator.reconcile.observe import Observed, has_node, label
 from disagg_operator.reconcile.troubles import ending
 
 RESTARTS = "disagg.dev/group-restarts"
@@ -78,7 +78,7 @@ def _restart(observed: Observed, group: Object, now: datetime) -> Restart | None
         label(group, key) for key in (names.LABEL_ROLE, names.LABEL_REVISION, names.LABEL_GROUP)
     )
     pods = observed.pods_of(role, revision, number)
-    if len(pods) < group["spec"]["replicas"] or not all(_has_node(pod) for pod in pods):
+    if len(pods) < group["spec"]["replicas"] or not all(has_node(pod) for pod in pods):
         return None
     ends = sorted(_ends(pods), key=lambda end: end.at)
     if not ends or _serves_since(pods, ends[-1].at):
@@ -118,13 +118,6 @@ def _ends(pods: Iterable[Object]) -> Iterator[_End]:
                 if ended and ended.get("finishedAt"):
                     told = f"pod {pod['metadata']['name']} ended{ending(ended)}."
                     yield _End(datetime.fromisoformat(ended["finishedAt"]), told)
-
-
-def _has_node(pod: Object) -> bool:
-    return any(
-        condition["type"] == "PodScheduled" and condition["status"] == "True"
-        for condition in pod.get("status", {}).get("conditions", [])
-    )
 
 
 def _serves_since(pods: Iterable[Object], ended: datetime) -> bool:

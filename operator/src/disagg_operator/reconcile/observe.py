@@ -148,6 +148,28 @@ def label(obj: Object, key: str) -> str:
     return str(obj["metadata"].get("labels", {}).get(key, ""))
 
 
+def has_node(pod: Object) -> bool:
+    """Tell whether a pod was given a node."""
+    return _is(pod, "PodScheduled")
+
+
+def has_started(pod: Object) -> bool:
+    """Tell whether a container of a pod has run, so that its volumes were there."""
+    states = (
+        container.get(state, {})
+        for container in pod.get("status", {}).get("containerStatuses", [])
+        for state in ("state", "lastState")
+    )
+    return _is(pod, "Ready") or any("running" in state or "terminated" in state for state in states)
+
+
+def _is(pod: Object, kind: str) -> bool:
+    return any(
+        condition["type"] == kind and condition["status"] == "True"
+        for condition in pod.get("status", {}).get("conditions", [])
+    )
+
+
 def _is_group(obj: Object) -> bool:
     return label(obj, names.LABEL_GROUP) != ""
 

@@ -30,7 +30,7 @@ from disagg_operator.reconcile.keeper import DomainKeeper
 from disagg_operator.reconcile.kinds import CONFIG_MAP, SECRET, Key, Object, describe
 from disagg_operator.reconcile.observe import Observed, label, observe
 from disagg_operator.reconcile.refusals import Shortage, frontend_refusal, refusal, shortage
-from disagg_operator.reconcile.ssh_keys import with_new_key
+from disagg_operator.reconcile.ssh_keys import next_offer, with_new_key
 from disagg_operator.reconcile.status import compute, current_target, is_news, last_report
 from disagg_operator.reconcile.view import Failure, View
 
@@ -112,7 +112,8 @@ class Reconciler:
             raise failed
         waits = [(restart.due - view.now).total_seconds() for restart in view.restarts]
         due = [seconds for seconds in waits if seconds > 0]
-        return Outcome(there=True, again=_sooner(again, lacking.again, *due))
+        offer = next_offer(view.observed)
+        return Outcome(there=True, again=_sooner(again, lacking.again, offer, *due))
 
     def _forget(self, key: Key) -> None:
         self.preflight.forget(key)

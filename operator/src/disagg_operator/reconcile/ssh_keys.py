@@ -1,10 +1,44 @@
-"""ssh keys of pod groups: made once for each Secret, never read back, never logged."""
+"""ssh keys of pod groups: made once for each Secret, never read back, never logged.
+
+Nobody looks whether a Secret is there: the operator may not read any. It offers a key while one may be
+lacking, and a Secret that exists is left as it is. One that exists may be on its way out, with a revision
+or a namesake before: so the key is offered again and again while a pod waits for its volumes.
+"""
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from disagg_operator.build.secret import PRIVATE_KEY, PUBLIC_KEY
+from disagg_operator.plan import names
 from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.observe import Observed, has_node, has_started, label
+
+OFFER_SECONDS = 10.0
+"""Pause between two offers of a key while a pod waits."""
+
+
+def may_lack(secret: Object, observed: Observed) -> bool:
+    """Tell whether a Secret may be missing: its groups are new, or a pod of theirs waits."""
+    identity = _of(secret)
+    return identity not in map(_of, observed.groups()) or identity in map(_of, _waiting(observed))
+
+
+def next_offer(observed: Observed) -> float | None:
+    """Return the seconds until a key is offered again, or None where no pod waits."""
+    return OFFER_SECONDS if _waiting(observed) else None
+
+
+def _waiting(observed: Observed) -> list[Object]:
+    """Return the pods of groups that have a node and wait for what they need to start."""
+    return [
+        pod
+        for pod in observed.pods
+        if label(pod, names.LABEL_GROUP) and has_node(pod) and not has_started(pod)
+    ]
+
+
+def _of(obj: Object) -> tuple[str, str]:
+    return label(obj, names.LABEL_ROLE), label(obj, names.LABEL_REVISION)
 
 
 def new_key() -> dict[str, str]:
