@@ -10,6 +10,7 @@ import re
 import secrets
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,14 @@ ln -sf "$ROOT/hosts" /mnt/etc/hosts
 sed -i '/:{USER}:/d' /mnt/etc/passwd
 echo 'dynamo:x:{USER}:{USER}::/home/dynamo:/bin/bash' >>/mnt/etc/passwd
 mount --bind /mnt/etc /etc
+mkdir /mnt/programs
+mount --bind "$PROGRAMS" /mnt/programs
 mount -t tmpfs -o mode=1777 none /tmp
+# The checkout, and with it programs of its environment, may lie below the machine's /tmp.
+if [ ! -d "$PROGRAMS" ]; then
+  mkdir -p "$PROGRAMS"
+  mount --bind /mnt/programs "$PROGRAMS"
+fi
 hostname "$NAME"
 cd /
 exec "$@"
@@ -134,7 +142,12 @@ class Group:
                     *("env", "--ignore-environment", *variables, "setpriv", f"--reuid={self.user}"),
                     *(f"--regid={self.user}", "--clear-groups", *self.container["command"]),
                 ],
-                env={**os.environ, "ROOT": str(self.root), "NAME": self.pod(rank)},
+                env={
+                    **os.environ,
+                    "ROOT": str(self.root),
+                    "NAME": self.pod(rank),
+                    "PROGRAMS": sys.prefix,
+                },
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

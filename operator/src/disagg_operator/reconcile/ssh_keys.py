@@ -1,8 +1,8 @@
 """ssh keys of pod groups: made once for each Secret, never read back, never logged.
 
 Nobody looks whether a Secret is there: the operator may not read any. It offers a key while one may be
-lacking, and a Secret that exists is left as it is. One that exists may be on its way out, with a revision
-or a namesake before: so the key is offered again and again while a pod waits for its volumes.
+lacking, and a Secret that exists is left as it is. One that exists may be on its way out, with a revision or
+a namesake before: so the key is offered again and again while a pod waits for its volumes.
 """
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
