@@ -17,6 +17,7 @@ from disagg_operator.platforms.catalogue import builtin
 P5 = "aws-p5.48xlarge"
 EFA = "vpc.amazonaws.com/efa"
 NVL72 = {"gpusPerNode": 4, "parallelism": {"tensor": 4}}
+WHOLE_TRAYS = {"prefill": NVL72, "decode": NVL72}
 NVL = "gb200-nvl72"
 OLDEST = {
     "runtime": {"version": "0.4.1", "image": "own:1"},
@@ -28,6 +29,7 @@ MTP = {"decoding_type": "MTP", "num_nextn_predict_layers": 1}
 RC19 = {"runtime": {"version": "1.3.1"}}
 NVLINK_OFF = {"name": "worker", "env": [{"name": "NCCL_MNNVL_ENABLE", "value": "0"}]}
 CLAIMED = {"name": "channel", "resourceClaimTemplateName": "demo-compute-domain-channel"}
+CLAIM = {"name": "nic", "resourceClaimTemplateName": "nics"}
 SEEN = {"compute-domain-unchanged": ClusterFacts(domain=ExistingDomain("demo-compute-domain-channel", 9))}
 HOST_SDK = [{"name": "sdk", "hostPath": {"path": "/opt/amazon/efa"}}]
 HOST_MOUNTED = {"name": "host-sdk", "like": P5, "mounts": [
@@ -42,6 +44,10 @@ def transceiver(**fields: Any) -> dict[str, Any]:
 
 def kv(**fields: Any) -> dict[str, Any]:
     return {"engineConfig": {"kv_cache_config": fields}}
+
+
+def claiming(name: str) -> dict[str, Any]:
+    return {"name": "worker", "resources": {"claims": [{"name": name}]}}
 
 
 def env(*pairs: tuple[str, str]) -> list[dict[str, str]]:
@@ -164,6 +170,33 @@ FAULTS: list[Row] = [
         NVL,
         {"prefill": {**NVL72, "podTemplate": {"spec": {"resourceClaims": [CLAIMED]}}}},
         "spec.prefill.podTemplate.spec.resourceClaims[0]",
+    ),
+    ("compute-domain-settings", NVL, {"env": env(("NCCL_NVLS_ENABLE", "0"))}, "spec.env"),
+    (
+        "compute-domain-settings",
+        NVL,
+        {"prefill": {**NVL72, "env": env(("NVIDIA_GDRCOPY", "0"))}},
+        "spec.prefill.env",
+    ),
+    ("compute-domain-left-out", NVL, {"computeDomain": {"enabled": False}}, "spec.computeDomain.enabled"),
+    ("compute-domain-number-fits", NVL, {"computeDomain": {"numNodes": 3}}, "spec.computeDomain.numNodes"),
+    (
+        "claim-one-source",
+        P5,
+        {"prefill": {"podTemplate": {"spec": {"resourceClaims": [{**CLAIM, "resourceClaimName": "mine"}]}}}},
+        "spec.prefill.podTemplate.spec.resourceClaims[0]",
+    ),
+    (
+        "claim-one-source",
+        P5,
+        {"frontend": {"podTemplate": {"spec": {"resourceClaims": [{"name": "nic"}]}}}},
+        "spec.frontend.podTemplate.spec.resourceClaims[0]",
+    ),
+    (
+        "claim-listed",
+        P5,
+        {"decode": {"podTemplate": {"spec": {"containers": [claiming("nic")]}}}},
+        "spec.decode.podTemplate.spec.containers[0].resources.claims[0].name",
     ),
     ("compute-domain-unchanged", NVL, {}, "spec.decode.replicas"),
     ("compute-domain-unchanged", NVL, {"computeDomain": {"numNodes": 2}}, "spec.computeDomain.numNodes"),
@@ -289,6 +322,48 @@ FAULTS: list[Row] = [
         f"spec.prefill.{TRANSCEIVER}.kv_transfer_sender_future_timeout_ms",
     ),
     (
+        "poll-within-timeout",
+        P5,
+        {"decode": transceiver(kv_transfer_poll_interval_ms=60001)},
+        f"spec.decode.{TRANSCEIVER}.kv_transfer_poll_interval_ms",
+    ),
+    (
+        "transfer-timeout-equal",
+        P5,
+        {"decode": transceiver(kv_transfer_timeout_ms=None)},
+        f"spec.decode.{TRANSCEIVER}.kv_transfer_timeout_ms",
+    ),
+    (
+        "transfer-timeout-set",
+        P5,
+        {
+            "prefill": transceiver(kv_transfer_timeout_ms=None),
+            "decode": {**transceiver(kv_transfer_timeout_ms=None), "replicas": 0},
+        },
+        f"spec.*.{TRANSCEIVER}.kv_transfer_timeout_ms",
+    ),
+    (
+        "transfer-timeout-known",
+        P5,
+        {**OLDEST, "transfer": {"timeoutSeconds": 600}},
+        "spec.transfer.timeoutSeconds",
+    ),
+    (
+        "python-runtime-needs-timeout",
+        P5,
+        {
+            "prefill": transceiver(transceiver_runtime="PYTHON", kv_transfer_timeout_ms=None),
+            "decode": transceiver(transceiver_runtime="PYTHON"),
+        },
+        f"spec.prefill.{TRANSCEIVER}.kv_transfer_timeout_ms",
+    ),
+    (
+        "grace-covers-transfer",
+        P5,
+        {"prefill": {"podTemplate": {"spec": {"terminationGracePeriodSeconds": 59}}}},
+        "spec.prefill.podTemplate.spec.terminationGracePeriodSeconds",
+    ),
+    (
         "kv-dtype-equal",
         P5,
         {"prefill": kv(dtype="fp8"), "decode": kv(dtype="nvfp4")},
@@ -341,6 +416,24 @@ FAULTS: list[Row] = [
         "speculation-on-both",
         P5,
         {"prefill": {"engineConfig": {"speculative_config": {"decoding_type": "Eagle3"}}}},
+        "spec.decode.engineConfig.speculative_config",
+    ),
+    (
+        "speculation-equal",
+        P5,
+        {
+            "prefill": {"engineConfig": {"speculative_config": MTP}},
+            "decode": {"engineConfig": {"speculative_config": {**MTP, "num_nextn_predict_layers": 3}}},
+        },
+        "spec.decode.engineConfig.speculative_config.num_nextn_predict_layers",
+    ),
+    (
+        "speculation-equal",
+        P5,
+        {
+            "prefill": {"engineConfig": {"speculative_config": MTP}},
+            "decode": {"engineConfig": {"speculative_config": {"decoding_type": "Eagle3"}}},
+        },
         "spec.decode.engineConfig.speculative_config",
     ),
     (
@@ -422,7 +515,46 @@ LEGAL: list[tuple[str, dict[str, Any]]] = [
     (NVL, {"env": env(("UCX_TLS", "rc,cuda_copy,cuda_ipc"))}),
     (NVL, {"env": env(("NCCL_MNNVL_ENABLE", "1"))}),
     (NVL, {"decode": {**NVL72, "replicas": 17}, "rollout": {"strategy": "Recreate"}}),
-    (NVL, {"decode": {**NVL72, "replicas": 17}, "computeDomain": {"enabled": False}}),
+    (
+        NVL,
+        {
+            "decode": {**NVL72, "replicas": 17},
+            "computeDomain": {"enabled": False},
+            "env": env(("NCCL_MNNVL_ENABLE", "0")),
+        },
+    ),
+    (
+        NVL,
+        {
+            "prefill": {**NVL72, "podTemplate": {"spec": {"resourceClaims": [CLAIM]}}},
+            "decode": {**NVL72, "podTemplate": {"spec": {"resourceClaims": [CLAIM]}}},
+            "computeDomain": {"enabled": False},
+        },
+    ),
+    (NVL, {"computeDomain": {"numNodes": 2}}),
+    (NVL, {"computeDomain": {"numNodes": 0}, "env": env(("NCCL_NVLS_ENABLE", "1"), ("NVIDIA_GDRCOPY", "1"))}),
+    (
+        NVL,
+        {
+            "decode": {
+                **NVL72,
+                "podTemplate": {
+                    "spec": {
+                        "resourceClaims": [CLAIM],
+                        "containers": [claiming("nic")],
+                        "initContainers": [{**claiming("compute-domain-channel"), "name": "look"}],
+                    }
+                },
+            }
+        },
+    ),
+    # KV cache crosses EFA there, so that UCX may be kept off NVLink.
+    ("aws-p6e-gb200.36xlarge", {**WHOLE_TRAYS, "env": env(("UCX_TLS", "^cuda_ipc"))}),
+    (P5, {"env": env(("NCCL_IB_DISABLE", "1"))}),
+    (P5, {**RC19, "decode": transceiver(kv_transfer_sender_future_timeout_ms=60000)}),
+    (P5, {"transfer": {"timeoutSeconds": 600}, "prefill": transceiver(kv_transfer_poll_interval_ms=600000)}),
+    (P5, {"decode": {"podTemplate": {"spec": {"terminationGracePeriodSeconds": 60}}}}),
+    (P5, {"frontend": {"podTemplate": {"spec": {"terminationGracePeriodSeconds": 5}}}}),
     (
         NVL,
         {
@@ -445,7 +577,8 @@ def test_rule_finds_its_fault(row: Row) -> None:
     (severity,) = {each.severity for each in RULES if each.id == rule}
     problems = refused if severity is Severity.REFUSE else warned
     hits = [problem for problem in problems if problem.rule == rule]
-    assert {problem.field for problem in hits} == {field}, (refused, warned)
+    both = {field.replace("*", role) for role in ("prefill", "decode")}
+    assert {problem.field for problem in hits} == both, (refused, warned)
     assert all(problem.fault and problem.remedy for problem in hits)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from disagg_operator.api import admission
 from disagg_operator.api.admission.overrides import unknown
 from disagg_operator.api.admission.rule import Finding, Judgement, Rule, judge
+from disagg_operator.plan.rules.claims import RULES as CLAIM_RULES
 from disagg_operator.plan.rules.computedomain import RULES as COMPUTE_DOMAIN_RULES
 from disagg_operator.plan.rules.devices import RULES as DEVICE_RULES
 from disagg_operator.plan.rules.fabric import RULES as FABRIC_RULES
@@ -18,6 +19,7 @@ from disagg_operator.plan.rules.privilege import RULES as PRIVILEGE_RULES
 from disagg_operator.plan.rules.releases import RULES as RELEASE_RULES
 from disagg_operator.plan.rules.roles import RULES as ROLE_RULES
 from disagg_operator.plan.rules.subject import Subject
+from disagg_operator.plan.rules.timeouts import RULES as TIMEOUT_RULES
 from disagg_operator.plan.rules.transceiver import RULES as TRANSCEIVER_RULES
 
 
@@ -33,7 +35,9 @@ RULES: tuple[Rule[Subject], ...] = (
     *RELEASE_RULES,
     *ROLE_RULES,
     *TRANSCEIVER_RULES,
+    *TIMEOUT_RULES,
     *KVBM_RULES,
+    *CLAIM_RULES,
     *COMPUTE_DOMAIN_RULES,
     Rule("allow-unsafe-known", "docs: spec.security.allowUnsafe", _unknown_overrides),
 )

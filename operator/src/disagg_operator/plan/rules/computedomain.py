@@ -12,6 +12,7 @@ from disagg_operator.plan.rules.subject import Subject, variable, written_at
 _DRIVER = "https://github.com/kubernetes-sigs/dra-driver-nvidia-gpu"
 _DYNAMO = "https://docs.nvidia.com/dynamo/latest/backends/trtllm/kv-cache-transfer.html"
 _SWITCHES = ("NCCL_MNNVL_ENABLE", "NCCL_CUMEM_ENABLE")
+_REQUIRED = ("NCCL_NVLS_ENABLE", "NVIDIA_GDRCOPY")
 
 
 def _whole_nodes(subject: Subject) -> Iterator[Finding]:
@@ -70,6 +71,56 @@ def _nvlink_off(subject: Subject) -> Iterator[Finding]:
                         yield Finding(field, fault, remedy)
 
 
+def _reduced(subject: Subject) -> Iterator[Finding]:
+    """Find other values of what is required on GB200, though NVLink works without it."""
+    if subject.plan.compute_domain is None:
+        return
+    for _, role in subject.roles():
+        for name in _REQUIRED:
+            setting = variable(role, name)
+            if setting is not None and setting.value not in (None, "1"):
+                fault = f"{name} is to be 1 on this hardware, for prefill and decode"
+                yield Finding(written_at(role, setting), fault, "Leave it out: 1 is derived")
+
+
+def _left_out(subject: Subject) -> Iterator[Finding]:
+    """Find workers that are set up for NVLink between nodes, and hold no channel of it."""
+    asked = subject.spec.compute_domain
+    if asked is None or asked.enabled is not False or domain_of(subject.platform.fabrics) is None:
+        return
+    claiming = {
+        path.removesuffix(".podTemplate")
+        for path, template in templates(subject.spec)
+        if any(entries(path, mapping(template, "spec"), "resourceClaims"))
+    }
+    unable = [
+        role.role
+        for path, role in subject.roles()
+        if role.gpus
+        and path not in claiming
+        and (setting := variable(role, _SWITCHES[0])) is not None
+        and setting.value != "0"
+    ]
+    if unable:
+        fault = (
+            f"without a ComputeDomain, NCCL of {' and '.join(unable)} workers may fail while a model loads "
+            "('unhandled system error'), and no KV cache crosses NVLink between nodes"
+        )
+        remedy = f"Leave it out, write {_SWITCHES[0]}=0 in env, or claim a channel in podTemplate"
+        yield Finding("spec.computeDomain.enabled", fault, remedy)
+
+
+def _number_fits(subject: Subject) -> Iterator[Finding]:
+    planned, written = subject.plan.compute_domain, _written(subject)
+    if planned is not None and written and planned.nodes and written != planned.nodes:
+        fault = (
+            f"the workers are on {planned.nodes} nodes, and a driver that goes by this number lets them wait "
+            f"until there are {written}, or leaves some out"
+        )
+        remedy = f"Leave it out, or write {planned.nodes}"
+        yield Finding("spec.computeDomain.numNodes", fault, remedy)
+
+
 def _claimed_twice(subject: Subject) -> Iterator[Finding]:
     planned = subject.plan.compute_domain
     if planned is None:
@@ -106,6 +157,19 @@ RULES: tuple[Rule[Subject], ...] = (
     Rule("compute-domain-whole-nodes", f"{_DRIVER}/issues/309", _whole_nodes),
     Rule("compute-domain-one-rack", _DRIVER, _one_rack),
     Rule("compute-domain-nvlink-on", f"{_DYNAMO}#computedomain-for-gb200-nvl72", _nvlink_off),
+    Rule(
+        "compute-domain-settings",
+        f"{_DYNAMO}#computedomain-for-gb200-nvl72",
+        _reduced,
+        severity=Severity.WARN,
+    ),
+    Rule(
+        "compute-domain-left-out",
+        f"{_DYNAMO}#computedomain-for-gb200-nvl72",
+        _left_out,
+        severity=Severity.WARN,
+    ),
+    Rule("compute-domain-number-fits", _DRIVER, _number_fits, severity=Severity.WARN),
     Rule("compute-domain-claimed-once", "https://github.com/ai-dynamo/dynamo/pull/6364", _claimed_twice),
     Rule("compute-domain-unchanged", f"{_DRIVER}: A computeDomain.spec is immutable", _unchanged),
     Rule("compute-domain-room-to-surge", _DRIVER, _room_to_surge, severity=Severity.WARN),

@@ -38,18 +38,21 @@ def _ucx_without_cuda(subject: Subject) -> Iterator[Finding]:
         cuda = [name for name in names if name in {"cuda", "cuda_copy"}]
         if bool(cuda) == excluded and "all" not in names:
             fault = f"UCX_TLS={value} leaves CUDA out: UCX takes GPU memory for host memory, and NIXL aborts"
-            yield Finding(written_at(role, setting), fault, "Add cuda_copy,cuda_ipc, or leave UCX_TLS out")
+            remedy = "Take cuda out of what it excludes" if excluded else "Add cuda_copy,cuda_ipc"
+            yield Finding(written_at(role, setting), fault, f"{remedy}, or leave UCX_TLS out")
 
 
 def _cuda_ipc_excluded(subject: Subject) -> Iterator[Finding]:
-    if not _on(subject, "mnnvl"):
+    # Where KV cache crosses another fabric, UCX may well be kept off NVLink.
+    if subject.platform.fabrics[0].domain is None:
         return
     for role, setting, value in _settings(subject, "UCX_TLS"):
         names = {name.strip() for name in value.removeprefix("^").split(",")}
         has = ("cuda_ipc" in names or "cuda" in names) != value.startswith("^")
         if not has and "all" not in names:
             fault = f"UCX_TLS={value} rules out cuda_ipc, the transport that crosses NVLink between nodes"
-            yield Finding(written_at(role, setting), fault, "Add cuda_ipc, or leave UCX_TLS out")
+            remedy = "Take cuda_ipc out of what it excludes" if value.startswith("^") else "Add cuda_ipc"
+            yield Finding(written_at(role, setting), fault, f"{remedy}, or leave UCX_TLS out")
 
 
 def _other_provider(subject: Subject) -> Iterator[Finding]:
@@ -100,10 +103,14 @@ def _verbs_settings(subject: Subject) -> Iterator[Finding]:
 
 
 def _no_infiniband(subject: Subject) -> Iterator[Finding]:
-    on_verbs = {fabric.name for fabric in subject.platform.fabrics} - {"tcp", "efa"}
+    fabrics = [fabric for fabric in subject.platform.fabrics if fabric.name not in ("tcp", "efa")]
+    if not fabrics:
+        return
+    fault = f"NCCL_IB_DISABLE=1 keeps NCCL off the fabric of {subject.platform.machine.name}"
+    if all(fabric.domain is not None for fabric in fabrics):
+        fault = "NCCL_IB_DISABLE=1 leaves NCCL nothing but TCP wherever NVLink does not reach"
     for role, setting, value in _settings(subject, "NCCL_IB_DISABLE"):
-        if value == "1" and on_verbs:
-            fault = f"NCCL_IB_DISABLE=1 keeps NCCL off the fabric of {subject.platform.machine.name}"
+        if value == "1":
             yield Finding(written_at(role, setting), fault, "Leave it out")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from disagg_operator.api.admission.rule import Finding, Rule, Severity
 from disagg_operator.plan.engines.config import value_at
 from disagg_operator.plan.engines.trtllm import TOKENS_PER_BLOCK, TRANSCEIVER
-from disagg_operator.plan.model import DECODE, PREFILL
+from disagg_operator.plan.model import DECODE, PREFILL, ROLES
 from disagg_operator.plan.rules.subject import Subject
 
 _DOC = "https://nvidia.github.io/TensorRT-LLM/features/disagg-serving.html"
@@ -127,6 +127,22 @@ def _layers_may_differ(subject: Subject) -> Iterator[Finding]:
         yield Finding(f"spec.{other}.engineConfig.{_SPECULATIVE}", fault, "Write the same on both roles")
 
 
+def _speculations_differ(subject: Subject) -> Iterator[Finding]:
+    """Find two ways of speculative decoding that give the KV cache different numbers of layers."""
+    found = [each for each in _both(subject, _SPECULATIVE) or () if isinstance(each, Mapping) and each]
+    if len(found) < len(ROLES):
+        return
+    kinds = [str(each.get("decoding_type")) for each in found]
+    layers = [each.get("num_nextn_predict_layers") for each in found]
+    if kinds[0] != kinds[1]:
+        fault = f"speculative decoding is {kinds[1]} here and {kinds[0]} on prefill, with layers of their own"
+        yield Finding(f"spec.{DECODE}.engineConfig.{_SPECULATIVE}", fault, "Write the same on both roles")
+    elif kinds[0] == _ADDS_LAYERS and layers[0] != layers[1]:
+        fault = f"{layers[1]} layers here and {layers[0]} on prefill may give KV caches that do not fit"
+        field = f"spec.{DECODE}.engineConfig.{_SPECULATIVE}.num_nextn_predict_layers"
+        yield Finding(field, fault, "Write the same on both roles")
+
+
 def _beams(subject: Subject) -> Iterator[Finding]:
     for path, config in _configs(subject):
         width = config.get("max_beam_width")
@@ -154,6 +170,7 @@ RULES: tuple[Rule[Subject], ...] = (
     Rule("prefill-without-overlap", _DOC, _overlap, unsafe=True),
     Rule("mtp-on-both", _FORMATTERS, _layers_differ, unsafe=True),
     Rule("speculation-on-both", _FORMATTERS, _layers_may_differ, severity=Severity.WARN),
+    Rule("speculation-equal", _FORMATTERS, _speculations_differ, severity=Severity.WARN),
     Rule("one-beam", _DOC, _beams),
     Rule(
         "no-block-reuse",

@@ -177,17 +177,6 @@ def _size(config: Mapping[str, Any], kind: str) -> int:
     return size if isinstance(size, int) else 1
 
 
-def _sender_waits(subject: Subject) -> Iterator[Finding]:
-    for path, section in _maps(subject):
-        waits, timeout = (
-            section.get(name) for name in ("kv_transfer_sender_future_timeout_ms", "kv_transfer_timeout_ms")
-        )
-        if isinstance(waits, int) and isinstance(timeout, int) and waits > timeout:
-            field = f"{path}.kv_transfer_sender_future_timeout_ms"
-            fault = f"a sender that waits {waits} ms outlives the transfer, which ends after {timeout} ms"
-            yield Finding(field, fault, f"Write at most {timeout}")
-
-
 RULES: tuple[Rule[Subject], ...] = (
     Rule("transceiver-is-map", _DOC, _is_map),
     Rule(
@@ -202,5 +191,4 @@ RULES: tuple[Rule[Subject], ...] = (
     Rule("buffer-holds-prompt", _DOC, _buffer_small, severity=Severity.WARN),
     Rule("python-runtime-needs-nixl", "TensorRT-LLM: kv_cache_transceiver.py", _python_runtime, unsafe=True),
     Rule("pipelined-transfer-possible", "TensorRT-LLM: llm_args.py", _pipelined, unsafe=True),
-    Rule("sender-wait-within-timeout", "TensorRT-LLM: llm_args.py", _sender_waits, severity=Severity.WARN),
 )
