@@ -6,6 +6,7 @@ import sys
 from collections.abc import Generator, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from testcluster.console import Progress
 from testcluster.errors import ClusterError
@@ -15,6 +16,10 @@ from testcluster.session import Cluster, running_cluster
 from testcluster.toolchain import ensure_platform_parts, ensure_services, ensure_tools
 
 CLUSTER = pytest.StashKey[Cluster]()
+
+# How long an example takes says more about what else the machine does than about the code.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -29,7 +29,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(profile=st.dictionaries(KEYS, JSON, max_size=4))
 def test_any_profile_is_planned_or_refused_by_field(profile: dict[str, Any]) -> None:
     assert all(problem.field.startswith("spec.") for problem in problems(profile))

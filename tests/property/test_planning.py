@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from disagg_operator.api.parse import accept
@@ -109,7 +109,7 @@ def planned_or_refused(spec: Any) -> Plan | Refusal:
 
 
 @given(specs)
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=300)
 def test_any_specification_plans_or_is_refused_readably(spec: dict[str, Any]) -> None:
     outcome = planned_or_refused(spec)
     if isinstance(outcome, Plan):
@@ -173,7 +173,7 @@ trtllm_specs = st.fixed_dictionaries(
 
 
 @given(trtllm_specs)
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=300)
 def test_any_engine_setting_of_any_release_plans_or_is_refused_readably(spec: dict[str, Any]) -> None:
     outcome = planned_or_refused(spec)
     if isinstance(outcome, Plan):
@@ -188,7 +188,6 @@ def test_any_engine_setting_of_any_release_plans_or_is_refused_readably(spec: di
 
 
 @given(good_specs, names)
-@settings(deadline=None)
 def test_names_and_labels_fit_kubernetes(spec: dict[str, Any], name: str) -> None:
     found = planned(spec, name)
     for each in [*shared_objects(found), *worker_objects(found)]:
@@ -199,21 +198,18 @@ def test_names_and_labels_fit_kubernetes(spec: dict[str, Any], name: str) -> Non
 
 
 @given(good_specs, st.integers(0, 1000), st.integers(0, 1000))
-@settings(deadline=None)
 def test_replica_counts_are_not_part_of_the_revision(spec: dict[str, Any], prefill: int, decode: int) -> None:
     scaled = {**spec, "prefill": {"replicas": prefill}, "decode": {"replicas": decode}}
     assert planned(spec).revision == planned(scaled).revision
 
 
 @given(good_specs)
-@settings(deadline=None)
 def test_an_image_is_part_of_the_revision(spec: dict[str, Any]) -> None:
     changed = {**spec, "runtime": {"engine": "reference", "image": "other:1"}}
     assert planned(spec).revision != planned(changed).revision
 
 
 @given(good_specs)
-@settings(deadline=None)
 def test_the_same_input_gives_the_same_objects(spec: dict[str, Any]) -> None:
     first, second = planned(spec), planned(spec)
     assert first == second

@@ -119,7 +119,7 @@ specs = st.one_of(objects(SPEC), objects(SPEC).map(lambda spec: {**spec, "model"
 """Half of them with a good model, or few would come further than that."""
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, suppress_health_check=list(HealthCheck))
 @given(spec=specs)
 def test_same_verdict(url: str, spec: dict[str, Any]) -> None:
     resource = {

@@ -117,19 +117,19 @@ def test_the_undamaged_resource_is_accepted() -> None:
     assert verdict(FULL) == ()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(damaged())
 def test_damaged_resources_get_a_verdict(resource: dict[str, Any]) -> None:
     assert verdict(resource) == verdict(copy.deepcopy(resource))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.dictionaries(st.text(max_size=8), values, max_size=5))
 def test_any_specification_gets_a_verdict(spec: dict[str, Any]) -> None:
     assert verdict({**FULL, "spec": spec}), "a specification made of noise cannot be good"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(values)
 def test_anything_at_all_gets_a_verdict(resource: Any) -> None:
     assert verdict(resource)

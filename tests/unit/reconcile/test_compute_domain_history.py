@@ -1,7 +1,5 @@
 """Whatever users, the driver and crashes do: no domain goes before its pods, and none is left behind."""
 
-import logging
-
 import pytest
 from hypothesis import Phase
 from hypothesis import settings as hypothesis_settings
@@ -20,7 +18,6 @@ class AnyRack(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        logging.getLogger("disagg_operator").setLevel(logging.ERROR)
         self.cluster = rack(FakeDriver(domains={"mine": foreign("mine", "my-claims")}))
         self.cluster.before_write = self.judge
 
@@ -109,14 +106,12 @@ class AnyRack(RuleBasedStateMachine):
         assert self.cluster.resource is None
         assert self.cluster.names("ComputeDomain") == set()
         assert "mine" in self.cluster.driver.domains
-        logging.getLogger("disagg_operator").setLevel(logging.NOTSET)
 
 
 # Phase.explain traces every line: it would take minutes.
 AnyRack.TestCase.settings = hypothesis_settings(
     max_examples=40,
     stateful_step_count=20,
-    deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )
-TestAnyRack = pytest.mark.timeout(240)(AnyRack.TestCase)
+TestAnyRack = pytest.mark.usefixtures("quiet")(pytest.mark.timeout(240)(AnyRack.TestCase))

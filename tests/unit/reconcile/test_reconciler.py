@@ -1,6 +1,5 @@
 """Whole reconciles on the fake cluster: convergence, crashes, refusals, pauses and failures."""
 
-import logging
 from datetime import UTC, datetime
 
 import pytest
@@ -348,12 +347,8 @@ class AnyHistory(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        logging.getLogger("disagg_operator").setLevel(logging.ERROR)
         self.cluster = FakeCluster(deployment())
         self.valid = True
-
-    def teardown(self) -> None:
-        logging.getLogger("disagg_operator").setLevel(logging.NOTSET)
 
     @rule(prefill=st.integers(0, 3), decode=st.integers(0, 3))
     def scale(self, prefill: int, decode: int) -> None:
@@ -431,7 +426,6 @@ class AnyHistory(RuleBasedStateMachine):
 AnyHistory.TestCase.settings = hypothesis_settings(
     max_examples=30,
     stateful_step_count=20,
-    deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )
-TestAnyHistory = pytest.mark.timeout(240)(AnyHistory.TestCase)
+TestAnyHistory = pytest.mark.usefixtures("quiet")(pytest.mark.timeout(240)(AnyHistory.TestCase))

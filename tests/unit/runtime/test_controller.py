@@ -192,7 +192,8 @@ def test_log_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
         logs.configure("INFO", "json")
         logging.getLogger("x").info("hello", extra={"deployment": "ns/demo"})
     finally:
-        root.handlers[:], root.level = before, level
+        root.handlers[:] = before
+        root.setLevel(level)
     line = json.loads(capsys.readouterr().err)
     assert (line["level"], line["logger"], line["message"]) == ("INFO", "x", "hello")
     assert line["deployment"] == "ns/demo"

@@ -187,7 +187,7 @@ def test_a_standby_costs_few_requests() -> None:
 
 
 @given(st.integers(0, 2**32), st.floats(0, 8), st.floats(0, 0.6), st.integers(2, 4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_two_never_lead_at_once(seed: int, slowest: float, losses: float, candidates: int) -> None:
     """Whatever the network does, and though requests arrive after their sender gave up on them."""
 

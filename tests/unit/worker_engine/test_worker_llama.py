@@ -34,7 +34,7 @@ def prefill(llama: Llama, tokens: Sequence[int], blocks: tuple[int, ...], chunk:
     return np.asarray(llama.logits(np.concatenate(parts)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 24), st.integers(1, 24), st.randoms(use_true_random=False))
 def test_paged_prefill_equals_naive_loops(block_tokens: int, chunk: int, random: Random) -> None:
     blocks = list(range(64))

@@ -55,7 +55,7 @@ def test_banned_tokens_are_never_drawn() -> None:
     assert 1 not in {choose_token(LOGITS, params, (1, i), frozenset({1})) for i in range(200)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(-(2**70), 2**70), st.integers(0, 2**20), st.floats(1e-6, 10), st.floats(0.01, 1))
 def test_a_draw_depends_on_seed_and_index_alone(
     seed: int, index: int, temperature: float, top_p: float
