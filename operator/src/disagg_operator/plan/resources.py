@@ -6,7 +6,7 @@ from typing import Any
 from disagg_operator.api.v1alpha1.base import ResourceRequirements
 from disagg_operator.plan.facts import provenance
 from disagg_operator.plan.model import Provenance
-from disagg_operator.platforms.profile import PodResources
+from disagg_operator.platforms.profile import MachineProfile, PodResources
 
 _WHOLE = re.compile(r"^([0-9]+)([a-zA-Z]*)$")
 
@@ -27,12 +27,28 @@ def requirements(
     return {key: value for key, value in described.items() if value}, why
 
 
-def times(resources: PodResources, factor: int) -> PodResources:
-    """Return the resources of ``factor`` GPUs from those of one, whose quantities are whole numbers."""
+def worker_resources(
+    by_user: ResourceRequirements | None, machine: MachineProfile, gpus: int, path: str
+) -> tuple[dict[str, Any], Provenance | None]:
+    """Return what a worker gets, and why; a machine may say nothing of workers with GPUs.
+
+    Args:
+        by_user: what the user writes.
+        machine: the profile.
+        gpus: GPUs of the pod.
+        path: path of the user's field.
+    """
+    if by_user is not None or not gpus:
+        return requirements(by_user, machine.worker_resources, path)
+    per_gpu = machine.gpu_worker_resources
+    return ({}, None) if per_gpu is None else requirements(None, _of_gpus(per_gpu, gpus), path)
+
+
+def _of_gpus(resources: PodResources, gpus: int) -> PodResources:
     return resources.model_copy(
         update={
-            "requests": {name: _times(quantity, factor) for name, quantity in resources.requests.items()},
-            "limits": {name: _times(quantity, factor) for name, quantity in resources.limits.items()},
+            "requests": {name: _times(quantity, gpus) for name, quantity in resources.requests.items()},
+            "limits": {name: _times(quantity, gpus) for name, quantity in resources.limits.items()},
         }
     )
 

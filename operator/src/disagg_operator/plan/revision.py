@@ -12,12 +12,18 @@ from typing import Any
 from disagg_operator.plan import names
 from disagg_operator.plan.model import RolePlan
 
+NO_REVISION = ""
+"""Stands where the revision will be while the rest, which decides the revision, is planned."""
 _EXPLAINS = "provenance"
 """Ends the names of what explains and is not applied."""
 
 
 def revision_of(roles: Iterable[RolePlan]) -> str:
-    """Return the revision of the workers as eight hexadecimal characters."""
+    """Return the revision of the workers as eight hexadecimal characters.
+
+    Args:
+        roles: the roles with NO_REVISION.
+    """
     material = []
     for role in roles:
         # The engine's configuration is in the files already.

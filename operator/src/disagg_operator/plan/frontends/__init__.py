@@ -1,1 +1,0 @@
-"""Frontends: what receives requests, and what it asks of the workers."""

@@ -1,0 +1,158 @@
+"""The workers of both roles.
+
+A role is planned once, but for its revision. The revision is a hash of what was planned for both, and is then
+put in: it names the scope in which workers find each other, and the Service and Secret of pod groups.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from disagg_operator.api.problems import Problem, Refusal
+from disagg_operator.api.v1alpha1.role import RoleSpec
+from disagg_operator.plan import dynamo, names
+from disagg_operator.plan.basis import Basis
+from disagg_operator.plan.computedomain import channel_claim
+from disagg_operator.plan.engines.engine import CONFIG_FOLDER, Asked
+from disagg_operator.plan.environment import layered, written
+from disagg_operator.plan.facts import Facts, image_kind
+from disagg_operator.plan.hardware import hardware, huge_pages, security
+from disagg_operator.plan.image import image_of
+from disagg_operator.plan.launch.group import grouped
+from disagg_operator.plan.model import DECODE, PREFILL, RolePlan
+from disagg_operator.plan.pod import GRACE_SECONDS, wired_pod
+from disagg_operator.plan.resources import worker_resources
+from disagg_operator.plan.revision import NO_REVISION, revision_of
+from disagg_operator.platforms.profile import MpiLaunch
+from disagg_operator.platforms.vocabulary import NO_BACKEND, OFF, ON, ONE, SEVERAL
+
+
+def roles_plan(basis: Basis) -> tuple[str, Mapping[str, RolePlan]]:
+    """Plan the workers of a deployment.
+
+    Returns:
+        Their revision, and the roles by name.
+
+    Raises:
+        Refusal: the engine, or its release, cannot do what is asked.
+    """
+    drafts = {role: _draft(basis, role, spec) for role, spec in basis.specs.items()}
+    revision = revision_of(draft.of(NO_REVISION) for draft in drafts.values())
+    return revision, {role: draft.of(revision) for role, draft in drafts.items()}
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """The workers of one role, planned but for their revision.
+
+    Attributes:
+        basis: what the deployment's pods have in common.
+        role: the workers, as if one pod were one instance, and without the variables of the wiring.
+        launch: how an instance on several nodes is started; None for one on one node.
+    """
+
+    basis: Basis
+    role: RolePlan
+    launch: MpiLaunch | None
+
+    def of(self, revision: str) -> RolePlan:
+        """Return the workers of a revision."""
+        wiring = _wiring(self.basis, revision)
+        environment = layered(wiring.environment, self.role.pod.environment)
+        role = replace(self.role, pod=replace(self.role.pod, environment=environment))
+        if self.launch is None:
+            return role
+        key_round = self.basis.resource.metadata.annotations.get(names.ANNOTATION_SSH_KEY, "")
+        return grouped(role, self.launch, self.basis.name, revision, key_round)
+
+
+def _draft(basis: Basis, role: str, spec: RoleSpec) -> _Draft:
+    known = _facts(basis, role, spec)
+    image = image_of(basis, known)
+    known = {**known, "image": image_kind(image[0])}
+    context = security(basis.platform, known, basis.spec.security.mode)
+    facts = {**known, "security": context.mode}
+    gpus = basis.gpus[role]
+    wiring = _wiring(basis, NO_REVISION)
+    engine = basis.engine.worker(
+        Asked(
+            basis.resource,
+            role,
+            spec,
+            basis.transfer,
+            basis.platform.release,
+            facts,
+            basis.dynamo_namespace,
+        )
+    )
+    added = hardware(
+        basis.platform,
+        facts,
+        gpus=gpus,
+        other_role=DECODE if role == PREFILL else PREFILL,
+        devices=spec.devices or {},
+        placement=basis.spec.placement,
+    )
+    environment = layered(
+        added.environment,
+        engine.environment,
+        written(basis.spec.env, "spec.env"),
+        written(spec.env, f"spec.{role}.env"),
+    )
+    resources, why_resources = worker_resources(
+        spec.resources, basis.platform.machine, gpus, f"spec.{role}.resources"
+    )
+    pod = replace(
+        wired_pod(basis, wiring, image, spec.pod_template),
+        command=engine.command,
+        environment=environment,
+        ports=(wiring.port, *engine.ports),
+        mounts=(*dynamo.SCRATCH, *engine.mounts, *added.mounts),
+        resources=resources,
+        resources_provenance=why_resources,
+        grace_seconds=GRACE_SECONDS + basis.spec.transfer.timeout_seconds,
+        security=context,
+        devices=added.devices,
+        claims=() if basis.compute_domain is None else (channel_claim(basis.compute_domain),),
+        huge_pages=huge_pages(added.huge_pages, layered(wiring.environment, environment)),
+        annotations=added.annotations,
+        node_labels=added.node_labels,
+        derived_tolerations=added.tolerations,
+        together=added.together,
+        apart=added.apart,
+    )
+    planned = RolePlan(
+        role=role,
+        replicas=spec.replicas,
+        nodes=spec.nodes_per_replica,
+        gpus=gpus,
+        pod=pod,
+        files=engine.files,
+        files_path=CONFIG_FOLDER,
+        engine_config=engine.config,
+        settings=engine.settings,
+    )
+    return _Draft(basis, planned, None if planned.nodes == 1 else _launch(basis, planned))
+
+
+def _wiring(basis: Basis, revision: str) -> dynamo.Wiring:
+    return dynamo.worker(basis.runtime, basis.discovery, basis.dynamo_namespace, revision)
+
+
+def _facts(basis: Basis, role: str, spec: RoleSpec) -> Facts:
+    return {
+        **basis.facts,
+        "role": role,
+        "nodes": ONE if spec.nodes_per_replica == 1 else SEVERAL,
+        "method": basis.transfer.method,
+        "backend": basis.transfer.nixl_backend or NO_BACKEND,
+        "kvbm": ON if role == PREFILL and basis.spec.transfer.kvbm is not None else OFF,
+    }
+
+
+def _launch(basis: Basis, role: RolePlan) -> MpiLaunch:
+    launch = basis.platform.release.launch
+    if launch is None:
+        field = f"spec.{role.role}.nodesPerReplica"
+        fault = f"not supported yet: {role.nodes} nodes with this engine"
+        raise Refusal([Problem(field, fault, "Write 1", "engine-on-several-nodes")])
+    return launch
