@@ -1,0 +1,117 @@
+"""Engines inside a release: their images, how they move KV cache, and how their ranks are started."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from disagg_operator.platforms.profile.layer import Layer, Variable
+from disagg_operator.platforms.profile.values import Choice, Conditional, ProfileModel, Sourced
+
+
+class Method(Choice):
+    """A library that moves KV cache.
+
+    Attributes:
+        doubt: what speaks against it; whoever chooses it is told.
+    """
+
+    doubt: str | None = None
+
+
+class EngineSetting(Conditional):
+    """A setting of an engine's configuration file that the user may override.
+
+    Attributes:
+        name: unique within the release.
+        key: path of the setting, its parts separated by dots.
+        value: what the file holds; null is a value.
+    """
+
+    name: str
+    key: str
+    value: Any
+
+
+class TransceiverField(Sourced):
+    """One field of ``cache_transceiver_config``; null is always accepted.
+
+    Attributes:
+        kind: text (one of ``choices``), whole (a number of at least ``minimum``) or switch (true or false).
+    """
+
+    name: str
+    kind: Literal["text", "whole", "switch"]
+    choices: tuple[str, ...] = ()
+    minimum: int = 0
+
+
+class Transceiver(ProfileModel):
+    """What one version of TensorRT-LLM accepts in its section ``cache_transceiver_config``.
+
+    Attributes:
+        fields: the known fields; TensorRT-LLM refuses any other when it starts.
+    """
+
+    fields: tuple[TransceiverField, ...]
+
+
+class Kvbm(Sourced):
+    """How an engine's prefill workers keep KV cache in Dynamo's KV block manager.
+
+    Attributes:
+        arguments: words that are added to the worker's command.
+    """
+
+    arguments: tuple[str, ...]
+
+
+class MpiLaunch(Sourced):
+    """How the ranks of a model instance on several nodes are started: by mpirun, over ssh.
+
+    Attributes:
+        wrapper: what each rank runs, with the worker's command as arguments.
+        ssh_port: port on which the other nodes let the leader in.
+        wait_seconds: time that the other nodes have to appear.
+        open_mpi: settings of mpirun by major version of Open MPI; what the image holds decides. Values are
+            jinja2 templates over ``ssh_config``, the path of ssh's configuration.
+    """
+
+    wrapper: tuple[str, ...] = ()
+    ssh_port: Annotated[int, Field(ge=1024, le=65535)]
+    wait_seconds: Annotated[int, Field(ge=1)]
+    open_mpi: Annotated[Mapping[str, tuple[Variable, ...]], Field(min_length=1)]
+
+
+class EngineRelease(Layer):
+    """An engine inside one version of a frontend's release.
+
+    Attributes:
+        version: the engine's own version.
+        tried: where this engine of this release was run by the project; none if it was only rendered and
+            compared with documents.
+        images: image references (jinja2 templates); the first that applies is the default. None: the
+            installation's worker image, or a built one.
+        built: the command that builds an image where none is published.
+        methods: libraries that can move KV cache; the first that applies is the default.
+        nixl_backends: NIXL plugins that the engine can load; none: all that the fabric offers.
+        own_user: whether the image runs as a user of its own and writes to its root filesystem.
+        command: argument vector of a worker, each word a jinja2 template; empty where code makes it.
+        settings: what the engine's configuration file holds beside what the specification says.
+        transceiver: the known fields of TensorRT-LLM's ``cache_transceiver_config``.
+        kvbm: how it uses Dynamo's KV block manager; none if it cannot.
+        launch: how an instance on several nodes is started; none where it cannot be.
+    """
+
+    version: str
+    tried: Sourced | None = None
+    images: tuple[Choice, ...] = ()
+    built: Choice | None = None
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)]
+    nixl_backends: tuple[Choice, ...] = ()
+    own_user: bool = False
+    command: tuple[str, ...] = ()
+    settings: tuple[EngineSetting, ...] = ()
+    transceiver: Transceiver | None = None
+    kvbm: Kvbm | None = None
+    launch: MpiLaunch | None = None

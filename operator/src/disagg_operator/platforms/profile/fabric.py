@@ -1,0 +1,72 @@
+"""Fabrics: networks that KV cache crosses, and what they ask of the pods on them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from disagg_operator.platforms.profile.layer import HardwareLayer
+from disagg_operator.platforms.profile.values import Choice, Conditional, Sourced
+
+
+class Security(Conditional):
+    """A security context with which the fabric works; the first that applies is the default.
+
+    Attributes:
+        mode: what users write into ``spec.security.mode``.
+        capabilities: Linux capabilities that are added.
+        proven: whether a primary source ran it; an unproven one is offered with a warning.
+    """
+
+    mode: Literal["Restricted", "IpcLock", "Privileged"]
+    capabilities: tuple[str, ...] = ()
+    proven: bool = True
+
+
+class Together(Conditional):
+    """All workers of a deployment share one value of a node label.
+
+    Attributes:
+        topology_key: the label.
+        required: whether workers wait rather than be split.
+    """
+
+    topology_key: str
+    required: bool = True
+
+
+class Apart(Conditional):
+    """No node has both a prefill and a decode worker."""
+
+
+class Domain(Sourced):
+    """An NVLink domain that spans nodes, which a ComputeDomain opens to pods.
+
+    Attributes:
+        max_nodes: nodes of the largest domain.
+        clique_label: node label whose value is the same on all nodes of one domain.
+    """
+
+    max_nodes: Annotated[int, Field(ge=1)]
+    clique_label: str
+
+
+class FabricProfile(HardwareLayer):
+    """A network that KV cache crosses.
+
+    Attributes:
+        name: what machine profiles call it.
+        description: one sentence for people.
+        nixl_backends: NIXL plugins that drive it, the default first.
+        security: security contexts with which it works, the default first.
+        together: placement of all workers of a deployment; the first that applies.
+        apart: whether prefill and decode must be on different nodes.
+        domain: the NVLink domain, for a fabric that is one.
+    """
+
+    name: str
+    description: str
+    nixl_backends: Annotated[tuple[Choice, ...], Field(min_length=1)]
+    security: Annotated[tuple[Security, ...], Field(min_length=1)]
+    together: tuple[Together, ...] = ()
+    apart: Apart | None = None
+    domain: Domain | None = None

@@ -1,0 +1,89 @@
+"""Runtimes: one version of a frontend's release, with the engines that it can run."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+from disagg_operator.platforms.profile.engine import EngineRelease
+from disagg_operator.platforms.profile.layer import Variable
+from disagg_operator.platforms.profile.values import Choice, Probe, ProfileModel, Sourced
+
+
+class Component(ProfileModel):
+    """What one component of a runtime needs.
+
+    Attributes:
+        port: port whose HTTP server answers the probes.
+        command: argument vector, each word a jinja2 template; empty where the engine decides.
+        environment: variables of its container.
+        model_files: why it must see the model's files; none if it need not.
+        startup, liveness, readiness: probes.
+    """
+
+    port: int
+    command: tuple[str, ...] = ()
+    model_files: Sourced | None = None
+    environment: tuple[Variable, ...] = ()
+    startup: Probe
+    liveness: Probe
+    readiness: Probe
+
+
+class Takeover(Sourced):
+    """When a new revision of the workers may take over: seconds after it is ready."""
+
+    seconds: int
+
+
+class NatsUse(Sourced):
+    """What a release does with a NATS server.
+
+    Attributes:
+        needed: whether it does not start without one; else it uses one where it is asked to.
+        jetstream: whether it stores something in it.
+    """
+
+    needed: bool
+    jetstream: bool
+
+
+class Discovery(ProfileModel):
+    """Where the frontend and the workers of a release find each other.
+
+    Attributes:
+        backends: stores of registrations that it knows (kubernetes, etcd), the default first.
+        nats: what it does with a NATS server; none where it has no use for one.
+    """
+
+    backends: Annotated[tuple[Choice, ...], Field(min_length=1)]
+    nats: NatsUse | None = None
+
+
+class Doubt(Sourced):
+    """What users of a release are told: the reason is the fault."""
+
+    name: str
+    remedy: str
+
+
+class RuntimeProfile(ProfileModel):
+    """One version of a frontend's release: how its parts are started, found, probed and replaced.
+
+    Attributes:
+        discovery: where its parts find each other.
+        strategies: rollout strategies that it allows; others would let two revisions meet.
+        doubts: what its users are told.
+        engines: the engines that it can run, by name.
+    """
+
+    name: str
+    version: str
+    discovery: Discovery
+    strategies: Annotated[tuple[Choice, ...], Field(min_length=1)]
+    doubts: tuple[Doubt, ...] = ()
+    takeover: Takeover
+    environment: tuple[Variable, ...]
+    worker: Component
+    frontend: Component
+    engines: Mapping[str, EngineRelease]
