@@ -164,3 +164,18 @@ def test_privileged_workers_are_not_started_in_a_namespace_that_refuses_them(
     assert deployment.condition("Progressing")["reason"] == "PlatformNotReady"
     assert not [each for each in deployment.children() if each["kind"] == "StatefulSet"]
     deployment.delete()
+
+
+def test_claims_that_are_not_there_are_named(installed: Installed, place: str) -> None:
+    claims = [
+        {"name": "nic", "resourceClaimTemplateName": "nics"},
+        {"name": "disk", "resourceClaimName": "scratch"},
+    ]
+    role = {"podTemplate": {"spec": {"resourceClaims": claims}}}
+    installed.kubectl.apply_to(place, spec("claiming", prefill=role))
+    deployment = Deployment(installed.kubectl, place, "claiming")
+    condition = deployment.wait("PlatformReady", "False", timeout=20)
+    assert condition["reason"] == "ClaimMissing"
+    assert "claim ResourceClaimTemplate nics, and namespace" in condition["message"]
+    assert "claim ResourceClaim scratch, and namespace" in condition["message"]
+    deployment.delete()

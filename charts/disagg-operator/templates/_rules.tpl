@@ -47,6 +47,10 @@ log and fails on one that is never used. Server-side apply is `patch`, and `crea
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [list, create]
+# Whether what a podTemplate claims is there. Asked by name, for deployments that name some.
+- apiGroups: [resource.k8s.io]
+  resources: [resourceclaims, resourceclaimtemplates]
+  verbs: [get]
 {{- if .Values.computeDomain.enabled }}
 # ComputeDomains of deployments on NVLink platforms, and the claim templates that NVIDIA's driver makes for them.
 - apiGroups: [resource.nvidia.com]

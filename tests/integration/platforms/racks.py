@@ -41,6 +41,16 @@ def add_trays(platform: PlatformCluster, count: int, clique: str = CLIQUE) -> li
     )
 
 
+def foreign(namespace: str, name: str, template: str) -> Object:
+    """A ComputeDomain that a user made."""
+    return {
+        "apiVersion": "resource.nvidia.com/v1beta1",
+        "kind": "ComputeDomain",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"numNodes": 0, "channel": {"resourceClaimTemplate": {"name": template}}},
+    }
+
+
 @contextmanager
 def chart_operator(platform: PlatformCluster, directory: Path) -> Iterator[OperatorProcess]:
     """Run an operator process with the service account, the roles and the settings of the chart."""

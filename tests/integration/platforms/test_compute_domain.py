@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chart.helm import RELEASE, Object
+from chart.helm import RELEASE
 from e2e.audit import FORBIDDEN, granted, used
 from integration.operator.control_plane import eventually
 from integration.platforms.conftest import RunningOperator
@@ -17,6 +17,7 @@ from integration.platforms.racks import (
     TRAY,
     RackDeployment,
     add_trays,
+    foreign,
     made_at,
 )
 from testcluster.platforms.cluster import PlatformCluster
@@ -26,16 +27,6 @@ pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(240)]
 FINALIZER = "disagg.dev/compute-domain"
 UID_LABEL = "resource.nvidia.com/computeDomain"
 CRD = "customresourcedefinition.apiextensions.k8s.io/computedomains.resource.nvidia.com"
-
-
-def foreign(namespace: str, name: str, template: str) -> Object:
-    """A ComputeDomain that a user made."""
-    return {
-        "apiVersion": "resource.nvidia.com/v1beta1",
-        "kind": "ComputeDomain",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"numNodes": 0, "channel": {"resourceClaimTemplate": {"name": template}}},
-    }
 
 
 def test_a_rack_comes_up_and_shows_its_clique(platform: PlatformCluster, demo: RackDeployment) -> None:

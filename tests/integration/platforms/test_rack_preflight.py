@@ -4,7 +4,7 @@ import pytest
 
 from chart.helm import Object
 from integration.operator.control_plane import eventually
-from integration.platforms.racks import OTHER_CLIQUE, RackDeployment, add_trays
+from integration.platforms.racks import OTHER_CLIQUE, TRAY, RackDeployment, add_trays, foreign
 from testcluster.platforms.cluster import PlatformCluster
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(180)]
@@ -21,6 +21,34 @@ def test_a_rack_that_is_too_small_is_told_and_a_larger_one_is_ready(
     assert "the workers need 2 nodes (1 for prefill and 1 for decode), and 1 fit" in told["message"]
     add_trays(platform, 1)
     demo.wait_for("PlatformReady", "PlatformReady")
+
+
+def test_claims_of_a_pod_template_are_looked_for_and_a_second_channel_is_told(
+    platform: PlatformCluster, demo: RackDeployment
+) -> None:
+    """With the chart's rights alone: it may read no claim but by name."""
+    add_trays(platform, 2)
+    demo.create(prefill=claiming({"name": "nic", "resourceClaimTemplateName": "theirs-channel"}))
+    told = demo.wait_for("PlatformReady", "ClaimMissing")
+    assert "Prefill pods claim ResourceClaimTemplate theirs-channel, and namespace" in told["message"]
+    assert "Run: kubectl get resourceclaimtemplates --namespace" in told["message"]
+    # SIMULATED: a ComputeDomain that Grove made, for a PodCliqueSet.
+    theirs = foreign(demo.namespace, "theirs", "theirs-channel")
+    platform.kubectl.create([theirs])
+    eventually(lambda: "theirs-channel" in demo.names("resourceclaimtemplates"), "its template is there")
+    told = demo.wait_for("PlatformReady", "SecondChannel", seconds=120)
+    uid = demo.api.get("computedomains", demo.namespace, "theirs")["metadata"]["uid"]
+    assert f"the ComputeDomain with UID {uid}, and a node has one channel" in told["message"]
+    demo.edit(prefill={"podTemplate": None})
+    demo.wait_for("PlatformReady", "PlatformReady")
+    demo.edit(prefill=claiming({"name": "nic", "resourceClaimName": "shared"}))
+    told = demo.wait_for("PlatformReady", "ClaimMissing")
+    assert "claim ResourceClaim shared," in told["message"]
+
+
+def claiming(claim: Object) -> Object:
+    """The prefill role, whose pods claim something beside their channel."""
+    return {**TRAY, "podTemplate": {"spec": {"resourceClaims": [claim]}}}
 
 
 def missing(condition: Object) -> str:

@@ -17,7 +17,7 @@ from disagg_operator.reconcile.kinds import CLAIM_TEMPLATE, COMPUTE_DOMAIN, Kind
 from disagg_operator.reconcile.preflight.checks import assess
 from disagg_operator.reconcile.preflight.fault import Assessment, Check
 from disagg_operator.reconcile.preflight.needs import CHANNEL_CLASS, WORKER_METADATA, needs_of
-from disagg_operator.reconcile.preflight.snapshot import ClusterSnapshot, Node, node_of
+from disagg_operator.reconcile.preflight.snapshot import ClusterSnapshot, Found, Named, Node, node_of
 from unit.reconcile.fake_cluster import deployment
 
 DOCS = Path(__file__).parents[3] / "docs" / "preflight.md"
@@ -349,6 +349,57 @@ def test_a_cluster_that_fits_is_ready(made: Plan, around: ClusterSnapshot) -> No
 )
 def test_each_fault_has_its_sentence(made: Plan, around: ClusterSnapshot, check: str, message: str) -> None:
     assert the_fault(made, around) == (check, message)
+
+
+CLAIMING = {"podTemplate": {"spec": {"resourceClaims": [{"name": "n", "resourceClaimTemplateName": "nics"}]}}}
+NICS = Named(CLAIM_TEMPLATE, "nics")
+
+
+def claiming() -> Plan:
+    """Return a plan on a rack whose prefill pods claim something beside their channel."""
+    return on(
+        "gb200-nvl72",
+        prefill={"parallelism": {"tensor": 4}, **CLAIMING},
+        decode={"parallelism": {"tensor": 4}},
+    )
+
+
+def test_what_the_operator_waits_for_itself_is_no_claim_to_look_for() -> None:
+    assert needs_of(nvl72()).claims == {}
+    assert needs_of(claiming()).claims == {NICS: ("prefill",)}
+
+
+def test_claims_that_are_missing_unread_or_channels_of_others_are_told() -> None:
+    rack = cluster(ROOM, tray("a"), tray("b"))
+    assert found(claiming(), replace(rack, claims={NICS: Found(there=True)})) == Assessment()
+    check, message = the_fault(claiming(), replace(rack, claims={NICS: Found(there=False)}))
+    assert check == "ClaimMissing"
+    assert "Prefill pods claim ResourceClaimTemplate nics, and namespace ns has none" in message
+    check, message = the_fault(claiming(), replace(rack, claims={NICS: Found(True, "uid-7")}))
+    assert check == "SecondChannel"
+    assert "channels of the ComputeDomain with UID uid-7, and a node has one channel" in message
+    assert found(claiming(), rack).unknown == (
+        "The API server did not say whether there is ResourceClaimTemplate nics.",
+    )
+
+
+def test_a_channel_of_another_domain_is_fine_where_the_operator_gives_none() -> None:
+    made = on(
+        "gb200-nvl72",
+        prefill={"parallelism": {"tensor": 4}, **CLAIMING},
+        decode={"parallelism": {"tensor": 4}, **CLAIMING},
+        computeDomain={"enabled": False},
+    )
+    rack = replace(cluster(ROOM, tray("a"), tray("b")), claims={NICS: Found(True, "uid-7")})
+    assert found(made, rack) == Assessment()
+
+
+def test_where_claims_are_not_served_that_is_told_alone() -> None:
+    without = replace(
+        cluster(ROOM, tray("a"), tray("b"), served={CLAIM_TEMPLATE: False}),
+        claims={NICS: Found(there=False)},
+    )
+    assert the_fault(claiming(), without)[0] == "ApiMissing"
 
 
 def test_huge_pages_that_no_node_has_are_a_missing_device() -> None:

@@ -10,10 +10,11 @@ from typing import Any
 from disagg_operator.api.parse import accept
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.planner import plan
-from disagg_operator.reconcile.errors import ClusterError
+from disagg_operator.reconcile.errors import ClusterError, NotFoundError
 from disagg_operator.reconcile.kinds import Key, Kind, Object
 from disagg_operator.reconcile.preflight.fault import Check
-from disagg_operator.runtime.surroundings import ABSENT_SECONDS, Surroundings
+from disagg_operator.runtime.answers import BAD_SECONDS, GOOD_SECONDS
+from disagg_operator.runtime.surroundings import Surroundings
 from unit.reconcile.fake_cluster import deployment
 from unit.runtime.fast_loop import run
 
@@ -26,9 +27,18 @@ class FakeDiscovery:
 
     served: bool | ClusterError = True
     asked: int = 0
+    claims: dict[tuple[str, str], Object | ClusterError] = field(default_factory=dict)
+    got: list[str] = field(default_factory=list)
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        self.got.append(f"{kind.plural}/{namespace}/{name}")
+        found = self.claims.get((namespace, name), NotFoundError(404, "NotFound", name))
+        if isinstance(found, ClusterError):
+            raise found
+        return found
 
     async def serves(self, kind: Kind) -> bool:
-        assert kind.plural == "dynamoworkermetadatas"
+        assert kind.plural in ("dynamoworkermetadatas", "resourceclaimtemplates")
         self.asked += 1
         if isinstance(self.served, ClusterError):
             raise self.served
@@ -184,7 +194,7 @@ def test_a_kind_that_is_not_served_is_asked_for_every_minute_and_a_served_one_ra
         assert await scene.assess(SMALL) == Check.API_MISSING
         assert scene.discovery.asked == 1
         scene.discovery.served = True
-        await asyncio.sleep(2 * ABSENT_SECONDS)
+        await asyncio.sleep(2 * BAD_SECONDS)
         assert scene.woken == [SMALL]
         assert await scene.assess(SMALL) == ""
         asked = scene.discovery.asked
@@ -203,7 +213,72 @@ def test_an_api_server_that_does_not_answer_is_no_fault() -> None:
         found = await scene.assess(SMALL)
         assert found == "The API server did not say whether it serves DynamoWorkerMetadata."
         scene.discovery.served = True
-        await asyncio.sleep(2 * ABSENT_SECONDS)
+        await asyncio.sleep(2 * BAD_SECONDS)
         assert scene.woken == [SMALL]
+
+    scene.play(script)
+
+
+CLAIMING = {
+    "podTemplate": {
+        "spec": {
+            "resourceClaims": [
+                {"name": "nic", "resourceClaimTemplateName": "nics"},
+                {"name": "disk", "resourceClaimName": "disk"},
+            ]
+        }
+    }
+}
+CLAIMED = ["resourceclaimtemplates/ns/nics", "resourceclaims/ns/disk"]
+
+
+async def assess_claiming(scene: Scene) -> list[str]:
+    planned = plan(accept(deployment(SMALL.name, prefill=CLAIMING, decode=CLAIMING)), Installation("w:1"))
+    found = await scene.surroundings.assess(SMALL, planned)
+    return [fault.message for fault in found.faults] or list(found.unknown)
+
+
+def test_a_claim_that_a_pod_template_names_is_looked_for_now_and_then() -> None:
+    scene = Scene()
+
+    async def script() -> None:
+        scene.node("a")
+        listed(scene)
+        template, claim = await assess_claiming(scene)
+        assert template == (
+            "Prefill and decode pods claim ResourceClaimTemplate nics, and namespace ns has none of that "
+            "name. Create it, or correct spec.prefill.podTemplate and spec.decode.podTemplate. Run: kubectl "
+            "get resourceclaimtemplates --namespace ns"
+        )
+        assert "claim ResourceClaim disk," in claim
+        assert scene.discovery.got == CLAIMED
+        await assess_claiming(scene)
+        assert scene.discovery.got == CLAIMED, "asked a moment ago"
+        scene.discovery.claims = {("ns", name): {"metadata": {"name": name}} for name in ("nics", "disk")}
+        await asyncio.sleep(2 * BAD_SECONDS)
+        assert scene.woken == [SMALL]
+        assert await assess_claiming(scene) == []
+        asked = len(scene.discovery.got)
+        await asyncio.sleep(GOOD_SECONDS - 2 * BAD_SECONDS)
+        assert len(scene.discovery.got) == asked, "good news hold longer"
+        scene.surroundings.forget(SMALL)
+        await asyncio.sleep(2 * GOOD_SECONDS)
+        assert len(scene.discovery.got) == asked, "nobody wants to know"
+
+    scene.play(script)
+
+
+def test_a_claim_that_may_not_be_read_is_unknown() -> None:
+    scene = Scene()
+
+    async def script() -> None:
+        scene.node("a")
+        listed(scene)
+        scene.discovery.claims = {
+            ("ns", name): ClusterError(403, "Forbidden", "no") for name in ("nics", "disk")
+        }
+        assert await assess_claiming(scene) == [
+            "The API server did not say whether there is ResourceClaimTemplate nics, ResourceClaim disk."
+        ]
 
     scene.play(script)

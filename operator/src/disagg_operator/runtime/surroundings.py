@@ -1,37 +1,43 @@
 """What the cluster says of itself, kept in step, and the deployments whom a change of it concerns.
 
-Invariants: assessments cost no request, but for the question whether a kind is served once a minute; a change
-wakes only the deployments whose assessment it changes; changes come in bursts (a node pool that grows) and
-are looked at together. What is kept of a deployment can be derived again: its needs and its last assessment.
+Invariants: assessments cost no request, but for the question, once a minute at most, whether a kind is
+served or a claim is there that a podTemplate names; a change wakes only the deployments whose assessment it
+changes; changes come in bursts (a node pool that grows) and are looked at together. What is kept of a
+deployment can be derived again: its needs and its last assessment.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from disagg_operator.plan.model import Plan
-from disagg_operator.reconcile.errors import ClusterError
+from disagg_operator.reconcile.errors import NotFoundError
 from disagg_operator.reconcile.kinds import DEVICE_CLASS, NAMESPACE, NODE, Key, Kind, Object
 from disagg_operator.reconcile.preflight.checks import assess
 from disagg_operator.reconcile.preflight.fault import Assessment
 from disagg_operator.reconcile.preflight.needs import Needs, needs_of
-from disagg_operator.reconcile.preflight.snapshot import ClusterSnapshot, Node, enforced_by, node_of
+from disagg_operator.reconcile.preflight.snapshot import (
+    ClusterSnapshot,
+    Found,
+    Named,
+    Node,
+    claim_of,
+    enforced_by,
+    node_of,
+)
+from disagg_operator.runtime.answers import BAD_SECONDS, Answers
 from disagg_operator.runtime.store import Address
 
-logger = logging.getLogger(__name__)
 V = TypeVar("V")
+_Place = tuple[str, Named]
+"""A namespace, and what pods there name."""
 
 SETTLE_SECONDS = 2.0
 """Pause between a change and the look at whom it concerns."""
 _REST = 9
 """Times as long as a look took, nobody looks again: a tenth of the time is enough while nodes change."""
-ABSENT_SECONDS = 60.0
-"""Time after which it is asked again whether a kind is served that was not, or that a reconcile asks for."""
-SERVED_SECONDS = 900.0
-"""Time after which it is asked again whether a kind is still served, though nothing else happens."""
 
 
 class Discovery(Protocol):
@@ -39,6 +45,14 @@ class Discovery(Protocol):
 
     async def serves(self, kind: Kind) -> bool:
         """Tell whether objects of a kind can be had."""
+        ...
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """Return an object.
+
+        Raises:
+            NotFoundError: there is none.
+        """
         ...
 
 
@@ -103,9 +117,12 @@ class Surroundings:
     namespaces: Trimmed[str] = field(default_factory=lambda: Trimmed(NAMESPACE, enforced_by))
     device_classes: Trimmed[bool] = field(default_factory=lambda: Trimmed(DEVICE_CLASS, lambda _: True))
     _seen: dict[Key, tuple[Needs, Assessment]] = field(default_factory=dict)
-    _served: dict[Kind, bool] = field(default_factory=dict)
-    _asked: dict[Kind, float] = field(default_factory=dict)
     _dirty: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        """Know of no question yet."""
+        self._served: Answers[Kind, bool] = Answers(self.discovery.serves, bool, self._dirty.set)
+        self._claims: Answers[_Place, Found] = Answers(self._find, lambda found: found.there, self._dirty.set)
 
     @property
     def caches(self) -> tuple[Trimmed[Node], Trimmed[str], Trimmed[bool]]:
@@ -115,7 +132,8 @@ class Surroundings:
     async def assess(self, key: Key, plan: Plan) -> Assessment:
         """Return whether the cluster can run a deployment, and remember to tell when that changes."""
         needs = needs_of(plan)
-        await self._ask_again(needs.kinds, ABSENT_SECONDS)
+        await self._served.refresh(needs.kinds, BAD_SECONDS)
+        await self._claims.refresh(_places(needs), BAD_SECONDS)
         found = assess(needs, self._snapshot(needs))
         self._seen[key] = (needs, found)
         return found
@@ -132,9 +150,13 @@ class Surroundings:
         """Tell whom changes concern, and ask now and then what is served, until cancelled."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._dirty.wait(), ABSENT_SECONDS)
+                await asyncio.wait_for(self._dirty.wait(), BAD_SECONDS)
                 await asyncio.sleep(SETTLE_SECONDS)
-            await self._ask_again({kind for needs, _ in self._seen.values() for kind in needs.kinds})
+            everybody = [needs for needs, _ in self._seen.values()]
+            places = {place for needs in everybody for place in _places(needs)}
+            await self._served.refresh({kind for needs in everybody for kind in needs.kinds})
+            await self._claims.refresh(places)
+            self._claims.keep_only(places)
             if self._dirty.is_set():
                 self._dirty.clear()
                 await self._look()
@@ -149,24 +171,12 @@ class Surroundings:
             await asyncio.sleep(0)
         await asyncio.sleep(_REST * (now() - began))
 
-    async def _ask_again(self, kinds: Iterable[Kind], served_pause: float = SERVED_SECONDS) -> None:
-        """Ask whether kinds are served, where the last answer is older than some seconds."""
-        now = asyncio.get_running_loop().time()
-        for kind in kinds:
-            pause = served_pause if self._served.get(kind) else ABSENT_SECONDS
-            if kind not in self._asked or now - self._asked[kind] >= pause:
-                await self._ask(kind)
-
-    async def _ask(self, kind: Kind) -> None:
-        before = self._served.get(kind)
-        self._asked[kind] = asyncio.get_running_loop().time()
+    async def _find(self, place: _Place) -> Found:
+        namespace, claim = place
         try:
-            self._served[kind] = await self.discovery.serves(kind)
-        except ClusterError as error:
-            logger.warning("could not ask whether %s is served: %s", kind.plural, error)
-            return
-        if self._served[kind] != before:
-            self._dirty.set()
+            return claim_of(await self.discovery.get(claim.kind, namespace, claim.name))
+        except NotFoundError:
+            return Found(there=False)
 
     def _snapshot(self, needs: Needs) -> ClusterSnapshot:
         nodes, namespaces = self.nodes.get(), self.namespaces.get()
@@ -175,5 +185,14 @@ class Surroundings:
             nodes=None if nodes is None else tuple(nodes.values()),
             enforced=None if namespaces is None else namespaces.get(needs.namespace, ""),
             device_classes=None if classes is None else frozenset(classes),
-            served=self._served,
+            served=self._served.known,
+            claims={
+                claim: found
+                for claim in needs.claims
+                if (found := self._claims.known.get((needs.namespace, claim))) is not None
+            },
         )
+
+
+def _places(needs: Needs) -> Iterable[_Place]:
+    return ((needs.namespace, claim) for claim in needs.claims)

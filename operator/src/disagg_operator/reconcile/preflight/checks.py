@@ -1,5 +1,7 @@
 """All checks of preflight, in the order in which a person would look."""
 
+from collections.abc import Sequence
+
 from disagg_operator.reconcile.preflight import nodes as node_checks
 from disagg_operator.reconcile.preflight import room as room_checks
 from disagg_operator.reconcile.preflight.fault import Assessment, Check, Fault
@@ -7,10 +9,11 @@ from disagg_operator.reconcile.preflight.needs import Needs
 from disagg_operator.reconcile.preflight.obstacles import candidates
 from disagg_operator.reconcile.preflight.pod_security import BASELINE, PRIVILEGED
 from disagg_operator.reconcile.preflight.snapshot import ENFORCE, ClusterSnapshot
-from disagg_operator.reconcile.preflight.wording import pods_of, remedy, source
+from disagg_operator.reconcile.preflight.wording import capitalised, pods_of, remedy, source
 
 _STANDARDS = "https://kubernetes.io/docs/concepts/security/pod-security-standards/"
 _DRA = "https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/"
+_CHANNELS = "https://github.com/kubernetes-sigs/dra-driver-nvidia-gpu/issues/309"
 _SET = "Set preflight.nodes=true in the values of this operator's chart to have it checked"
 
 
@@ -22,6 +25,7 @@ def assess(needs: Needs, cluster: ClusterSnapshot) -> Assessment:
         cluster: what is there.
     """
     found = [*_policy(needs, cluster), *_kinds(needs, cluster), *_device_classes(needs, cluster)]
+    found += [*_claims(needs, cluster), *_second_channels(needs, cluster)]
     remarks: list[str] = []
     if cluster.nodes is not None:
         matching = {role.role: candidates(role, cluster.nodes) for role in needs.roles}
@@ -76,6 +80,44 @@ def _device_classes(needs: Needs, cluster: ClusterSnapshot) -> list[Fault]:
     ]
 
 
+def _claims(needs: Needs, cluster: ClusterSnapshot) -> list[Fault]:
+    """Find claims and templates that pods name and that are not there: the pods wait for them."""
+    missing = [claim for claim in needs.claims if (seen := cluster.claims.get(claim)) and not seen.there]
+    return [
+        Fault(
+            Check.CLAIM_MISSING,
+            f"{capitalised(pods_of(needs.claims[claim]))} claim {claim}, and namespace {needs.namespace} has "
+            f"none of that name. Create it, or correct {_written(needs.claims[claim])}. "
+            f"Run: kubectl get {claim.kind.plural} --namespace {needs.namespace}",
+            _DRA,
+        )
+        for claim in missing
+        if all(cluster.served.get(kind) is not False for kind in needs.kinds)
+    ]
+
+
+def _second_channels(needs: Needs, cluster: ClusterSnapshot) -> list[Fault]:
+    """Find channels of other ComputeDomains, such as of one that Grove made, beside a worker's own."""
+    holders = {role.role for role in needs.workers if role.alone}
+    return [
+        Fault(
+            Check.SECOND_CHANNEL,
+            f"{capitalised(pods_of(needs.claims[claim]))} claim {claim} beside a channel of their own. It is "
+            f"for channels of the ComputeDomain with UID {seen.domain}, and a node has one channel. Leave it "
+            f"out of {_written(needs.claims[claim])}, or write that domain's name into "
+            "spec.computeDomain.name. Run: kubectl get computedomains --namespace "
+            f"{needs.namespace} -o custom-columns=NAME:.metadata.name,UID:.metadata.uid",
+            _CHANNELS,
+        )
+        for claim, seen in cluster.claims.items()
+        if seen.domain and holders & {*needs.claims.get(claim, ())}
+    ]
+
+
+def _written(roles: Sequence[str]) -> str:
+    return " and ".join(f"spec.{role}.podTemplate" for role in roles)
+
+
 def _unknown(needs: Needs, cluster: ClusterSnapshot) -> list[str]:
     unread = {
         "nodes": cluster.nodes,
@@ -85,4 +127,9 @@ def _unknown(needs: Needs, cluster: ClusterSnapshot) -> list[str]:
     closed = [name for name, value in unread.items() if value is None]
     found = [f"The operator may not read {', '.join(closed)}. {_SET}."] if closed else []
     asked = [kind.kind for kind in needs.kinds if kind not in cluster.served]
-    return [*found, *([f"The API server did not say whether it serves {', '.join(asked)}."] if asked else [])]
+    unseen = [str(claim) for claim in needs.claims if claim not in cluster.claims]
+    return [
+        *found,
+        *([f"The API server did not say whether it serves {', '.join(asked)}."] if asked else []),
+        *([f"The API server did not say whether there is {', '.join(unseen)}."] if unseen else []),
+    ]

@@ -10,6 +10,8 @@ class Check(StrEnum):
     POD_SECURITY = "PodSecurity"
     API_MISSING = "ApiMissing"
     DEVICE_CLASS_MISSING = "DeviceClassMissing"
+    CLAIM_MISSING = "ClaimMissing"
+    SECOND_CHANNEL = "SecondChannel"
     NO_NODES = "NoNodes"
     NO_MATCHING_NODE = "NoMatchingNode"
     NODES_UNAVAILABLE = "NodesUnavailable"

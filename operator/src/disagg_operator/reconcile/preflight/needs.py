@@ -3,7 +3,7 @@
 Invariant: a value that is small enough to be kept for every deployment.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 from disagg_operator.build.pods import pod_template
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES, Plan, PodPlan, Provenance, TogetherPlan
-from disagg_operator.reconcile.kinds import CLAIM_TEMPLATE, COMPUTE_DOMAIN, Kind, Object
+from disagg_operator.reconcile.kinds import CLAIM, CLAIM_TEMPLATE, COMPUTE_DOMAIN, Kind, Object
 from disagg_operator.reconcile.preflight.pod_security import violations
-from disagg_operator.reconcile.preflight.snapshot import Node, Offer, Taint
+from disagg_operator.reconcile.preflight.snapshot import Named, Node, Offer, Taint
 from disagg_operator.reconcile.quantities import quantity
 
 WORKER_METADATA = Kind("nvidia.com/v1alpha1", "DynamoWorkerMetadata", "dynamoworkermetadatas")
@@ -71,6 +71,7 @@ class RoleNeeds:
         violations: what each Pod Security Standard forbids of what they do.
         reasons: why the plan asks for a device or label, by its name.
         guessed: the devices whose number in a node the platform's profile does not know.
+        claims: what a podTemplate claims, beside the channel of a ComputeDomain.
     """
 
     role: str
@@ -83,6 +84,7 @@ class RoleNeeds:
     violations: Mapping[str, tuple[str, ...]]
     reasons: Mapping[str, Provenance]
     guessed: tuple[str, ...]
+    claims: tuple[Named, ...]
 
     def devices(self) -> Mapping[str, Decimal]:
         """Return what they ask for beside CPU, memory and disk."""
@@ -133,6 +135,15 @@ class Needs:
     device_classes: tuple[str, ...]
 
     @property
+    def claims(self) -> Mapping[Named, tuple[str, ...]]:
+        """What podTemplates claim, with the roles whose pods do."""
+        found: dict[Named, tuple[str, ...]] = {}
+        for role in self.roles:
+            for claim in role.claims:
+                found[claim] = (*found.get(claim, ()), role.role)
+        return found
+
+    @property
     def workers(self) -> tuple[RoleNeeds, ...]:
         """What prefill and decode ask for."""
         return tuple(each for each in self.roles if each.role in ROLES)
@@ -150,17 +161,19 @@ def needs_of(plan: Plan) -> Needs:
     roles = tuple(_role(*each) for each in everything)
     together = next((found for _, pod, _, made in workers if (found := _together(pod, made))), None)
     apart = [pod.apart.provenance for _, pod, _, made in workers if pod.apart and _avoids_hosts(made)]
-    claims = any(pod.claims for _, pod, _, _ in workers)
+    channels = any(pod.claims for _, pod, _, _ in workers)
+    claims = channels or any(role.claims for role in roles)
     return Needs(
         namespace=plan.namespace,
         roles=tuple(each for each in roles if each.pods),
         together=together,
         apart=apart[0] if apart else None,
         kinds=(
-            *((COMPUTE_DOMAIN, CLAIM_TEMPLATE) if claims else ()),
+            *((COMPUTE_DOMAIN,) if channels else ()),
+            *((CLAIM_TEMPLATE,) if claims else ()),
             *((WORKER_METADATA,) if any(_discovers(made) for *_, made in workers) else ()),
         ),
-        device_classes=(CHANNEL_CLASS,) if claims else (),
+        device_classes=(CHANNEL_CLASS,) if channels else (),
     )
 
 
@@ -185,7 +198,18 @@ def _role(role: str, pod: PodPlan, count: tuple[int, int], made: Object) -> Role
             **{device.name: device.provenance for device in pod.devices},
         },
         guessed=tuple(device.name for device in pod.devices if device.provenance.guess),
+        claims=tuple(_claims(made, {claim.template for claim in pod.claims})),
     )
+
+
+def _claims(pod: Object, derived: Container[str]) -> Iterator[Named]:
+    """Yield the claims and templates that a pod names, but for those that the operator waits for itself."""
+    for claim in pod.get("resourceClaims", []):
+        template, name = claim.get("resourceClaimTemplateName"), claim.get("resourceClaimName")
+        if template and template not in derived:
+            yield Named(CLAIM_TEMPLATE, template)
+        elif name:
+            yield Named(CLAIM, name)
 
 
 def _labels(pod: Object) -> tuple[tuple[Requirement, ...], ...]:

@@ -6,10 +6,11 @@ texts that many nodes share are kept once, so that a thousand nodes take a few m
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 
+from disagg_operator.reconcile.domains import UID_LABEL
 from disagg_operator.reconcile.kinds import Kind, Object
 from disagg_operator.reconcile.quantities import quantity
 
@@ -56,6 +57,30 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Named:
+    """An object that pods name, in their namespace: a ResourceClaim or a template for some."""
+
+    kind: Kind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Whether there is an object that pods name.
+
+    Attributes:
+        there: whether there is.
+        domain: UID of the ComputeDomain whose channel it is, or nothing.
+    """
+
+    there: bool
+    domain: str = ""
+
+
+@dataclass(frozen=True)
 class ClusterSnapshot:
     """The cluster around one deployment. None stands for what the operator may not read.
 
@@ -64,12 +89,14 @@ class ClusterSnapshot:
         enforced: Pod Security Standard that the deployment's namespace enforces; empty for none.
         device_classes: names of all DeviceClasses.
         served: whether the API server serves a kind; a kind that was not asked about is missing.
+        claims: what was found of claims that pods name; one that may not be read is missing.
     """
 
     nodes: tuple[Node, ...] | None
     enforced: str | None
     device_classes: frozenset[str] | None
     served: Mapping[Kind, bool]
+    claims: Mapping[Named, Found] = field(default_factory=dict)
 
 
 def node_of(obj: Object) -> Node:
@@ -104,3 +131,8 @@ def _offer(
 def enforced_by(obj: Object) -> str:
     """Return the Pod Security Standard that a Namespace object enforces, or nothing."""
     return sys.intern(obj["metadata"].get("labels", {}).get(ENFORCE, ""))
+
+
+def claim_of(obj: Object) -> Found:
+    """Return what is read of a ResourceClaim or ResourceClaimTemplate."""
+    return Found(there=True, domain=obj["metadata"].get("labels", {}).get(UID_LABEL, ""))
