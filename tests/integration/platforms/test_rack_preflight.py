@@ -23,6 +23,28 @@ def test_a_rack_that_is_too_small_is_told_and_a_larger_one_is_ready(
     demo.wait_for("PlatformReady", "PlatformReady")
 
 
+def test_workers_that_began_in_too_small_a_clique_are_told_the_way_out(
+    platform: PlatformCluster, demo: RackDeployment
+) -> None:
+    (small,) = add_trays(platform, 1)
+    demo.create()
+    demo.running_on(1)
+    platform.driver.simulate_daemons(demo.namespace, demo.domain, [small])
+    large = add_trays(platform, 2, OTHER_CLIQUE)
+    way_out = f"Write spec.placement.nodeSelector: {{nvidia.com/gpu.clique: {OTHER_CLIQUE}}}."
+    eventually(lambda: way_out in demo.condition("ComputeDomainReady")["message"], "the way out is told", 60)
+    assert way_out in demo.condition("PlatformReady")["message"]
+    frontends = platform.add_nodes(
+        1,
+        prefix=f"arm-{demo.namespace[-4:]}",
+        labels={"kubernetes.io/arch": "arm64", "nvidia.com/gpu.clique": OTHER_CLIQUE},
+        channel=False,
+    )
+    assert frontends, "the selector holds for the frontend as well"
+    demo.edit(placement={"nodeSelector": {"nvidia.com/gpu.clique": OTHER_CLIQUE}})
+    assert demo.running_on(2) == sorted(large)
+
+
 def test_claims_of_a_pod_template_are_looked_for_and_a_second_channel_is_told(
     platform: PlatformCluster, demo: RackDeployment
 ) -> None:

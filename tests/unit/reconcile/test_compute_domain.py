@@ -1,5 +1,6 @@
 """A deployment with a ComputeDomain: made before its workers, never changed, gone after the last of them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from disagg_operator.reconcile.domains import Reason
 from disagg_operator.reconcile.errors import BlockedError, RetrySoonError
 from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.preflight.snapshot import Node, node_of
 from unit.reconcile.fake_cluster import MADE, Crash, FakeCluster, FakeDriver, deployment, refusal
 from unit.reconcile.test_reconciler import converge, drive
 
@@ -197,6 +199,33 @@ def test_nodes_that_do_not_reach_each_other_are_told(cliques: str, status: str, 
     converge(cluster)
     assert ready(cluster) == ("False", reason)
     assert cluster.condition("Available")["status"] == "True", "it is told, and nothing waits for it"
+
+
+def test_workers_that_began_in_too_small_a_clique_are_told_where_there_is_room() -> None:
+    cluster = rack()
+    trays = (tray("a", "rack.1"), *(tray(f"b{number}", "rack.2") for number in range(3)))
+    cluster.surroundings = replace(cluster.surroundings, nodes=trays)
+    converge(cluster)
+    assert "rack" not in message(cluster), "no worker is anywhere yet"
+    enter(cluster)
+    del domain(cluster)["status"]["nodes"][1:]
+    converge(cluster)
+    assert ready(cluster) == ("False", "NodesMissing")
+    assert message(cluster).endswith(
+        "But clique rack.1 has no room for all workers, and these are in it already. Write "
+        "spec.placement.nodeSelector: {nvidia.com/gpu.clique: rack.2}. They are made anew there."
+    )
+    domain(cluster)["status"]["nodes"][0]["cliqueID"] = "rack.2"
+    converge(cluster)
+    assert "room" not in message(cluster)
+
+
+def tray(name: str, clique: str) -> Node:
+    """A GB200 node."""
+    labels = {"kubernetes.io/arch": "arm64", "nvidia.com/gpu.clique": clique}
+    allocatable = {"cpu": "144", "memory": "900Gi", "nvidia.com/gpu": "4"}
+    status = {"allocatable": allocatable, "conditions": [{"type": "Ready", "status": "True"}]}
+    return node_of({"metadata": {"name": name, "labels": labels}, "status": status})
 
 
 def test_a_node_without_nvlink_is_told() -> None:

@@ -15,7 +15,7 @@ from disagg_operator.platforms.catalogue import builtin
 from disagg_operator.platforms.prerequisites import provider_of
 from disagg_operator.reconcile.kinds import CLAIM_TEMPLATE, COMPUTE_DOMAIN, Kind, Object
 from disagg_operator.reconcile.preflight.checks import assess
-from disagg_operator.reconcile.preflight.fault import Assessment, Check
+from disagg_operator.reconcile.preflight.fault import Assessment, Check, Domains
 from disagg_operator.reconcile.preflight.needs import CHANNEL_CLASS, WORKER_METADATA, needs_of
 from disagg_operator.reconcile.preflight.snapshot import ClusterSnapshot, Found, Named, Node, node_of
 from unit.reconcile.fake_cluster import deployment
@@ -121,7 +121,11 @@ TAINT = {"key": "team", "value": "vision", "effect": "NoSchedule"}
         pytest.param(
             efa(), cluster(ROOM, p5("a"), p5("b"), p5("c", **{EFA: "0"}), enforced="privileged"), id="spare"
         ),
-        pytest.param(efa(), cluster(ROOM, p5("a"), p5("b"), p5("c", "us-east-1b")), id="one zone is enough"),
+        pytest.param(
+            efa(),
+            cluster(ROOM, *(p5(f"{zone}{n}", f"us-east-1{zone}") for zone in "ab" for n in range(2))),
+            id="one of two zones is enough",
+        ),
         pytest.param(nvl72(), cluster(ROOM, *(tray(f"t{n}") for n in range(3))), id="one rack"),
         pytest.param(
             efa(placement={"tolerations": [{"key": "team", "operator": "Exists"}]}),
@@ -349,6 +353,33 @@ def test_a_cluster_that_fits_is_ready(made: Plan, around: ClusterSnapshot) -> No
 )
 def test_each_fault_has_its_sentence(made: Plan, around: ClusterSnapshot, check: str, message: str) -> None:
     assert the_fault(made, around) == (check, message)
+
+
+def test_a_domain_that_is_too_small_for_all_is_told_while_another_has_room() -> None:
+    racks = [tray("a", "rack-1"), *(tray(f"b{n}", "rack-2") for n in range(3))]
+    around = cluster(ROOM, *racks)
+    assessment = found(nvl72(), around)
+    assert not assessment.faults
+    assert assessment.remarks == (
+        "All workers share one value of the node label nvidia.com/gpu.clique. rack-1 has no room for all of "
+        "them, and if the scheduler puts the first worker there, the rest waits. Write "
+        "spec.placement.nodeSelector: {nvidia.com/gpu.clique: rack-2}.",
+    )
+    assert assessment.domains == Domains(CLIQUE, ("rack-2",), ("rack-1",))
+    more = [tray(f"c{n}", "rack-3") for n in range(3)]
+    assert "(there is room in rack-2, rack-3)" in found(nvl72(), cluster(ROOM, *racks, *more)).remarks[0]
+
+
+def test_a_domain_that_the_user_chose_is_not_remarked() -> None:
+    made = on(
+        "gb200-nvl72",
+        prefill={"parallelism": {"tensor": 4}},
+        decode={"replicas": 2, "parallelism": {"tensor": 4}},
+        placement={"nodeSelector": {CLIQUE: "rack-2"}},
+    )
+    racks = [tray("a", "rack-1"), *(tray(f"b{n}", "rack-2") for n in range(3))]
+    # The frontend goes to the same place, as spec.placement says of all pods.
+    assert found(made, cluster(*racks)) == Assessment()
 
 
 CLAIMING = {"podTemplate": {"spec": {"resourceClaims": [{"name": "n", "resourceClaimTemplateName": "nics"}]}}}

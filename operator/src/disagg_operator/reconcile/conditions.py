@@ -21,6 +21,7 @@ from disagg_operator.api.problems import Problem
 from disagg_operator.api.v1alpha1.status import ConditionType
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES
+from disagg_operator.reconcile.domains import Reason, Standing
 from disagg_operator.reconcile.groups import restarted
 from disagg_operator.reconcile.observe import Workload, label
 from disagg_operator.reconcile.troubles import first_trouble
@@ -144,7 +145,19 @@ def _compute_domain(view: View) -> list[Verdict]:
     found = view.domain
     if found is None:
         return []
-    return [Verdict(ConditionType.COMPUTE_DOMAIN_READY, found.status, found.reason, found.message)]
+    message = f"{found.message} {_stranded(view, found)}".strip()
+    return [Verdict(ConditionType.COMPUTE_DOMAIN_READY, found.status, found.reason, message)]
+
+
+def _stranded(view: View, found: Standing) -> str:
+    """Say what to do where the first workers went to a clique that has no room for the rest."""
+    rooms = None if view.platform is None else view.platform.domains
+    if rooms is None or found.reason is not Reason.NODES_MISSING or found.clique not in rooms.cramped:
+        return ""
+    return (
+        f"But clique {found.clique} has no room for all workers, and these are in it already. {rooms.remedy} "
+        "They are made anew there."
+    )
 
 
 def _frontend_complete(view: View) -> bool:

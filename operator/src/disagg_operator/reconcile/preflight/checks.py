@@ -27,12 +27,17 @@ def assess(needs: Needs, cluster: ClusterSnapshot) -> Assessment:
     found = [*_policy(needs, cluster), *_kinds(needs, cluster), *_device_classes(needs, cluster)]
     found += [*_claims(needs, cluster), *_second_channels(needs, cluster)]
     remarks: list[str] = []
+    domains = None
     if cluster.nodes is not None:
         matching = {role.role: candidates(role, cluster.nodes) for role in needs.roles}
         single = node_checks.faults(needs, cluster.nodes, matching)
-        found += single or room_checks.faults(needs, matching)
+        found += single
+        if not single:
+            at_once, domains = room_checks.together(needs, matching)
+            found += at_once
         remarks = room_checks.remarks(needs, matching)
-    return Assessment(tuple(found), tuple(_unknown(needs, cluster)), tuple(remarks))
+        remarks += [domains.remark] if domains is not None else []
+    return Assessment(tuple(found), tuple(_unknown(needs, cluster)), tuple(remarks), domains)
 
 
 def _policy(needs: Needs, cluster: ClusterSnapshot) -> list[Fault]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from disagg_operator.reconcile.preflight.wording import some
+
 
 class Check(StrEnum):
     """What is checked. The value is the reason of condition PlatformReady where the check fails."""
@@ -47,6 +49,37 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class Domains:
+    """The values of the node label that all workers share, where some have room for them and some have not.
+
+    The scheduler places the first worker anywhere; in a value that is too small, the others wait in vain.
+
+    Attributes:
+        key: the label.
+        roomy: values with room for all workers.
+        cramped: values with room for some only.
+    """
+
+    key: str
+    roomy: tuple[str, ...]
+    cramped: tuple[str, ...]
+
+    @property
+    def remark(self) -> str:
+        """What may happen, and what to write against it."""
+        return (
+            f"All workers share one value of the node label {self.key}. {some(self.cramped)} has no room for "
+            f"all of them, and if the scheduler puts the first worker there, the rest waits. {self.remedy}"
+        )
+
+    @property
+    def remedy(self) -> str:
+        """What to write, so that workers go where there is room."""
+        more = "" if len(self.roomy) == 1 else f" (there is room in {some(self.roomy)})"
+        return f"Write spec.placement.nodeSelector: {{{self.key}: {self.roomy[0]}}}{more}."
+
+
+@dataclass(frozen=True)
 class Assessment:
     """Whether a cluster can run a deployment.
 
@@ -54,11 +87,13 @@ class Assessment:
         faults: why it cannot, what to look at first coming first.
         unknown: what could not be checked, and why.
         remarks: what could be better, though nothing is missing.
+        domains: zones or cliques of which some are too small for all workers, or None.
     """
 
     faults: tuple[Fault, ...] = ()
     unknown: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    domains: Domains | None = None
 
     @property
     def fatal(self) -> bool:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from disagg_operator.reconcile.preflight.fault import Check, Fault
+from disagg_operator.plan.model import TogetherPlan
+from disagg_operator.reconcile.preflight.fault import Check, Domains, Fault
 from disagg_operator.reconcile.preflight.needs import Needs, RoleNeeds
 from disagg_operator.reconcile.preflight.obstacles import Candidate, Candidates
 from disagg_operator.reconcile.preflight.snapshot import Node
@@ -12,8 +13,8 @@ from disagg_operator.reconcile.preflight.wording import amount, listed, remedy
 _CAPACITY = "https://kubernetes.io/docs/concepts/scheduling-eviction/kube-scheduler/"
 
 
-def faults(needs: Needs, candidates: Candidates) -> list[Fault]:
-    """Return why the pods do not all fit at once, where each of them would alone.
+def together(needs: Needs, candidates: Candidates) -> tuple[list[Fault], Domains | None]:
+    """Return why the pods do not all fit at once, where each of them would alone, and where they might not.
 
     Args:
         needs: what the deployment asks for.
@@ -25,8 +26,10 @@ def faults(needs: Needs, candidates: Candidates) -> list[Fault]:
     if short is not None:
         where = needs.apart.source if needs.apart else _CAPACITY
         message = f"{short}.{_not_counted(needs, candidates)} Add nodes, or lower the replicas"
-        return [Fault(Check.TOO_FEW_NODES, message, where)]
-    return _domains(needs, found)
+        return [Fault(Check.TOO_FEW_NODES, message, where)], None
+    if needs.together is None:
+        return [], None
+    return _in_one_domain(needs, needs.together, found)
 
 
 def remarks(needs: Needs, candidates: Candidates) -> list[str]:
@@ -89,37 +92,41 @@ def _fewest(role: RoleNeeds, found: Sequence[Candidate]) -> int:
     return len(rooms)
 
 
-def _domains(needs: Needs, found: Candidates) -> list[Fault]:
-    """Return why no one value of the label that workers share has room for all of them."""
-    if needs.together is None:
-        return []
-    key, why = needs.together.topology_key, needs.together.provenance.reason
-    where = needs.together.provenance.source
-    nodes = {each.node.name: each.node for role in needs.workers for each in found[role.role]}
-    values = sorted({node.labels[key] for node in nodes.values() if key in node.labels})
-    if not values:
+def _in_one_domain(
+    needs: Needs, shared: TogetherPlan, found: Candidates
+) -> tuple[list[Fault], Domains | None]:
+    """Return why no one value of the label that workers share has room for all of them, or which have."""
+    key, why = shared.topology_key, shared.provenance
+    within = _by_value(needs, key, found)
+    if not within:
+        nodes = {each.node.name: each.node for role in needs.workers for each in found[role.role]}
         text = (
             f"All workers share one value of the node label {key}, and none of their nodes has that label "
-            f"({listed(nodes.values())}). {why} {remedy(key)}"
+            f"({listed(nodes.values())}). {why.reason} {remedy(key)}"
         )
-        return [Fault(Check.NO_LARGE_DOMAIN, text, where)]
-    lacking: list[tuple[int, str, str]] = []
-    for value in values:
-        inside = {
-            role.role: [each for each in found[role.role] if each.node.labels.get(key) == value]
-            for role in needs.workers
-        }
-        short = _shortage(needs, inside)
-        if short is None:
-            return []
-        lacking.append((sum(map(len, inside.values())), value, short))
-    _, best, short = max(lacking)
+        return [Fault(Check.NO_LARGE_DOMAIN, text, why.source)], None
+    lacking = {value: lack for value, inside in within.items() if (lack := _shortage(needs, inside))}
+    roomy = tuple(sorted(within.keys() - lacking.keys()))
+    if roomy:
+        return [], Domains(key, roomy, tuple(sorted(lacking))) if lacking else None
+    best = max(lacking, key=lambda value: (sum(map(len, within[value].values())), value))
     text = (
-        f"All workers share one value of the node label {key}, and none has room for all. {why} The "
-        f"largest is {best}: {short[0].lower()}{short[1:]}. Lower the replicas, add nodes there, or write "
-        "another spec.placement.topologyKey"
+        f"All workers share one value of the node label {key}, and none has room for all. {why.reason} The "
+        f"largest is {best}: {lacking[best][0].lower()}{lacking[best][1:]}. Lower the replicas, add nodes "
+        "there, or write another spec.placement.topologyKey"
     )
-    return [Fault(Check.NO_LARGE_DOMAIN, text, where)]
+    return [Fault(Check.NO_LARGE_DOMAIN, text, why.source)], None
+
+
+def _by_value(needs: Needs, key: str, found: Candidates) -> dict[str, dict[str, list[Candidate]]]:
+    """Return the candidates of each role by the value of a label of their nodes."""
+    within: dict[str, dict[str, list[Candidate]]] = {}
+    for role in needs.workers:
+        for each in found[role.role]:
+            if key in each.node.labels:
+                value = within.setdefault(each.node.labels[key], {other.role: [] for other in needs.workers})
+                value[role.role].append(each)
+    return within
 
 
 def _not_counted(needs: Needs, candidates: Candidates) -> str:
