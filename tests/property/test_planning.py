@@ -63,7 +63,7 @@ specs = sometimes(
     ),
     env=env,
     rollout=sometimes(strategy=st.sampled_from(["Surge", "Recreate", "Big"])),
-    verification=sometimes(mode=st.sampled_from(["Off", "Enforce"])),
+    verification=sometimes(mode=st.sampled_from(["Off", "Warn", "Enforce"])),
     surprise=anything,
 )
 good_specs = st.fixed_dictionaries(

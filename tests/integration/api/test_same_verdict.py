@@ -90,7 +90,8 @@ _MAKERS: dict[str, Callable[[dict[str, Any]], st.SearchStrategy[Any]]] = {
     "object": objects,
     "string": texts,
     "array": lambda node: st.lists(made_from(node["items"]), max_size=2),
-    "integer": lambda node: st.integers(node.get("minimum", 0), 20) | st.just(-1),
+    "integer": lambda node: st.integers(low := node.get("minimum", 0), low + 20) | st.just(-1),
+    "number": lambda node: st.sampled_from([node["maximum"], node["minimum"], 0.5, 2]),
     "boolean": lambda _: st.booleans(),
 }
 

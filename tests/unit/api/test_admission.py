@@ -112,10 +112,32 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
         {"scaling": {"prefill": {"minReplicas": 3, "maxReplicas": 2}}},
         "spec.scaling.prefill.minReplicas",
     ),
+    *(
+        (
+            "verification-used",
+            {"verification": {"mode": "Off", field: value}},
+            f"spec.verification.{field}",
+        )
+        for field, value in {
+            "intervalSeconds": 60,
+            "minimumGBps": 1.5,
+            "canary": True,
+            "promptTokens": 64,
+            "kvBytesPerToken": 1024,
+        }.items()
+    ),
+    *(
+        (
+            "verification-used",
+            {"verification": {"canary": False, field: value}},
+            f"spec.verification.{field}",
+        )
+        for field, value in {"minimumGBps": 1.5, "promptTokens": 64, "kvBytesPerToken": 1024}.items()
+    ),
     (
-        "verification-interval-used",
-        {"verification": {"intervalSeconds": 60}},
-        "spec.verification.intervalSeconds",
+        "verification-can-end",
+        {"verification": {"mode": "Enforce", "canary": False}},
+        "spec.verification.canary",
     ),
     (
         "compute-domain-consistent",
@@ -253,8 +275,6 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ),
     ("frontend.routerMode", {"frontend": {"routerMode": "kv"}}),
     ("transfer.kvbm", {"transfer": {"kvbm": {"nixlBackends": {"GDS": True}}}}),
-    ("verification.mode", {"verification": {"mode": "Report"}}),
-    ("verification.intervalSeconds", {"verification": {"mode": "Report", "intervalSeconds": 60}}),
     ("scaling", {"scaling": {}}),
 ]
 

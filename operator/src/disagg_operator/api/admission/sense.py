@@ -94,11 +94,28 @@ def _scaling(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
             yield Finding(f"spec.scaling.{role}.minReplicas", fault, remedy)
 
 
-def _interval(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
-    verification = spec.verification
-    if verification.interval_seconds is not None and verification.mode == VerificationMode.OFF:
-        fault = "has no effect, because the mode is Off"
-        yield Finding("spec.verification.intervalSeconds", fault, "Leave it out, or write another mode")
+def _verification_used(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    asked = spec.verification
+    off, without = "the mode is Off", "canary is false"
+    unused = {
+        "intervalSeconds": (asked.interval_seconds, [off]),
+        "canary": (asked.canary, [off]),
+        "minimumGBps": (asked.minimum_gbps, [off, without]),
+        "promptTokens": (asked.prompt_tokens, [off, without]),
+        "kvBytesPerToken": (asked.kv_bytes_per_token, [off, without]),
+    }
+    holds = {off: asked.mode == VerificationMode.OFF, without: asked.canary is False}
+    for field, (given, reasons) in unused.items():
+        why = next((reason for reason in reasons if holds[reason]), None)
+        if given is not None and why is not None:
+            remedy = "Leave it out, or write another mode" if why == off else "Leave it out, or canary"
+            yield Finding(f"spec.verification.{field}", f"has no effect, because {why}", remedy)
+
+
+def _verification_can_end(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    if spec.verification.mode == VerificationMode.ENFORCE and spec.verification.canary is False:
+        fault = "nothing could ever be verified: no request comes before that, and the canary is switched off"
+        yield Finding("spec.verification.canary", fault, "Leave it out, or write mode: Warn")
 
 
 def _frontend_port(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
@@ -143,7 +160,8 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("gpus-equal-ranks", f"{_TRTLLM_DOCS}/parallel-strategy.md", _ranks),
     Rule("lists-no-duplicates", "Kubernetes: x-kubernetes-list-type: set", _sets),
     Rule("scaling-bounds", "docs: spec.scaling", _scaling),
-    Rule("verification-interval-used", "docs: spec.verification", _interval),
+    Rule("verification-used", "docs: spec.verification", _verification_used),
+    Rule("verification-can-end", "docs: spec.verification", _verification_can_end),
     Rule("compute-domain-consistent", "docs: spec.computeDomain", _compute_domain),
     Rule("frontend-port-free", "capabilities(7): CAP_NET_BIND_SERVICE", _frontend_port, unsafe=True),
 )

@@ -11,7 +11,6 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 from disagg_operator.api.admission.rule import Finding, Rule
-from disagg_operator.api.v1alpha1.operations import VerificationMode
 from disagg_operator.api.v1alpha1.role import NixlBackend, TransferMethod
 from disagg_operator.api.v1alpha1.runtime import Engine, FrontendKind, RouterMode
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
@@ -76,8 +75,6 @@ TABLE: tuple[Supported, ...] = (
     Supported("runtime.engine", (Engine.REFERENCE, Engine.TRTLLM)),
     Supported("runtime.frontend", (FrontendKind.DYNAMO,)),
     Supported("frontend.router_mode", (RouterMode.ROUND_ROBIN, RouterMode.RANDOM)),
-    Supported("verification.mode", (VerificationMode.OFF,)),
-    Supported("verification.interval_seconds"),
     Supported("scaling"),
 )
 """Fields whose values are not all built. Fields that are not here work in full."""

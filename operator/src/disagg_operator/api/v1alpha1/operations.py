@@ -13,18 +13,26 @@ class VerificationMode(StrEnum):
     """What is done with the measured transport."""
 
     OFF = "Off"
-    REPORT = "Report"
+    WARN = "Warn"
     ENFORCE = "Enforce"
 
 
 class VerificationSpec(ApiModel):
     """Proof, at run time, that KV cache moves over the fabric that the platform promises."""
 
-    mode: VerificationMode = VerificationMode.OFF
-    """Off: not measured. Report: condition, metric and Event. Enforce: not Available on a worse transport.
-    This version of the operator runs Off."""
-    interval_seconds: Annotated[int, Field(ge=10, le=86400, json_schema_extra=whole())] | None = None
-    """Seconds between measurements. Default: only after each rollout."""
+    mode: VerificationMode = VerificationMode.WARN
+    """Off: not measured. Warn: condition, metric and Event. Enforce: besides, no revision serves requests
+    before it was verified."""
+    interval_seconds: Annotated[int, Field(ge=60, le=86400, json_schema_extra=whole())] | None = None
+    """Seconds between measurements. Default: once for each revision, and on demand."""
+    minimum_gbps: Annotated[float, Field(gt=0, le=10000)] | None = Field(None, alias="minimumGBps")
+    """Least rate at which the canary's KV cache has to move, in 10^9 bytes a second. Default: any."""
+    canary: bool | None = None
+    """Whether a request of the operator's own makes KV cache move. Default: true."""
+    prompt_tokens: Annotated[int, Field(ge=16, le=131072, json_schema_extra=whole())] | None = None
+    """Length of the canary's prompt in tokens. Default: 512, less where the model takes less."""
+    kv_bytes_per_token: Annotated[int, Field(ge=1, le=1 << 30, json_schema_extra=whole())] | None = None
+    """Bytes of KV cache of a token, all layers together. Default: from the model's config.json."""
 
 
 class SecurityMode(StrEnum):

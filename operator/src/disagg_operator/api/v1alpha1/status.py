@@ -11,6 +11,7 @@ from disagg_operator.api.v1alpha1.markers import list_map, whole
 from disagg_operator.api.v1alpha1.patterns import REASON
 
 Count = Annotated[int, Field(ge=0, json_schema_extra=whole())]
+Amount = Annotated[int, Field(ge=0, json_schema_extra=whole(64))]
 
 
 class ConditionType(StrEnum):
@@ -57,6 +58,8 @@ class RoleStatus(ApiModel):
     """Ready of desired, such as ``2/4``."""
     selector: Annotated[str, Field(max_length=1024)] = ""
     """Label selector of the role's pods."""
+    transport: Annotated[str, Field(max_length=64)] | None = None
+    """What its workers were seen to move KV cache with."""
 
 
 class RolesStatus(ApiModel):
@@ -75,6 +78,40 @@ class TransportStatus(ApiModel):
 
     configured: Annotated[str, Field(max_length=64)] = ""
     """What was configured, such as ``NIXL/UCX``."""
+    summary: Annotated[str, Field(max_length=64)] = ""
+    """What was observed or, before that, what was configured."""
+    observed: Annotated[str, Field(max_length=64)] | None = None
+    """What was measured, such as ``NIXL/UCX srd``."""
+    verified: Literal["True", "False", "Unknown"] | None = None
+    """Whether that is what the platform promises. Unknown is no failure."""
+    reason: Annotated[str, Field(pattern=REASON, max_length=64)] | None = None
+    """Stable word for programs."""
+    message: Annotated[str, Field(max_length=1024)] | None = None
+    """Sentence for people."""
+    bytes: Amount | None = None
+    """KV cache that the canary moved."""
+    expected_bytes: Amount | None = None
+    """KV cache that it had to move."""
+    gbps: Annotated[float, Field(ge=0)] | None = None
+    """Rate at which it moved, in 10^9 bytes a second."""
+    devices_used: Count | None = None
+    """Devices of the fabric that carried it."""
+    devices_given: Count | None = None
+    """Devices of the fabric that the workers have."""
+    confidence: Literal["High", "Medium", "Low"] | None = None
+    """How sure that is."""
+    evidence: Annotated[list[Annotated[str, Field(max_length=512)]], Field(max_length=8)] | None = None
+    """What it was concluded from."""
+    revision: Annotated[str, Field(max_length=63)] | None = None
+    """Revision that was measured last."""
+    verified_revision: Annotated[str, Field(max_length=63)] | None = None
+    """Revision that was verified last, as Enforce asks for."""
+    request: Annotated[str, Field(max_length=256)] | None = None
+    """Annotation ``disagg.dev/verify`` that was answered last."""
+    time: datetime | None = None
+    """When it was measured."""
+    step: Annotated[str, Field(max_length=256)] | None = None
+    """What the measurement does now."""
 
 
 class DomainNode(ApiModel):
@@ -122,4 +159,5 @@ class DisaggDeploymentStatus(ApiModel):
         default_factory=list
     )
     """Accepted: the specification makes sense. PlatformReady: the cluster can run it. Available: requests are
-    served. Progressing: work is under way. ComputeDomainReady: NVLink spans all nodes of the workers."""
+    served. Progressing: work is under way. TransportVerified: KV cache moves as promised.
+    ComputeDomainReady: NVLink spans all nodes of the workers."""
