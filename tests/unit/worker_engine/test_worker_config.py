@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from disagg_worker.config import ConfigError, load_config, parse_config
+from disagg_worker.config import load_config, parse_config
 from disagg_worker.engine.compute import available_threads
+from disagg_worker.errors import ConfigError
 
 MODEL = {"path": "/models/m", "name": "m"}
 

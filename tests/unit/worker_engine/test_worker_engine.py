@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import numpy as np
 import pytest
 
-from disagg_worker.config import ConfigError, parse_config
+from disagg_worker.config import parse_config
 from disagg_worker.engine import (
     Engine,
     EngineStopped,
@@ -16,6 +16,7 @@ from disagg_worker.engine import (
     SamplingParams,
     TokenOutput,
 )
+from disagg_worker.errors import ConfigError
 from disagg_worker.kv import KVLease
 from unit.worker_engine.tiny import SPEC, naive_logits, prompt, tiny_engine, tiny_weights
 

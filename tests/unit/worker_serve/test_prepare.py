@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from disagg_worker.config import ConfigError
+from disagg_worker.errors import ConfigError
 from disagg_worker.prepare import prepare_model
 
 pytestmark = pytest.mark.timeout(240)

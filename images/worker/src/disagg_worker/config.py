@@ -12,9 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-
-class ConfigError(Exception):
-    """The configuration cannot be used; the text lists every fault, one a line."""
+from disagg_worker.errors import ConfigError
 
 
 class Section(BaseModel):

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Self
 
-from disagg_worker.config import ConfigError, EngineConfig
+from disagg_worker.config import EngineConfig
 from disagg_worker.engine.compute import limit_threads
 from disagg_worker.engine.loop import ComputeLoop, Events
 from disagg_worker.engine.request import Goal, Request
@@ -24,6 +24,7 @@ from disagg_worker.engine.types import (
     SamplingParams,
     TokenOutput,
 )
+from disagg_worker.errors import ConfigError
 from disagg_worker.kv import BlockPool, KVLayout, KVLease
 from disagg_worker.model.gguf import read_gguf
 from disagg_worker.model.kernels import CpuKernels

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from disagg_worker.config import ConfigError
+from disagg_worker.errors import ConfigError
 from disagg_worker.prepare.metadata import GgufMetadata
 from disagg_worker.prepare.tokenizer import build_tokenizer
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from gguf import GGUFReader, TokenType
 
-from disagg_worker.config import ConfigError
+from disagg_worker.errors import ConfigError
 
 REQUIRED = {"general.architecture": "llama", "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "smollm"}
 

@@ -2,7 +2,7 @@
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from disagg_worker.config import ConfigError
+from disagg_worker.errors import ConfigError
 from disagg_worker.prepare.metadata import GgufMetadata
 
 ROUND_TRIP = "Hello, world! 12345 it's 3.14 — naïve 你好\n\tdef f(x): return x<|im_end|>\n"

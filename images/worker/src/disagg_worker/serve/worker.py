@@ -24,8 +24,9 @@ from dynamo.common.constants import DisaggregationMode
 from dynamo.common.utils.namespace import get_worker_namespace
 from dynamo.llm.exceptions import Cancelled, CannotConnect, DynamoException, InvalidArgument, Unknown
 
-from disagg_worker.config import ConfigError, EngineConfig
+from disagg_worker.config import EngineConfig
 from disagg_worker.engine import Engine, EngineError, RequestCancelled, RequestRefused
+from disagg_worker.errors import ConfigError
 from disagg_worker.metrics import WorkerMetrics
 from disagg_worker.model.gguf import ModelError
 from disagg_worker.serve.request import parse_request

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from disagg_worker.config import ConfigError
+from disagg_worker.errors import ConfigError
 from disagg_worker.transfer import transport
 from disagg_worker.transfer.errors import PeerLost, TransferError
 from disagg_worker.transfer.segments import Span
