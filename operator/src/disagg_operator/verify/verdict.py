@@ -1,0 +1,357 @@
+"""Evidence → what KV cache moved over, and whether that is what the platform promises.
+
+Invariants: total, never an exception; ``False`` only on evidence of something that is wrong, everything else
+that is not proven is ``Unknown``; ``True`` only where both ends show the bytes that had to move; counters
+that contradict the log win, and the message says so.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from disagg_operator.api.transport import Promise, Transport
+from disagg_operator.verify.choice import Choice, Chooser, Need, Proof
+from disagg_operator.verify.counters import Source
+from disagg_operator.verify.logs import LogFindings, merged, shortened
+from disagg_operator.verify.paths import DECODE, PREFILL, Devices, Flows, Window, flows
+from disagg_operator.verify.sentences import decimal_bytes, decimal_rate, promised, remedy
+
+Verified = Literal["True", "False", "Unknown"]
+Confidence = Literal["High", "Medium", "Low"]
+
+ENOUGH = 0.9
+"""Part of the expected bytes that each end must show: background that is taken off is never exact."""
+_LEAST_BYTES_PER_TOKEN = 4096.0
+"""No model in use takes less KV cache a token, and a request's text and bookkeeping take less than that."""
+_APART = 2.0
+_LEAST_PASSIVE_BYTES = 8e6
+_APART_PASSIVE = 1.25
+_CLEAR = 1.5
+"""More than this of the expected bytes means that something else moved as well."""
+_GB = 1e9
+_MOST_EVIDENCE = 6
+_SAME_ANSWER = 0.5
+"""Part of the shorter answer that both must begin with."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the frontend answered to a canary.
+
+    Attributes:
+        text: the text, or None where there is none.
+        error: why not, as a sentence.
+    """
+
+    text: str | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A request of known length, sent twice.
+
+    Attributes:
+        tokens: tokens of its prompt, as the answer counts them.
+        expected_bytes: bytes of KV cache of these tokens, or None where that is not known.
+        first: answer of the request that the window is about.
+        again: answer of the same prompt once more.
+        at_least_seconds: the transfer took no less; 0 where that is not known.
+        at_most_seconds: the transfer took no more.
+    """
+
+    tokens: int = 0
+    expected_bytes: float | None = None
+    first: Answer = Answer()
+    again: Answer = Answer()
+    at_least_seconds: float = 0.0
+    at_most_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class RoleVerdict:
+    """What one role shows.
+
+    Attributes:
+        label: transport for people, such as ``NIXL/UCX srd``; empty where nothing is known of it.
+        sent: bytes that its pods sent by what counted the transport.
+        received: bytes that they received.
+    """
+
+    label: str = ""
+    sent: int = 0
+    received: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found.
+
+    Attributes:
+        transport: what carried KV cache.
+        label: the same for people, such as ``NIXL/UCX srd``.
+        verified: whether that is what the platform promises: ``True``, ``False`` or ``Unknown``.
+        reason: stable word for programs.
+        message: what was found and what to do, in one or two sentences.
+        bytes: bytes that moved from prefill to decode.
+        expected_bytes: bytes that had to, or None where that is not known.
+        rate: bytes a second; the transfer was at least that fast. None where nothing was measured.
+        devices_used: fabric devices that moved bytes, in the pod with the smallest share.
+        devices_given: fabric devices of that pod.
+        confidence: how good the evidence is.
+        evidence: at most 6 short lines.
+        contradictions: what does not fit together.
+        roles: what each role shows.
+    """
+
+    transport: Transport
+    label: str
+    verified: Verified
+    reason: str
+    message: str
+    bytes: int = 0
+    expected_bytes: int | None = None
+    rate: float | None = None
+    devices_used: int = 0
+    devices_given: int = 0
+    confidence: Confidence = "Low"
+    evidence: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
+    roles: Mapping[str, RoleVerdict] = field(default_factory=dict)
+
+
+def label(promise: Promise, transport: Transport) -> str:
+    """Return a transport for people, such as ``NIXL/UCX srd``."""
+    carries_method = transport.carries and promise.method == "NIXL"
+    return f"NIXL/{transport.label}" if carries_method else transport.label
+
+
+def unknown(promise: Promise, reason: str, message: str, evidence: Iterable[str] = ()) -> Verdict:
+    """Return the verdict that nothing can be told.
+
+    Args:
+        promise: what the platform promises.
+        reason: stable word for programs.
+        message: why, and what to do.
+        evidence: lines to keep.
+    """
+    transport = Transport.UNKNOWN
+    kept = tuple(evidence)[:_MOST_EVIDENCE]
+    return Verdict(transport, label(promise, transport), "Unknown", reason, message, evidence=kept)
+
+
+def judge(
+    promise: Promise, window: Window, canary: Canary | None, logs: Mapping[str, LogFindings]
+) -> Verdict:
+    """Return what KV cache moved over, and whether that is what the platform promises.
+
+    Args:
+        promise: what the platform promises.
+        window: three looks at all workers, the last two before and after the canary.
+        canary: the request; None where none was sent, so that only users may have moved something.
+        logs: what the log of each pod says, by its name.
+    """
+    log = merged(logs.values())
+    if canary is not None and (error := canary.first.error or canary.again.error):
+        return unknown(promise, "CanaryFailed", f"The canary was not answered: {error}", log.lines)
+    lost = [role for role in (PREFILL, DECODE) if not window.pods(role)]
+    if lost:
+        missing = ", ".join(window.missing()) or "there are none"
+        return unknown(
+            promise,
+            "AgentsUnreachable",
+            f"No transport agent of the {lost[0]} workers answered each time ({missing}).",
+            log.lines,
+        )
+    found = flows(window)
+    choice = Chooser(promise, window, found, log, _need(canary), canary is not None).choose()
+    return _Judgement(promise, found, canary, log, choice).verdict()
+
+
+def _need(canary: Canary | None) -> Need:
+    if canary is None:
+        return Need(_LEAST_PASSIVE_BYTES, apart=_APART_PASSIVE)
+    if canary.expected_bytes is None or canary.expected_bytes <= 0:
+        return Need(max(canary.tokens, 1) * _LEAST_BYTES_PER_TOKEN, apart=_APART)
+    return Need(canary.expected_bytes * ENOUGH)
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    """What was found, on its way to a verdict."""
+
+    promise: Promise
+    flows: Flows
+    canary: Canary | None
+    log: LogFindings
+    choice: Choice
+
+    def verdict(self) -> Verdict:
+        verified, reason, message = self._outcome()
+        used, given = self._devices()
+        expected = self.canary.expected_bytes if self.canary else None
+        transport = self.choice.transport
+        return Verdict(
+            transport=transport,
+            label=label(self.promise, transport),
+            verified=verified,
+            reason=reason,
+            message=" ".join([message, *self.choice.contradictions]),
+            bytes=round(self.choice.bytes),
+            expected_bytes=None if expected is None else round(expected),
+            rate=self._rate(),
+            devices_used=used,
+            devices_given=given,
+            confidence=self._confidence(),
+            evidence=tuple(shortened(line) for line in self._evidence())[:_MOST_EVIDENCE],
+            contradictions=self.choice.contradictions,
+            roles=self._roles(),
+        )
+
+    def _outcome(self) -> tuple[Verified, str, str]:
+        transport, promise = self.choice.transport, self.promise
+        if self.canary is not None and _differ(self.canary.first.text, self.canary.again.text):
+            return (
+                "False",
+                "AnswersDiffer",
+                "The same prompt was answered differently from its start, though sampling is deterministic: "
+                "KV cache may arrive damaged. Compare with a deployment that does not disaggregate.",
+            )
+        if not transport.carries:
+            return "Unknown", self.choice.reason, self._with_fault(self.choice.message)
+        moved = f"KV cache moves as {transport.spoken}"
+        if promise.transports and transport not in promise.transports:
+            return (
+                "False",
+                "WorseTransport",
+                self._with_fault(
+                    f"{moved}, but the platform promises {promised(promise)}: {remedy(promise, transport)}."
+                ),
+            )
+        slow = self._too_slow()
+        if slow is not None:
+            return "False", "TooSlow", f"{moved}, at {slow}."
+        used, given = self._devices()
+        needed = min(promise.gpus or given, given)
+        if promise.rails and self._on_devices() and used < needed:
+            return (
+                "True",
+                "FewerDevicesThanGpus",
+                f"{moved}, but over {used} of {needed} devices that its GPUs could use: check that each "
+                "GPU's nearest device is among those of the pod (nvidia-smi topo -m).",
+            )
+        return "True", "AsPromised", f"{moved}{self._amount()}.{self._unresolved()}"
+
+    def _amount(self) -> str:
+        count = decimal_bytes(self.choice.bytes)
+        expected = self.canary.expected_bytes if self.canary else None
+        asked = f" of {decimal_bytes(expected)} expected" if expected else ""
+        return f" ({count}{asked})"
+
+    def _with_fault(self, sentence: str) -> str:
+        """Add what the log calls wrong, if anything."""
+        first = next(iter(self.log.faults), None)
+        return sentence if first is None else f"{sentence} {first.says}"
+
+    def _rate(self) -> float | None:
+        """Return bytes a second at least."""
+        if self.canary is None or self.canary.at_most_seconds <= 0 or not self.choice.bytes:
+            return None
+        return self.choice.bytes / self.canary.at_most_seconds
+
+    def _too_slow(self) -> str | None:
+        """Return the highest rate that it can have had, if that is below what is asked for."""
+        least = self.promise.minimum_gbps
+        if least is None or self.canary is None or self.canary.at_least_seconds <= 0:
+            return None
+        highest = self.choice.bytes / self.canary.at_least_seconds
+        if highest >= least * _GB:
+            return None
+        return (
+            f"{decimal_rate(highest)} at most, and verification.minimumGBps asks for {least:g} GB/s: "
+            f"{remedy(self.promise, self.choice.transport)}"
+        )
+
+    def _unresolved(self) -> str:
+        rate, least = self._rate(), self.promise.minimum_gbps
+        if least is None or (rate is not None and rate >= least * _GB):
+            return ""
+        seen = "it was not measured" if rate is None else f"{decimal_rate(rate)} was seen"
+        return (
+            f" Whether it reaches {least:g} GB/s cannot be told from so few bytes ({seen}): raise "
+            "verification.promptTokens."
+        )
+
+    def _on_devices(self) -> bool:
+        return self.choice.source in {Source.EFA, Source.RDMA}
+
+    def _devices(self) -> tuple[int, int]:
+        """Return the fabric devices that took part and those that the pod has."""
+        found: Devices | None = None
+        if self.choice.source is not None and self._on_devices():
+            found = self.flows.devices(self.choice.source)
+        if found is None:
+            return 0, self.promise.devices
+        return found.used, self.promise.devices or found.seen
+
+    def _confidence(self) -> Confidence:
+        proof, canary = self.choice.proof, self.canary
+        if proof is None or proof is Proof.ELIMINATION or canary is None:
+            return "Low"
+        clear = (
+            proof is Proof.NET
+            and canary.expected_bytes is not None
+            and self.choice.bytes <= canary.expected_bytes * _CLEAR
+            and self.choice.backend_known
+            and not self.choice.contradictions
+            and canary.first.text == canary.again.text
+        )
+        return "High" if clear else "Medium"
+
+    def _evidence(self) -> Iterator[str]:
+        for source in Source:
+            path = self.flows.paths[source]
+            if (
+                path.there
+                and max(path.sent, path.received) > 0
+                and source in {self.choice.source, Source.ENGINE}
+            ):
+                yield (
+                    f"{source}: prefill sent {decimal_bytes(path.sent)}, decode received "
+                    f"{decimal_bytes(path.received)}"
+                )
+        if self.canary is not None:
+            expected = self.canary.expected_bytes
+            size = "of unknown size" if expected is None else decimal_bytes(expected)
+            yield f"canary: {self.canary.tokens} tokens, KV cache {size}"
+            if self.canary.first.text != self.canary.again.text:
+                yield "canary: the two answers part after a while, as rounding may cause"
+        nixl = self.flows.paths[Source.NIXL]
+        if max(nixl.sent, nixl.received) > 0:
+            yield f"NIXL's telemetry: {decimal_bytes(max(nixl.sent, nixl.received))}"
+        yield from (f"not counted: {remark}" for remark in self.flows.remarks[:2])
+        yield from (f"log: {fault.line}" for fault in self.log.faults[:1])
+        yield from (f"log: {line}" for line in self.log.lines)
+
+    def _roles(self) -> dict[str, RoleVerdict]:
+        source = self.choice.source or (Source.ENGINE if self.choice.proof is Proof.ACCOUNT else None)
+        if source is None:
+            return {}
+        path = self.flows.paths[source]
+        named = label(self.promise, self.choice.transport)
+        return {
+            role: RoleVerdict(named, round(end.sent), round(end.received))
+            for role, end in ((PREFILL, path.prefill), (DECODE, path.decode))
+        }
+
+
+def _differ(first: str | None, again: str | None) -> bool:
+    """Tell whether two answers part early; late parting is what rounding in busy batches may cause."""
+    if first is None or again is None or first == again:
+        return False
+    shared = 0
+    for one, other in zip(first, again, strict=False):
+        if one != other:
+            break
+        shared += 1
+    return shared < _SAME_ANSWER * min(len(first), len(again)) or not min(len(first), len(again))
