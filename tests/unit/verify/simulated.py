@@ -135,7 +135,7 @@ def judged(
     seen: Window, promise: Promise = EFA, canary: Canary | None = CANARY, log: str | LogFindings = ""
 ) -> Verdict:
     found = findings(log) if isinstance(log, str) else log
-    return judge(promise, seen, canary, {"d-0": found})
+    return judge({PREFILL: promise, DECODE: promise}, seen, canary, {"d-0": found})
 
 
 RAILS = ("rdmap40s0", "rdmap41s0", "rdmap42s0", "rdmap43s0")

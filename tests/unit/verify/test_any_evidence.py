@@ -94,7 +94,7 @@ def stuck(verdict: Verdict) -> bool:
 def test_every_evidence_gets_a_verdict(
     promise: Promise, seen: Window, canary: Canary | None, text: str
 ) -> None:
-    verdict = judge(promise, seen, canary, {"d-0": findings(text)})
+    verdict = judge({"prefill": promise, "decode": promise}, seen, canary, {"d-0": findings(text)})
     assert verdict.message
     assert verdict.reason
     assert len(verdict.evidence) <= 6
@@ -129,7 +129,7 @@ def test_traffic_of_one_end_alone_never_verifies(
 
     options: dict[str, Any] = {end: change}
     seen = window(efa_pod(), efa_pod(), **options)
-    assert stuck(judge(Promise(), seen, canary, {}))
+    assert stuck(judge({}, seen, canary, {}))
 
 
 @given(st.dictionaries(st.sampled_from(RAILS), st.integers(0, 999), min_size=1), st.booleans())
@@ -155,15 +155,15 @@ def test_counters_that_go_backwards_never_verify_by_themselves(fallen: dict[str,
     else:
         seen = window(efa_pod(), efa_pod(), prefill_does=fall_late, decode_does=fall_late)
     for canary in (None, Canary(512, float(EXPECTED)), Canary(512)):
-        assert stuck(judge(Promise(), seen, canary, {}))
+        assert stuck(judge({}, seen, canary, {}))
 
 
 @given(windows, canaries)
 def test_less_evidence_never_turns_unknown_into_a_failure(seen: Window, canary: Canary | None) -> None:
     promise = Promise(frozenset({Transport.UCX_SRD}))
-    before = judge(promise, seen, canary, {})
+    before = judge({"prefill": promise, "decode": promise}, seen, canary, {})
     fewer = replace(seen, after={})
-    after = judge(promise, fewer, canary, {})
+    after = judge({"prefill": promise}, fewer, canary, {})
     assert after.verified == "Unknown"
     if not before.transport.carries and before.reason != "AnswersDiffer":
         assert before.verified == "Unknown"

@@ -8,6 +8,7 @@ import pytest
 
 from disagg_operator.api.transport import Promise, Transport
 from disagg_operator.verify.evidence import Evidence
+from disagg_operator.verify.logs import findings
 from disagg_operator.verify.paths import Window
 from disagg_operator.verify.verdict import Answer, judge
 from unit.verify.simulated import (
@@ -112,6 +113,21 @@ def test_three_of_four_efa_devices_are_verified_and_told() -> None:
     assert (verdict.verified, verdict.reason) == ("True", "FewerDevicesThanGpus")
     assert (verdict.devices_used, verdict.devices_given) == (3, 4)
     assert "over 3 of 4 devices" in verdict.message
+
+
+def test_each_role_is_held_against_the_devices_of_its_own_pods() -> None:
+    seen = window(
+        efa_pod(2),
+        efa_pod(4),
+        prefill_does=sends(EXPECTED, *RAILS[:2]),
+        decode_does=receives(EXPECTED, *RAILS),
+    )
+    logs = {"d-0": findings(SRD_LOG)}
+    fitting = {"prefill": replace(EFA, devices=2, gpus=2), "decode": EFA}
+    assert judge(fitting, seen, CANARY, logs).reason == "AsPromised"
+    verdict = judge({"prefill": EFA, "decode": EFA}, seen, CANARY, logs)
+    assert (verdict.reason, verdict.devices_used) == ("FewerDevicesThanGpus", 2)
+    assert "each prefill pod" in verdict.message
 
 
 @pytest.mark.parametrize(
@@ -440,5 +456,5 @@ def test_several_pods_of_a_role_are_added_up() -> None:
     ):
         change(pods[name])
     after = {name: pod.evidence() for name, pod in pods.items()}
-    verdict = judge(EFA, Window(roles, first, first, after, 2.0, 2.0), CANARY, {})
+    verdict = judge({"decode": EFA}, Window(roles, first, first, after, 2.0, 2.0), CANARY, {})
     assert (verdict.verified, verdict.bytes, verdict.devices_used) == ("True", EXPECTED, 4)

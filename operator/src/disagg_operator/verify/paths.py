@@ -122,12 +122,12 @@ class Devices:
     """How many fabric devices of a pod took part.
 
     Attributes:
-        pod: name of the pod with the smallest share.
+        role: role of the pod with the smallest share.
         used: devices that moved bytes.
         seen: devices that the pod has.
     """
 
-    pod: str
+    role: str
     used: int
     seen: int
 
@@ -159,11 +159,11 @@ class Flows:
         """Return how many devices took part in that pod, of those that moved bytes, with the fewest."""
         worst: Devices | None = None
         for role, pods in self.pods.items():
-            for pod, moved in pods.items():
+            for moved in pods.values():
                 counts = [flow.sent if role == PREFILL else flow.received for flow in _of(source, moved)]
                 used = sum(1 for count in counts if count > _IDLE_SHARE * sum(counts))
                 if used and (worst is None or used * worst.seen < worst.used * len(counts)):
-                    worst = Devices(pod, used, len(counts))
+                    worst = Devices(role, used, len(counts))
         return worst
 
 

@@ -6,7 +6,7 @@ that contradict the log win, and the message says so.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from disagg_operator.api.transport import Promise, Transport
@@ -126,46 +126,61 @@ def label(promise: Promise, transport: Transport) -> str:
     return f"NIXL/{transport.label}" if carries_method else transport.label
 
 
-def unknown(promise: Promise, reason: str, message: str, evidence: Iterable[str] = ()) -> Verdict:
+def unknown(reason: str, message: str, evidence: Iterable[str] = ()) -> Verdict:
     """Return the verdict that nothing can be told.
 
     Args:
-        promise: what the platform promises.
         reason: stable word for programs.
         message: why, and what to do.
         evidence: lines to keep.
     """
     transport = Transport.UNKNOWN
-    kept = tuple(evidence)[:_MOST_EVIDENCE]
-    return Verdict(transport, label(promise, transport), "Unknown", reason, message, evidence=kept)
+    return Verdict(
+        transport, transport.label, "Unknown", reason, message, evidence=tuple(evidence)[:_MOST_EVIDENCE]
+    )
 
 
 def judge(
-    promise: Promise, window: Window, canary: Canary | None, logs: Mapping[str, LogFindings]
+    promises: Mapping[str, Promise], window: Window, canary: Canary | None, logs: Mapping[str, LogFindings]
 ) -> Verdict:
     """Return what KV cache moved over, and whether that is what the platform promises.
 
     Args:
-        promise: what the platform promises.
+        promises: what the platform promises the pods of each role.
         window: three looks at all workers, the last two before and after the canary.
         canary: the request; None where none was sent, so that only users may have moved something.
         logs: what the log of each pod says, by its name.
     """
     log = merged(logs.values())
     if canary is not None and (error := canary.first.error or canary.again.error):
-        return unknown(promise, "CanaryFailed", f"The canary was not answered: {error}", log.lines)
+        return unknown("CanaryFailed", f"The canary was not answered: {error}", log.lines)
     lost = [role for role in (PREFILL, DECODE) if not window.pods(role)]
     if lost:
         missing = ", ".join(window.missing()) or "there are none"
         return unknown(
-            promise,
             "AgentsUnreachable",
             f"No transport agent of the {lost[0]} workers answered each time ({missing}).",
             log.lines,
         )
     found = flows(window)
+    promise = _common(promises)
     choice = Chooser(promise, window, found, log, _need(canary), canary is not None).choose()
-    return _Judgement(promise, found, canary, log, choice).verdict()
+    return _Judgement(promise, promises, found, canary, log, choice).verdict()
+
+
+def _common(promises: Mapping[str, Promise]) -> Promise:
+    """Return what both roles are promised: KV cache takes one way between them."""
+    some = [promise.transports for promise in promises.values() if promise.transports]
+    shared = frozenset.intersection(*some) if some else frozenset()
+    least = [promise.minimum_gbps for promise in promises.values() if promise.minimum_gbps is not None]
+    first = next(iter(promises.values()), Promise())
+    return replace(
+        first,
+        transports=shared or frozenset().union(*some),
+        devices=max((promise.devices for promise in promises.values()), default=0),
+        gpus=max((promise.gpus for promise in promises.values()), default=0),
+        minimum_gbps=max(least, default=None),
+    )
 
 
 def _need(canary: Canary | None) -> Need:
@@ -181,6 +196,7 @@ class _Judgement:
     """What was found, on its way to a verdict."""
 
     promise: Promise
+    by_role: Mapping[str, Promise]
     flows: Flows
     canary: Canary | None
     log: LogFindings
@@ -231,15 +247,9 @@ class _Judgement:
         slow = self._too_slow()
         if slow is not None:
             return "False", "TooSlow", f"{moved}, at {slow}."
-        used, given = self._devices()
-        needed = min(promise.gpus or given, given)
-        if promise.rails and self._on_devices() and used < needed:
-            return (
-                "True",
-                "FewerDevicesThanGpus",
-                f"{moved}, but over {used} of {needed} devices that its GPUs could use: check that each "
-                "GPU's nearest device is among those of the pod (nvidia-smi topo -m).",
-            )
+        fewer = self._fewer_devices()
+        if fewer is not None:
+            return "True", "FewerDevicesThanGpus", f"{moved}, but over {fewer}."
         return "True", "AsPromised", f"{moved}{self._amount()}.{self._unresolved()}"
 
     def _amount(self) -> str:
@@ -282,17 +292,31 @@ class _Judgement:
             "verification.promptTokens."
         )
 
-    def _on_devices(self) -> bool:
-        return self.choice.source in {Source.EFA, Source.RDMA}
+    def _fewer_devices(self) -> str | None:
+        """Return how many devices took part if GPUs of the pod could use more."""
+        if self._found_devices is None:
+            return None
+        promise = self.by_role.get(self._found_devices.role, self.promise)
+        used, given = self._devices()
+        needed = min(promise.gpus or given, given)
+        if not promise.rails or used >= needed:
+            return None
+        return (
+            f"{used} of {needed} devices that the GPUs of each {self._found_devices.role} pod could use: "
+            "check that each GPU's nearest device is among those of the pod (nvidia-smi topo -m)"
+        )
+
+    @property
+    def _found_devices(self) -> Devices | None:
+        source = self.choice.source
+        return self.flows.devices(source) if source in {Source.EFA, Source.RDMA} else None
 
     def _devices(self) -> tuple[int, int]:
         """Return the fabric devices that took part and those that the pod has."""
-        found: Devices | None = None
-        if self.choice.source is not None and self._on_devices():
-            found = self.flows.devices(self.choice.source)
+        found = self._found_devices
         if found is None:
             return 0, self.promise.devices
-        return found.used, self.promise.devices or found.seen
+        return found.used, self.by_role.get(found.role, self.promise).devices or found.seen
 
     def _confidence(self) -> Confidence:
         proof, canary = self.choice.proof, self.canary
