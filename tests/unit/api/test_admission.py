@@ -1,13 +1,11 @@
 """Every admission rule finds its fault, says what to do, and leaves good resources alone."""
 
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from pydantic.alias_generators import to_camel
 
 from disagg_operator.api.admission import RULES, check
-from disagg_operator.api.admission.resources import amount
 from disagg_operator.api.admission.supported import REFERENCE_TABLE, TABLE
 from disagg_operator.api.parse import parse
 from disagg_operator.api.problems import Problem
@@ -386,22 +384,6 @@ def test_rules_have_unique_ids_and_sources() -> None:
     ids = [rule.id for rule in RULES]
     assert len(set(ids)) == len(ids)
     assert all(rule.source for rule in RULES)
-
-
-@pytest.mark.parametrize(
-    ("quantity", "number"),
-    [
-        (2, "2"),
-        ("2", "2"),
-        ("500m", "0.5"),
-        ("1.5Gi", "1610612736"),
-        ("1e3", "1000"),
-        ("2E", "2e18"),
-        ("1Ki", "1024"),
-    ],
-)
-def test_quantities(quantity: int | str, number: str) -> None:
-    assert amount(quantity) == Decimal(number)
 
 
 def test_broken_templates_do_not_break_the_rules() -> None:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any
 
+from disagg_operator.api.quantities import quantity
 from disagg_operator.plan import names
 from disagg_operator.reconcile.kinds import Object
-from disagg_operator.reconcile.quantities import quantity
 
 _DIGEST = 16
 

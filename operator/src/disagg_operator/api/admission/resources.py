@@ -1,37 +1,13 @@
 """Rules about compute resources and devices."""
 
 from collections.abc import Iterator
-from decimal import Decimal
 
 from disagg_operator.api.admission.rule import Finding, Rule, roles
+from disagg_operator.api.quantities import quantity
 from disagg_operator.api.v1alpha1.base import ResourceRequirements
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 
 GPU = "nvidia.com/gpu"
-_BINARY = {f"{prefix}i": Decimal(1024) ** power for power, prefix in enumerate("KMGTPE", start=1)}
-_DECIMAL = {
-    suffix: Decimal(10) ** power
-    for suffix, power in (
-        ("n", -9),
-        ("u", -6),
-        ("m", -3),
-        ("k", 3),
-        ("M", 6),
-        ("G", 9),
-        ("T", 12),
-        ("P", 15),
-        ("E", 18),
-    )
-}
-
-
-def amount(quantity: int | str) -> Decimal:
-    """Return the number that a Kubernetes quantity stands for."""
-    text = str(quantity)
-    for suffix, factor in (*_BINARY.items(), *_DECIMAL.items()):
-        if text.endswith(suffix):
-            return Decimal(text.removesuffix(suffix)) * factor
-    return Decimal(text)
 
 
 def _requirements(spec: DisaggDeploymentSpec) -> Iterator[tuple[str, ResourceRequirements]]:
@@ -46,7 +22,8 @@ def _within_limits(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
     for path, given in _requirements(spec):
         for name, request in given.requests.items():
             limit = given.limits.get(name)
-            if limit is not None and amount(request) > amount(limit):
+            asked, most = quantity(request), quantity(limit)
+            if asked is not None and most is not None and asked > most:
                 fault = f"{request} is above the limit {limit}"
                 yield Finding(entry(path, "requests", name), fault, "Lower the request or raise the limit")
 

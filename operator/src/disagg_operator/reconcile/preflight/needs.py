@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from disagg_operator.api.quantities import quantity
 from disagg_operator.build.pods import pod_template
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES, Plan, PodPlan, Provenance, TogetherPlan
 from disagg_operator.reconcile.kinds import CLAIM, CLAIM_TEMPLATE, COMPUTE_DOMAIN, Kind, Object
 from disagg_operator.reconcile.preflight.pod_security import violations
 from disagg_operator.reconcile.preflight.snapshot import Named, Node, Offer, Taint
-from disagg_operator.reconcile.quantities import quantity
 
 WORKER_METADATA = Kind("nvidia.com/v1alpha1", "DynamoWorkerMetadata", "dynamoworkermetadatas")
 CHANNEL_CLASS = "compute-domain-default-channel.nvidia.com"

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 
+from disagg_operator.api.quantities import quantity
 from disagg_operator.reconcile.domains import UID_LABEL
 from disagg_operator.reconcile.kinds import Kind, Object
-from disagg_operator.reconcile.quantities import quantity
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 """Label of a namespace with the Pod Security Standard below which it admits no pod."""

@@ -1,0 +1,28 @@
+"""Kubernetes quantities as numbers."""
+
+from decimal import Decimal
+
+import pytest
+
+from disagg_operator.api.quantities import quantity
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        (2, "2"),
+        ("2", "2"),
+        ("500m", "0.5"),
+        ("1.5Gi", "1610612736"),
+        ("1e3", "1000"),
+        ("2E", "2e18"),
+        ("1Ki", "1024"),
+    ],
+)
+def test_a_quantity_is_a_number(written: int | str, number: str) -> None:
+    assert quantity(written) == Decimal(number)
+
+
+@pytest.mark.parametrize("written", [None, True, "", "Gi", "1Qi", "many", ["1"], {"cpu": "1"}])
+def test_what_is_no_quantity_is_no_number(written: object) -> None:
+    assert quantity(written) is None
