@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from disagg_operator.cli import documents
+from disagg_operator.cli import documents, provenance
 from disagg_operator.cli.profiles import catalogue
 from disagg_operator.cli.terminal import UserError, fail, show
 from disagg_operator.platforms.catalogue import Catalogue
@@ -83,9 +83,12 @@ def _print_all(known: Catalogue) -> None:
 
 def _print_values(profile: MachineProfile | FabricProfile) -> None:
     sort = "machine" if isinstance(profile, MachineProfile) else "fabric"
-    rows = []
-    for value in listed(profile):
-        behind = "\n".join(part for part in (value.line, value.source) if part)
-        rows.append((value.part, value.name, value.value, value.when, value.reason, behind))
-    headings = ("Part", "Name", "Value", "When", "Why", "Profile line, document")
-    show(headings, rows, title=f"{sort} {profile.name}: {profile.description}")
+    rows = [
+        (value.part, value.name, value.value, value.when, *provenance.cells(value))
+        for value in listed(profile)
+    ]
+    show(
+        ("Part", "Name", "Value", "When", *provenance.HEADINGS),
+        rows,
+        title=f"{sort} {profile.name}: {profile.description}",
+    )

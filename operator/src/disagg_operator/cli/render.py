@@ -9,7 +9,7 @@ import typer
 from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Refusal
 from disagg_operator.build.objects import domain_objects, shared_objects, worker_objects
-from disagg_operator.cli import documents
+from disagg_operator.cli import documents, provenance
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
 from disagg_operator.cli.terminal import Format, UserError, fail, show, warn
 from disagg_operator.plan.cluster import ClusterFacts, ExistingDomain
@@ -112,10 +112,9 @@ def _explain(plans: list[Plan], form: Format) -> None:
 
 
 def _print_explained(planned: Plan) -> None:
-    rows = []
-    for setting in explained(planned):
-        behind = "\n".join(part for part in (setting.line, setting.source) if part)
-        components = ", ".join(setting.components)
-        rows.append((components, setting.kind, setting.name, setting.value, setting.reason, behind))
-    headings = ("Component", "Kind", "Name", "Value", "Why", "Profile line, document")
+    rows = [
+        (", ".join(setting.components), setting.kind, setting.name, setting.value, *provenance.cells(setting))
+        for setting in explained(planned)
+    ]
+    headings = ("Component", "Kind", "Name", "Value", *provenance.HEADINGS)
     show(headings, rows, title=f"{planned.namespace}/{planned.name}")
