@@ -46,6 +46,11 @@ def test_one_platform_shows_its_values_and_those_of_its_fabrics_with_line_and_do
     assert "architecture arm64, image standard" in " ".join(text.split())
 
 
+def test_what_is_needed_together_and_what_is_enough_alone_read_apart() -> None:
+    assert "capabilities IPC_LOCK and SYS_RESOURCE" in platforms("efa")
+    assert "method NIXL or UCX, backend UCX or none" in platforms("aks-infiniband")
+
+
 def test_a_fabric_can_be_shown_by_itself() -> None:
     assert "fabric gke-rdma" in platforms("gke-rdma")
 

@@ -1,6 +1,6 @@
 """A profile as a list of its values, and as a document that another profile can be made from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,8 @@ from disagg_operator.platforms.profile import Conditional, Document, Layer, Prof
 
 _NAMES = ("name", "value", "mode", "topology_key", "size", "resource")
 """Fields that say which of several values one is; the first that it has."""
+_ALTERNATIVES = ("variables",)
+"""Fields whose lists hold values of which one is enough, as in conditions; of other lists all are meant."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,15 @@ def _listed(part: str, value: Sourced) -> Listed:
     name = "" if key is None else str(own.pop(key))
     rest = str(own["value"]) if own.keys() == {"value"} else _words(own)
     when = value.when if isinstance(value, Conditional) else {}
-    return Listed(part, name, rest, _words(when), value.reason, value.source, value.line)
+    return Listed(part, name, rest, _words(when, "or"), value.reason, value.source, value.line)
 
 
-def _words(found: Any) -> str:
-    if isinstance(found, dict):
-        return ", ".join(f"{key} {_words(part)}" for key, part in found.items())
-    return " or ".join(map(str, found)) if isinstance(found, list | tuple) else str(found)
+def _words(found: Any, between: str = "and") -> str:
+    if isinstance(found, Mapping):
+        return ", ".join(
+            f"{key} {_words(part, 'or' if key in _ALTERNATIVES else between)}" for key, part in found.items()
+        )
+    return f" {between} ".join(map(str, found)) if isinstance(found, list | tuple) else str(found)
 
 
 def document(profile: ProfileModel) -> Document:
