@@ -94,7 +94,8 @@ def test_every_command_that_plans_knows_a_folder_of_profiles(folder: Path, tmp_p
 
 def test_a_wrong_name_and_a_wrong_folder_are_told(folder: Path) -> None:
     wrong = call("platforms", "p5")
-    assert (wrong.exit_code, "there is no platform 'p5'. Write one of: aks-" in wrong.stderr) == (1, True)
+    meant = "there is no platform and no fabric 'p5'. Did you mean aws-p5.48xlarge or "
+    assert (wrong.exit_code, meant in wrong.stderr) == (1, True)
     (folder / "machines" / "lab.yaml").write_text("gpus: 8\n")
     bad = call("platforms", "-f", str(folder))
     assert (bad.exit_code, bad.stderr.startswith("machines/lab.yaml: gpus: ")) == (1, True)

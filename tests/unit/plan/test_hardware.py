@@ -126,7 +126,10 @@ def test_words_and_lines_of_a_profile_are_no_part_of_the_revision() -> None:
 
 
 def test_a_backend_that_the_fabric_lacks_is_refused() -> None:
-    with pytest.raises(Refusal, match=r"spec\.transfer\.nixlBackend: LIBFABRIC cannot be used .* Write UCX"):
+    with pytest.raises(
+        Refusal,
+        match=r"spec\.transfer\.nixlBackend: LIBFABRIC cannot be used: tcp works with UCX.* Write UCX",
+    ):
         planned("generic", transfer={"nixlBackend": "LIBFABRIC"})
 
 

@@ -35,7 +35,17 @@ HOST_SDK = [{"name": "sdk", "hostPath": {"path": "/opt/amazon/efa"}}]
 HOST_MOUNTED = {"name": "host-sdk", "like": P5, "mounts": [
     {"name": "sdk", "path": "/opt/amazon/efa", "host_path": "/opt/amazon/efa", "reason": "r", "source": "s"}
 ]}  # fmt: skip
-INSTALLATION = Installation("worker:test", catalogue=builtin().with_profiles({"host-sdk": HOST_MOUNTED}))
+SHM = "FI_EFA_ENABLE_SHM_TRANSFER"
+BY_US = {"reason": "r", "source": "s"}
+WITH_SHM = {"name": "shared-memory", "like": P5, "environment": [{"name": SHM, "value": "1", **BY_US}]}
+BARE = {"name": "bare", "like": "efa", "environment": [{"name": SHM, "$patch": "delete"}]}
+ON_BARE = {"name": "no-variables", "like": P5, "fabrics": ["bare"]}
+INSTALLATION = Installation(
+    "worker:test",
+    catalogue=builtin().with_profiles(
+        {"host-sdk": HOST_MOUNTED, "shared-memory": WITH_SHM, "no-variables": ON_BARE}, {"bare": BARE}
+    ),
+)
 
 
 def transceiver(**fields: Any) -> dict[str, Any]:
@@ -48,6 +58,10 @@ def kv(**fields: Any) -> dict[str, Any]:
 
 def claiming(name: str) -> dict[str, Any]:
     return {"name": "worker", "resources": {"claims": [{"name": name}]}}
+
+
+def profile(name: str, value: str) -> dict[str, Any]:
+    return {"platformProfile": {"environment": [{"name": name, "value": value}]}}
 
 
 def env(*pairs: tuple[str, str]) -> list[dict[str, str]]:
@@ -104,6 +118,14 @@ FAULTS: list[Row] = [
     ("mnnvl-needs-cuda-ipc", NVL, {"env": env(("UCX_TLS", "^cuda_ipc"))}, "spec.env"),
     ("mnnvl-needs-cuda-ipc", NVL, {"env": env(("UCX_TLS", "rc,cuda_copy"))}, "spec.env"),
     ("efa-provider", P5, {"env": env(("FI_PROVIDER", "tcp"))}, "spec.env"),
+    ("efa-shared-memory-off", P5, profile(SHM, "1"), f"spec.platformProfile.environment[{SHM}]"),
+    ("efa-shared-memory-off", "shared-memory", {}, "spec.platform"),
+    ("efa-shared-memory-off", "no-variables", {}, "spec.platform"),
+    ("efa-device-rdma", P5, {"env": env(("FI_EFA_USE_DEVICE_RDMA", "0"))}, "spec.env"),
+    ("efa-sdk-in-image", P5, {"runtime": {"image": "own:1"}}, "spec.runtime.image"),
+    ("efa-sdk-in-image", P5, {"runtime": {"version": "0.9.1"}}, "spec.runtime.image"),
+    ("nixl-backend-once", P5, {"decode": {"env": env(("NIXL_BACKEND", "UCX"))}}, "spec.decode.env"),
+    ("devices-of-fabric", P5, {"decode": {"devices": {EFA: 0}}}, f"spec.decode.devices[{EFA}]"),
     ("efa-library-first", P5, {"prefill": {"env": env(("LD_LIBRARY_PATH", "/lib"))}}, "spec.prefill.env"),
     (
         "nixl-backend-agrees",
@@ -467,9 +489,12 @@ LEGAL: list[tuple[str, dict[str, Any]]] = [
     (P5, {"env": env(("UCX_TLS", "^gdr_copy"))}),
     (P5, {"env": env(("UCX_TLS", "all"), ("NCCL_SOCKET_IFNAME", "^lo,docker,veth"))}),
     (P5, {"env": env(("LD_LIBRARY_PATH", "/opt/amazon/efa/lib:/mine"), ("FI_PROVIDER", "efa"))}),
-    (P5, {"prefill": {"devices": {EFA: 4}}, "decode": {"devices": {EFA: 0}}}),
+    (P5, {"prefill": {"devices": {EFA: 4}}, "decode": {"devices": {EFA: 4}}}),
     (P5, {"transfer": {"nixlBackend": "LIBFABRIC"}}),
     (P5, {"transfer": {"method": "UCX"}}),
+    (P5, {"transfer": {"method": "UCX"}, "env": env(("NIXL_BACKEND", "UCX"))}),
+    (P5, profile(SHM, "0")),
+    ("host-sdk", {"runtime": {"image": "own:1"}}),
     (P5, {"model": {"name": "nemotron-4", "source": {"huggingFace": {"repository": "org/nemotron-4"}}}}),
     (P5, {"transfer": {"maxTokensInBuffer": 0}}),
     (P5, {"prefill": transceiver(max_tokens_in_buffer=0), "decode": transceiver(max_tokens_in_buffer=64)}),

@@ -165,7 +165,7 @@ def test_ucx_of_2025_runs_from_a_published_image_where_there_is_one() -> None:
 )
 def test_image_on_efa(version: str, architecture: str, tag: str) -> None:
     images = RELEASES[version].engines["trtllm"].images
-    facts = {"fabric": "efa", "architecture": architecture, "method": "NIXL"}
+    facts = {"kind": "efa", "architecture": architecture, "method": "NIXL"}
     chosen = next(
         image for image in images if all(facts[name] in allowed for name, allowed in image.when.items())
     )

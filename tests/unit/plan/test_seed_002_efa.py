@@ -55,6 +55,25 @@ def test_required_environment_variables_for_efa_workers_set_on_both_prefill_and_
         assert environment(pod).items() >= EFA_ENVIRONMENT.items()
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"env": [{"name": "FI_EFA_ENABLE_SHM_TRANSFER", "value": "1"}]},
+        {"env": [{"name": "FI_EFA_ENABLE_SHM_TRANSFER", "value": ""}]},
+        {"env": [{"name": "FI_EFA_ENABLE_SHM_TRANSFER", "valueFrom": {"fieldRef": {"fieldPath": "spec"}}}]},
+        {"platformProfile": {"environment": [{"name": "FI_EFA_ENABLE_SHM_TRANSFER", "value": "1"}]}},
+    ],
+    ids=["1", "empty", "unseen", "by a profile"],
+)
+def test_fi_efa_enable_shm_transfer_must_be_0_and_the_refusal_says_why(written: dict[str, Any]) -> None:
+    with pytest.raises(Refusal, match=r"must be 0: .* break NIXL's registrations of GPU memory") as refusal:
+        pods("aws-p5.48xlarge", **written)
+    (problem,) = refusal.value.problems
+    allowed = pods("aws-p5.48xlarge", security={"allowUnsafe": [problem.rule]}, **written)
+    for pod in allowed.values():
+        assert environment(pod)["FI_EFA_ENABLE_SHM_TRANSFER"] != "0"
+
+
 @pytest.mark.parametrize("platform", ON_EFA)
 def test_aws_efa_currently_requires_privileged_mode(platform: str) -> None:
     for pod in pods(platform).values():

@@ -54,6 +54,32 @@ def test_a_folder_adds_machines_and_fabrics(tmp_path: Path) -> None:
     assert catalogue.machines["lab"].name == "lab"
 
 
+def test_a_fabric_that_is_like_efa_is_one_for_images_and_rules(tmp_path: Path) -> None:
+    fabric = "like: efa\nenvironment: [{name: LD_LIBRARY_PATH, $patch: delete}]\n"
+    machine = "like: aws-p5.48xlarge\nfabrics: [campus]\n"
+    catalogue = with_folder(builtin(), folder(tmp_path, lab=machine, fabric_campus=fabric))
+    result = planned("lab", catalogue=catalogue)
+    assert decode(result).image.endswith("-efa")
+    names = {each.name for each in decode(result).environment}
+    assert "FI_PROVIDER" in names
+    assert "LD_LIBRARY_PATH" not in names
+    with pytest.raises(Refusal, match="FI_PROVIDER=tcp makes libfabric leave EFA"):
+        planned("lab", catalogue=catalogue, env=[{"name": "FI_PROVIDER", "value": "tcp"}])
+
+
+def test_a_fabric_of_its_own_kind_is_that_kind(tmp_path: Path) -> None:
+    text = (
+        "description: Rockets.\n"
+        "nixl_backends: [{value: UCX}]\n"
+        "security: [{mode: Restricted}]\n"
+        "environment: [{name: ROCKETS, value: '{{ kind }}', when: {kind: [rocket]}}]\n"
+    )
+    catalogue = with_folder(builtin(), folder(tmp_path, lab="fabrics: [rocket]\n", fabric_rocket=text))
+    assert ("ROCKETS", "rocket") in {
+        (each.name, each.value) for each in decode(planned("lab", catalogue=catalogue)).environment
+    }
+
+
 def test_values_of_a_folder_say_where_they_stand_unless_they_say_it_themselves(tmp_path: Path) -> None:
     catalogue = with_folder(builtin(), folder(tmp_path, lab=MACHINE, fabric_campus=FABRIC))
     machine = catalogue.machines["lab"]
@@ -100,6 +126,22 @@ def test_hidden_folders_of_a_mounted_config_map_are_passed_over(tmp_path: Path) 
         ({"lab": "like: 5\n"}, r"^machines/lab\.yaml: like: is no name\. Write a name"),
         ({"lab": "like: lab\n"}, r"^machines/lab\.yaml: like: a profile cannot be like itself: lab → lab"),
         ({"lab": "name: other\n"}, r"^machines/lab\.yaml: name: is 'other'\. Write lab, or rename"),
+        (
+            {"lab": "annotations: [{name: a b, value: x}]\n"},
+            r"^machines/lab\.yaml: annotations\[a b\]\.name: 'a b' is not allowed here\. Write a name as Kub",
+        ),
+        (
+            {"lab": "like: aws-p5.48xlarge\nenvironment: [{name: FI_PROVIDER, $patch: delete}]\n"},
+            r"^machines/lab\.yaml: environment\[FI_PROVIDER\]: there is no such entry to remove .* fabric of",
+        ),
+        (
+            {"aws-p5.48xlarge": "devices: [{name: rdma/ib, $patch: delete}]\n"},
+            r"^machines/aws-p5\.48xlarge\.yaml: devices\[rdma/ib\]: there is no such entry to remove",
+        ),
+        (
+            {"fabric_campus": "like: efa\nenvironment: [{name: FI_PROVIDERS, $patch: delete}]\n"},
+            r"^fabrics/campus\.yaml: environment\[FI_PROVIDERS\]: there is no such entry to remove",
+        ),
         ({"lab": "fabrics: [\n"}, r"^machines/lab\.yaml: not YAML: .*line 2"),
         ({"lab": "- a\n"}, r"^machines/lab\.yaml: holds no map"),
         ({"fabric_campus": "description: x\n"}, r"^fabrics/campus\.yaml: nixl_backends: is missing"),
@@ -202,6 +244,19 @@ def test_an_empty_profile_changes_no_revision() -> None:
             {"environment": [{"name": ["A"], "value": "1"}]},
             r"^spec\.platformProfile\.environment\[0\]\.name: ",
         ),
+        (
+            {"environment": [{"name": "LD_LIBRARY_PATH", "$patch": "delete"}]},
+            r"^spec\.platformProfile\.environment\[LD_LIBRARY_PATH\]: there is no such entry to remove",
+        ),
+        ({"environment": [{"name": "A B", "value": "1"}]}, r"environment\[A B\]\.name: 'A B' is not allowed"),
+        (
+            {"mounts": [{"name": "m", "path": "/m", "host_path": "m"}]},
+            r"mounts\[m\]\.host_path: 'm' is not allowed here\. Write an absolute path",
+        ),
+        (
+            {"fabrics": ["inf"]},
+            r"there is no fabric 'inf'\. Did you mean aks-infiniband or .* or infiniband\?",
+        ),
         ({"environment": "A=1"}, r"^spec\.platformProfile\.environment: "),
         (
             {"mounts": [{"name": "m", "path": "/m"}]},
@@ -222,6 +277,21 @@ def test_a_deployment_s_profile_that_cannot_be_used_is_refused_by_field(
 ) -> None:
     with pytest.raises(Refusal, match=words):
         planned("aws-p5.48xlarge", platformProfile=profile)
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ("p5.48xlarge", r"Did you mean aws-p5\.48xlarge\?"),
+        ("aws-p5.48xlarg", r"Did you mean aws-p5\.48xlarge\?"),
+        ("aws-p4", r"Did you mean aws-p4d\.24xlarge or aws-p4de\.24xlarge\?"),
+        ("aws", "Write one of: aks-nd-h100-v5, "),
+        ("warp", "Write one of: aks-nd-h100-v5, "),
+    ],
+)
+def test_a_platform_s_name_that_is_nearly_right_is_put_right(given: str, remedy: str) -> None:
+    with pytest.raises(Refusal, match=f"^spec.platform: there is no platform '{given}'. {remedy}"):
+        planned(given)
 
 
 def test_an_unknown_platform_is_named_though_a_profile_is_laid_over_it() -> None:

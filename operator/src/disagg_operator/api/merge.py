@@ -26,7 +26,7 @@ def merged(base: Any, overlay: Any) -> Any:
 def _merged_maps(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in overlay.items():
-        if value is None or _deletes(value):
+        if value is None or deletes(value):
             result.pop(key, None)
         else:
             result[key] = merged(result[key], value) if key in result else _kept(value)
@@ -34,10 +34,11 @@ def _merged_maps(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[st
 
 
 def _kept(value: Any) -> Any:
-    return [entry for entry in value if not _deletes(entry)] if isinstance(value, list) else value
+    return [entry for entry in value if not deletes(entry)] if isinstance(value, list) else value
 
 
-def _deletes(value: Any) -> bool:
+def deletes(value: Any) -> bool:
+    """Tell whether an overlay's value removes what it would be merged with."""
     return isinstance(value, Mapping) and value.get(_PATCH) == _DELETE
 
 
@@ -53,7 +54,7 @@ def _merge_key(entries: list[Any]) -> str | None:
 def _merged_lists(base: list[Any], overlay: list[Any], key: str) -> list[Any]:
     result = {entry[key]: entry for entry in base}
     for entry in overlay:
-        if _deletes(entry):
+        if deletes(entry):
             result.pop(entry[key], None)
             continue
         known = result.get(entry[key])

@@ -10,7 +10,7 @@ import typer
 from disagg_operator.cli import documents, provenance
 from disagg_operator.cli.profiles import catalogue
 from disagg_operator.cli.terminal import UserError, fail, show
-from disagg_operator.platforms.catalogue import Catalogue
+from disagg_operator.platforms.catalogue import Catalogue, instead
 from disagg_operator.platforms.listing import document, listed
 from disagg_operator.platforms.profile import FabricProfile, MachineProfile
 from disagg_operator.platforms.table import HEADINGS, row
@@ -67,10 +67,8 @@ def _named(name: str, known: Catalogue) -> list[MachineProfile | FabricProfile]:
         return [machine, *known.fabrics_of(machine)]
     if name in known.fabrics:
         return [known.fabrics[name]]
-    raise UserError(
-        f"there is no platform {name!r}. Write one of: {', '.join(known.machines)}; "
-        f"or a fabric: {', '.join(known.fabrics)}"
-    )
+    remedy = instead(name, [*known.machines, *known.fabrics])
+    raise UserError(f"there is no platform and no fabric {name!r}. {remedy}")
 
 
 def _print_all(known: Catalogue) -> None:

@@ -139,6 +139,7 @@ def _facts(spec: DisaggDeploymentSpec, platform: Platform, discovery: DiscoveryP
         "engine": spec.runtime.engine.value,
         "frontend": spec.runtime.frontend.value,
         "fabric": platform.fabrics[0].name,
+        "kind": platform.fabrics[0].kind,
         "fabrics": ",".join(fabric.name for fabric in platform.fabrics),
         "architecture": architecture.value if architecture else selected,
         **discovery_facts(discovery),

@@ -26,7 +26,8 @@ def frontend_plan(basis: Basis) -> FrontendPlan:
         model=model.name,
     )
     # No fabric is a fact of it.
-    facts = {key: value for key, value in basis.facts.items() if not key.startswith("fabric")}
+    of_fabrics = ("fabric", "fabrics", "kind")
+    facts = {key: value for key, value in basis.facts.items() if key not in of_fabrics}
     image = image_of(basis, {**facts, "method": basis.transfer.method})
     reads_model = basis.runtime.frontend.model_files is not None
     resources, why_resources = requirements(

@@ -1,16 +1,28 @@
 """How KV cache moves: the library and its plugin, from what the user, the release and the fabric say."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.api.v1alpha1.role import TransferMethod, TransferSpec
 from disagg_operator.plan.facts import Facts, applicable, provenance
-from disagg_operator.plan.hardware import Platform
+from disagg_operator.plan.hardware import ARCHITECTURE_LABEL, Platform
 from disagg_operator.plan.model import Provenance, TransferPlan
 from disagg_operator.platforms.profile import Choice
+from disagg_operator.platforms.vocabulary import ANY_ARCHITECTURE
 
 _METHOD = "spec.transfer.method"
 _BACKEND = "spec.transfer.nixlBackend"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A library or plugin that is asked for, the rule that judges it, and where it cannot be used."""
+
+    field: str
+    value: str
+    rule: str
+    where: str
 
 
 def transfer_plan(transfer: TransferSpec, platform: Platform, facts: Facts) -> TransferPlan:
@@ -34,7 +46,9 @@ def transfer_plan(transfer: TransferSpec, platform: Platform, facts: Facts) -> T
         method, why = default.value, provenance(default)
     else:
         if _of(offered, asked) is None:
-            raise Refusal([_unavailable(_METHOD, asked, release.methods, facts, "transfer-method-known")])
+            where = f" by this release of the engine, {release.version}"
+            wanted = _Asked(_METHOD, asked.value, "transfer-method-known", where)
+            raise Refusal([_unavailable(wanted, release.methods, facts)])
         method, why = asked.value, Provenance("Set by the user.", _BACKEND if nixl_meant else _METHOD)
     if method != TransferMethod.NIXL:
         return TransferPlan(method, None, why)
@@ -55,7 +69,12 @@ def _nixl_backend(transfer: TransferSpec, platform: Platform, facts: Facts) -> C
     usable = [choice for choice in applicable(known, facts) if asked in (None, choice.value)]
     if not usable:
         given = "NIXL" if asked is None else asked.value
-        raise Refusal([_unavailable(_BACKEND, given, known, facts, "nixl-backend-known")])
+        fabric = platform.fabrics[0]
+        theirs = " and ".join(each.value for each in fabric.nixl_backends)
+        ours = " and ".join(each.value for each in platform.release.nixl_backends)
+        where = f": {fabric.name} works with {theirs}{f', and this release with {ours}' if ours else ''}"
+        wanted = _Asked(_BACKEND, given, "nixl-backend-known", where)
+        raise Refusal([_unavailable(wanted, known, facts)])
     return usable[0]
 
 
@@ -63,15 +82,19 @@ def _of(offered: Iterable[Choice], value: str) -> Choice | None:
     return next((choice for choice in offered if choice.value == value), None)
 
 
-def _unavailable(field: str, given: str, known: Sequence[Choice], facts: Facts, rule: str) -> Problem:
-    fault = f"{given} cannot be used on this platform by this version of the engine"
-    excluded = _of(known, given)
+def _unavailable(asked: _Asked, known: Sequence[Choice], facts: Facts) -> Problem:
+    fault = f"{asked.value} cannot be used{asked.where}"
+    more = ""
+    excluded = _of(known, asked.value)
     if excluded is not None:
         needs = [
             f"{name} {' or '.join(allowed)} (here: {facts[name]})"
             for name, allowed in excluded.when.items()
             if facts[name] not in allowed
         ]
-        fault = f"{given} needs {', '.join(needs)}: {excluded.reason}"
+        fault = f"{asked.value} needs {', '.join(needs)}: {excluded.reason}"
+        if facts["architecture"] == ANY_ARCHITECTURE and "architecture" in excluded.when:
+            selector = f"{{{ARCHITECTURE_LABEL}: {excluded.when['architecture'][0]}}}"
+            more = f", or say where workers run: spec.placement.nodeSelector: {selector}"
     usable = " or ".join(choice.value for choice in applicable(known, facts))
-    return Problem(field, fault, f"Write {usable}", rule)
+    return Problem(asked.field, fault, f"Write {usable}{more}", asked.rule)

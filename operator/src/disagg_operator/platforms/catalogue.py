@@ -3,8 +3,9 @@
 Invariant: a catalogue is a value. Adding profiles makes another catalogue.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache, cached_property
 from importlib import resources
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from disagg_operator.api.merge import merged
 from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.platforms.documents import LIKE, bases_of, read, resolved
 from disagg_operator.platforms.faults import RULE, problems_of, templates
-from disagg_operator.platforms.overlay import owned
+from disagg_operator.platforms.overlay import owned, vain_removals
 from disagg_operator.platforms.profile import (
     Document,
     FabricProfile,
@@ -34,6 +35,10 @@ GENERIC = "generic"
 KNOWN = "platform-known"
 INLINE = "spec.platformProfile"
 BY_USER = "Set by the user."
+_NOT_THERE = "there is no such entry to remove in what the profile is like"
+_LEAVE_IT = "Leave it out; what a fabric adds is removed in a fabric of your own that is like it"
+_MEANT_AT_MOST = 4
+"""Suggestions in place of all names."""
 _PART = "_"
 """Begins the name of a document that is no profile of its own: others are like it."""
 
@@ -91,6 +96,10 @@ class Catalogue:
             _extended(FABRICS, self.fabric_documents, fabrics or {}, []),
             self.runtime_documents,
         )
+        _refuse_vain_removals(FABRICS, fabrics or {}, self.fabric_documents, extended.fabric_documents, [])
+        _refuse_vain_removals(
+            MACHINES, machines, self.machine_documents, extended.machine_documents, [GENERIC]
+        )
         for name in filter(_is_profile, fabrics or {}):
             _model(FabricProfile, FABRICS, name, extended.fabric_documents)
         for name in filter(_is_profile, machines):
@@ -105,7 +114,7 @@ class Catalogue:
         unknown = [name for name in machine.fabrics if name not in self.fabric_documents]
         if not unknown:
             return None
-        remedy = f"Write one of: {', '.join(sorted(self.fabric_documents))}"
+        remedy = instead(unknown[0], self.fabric_documents)
         return Problem(field, f"there is no fabric {unknown[0]!r}", remedy, RULE)
 
     def machine(self, name: str) -> MachineProfile:
@@ -141,6 +150,13 @@ class Catalogue:
         for base in bases:
             if base not in self.machine_documents:
                 raise Refusal([self._unknown_machine(field, base, rule)])
+        below = resolved(INLINE, {**self.machine_documents, INLINE: {LIKE: bases}})
+        vain = [
+            Problem(f"{INLINE}.{key}[{name}]", _NOT_THERE, _LEAVE_IT, RULE)
+            for key, name in vain_removals(document, below)
+        ]
+        if vain:
+            raise Refusal(vain)
         own = owned(document, BY_USER, f"{INLINE}.")
         laid = resolved(INLINE, {**self.machine_documents, INLINE: {**own, LIKE: bases, "name": INLINE}})
         try:
@@ -153,8 +169,8 @@ class Catalogue:
         return machine
 
     def _unknown_machine(self, field: str, name: object, rule: str) -> Problem:
-        remedy = f"Write one of: {', '.join(sorted(self.machine_documents))}"
-        return Problem(field, f"there is no platform {str(name)[:63]!r}", remedy, rule)
+        given = str(name)[:63]
+        return Problem(field, f"there is no platform {given!r}", instead(given, self.machine_documents), rule)
 
     def fabrics_of(self, machine: MachineProfile) -> tuple[FabricProfile, ...]:
         """Return the fabrics of a machine; KV cache crosses the first."""
@@ -182,6 +198,20 @@ class Catalogue:
             fault = f"{name} {version} has not been tried with the engine {engine}"
         remedy = f"Write one of: {', '.join(holding)}, or leave it out"
         raise Refusal([Problem("spec.runtime.version", fault, remedy, "runtime-version-known")])
+
+
+def instead(name: str, known: Iterable[str]) -> str:
+    """Return what to write in place of a name that is unknown.
+
+    Args:
+        name: the unknown name.
+        known: the names that there are; those that begin with an underscore are none.
+    """
+    names = sorted(filter(_is_profile, known))
+    meant = [each for each in names if name in each] or get_close_matches(name, names)
+    if name and 0 < len(meant) <= _MEANT_AT_MOST:
+        return f"Did you mean {' or '.join(meant)}?"
+    return f"Write one of: {', '.join(names)}"
 
 
 @cache
@@ -223,6 +253,25 @@ def _extended(
         else:
             documents[name] = {**own, "name": name, LIKE: written or default}
     return documents
+
+
+def _refuse_vain_removals(
+    folder: str,
+    added: Mapping[str, Document],
+    known: Mapping[str, Document],
+    documents: Mapping[str, Document],
+    default: list[str],
+) -> None:
+    for name, document in added.items():
+        others = bases_of(document) or default
+        bases = [name] if name in known and others in (default, [name]) else others
+        laid = {**documents, **({name: known[name]} if name in known else {}), "": {LIKE: bases}}
+        try:
+            base = resolved("", laid)
+        except ValueError:
+            continue  # The profile itself is refused for it.
+        for key, entry in vain_removals(document, base):
+            raise ProfileError(f"{folder}/{name}.yaml: {key}[{entry}]: {_NOT_THERE}. {_LEAVE_IT}")
 
 
 def _models(model: type[P], folder: str, documents: Mapping[str, Document]) -> dict[str, P]:

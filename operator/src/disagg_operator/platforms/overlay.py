@@ -1,8 +1,9 @@
 """Fills in who wrote a profile that an installation or a user adds, so that they need not write it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from disagg_operator.api.merge import deletes
 from disagg_operator.platforms.profile import Document
 
 _COUNTS = ("per_node", "per_gpu", "per_pod")
@@ -32,3 +33,16 @@ def _owned(value: Any, reason: str, place: str) -> Any:
 
 def _key(index: int, entry: Any) -> str:
     return str(entry.get("name", index)) if isinstance(entry, Mapping) else str(index)
+
+
+def vain_removals(document: Mapping[str, Any], base: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the list and the name of each entry that a document removes and its base does not have.
+
+    Args:
+        document: a profile as YAML has it.
+        base: what it is laid over.
+    """
+    for key, entries in document.items():
+        for entry in entries if isinstance(entries, list) else ():
+            if deletes(entry) and entry.get("name") not in {each["name"] for each in base.get(key, ())}:
+                yield key, str(entry.get("name"))

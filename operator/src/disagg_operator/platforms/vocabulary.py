@@ -6,6 +6,7 @@
 | role | prefill, decode |
 | nodes | one, several: pods of one model instance |
 | fabric | name of the machine's first fabric |
+| kind | what sort of network that is: efa, infiniband, mnnvl, tcp, or what an added fabric says |
 | fabrics | names of all its fabrics, separated by commas |
 | architecture | amd64, arm64, or any |
 | method | library that moves KV cache |
@@ -39,6 +40,7 @@ FACTS: Mapping[str, frozenset[str] | None] = {
     "role": frozenset({"prefill", "decode"}),
     "nodes": frozenset({ONE, SEVERAL}),
     "fabric": None,
+    "kind": None,
     "fabrics": None,
     "architecture": frozenset({"amd64", "arm64", ANY_ARCHITECTURE}),
     "method": frozenset(TransferMethod),

@@ -12,6 +12,8 @@ from disagg_operator.api.v1alpha1.base import EnvVar
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 from disagg_operator.api.v1alpha1.variables import (
     BACKENDS,
+    EFA_SHARED_MEMORY,
+    ENGINE_NEUTRAL_BACKEND,
     KVBM_BACKEND,
     KVBM_NO,
     KVBM_YES,
@@ -50,6 +52,10 @@ WIRING = {
 }
 """Variables that the operator derives and that hold a deployment together, with the reason."""
 
+SHARED_MEMORY_BREAKS = (
+    f"{EFA_SHARED_MEMORY} must be 0: shared-memory transfers of EFA break NIXL's registrations of GPU memory"
+)
+"""NVIDIA's page on KV cache transfer: AWS EFA."""
 _METHOD_SWITCH = re.compile(r"TRTLLM_USE_(UCX|NIXL|MPI|MOONCAKE)_KV_?CACHE")
 _SECRET = re.compile(r"(^|_)(TOKEN|PASSWORD|SECRET|API_KEY|SECRET_ACCESS_KEY)$", re.IGNORECASE)
 _VALUE_SOURCES = ("secretKeyRef", "configMapKeyRef", "fieldRef", "resourceFieldRef", "fileKeyRef")
@@ -122,7 +128,7 @@ def _wiring(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
 
 
 def _two_backends(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
-    both = ("NIXL_BACKEND", NIXL_BACKEND)
+    both = (ENGINE_NEUTRAL_BACKEND, NIXL_BACKEND)
     for path, role in roles(spec):
         names = {each.name for each in (*spec.env, *role.env)}
         if names.issuperset(both):
@@ -170,9 +176,8 @@ def _kvbm_words(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
 
 def _efa_shared_memory(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
     for each in _variables(spec):
-        if each.name == "FI_EFA_ENABLE_SHM_TRANSFER" and each.value not in (None, "0"):
-            fault = "shared-memory transfers of EFA break NIXL's registrations of GPU memory"
-            yield Finding(each.path, fault, 'Write "0" or leave it out')
+        if each.name == EFA_SHARED_MEMORY and each.value != "0":
+            yield Finding(each.path, SHARED_MEMORY_BREAKS, 'Write "0" or leave it out')
 
 
 def _prefill_plugins(spec: DisaggDeploymentSpec) -> Iterator[Finding]:

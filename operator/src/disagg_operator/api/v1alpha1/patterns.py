@@ -11,6 +11,7 @@ SECRET_KEY = r"^[-._a-zA-Z0-9]+$"  # noqa: S105 - the shape of a key's name, not
 VARIABLE = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
 QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
 NO_SPACE = r"^[^\x00-\x20\x7f]+$"
+QUALIFIED_NAME = r"^([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$"
 ABSOLUTE_PATH = r"^/[^\x00-\x20\x7f]*$"
 HUB_REPOSITORY = r"^[-._a-zA-Z0-9]+(/[-._a-zA-Z0-9]+)?$"
 HTTP_URL = r"^https?://[^\x00-\x20\x7f]+$"
@@ -25,6 +26,7 @@ WORDS = {
     VARIABLE: "letters, digits, underscores, dashes and dots, not beginning with a digit",
     QUANTITY: "a quantity such as 2, 500m or 16Gi",
     NO_SPACE: "it without spaces",
+    QUALIFIED_NAME: "a name as Kubernetes has them, such as pool or example.com/pool",
     ABSOLUTE_PATH: "an absolute path without spaces, beginning with /",
     HUB_REPOSITORY: "OWNER/NAME, such as meta-llama/Llama-3.3-70B-Instruct",
     HTTP_URL: "a URL that begins with http:// or https://",

@@ -32,3 +32,9 @@ NIXL_PLUGINS = (
     "MOONCAKE",
 )
 """Plugins of NIXL 1.4, as Dynamo's variables name them (ai-dynamo/nixl: src/plugins)."""
+
+EFA_SHARED_MEMORY = "FI_EFA_ENABLE_SHM_TRANSFER"
+"""The variable by which libfabric's EFA provider copies through shared memory."""
+
+ENGINE_NEUTRAL_BACKEND = "NIXL_BACKEND"
+"""A variable by which other programs choose NIXL's plugin."""

@@ -61,6 +61,15 @@ def _foreign(subject: Subject) -> Iterator[Finding]:
                 yield Finding(entry(path, "devices", name), fault, remedy)
 
 
+def _left_out(subject: Subject) -> Iterator[Finding]:
+    known = _devices(subject)
+    for path, role in (("spec.prefill", subject.spec.prefill), ("spec.decode", subject.spec.decode)):
+        for name, count in (role.devices or {}).items():
+            if name in known and count == 0:
+                fault = f"without {name}, workers cannot use {subject.platform.fabrics[0].name} for KV cache"
+                yield Finding(entry(path, "devices", name), fault, "Write at least 1, or watch what moves it")
+
+
 def _whole(device: Device | None) -> int | None:
     return None if device is None else device.per_node or device.on_node
 
@@ -73,5 +82,6 @@ RULES: tuple[Rule[Subject], ...] = (
     Rule("gpus-within-machine", "the machine's profile", _gpus),
     Rule("devices-within-machine", "the machine's profile", _above_machine),
     Rule("devices-for-all-gpus", "the machine's profile", _idle, severity=Severity.WARN),
+    Rule("devices-of-fabric", "the machine's profile", _left_out, severity=Severity.WARN),
     Rule("devices-of-machine", "the machine's profile", _foreign, severity=Severity.WARN),
 )

@@ -6,6 +6,8 @@ from typing import Any
 
 from disagg_operator.api.admission.rule import Finding, Rule, Severity
 from disagg_operator.api.admission.templates import entries, mapping, templates
+from disagg_operator.api.admission.variables import SHARED_MEMORY_BREAKS
+from disagg_operator.api.v1alpha1.variables import EFA_SHARED_MEMORY, ENGINE_NEUTRAL_BACKEND, NIXL_BACKEND
 from disagg_operator.plan.facts import image_kind
 from disagg_operator.plan.model import EnvSetting, RolePlan
 from disagg_operator.plan.rules.subject import Subject, variable, written_at
@@ -15,6 +17,8 @@ _KV_DOC = "https://docs.nvidia.com/dynamo/latest/backends/trtllm/kv-cache-transf
 _HYBRIDS = re.compile(r"mamba|jamba|bamba|nemotron-?(3|h)\b|nemotron-3", re.IGNORECASE)
 _EFA_SDK = "/opt/amazon/efa"
 _LIBFABRIC = "LIBFABRIC"
+EFA = "efa"
+"""Kind of the fabrics that these rules know best."""
 
 
 def _settings(subject: Subject, name: str) -> Iterator[tuple[RolePlan, EnvSetting, str]]:
@@ -25,8 +29,12 @@ def _settings(subject: Subject, name: str) -> Iterator[tuple[RolePlan, EnvSettin
             yield role, setting, setting.value
 
 
-def _on(subject: Subject, fabric: str) -> bool:
-    return fabric in {each.name for each in subject.platform.fabrics}
+def _by_user(setting: EnvSetting) -> bool:
+    return re.match(r"spec\.(env|prefill\.env|decode\.env)", setting.provenance.source) is not None
+
+
+def _on(subject: Subject, kind: str) -> bool:
+    return kind in {fabric.kind for fabric in subject.platform.fabrics}
 
 
 def _ucx_without_cuda(subject: Subject) -> Iterator[Finding]:
@@ -56,7 +64,7 @@ def _cuda_ipc_excluded(subject: Subject) -> Iterator[Finding]:
 
 
 def _other_provider(subject: Subject) -> Iterator[Finding]:
-    if not _on(subject, "efa"):
+    if not _on(subject, EFA):
         return
     for _, role in subject.roles():
         setting = variable(role, "FI_PROVIDER")
@@ -65,8 +73,31 @@ def _other_provider(subject: Subject) -> Iterator[Finding]:
             yield Finding(written_at(role, setting), fault, "Leave it out: efa is derived")
 
 
+def _shared_memory(subject: Subject) -> Iterator[Finding]:
+    if not _on(subject, EFA):
+        return
+    for _, role in subject.roles():
+        setting = variable(role, EFA_SHARED_MEMORY)
+        # What the user writes as a variable is judged as it is written.
+        if setting is None or (setting.value != "0" and not _by_user(setting)):
+            source = "" if setting is None else setting.provenance.source
+            field = source if source.startswith("spec.") else "spec.platform"
+            yield Finding(field, SHARED_MEMORY_BREAKS, 'Let the profile say "0"')
+
+
+def _no_device_rdma(subject: Subject) -> Iterator[Finding]:
+    if not _on(subject, EFA):
+        return
+    for role, setting, value in _settings(subject, "FI_EFA_USE_DEVICE_RDMA"):
+        if value != "1":
+            fault = (
+                f"FI_EFA_USE_DEVICE_RDMA={value} keeps the adapter from reading and writing GPU memory itself"
+            )
+            yield Finding(written_at(role, setting), fault, 'Write "1" or leave it out')
+
+
 def _efa_library(subject: Subject) -> Iterator[Finding]:
-    if not _on(subject, "efa"):
+    if not _on(subject, EFA):
         return
     for role, setting, value in _settings(subject, "LD_LIBRARY_PATH"):
         if not value.startswith(f"{_EFA_SDK}/lib"):
@@ -74,9 +105,20 @@ def _efa_library(subject: Subject) -> Iterator[Finding]:
             yield Finding(written_at(role, setting), fault, f"Begin it with {_EFA_SDK}/lib")
 
 
+def _second_backend(subject: Subject) -> Iterator[Finding]:
+    for _, role in subject.roles():
+        setting = variable(role, ENGINE_NEUTRAL_BACKEND)
+        if setting is not None and variable(role, NIXL_BACKEND) is not None:
+            fault = (
+                f"TensorRT-LLM fails where {ENGINE_NEUTRAL_BACKEND} is set beside {NIXL_BACKEND}, as it is"
+            )
+            remedy = "Leave it out and write spec.transfer.nixlBackend"
+            yield Finding(written_at(role, setting), fault, remedy)
+
+
 def _backend_agrees(subject: Subject) -> Iterator[Finding]:
     derived = subject.plan.transfer.nixl_backend
-    for role, setting, value in _settings(subject, "TRTLLM_NIXL_KVCACHE_BACKEND"):
+    for role, setting, value in _settings(subject, NIXL_BACKEND):
         if derived is not None and value != derived:
             fault = f"{value} contradicts the NIXL backend of this deployment, {derived}"
             remedy = f"Leave it out and write spec.transfer.nixlBackend: {value}"
@@ -84,7 +126,7 @@ def _backend_agrees(subject: Subject) -> Iterator[Finding]:
 
 
 def _socket_names(subject: Subject) -> Iterator[Finding]:
-    if not _on(subject, "efa"):
+    if not _on(subject, EFA):
         return
     for role, setting, value in _settings(subject, "NCCL_SOCKET_IFNAME"):
         if not value.startswith("^"):
@@ -93,7 +135,7 @@ def _socket_names(subject: Subject) -> Iterator[Finding]:
 
 
 def _verbs_settings(subject: Subject) -> Iterator[Finding]:
-    if not _on(subject, "efa"):
+    if not _on(subject, EFA):
         return
     for _, role in subject.roles():
         for setting in role.pod.environment:
@@ -103,7 +145,7 @@ def _verbs_settings(subject: Subject) -> Iterator[Finding]:
 
 
 def _no_infiniband(subject: Subject) -> Iterator[Finding]:
-    fabrics = [fabric for fabric in subject.platform.fabrics if fabric.name not in ("tcp", "efa")]
+    fabrics = [fabric for fabric in subject.platform.fabrics if fabric.kind not in ("tcp", EFA)]
     if not fabrics:
         return
     fault = f"NCCL_IB_DISABLE=1 keeps NCCL off the fabric of {subject.platform.machine.name}"
@@ -126,6 +168,17 @@ def _host_sdk(subject: Subject) -> Iterator[Finding]:
         for place, volume in entries(f"{path}.spec", mapping(template, "spec"), "volumes"):
             if _is_sdk(volume):
                 yield Finding(f"{place}.hostPath", fault, remedy)
+
+
+def _no_sdk(subject: Subject) -> Iterator[Finding]:
+    if not _on(subject, EFA) or subject.plan.transfer.nixl_backend == _LIBFABRIC or not subject.on_gpu:
+        return
+    for _, role in subject.roles():
+        mounted = any(_is_sdk(mount.volume) for mount in role.pod.mounts)
+        if image_kind(role.pod.image) == STANDARD and not mounted:
+            fault = f"the tag of {role.pod.image} does not say that the EFA SDK is inside"
+            remedy = "Use an image with efa in its tag, which is recommended, or watch that KV cache uses srd"
+            yield Finding("spec.runtime.image", fault, remedy)
 
 
 def _no_libfabric(subject: Subject) -> Iterator[Finding]:
@@ -180,8 +233,17 @@ RULES: tuple[Rule[Subject], ...] = (
         unsafe=True,
     ),
     Rule("efa-provider", f"{_KV_DOC}#aws-efa", _other_provider, unsafe=True),
+    Rule("efa-shared-memory-off", f"{_KV_DOC}#aws-efa", _shared_memory, unsafe=True),
+    Rule("efa-device-rdma", f"{_KV_DOC}#aws-efa", _no_device_rdma, severity=Severity.WARN),
     Rule("efa-library-first", f"{_KV_DOC}#aws-efa", _efa_library, unsafe=True),
     Rule("nixl-backend-agrees", f"{_KV_DOC}#specify-backends-for-nixl", _backend_agrees),
+    Rule(
+        "nixl-backend-once",
+        "https://github.com/NVIDIA/TensorRT-LLM/issues/10024",
+        _second_backend,
+        unsafe=True,
+    ),
+    Rule("efa-sdk-in-image", f"{_KV_DOC}#aws-efa", _no_sdk, severity=Severity.WARN),
     Rule("efa-host-sdk", "https://github.com/ai-dynamo/dynamo/pull/13048", _host_sdk, unsafe=True),
     Rule(
         "libfabric-in-image",

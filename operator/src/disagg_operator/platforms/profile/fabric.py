@@ -1,8 +1,9 @@
 """Fabrics: networks that KV cache crosses, and what they ask of the pods on them."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from disagg_operator.platforms.profile.layer import HardwareLayer
 from disagg_operator.platforms.profile.values import Choice, Conditional, Sourced
@@ -55,6 +56,8 @@ class FabricProfile(HardwareLayer):
 
     Attributes:
         name: what machine profiles call it.
+        kind: what sort of network it is, such as ``efa``; a fabric that is like another inherits its kind, by
+            which conditions and rules know it. Its name where nothing is said.
         description: one sentence for people.
         nixl_backends: NIXL plugins that drive it, the default first.
         security: security contexts with which it works, the default first.
@@ -64,9 +67,15 @@ class FabricProfile(HardwareLayer):
     """
 
     name: str
+    kind: str = ""
     description: str
     nixl_backends: Annotated[tuple[Choice, ...], Field(min_length=1)]
     security: Annotated[tuple[Security, ...], Field(min_length=1)]
     together: tuple[Together, ...] = ()
     apart: Apart | None = None
     domain: Domain | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_kind(cls, document: Any) -> Any:
+        return {"kind": document.get("name"), **document} if isinstance(document, Mapping) else document

@@ -8,8 +8,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from disagg_operator.api.v1alpha1.patterns import ABSOLUTE_PATH, DNS_LABEL, QUALIFIED_NAME, VARIABLE
 from disagg_operator.platforms.profile.values import Conditional, ProfileModel
 from disagg_operator.platforms.vocabulary import DEVICES, template_fault
+
+VariableName = Annotated[str, Field(pattern=VARIABLE)]
+QualifiedName = Annotated[str, Field(pattern=QUALIFIED_NAME)]
+VolumeName = Annotated[str, Field(pattern=DNS_LABEL, max_length=63)]
+AbsolutePath = Annotated[str, Field(pattern=ABSOLUTE_PATH)]
 
 
 class Variable(Conditional):
@@ -20,7 +26,7 @@ class Variable(Conditional):
         field: a field of the pod (Kubernetes' downward API) in place of a value.
     """
 
-    name: str
+    name: VariableName
     value: str | None = None
     field: str | None = None
 
@@ -36,7 +42,7 @@ class Device(Conditional):
         on_node: devices of a whole node where a pod does not get them in proportion; they bound its pods.
     """
 
-    name: str
+    name: QualifiedName
     per_node: Annotated[int, Field(ge=1)] | None = None
     per_gpu: Annotated[int, Field(ge=1)] | None = None
     per_pod: Annotated[int, Field(ge=1)] | None = None
@@ -59,7 +65,7 @@ class HugePages(Conditional):
             them uses huge pages then, and no pod has any that does not ask for them.
     """
 
-    name: str
+    name: QualifiedName
     quantity: str
     variables: Mapping[str, tuple[str, ...]]
 
@@ -73,9 +79,9 @@ class HostMount(Conditional):
         host_path: directory on the node.
     """
 
-    name: str
-    path: str
-    host_path: str
+    name: VolumeName
+    path: AbsolutePath
+    host_path: AbsolutePath
     read_only: bool = True
 
 
@@ -87,14 +93,14 @@ class Annotation(Conditional):
             whose value comes out empty is left out.
     """
 
-    name: str
+    name: QualifiedName
     value: str
 
 
 class NodeLabel(Conditional):
     """A label that nodes of workers must have."""
 
-    name: str
+    name: QualifiedName
     value: str
 
 
@@ -105,7 +111,7 @@ class Toleration(Conditional):
         name: key of the taint.
     """
 
-    name: str
+    name: QualifiedName
     value: str | None = None
     effect: Literal["NoSchedule", "NoExecute", "PreferNoSchedule"] = "NoSchedule"
 
