@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from disagg_operator.api.parse import accept
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.planner import plan
@@ -282,3 +284,22 @@ def test_a_claim_that_may_not_be_read_is_unknown() -> None:
         ]
 
     scene.play(script)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_it_ends_though_something_changes_at_that_moment(turns: int) -> None:
+    """A process that wakes up from a pause hears of changes and that it no longer leads in one breath."""
+    scene = Scene()
+
+    async def main() -> bool:
+        task = asyncio.create_task(scene.surroundings.run())
+        await asyncio.sleep(1)
+        scene.node("a")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=10)
+        task.cancel()
+        return task in done
+
+    assert run(main())

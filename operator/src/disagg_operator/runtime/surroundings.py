@@ -150,7 +150,9 @@ class Surroundings:
         """Tell whom changes concern, and ask now and then what is served, until cancelled."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._dirty.wait(), BAD_SECONDS)
+                # Not `wait_for`: until Python 3.12 that takes no notice of being cancelled at that moment.
+                async with asyncio.timeout(BAD_SECONDS):
+                    await self._dirty.wait()
                 await asyncio.sleep(SETTLE_SECONDS)
             everybody = [needs for needs, _ in self._seen.values()]
             places = {place for needs in everybody for place in _places(needs)}
