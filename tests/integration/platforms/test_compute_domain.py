@@ -1,6 +1,7 @@
 """The operator, NVIDIA's real ComputeDomain controller and the real scheduler, on simulated GB200 nodes."""
 
 import json
+import secrets
 import time
 from typing import Any
 
@@ -14,6 +15,7 @@ from integration.platforms.racks import (
     CLIQUE,
     OPERATOR,
     OTHER_CLIQUE,
+    TAINTS,
     TRAY,
     RackDeployment,
     add_trays,
@@ -181,9 +183,13 @@ def test_a_template_that_is_taken_is_told_and_waited_for(
 
 def test_a_name_that_is_taken_is_told_and_left_alone(platform: PlatformCluster, demo: RackDeployment) -> None:
     add_trays(platform, 2)
-    platform.kubectl.create([foreign(demo.namespace, demo.domain, "their-claims")])
+    # SIMULATED: Grove, which makes one for a PodCliqueSet.
+    theirs = foreign(demo.namespace, demo.domain, "their-claims")
+    theirs["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "grove-operator"}
+    platform.kubectl.create([theirs])
     demo.create()
-    demo.wait_for("ComputeDomainReady", "NameTaken")
+    taken = demo.wait_for("ComputeDomainReady", "NameTaken")
+    assert "that grove-operator made" in taken["message"]
     assert demo.made_domain()["spec"]["channel"]["resourceClaimTemplate"]["name"] == "their-claims"
     demo.edit(computeDomain={"name": demo.domain})
     demo.running_on(2)
@@ -288,6 +294,40 @@ def test_a_driver_that_requires_the_number_of_nodes_gets_it(
         change(schema["required"], schema["properties"]["numNodes"])
 
 
+def test_a_namespace_whose_standard_is_too_strict_is_told_before_anything_is_made(
+    platform: PlatformCluster, demo: RackDeployment
+) -> None:
+    """Workers of a rack fit `baseline` (their image runs as its own user); under `restricted` none could be made."""
+    enforce = ("label", "namespace", demo.namespace, "--overwrite")
+    add_trays(platform, 2)
+    platform.kubectl.text(*enforce, "pod-security.kubernetes.io/enforce=restricted")
+    demo.create()
+    told = demo.wait_for("PlatformReady", "PodSecurity")
+    fix = "pod-security.kubernetes.io/enforce=baseline"
+    assert f"Run: kubectl label namespace {demo.namespace} {fix} --overwrite" in told["message"]
+    demo.wait_for("Progressing", "PlatformNotReady")
+    assert demo.pods() == []
+    assert demo.names("computedomains") == [], "no domain is made for pods that cannot be"
+    platform.kubectl.text(*enforce, fix)
+    demo.running_on(2)
+
+
+def test_under_baseline_a_rack_on_efa_is_told_what_it_needs(
+    platform: PlatformCluster, demo: RackDeployment
+) -> None:
+    add_ultraserver(platform, 2, CLIQUE)
+    enforce = ("label", "namespace", demo.namespace, "--overwrite")
+    platform.kubectl.text(*enforce, "pod-security.kubernetes.io/enforce=baseline")
+    demo.create(platform="aws-p6e-gb200.36xlarge")
+    told = demo.wait_for("PlatformReady", "PodSecurity")
+    fix = "pod-security.kubernetes.io/enforce=privileged"
+    assert f"Run: kubectl label namespace {demo.namespace} {fix} --overwrite" in told["message"]
+    demo.wait_for("Progressing", "PlatformNotReady")
+    assert demo.pods() == []
+    platform.kubectl.text(*enforce, fix)
+    demo.running_on(2)
+
+
 def test_trays_of_another_rack_are_told(platform: PlatformCluster, demo: RackDeployment) -> None:
     """A user who lets workers be split over racks learns what that costs."""
     first, second = add_trays(platform, 1), add_trays(platform, 1, OTHER_CLIQUE)
@@ -298,6 +338,40 @@ def test_trays_of_another_rack_are_told(platform: PlatformCluster, demo: RackDep
     assert CLIQUE in ready["message"]
     assert demo.resource()["status"]["computeDomain"]["clique"] == "2 cliques"
     assert demo.condition("Available")["status"] == "True"
+
+
+def test_where_kv_cache_crosses_efa_instances_may_be_in_several_racks(
+    platform: PlatformCluster, demo: RackDeployment
+) -> None:
+    first, second = add_ultraserver(platform, 1, CLIQUE), add_ultraserver(platform, 2, OTHER_CLIQUE)
+    here = {"podTemplate": {"spec": {"nodeSelector": {"nvidia.com/gpu.clique": CLIQUE}}}}
+    demo.create(
+        platform="aws-p6e-gb200.36xlarge",
+        placement={"topologyKey": "topology.kubernetes.io/zone"},
+        prefill={**TRAY, **here},
+        decode={"nodesPerReplica": 2, "parallelism": {"tensor": 8}},
+    )
+    assert demo.running_on(3) == sorted([*first, *second])
+    platform.driver.simulate_daemons(demo.namespace, demo.domain, [*first, *second])
+    ready = demo.wait_for("ComputeDomainReady", "Ready")
+    assert ready["message"] == "NVLink spans the nodes of each model instance: 3 nodes in 2 cliques."
+    assert demo.condition("PlatformReady")["status"] == "True"
+
+
+def add_ultraserver(platform: PlatformCluster, count: int, clique: str) -> list[str]:
+    """Add machines of AWS, each a node of a rack with EFA."""
+    return platform.add_nodes(
+        count,
+        prefix=f"p6e-{secrets.token_hex(2)}",
+        labels={
+            "kubernetes.io/arch": "arm64",
+            "node.kubernetes.io/instance-type": "p6e-gb200.36xlarge",
+            "topology.kubernetes.io/zone": "us-east-1a",
+        },
+        allocatable={"nvidia.com/gpu": "4", "vpc.amazonaws.com/efa": "4"},
+        taints=TAINTS,
+        clique=clique,
+    )
 
 
 def test_every_permission_for_compute_domains_is_used_and_none_is_missing(

@@ -123,3 +123,60 @@ def test_the_claim_and_the_domain_say_why_they_are_there() -> None:
     result = planned()
     assert domain(result).provenance.line.startswith("fabrics/mnnvl.yaml:")
     assert "#computedomain-for-gb200" in result.roles["decode"].pod.claims[0].provenance.source
+
+
+ZONE = {"topologyKey": "topology.kubernetes.io/zone"}
+LARGE = {"nodesPerReplica": 2, "gpusPerNode": 4, "parallelism": {"tensor": 8}}
+
+
+@pytest.mark.parametrize(
+    ("platform", "placement", "spread"),
+    [
+        ("aws-p6e-gb200.36xlarge", {}, False),
+        ("aws-p6e-gb200.36xlarge", {"topologyKey": "nvidia.com/gpu.clique"}, False),
+        ("aws-p6e-gb200.36xlarge", ZONE, True),
+        ("aws-p6e-gb200.36xlarge", {"required": False}, True),
+        ("gke-a4x", ZONE, True),
+        ("gb200-nvl72", ZONE, False),
+        ("gb200-nvl72", {"required": False}, False),
+    ],
+)
+def test_only_where_kv_cache_crosses_another_fabric_may_workers_be_in_several_racks(
+    platform: str, placement: dict[str, Any], spread: bool
+) -> None:
+    result = planned(platform=platform, placement=placement)
+    assert domain(result).spread is spread
+    for role in ROLES:
+        variables = {each.name: each.value for each in result.roles[role].pod.environment}
+        assert variables.get("UCX_CUDA_IPC_ENABLE_MNNVL") == ("n" if spread else None)
+
+
+def test_each_instance_stays_in_one_rack_where_workers_may_be_in_several() -> None:
+    result = planned(platform="aws-p6e-gb200.36xlarge", placement=ZONE, decode=LARGE)
+    terms = {}
+    for obj in worker_objects(result):
+        if obj["kind"] == "StatefulSet":
+            affinity = obj["spec"]["template"]["spec"]["affinity"]["podAffinity"]
+            role = obj["metadata"]["labels"]["disagg.dev/role"]
+            terms[role] = affinity["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert [term["topologyKey"] for term in terms["prefill"]] == [ZONE["topologyKey"]]
+    zone, clique = terms["decode"]
+    assert zone == terms["prefill"][0]
+    assert clique["topologyKey"] == "nvidia.com/gpu.clique"
+    own = clique["labelSelector"]["matchLabels"]
+    assert (own["disagg.dev/group"], own["disagg.dev/role"]) == ("0", "decode")
+
+
+def test_a_preference_for_one_rack_is_kept_beside_the_rule_for_instances() -> None:
+    result = planned(platform="gke-a4x", placement={"required": False}, decode=LARGE)
+    (group,) = [
+        obj
+        for obj in worker_objects(result)
+        if obj["kind"] == "StatefulSet" and obj["metadata"]["labels"]["disagg.dev/role"] == "decode"
+    ]
+    affinity = group["spec"]["template"]["spec"]["affinity"]["podAffinity"]
+    (required,) = affinity["requiredDuringSchedulingIgnoredDuringExecution"]
+    (preferred,) = affinity["preferredDuringSchedulingIgnoredDuringExecution"]
+    keys = (required["topologyKey"], preferred["podAffinityTerm"]["topologyKey"])
+    assert keys == ("nvidia.com/gpu.clique", "nvidia.com/gpu.clique")
+    assert "disagg.dev/group" in required["labelSelector"]["matchLabels"]

@@ -17,7 +17,7 @@ from disagg_operator.platforms.catalogue import builtin
 P5 = "aws-p5.48xlarge"
 EFA = "vpc.amazonaws.com/efa"
 NVL72 = {"gpusPerNode": 4, "parallelism": {"tensor": 4}}
-WHOLE_TRAYS = {"prefill": NVL72, "decode": NVL72}
+P6E = "aws-p6e-gb200.36xlarge"
 NVL = "gb200-nvl72"
 OLDEST = {
     "runtime": {"version": "0.4.1", "image": "own:1"},
@@ -69,7 +69,7 @@ def env(*pairs: tuple[str, str]) -> list[dict[str, str]]:
 
 
 def resource(platform: str, spec: dict[str, Any]) -> dict[str, Any]:
-    whole_nodes = {"prefill": NVL72, "decode": NVL72} if "nvl72" in platform else {}
+    whole_nodes = {"prefill": NVL72, "decode": NVL72} if platform in (NVL, P6E, "gke-a4x") else {}
     return {
         "apiVersion": "disagg.dev/v1alpha1",
         "kind": "DisaggDeployment",
@@ -174,6 +174,16 @@ FAULTS: list[Row] = [
     ),
     ("compute-domain-one-rack", NVL, {"decode": {**NVL72, "replicas": 18}}, "spec.decode.replicas"),
     ("compute-domain-one-rack", NVL, {"prefill": {**NVL72, "replicas": 18}}, "spec.prefill.replicas"),
+    ("compute-domain-one-rack", P6E, {"decode": {**NVL72, "replicas": 18}}, "spec.decode.replicas"),
+    (
+        "compute-domain-one-rack",
+        P6E,
+        {
+            "decode": {"nodesPerReplica": 19, "parallelism": {"tensor": 76}},
+            "placement": {"topologyKey": "topology.kubernetes.io/zone"},
+        },
+        "spec.decode.nodesPerReplica",
+    ),
     ("compute-domain-nvlink-on", NVL, {"env": env(("NCCL_MNNVL_ENABLE", "0"))}, "spec.env"),
     (
         "compute-domain-nvlink-on",
@@ -573,8 +583,16 @@ LEGAL: list[tuple[str, dict[str, Any]]] = [
             }
         },
     ),
-    # KV cache crosses EFA there, so that UCX may be kept off NVLink.
-    ("aws-p6e-gb200.36xlarge", {**WHOLE_TRAYS, "env": env(("UCX_TLS", "^cuda_ipc"))}),
+    # KV cache crosses EFA there, so that UCX may be kept off NVLink, and racks are no limit.
+    (P6E, {"env": env(("UCX_TLS", "^cuda_ipc"))}),
+    (
+        P6E,
+        {
+            "decode": {**NVL72, "replicas": 40},
+            "placement": {"topologyKey": "topology.kubernetes.io/zone"},
+        },
+    ),
+    ("gke-a4x", {"decode": {**NVL72, "replicas": 40}, "placement": {"required": False}}),
     (P5, {"env": env(("NCCL_IB_DISABLE", "1"))}),
     (P5, {**RC19, "decode": transceiver(kv_transfer_sender_future_timeout_ms=60000)}),
     (P5, {"transfer": {"timeoutSeconds": 600}, "prefill": transceiver(kv_transfer_poll_interval_ms=600000)}),

@@ -24,14 +24,14 @@ LONG_AGO = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
 DOCS = Path(__file__).parents[3] / "docs" / "gb200.md"
 
 
-def rack(driver: FakeDriver | None = None, decode: int = 2, **spec: Any) -> FakeCluster:
+def rack(driver: FakeDriver | None = None, decode: int | dict[str, Any] = 2, **spec: Any) -> FakeCluster:
     """A GB200 rack with one deployment: one prefill node and some decode nodes."""
     resource = deployment(
         model={"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
-        platform="gb200-nvl72",
+        platform=spec.pop("platform", "gb200-nvl72"),
         runtime={"engine": "trtllm"},
         prefill=dict(TRAY),
-        decode={**TRAY, "replicas": decode},
+        decode={**TRAY, "replicas": decode} if isinstance(decode, int) else decode,
         rollout={"strategy": "Recreate"},
         **spec,
     )
@@ -226,6 +226,23 @@ def tray(name: str, clique: str) -> Node:
     allocatable = {"cpu": "144", "memory": "900Gi", "nvidia.com/gpu": "4"}
     status = {"allocatable": allocatable, "conditions": [{"type": "Ready", "status": "True"}]}
     return node_of({"metadata": {"name": name, "labels": labels}, "status": status})
+
+
+def test_where_kv_cache_crosses_efa_nvlink_is_to_span_each_instance_and_no_more() -> None:
+    zone = {"topologyKey": "topology.kubernetes.io/zone"}
+    large = {"nodesPerReplica": 2, "gpusPerNode": 4, "parallelism": {"tensor": 8}}
+    cluster = rack(platform="aws-p6e-gb200.36xlarge", placement=zone, decode=large)
+    converge(cluster)
+    pods = sorted(cluster.names("Pod"))
+    assert len(pods) == 3
+    enter(cluster, "rack.1 rack.1 rack.2")
+    converge(cluster)
+    assert ready(cluster) == ("True", "Ready")
+    assert message(cluster) == "NVLink spans the nodes of each model instance: 3 nodes in 2 cliques."
+    enter(cluster, "rack.1 rack.2 rack.2")
+    converge(cluster)
+    assert ready(cluster) == ("False", "SeveralCliques")
+    assert f"Pods of {pods[0].rpartition('-')[0]} are spread over cliques" in message(cluster)
 
 
 def test_a_node_without_nvlink_is_told() -> None:

@@ -1,6 +1,7 @@
 """Where workers go relative to each other: one zone or clique for all, different nodes for the two roles.
 
-The pods of one pod group are on different nodes as well: each stands for a node of the instance.
+The pods of one pod group are on different nodes as well: each stands for a node of the instance. Where
+workers may be in several racks, those of one group are in one still.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,10 @@ def affinity(pod: PodPlan, labels: Mapping[str, str]) -> Object:
         labels: labels of the pods.
     """
     found: Object = {}
+    own = {}
+    if names.LABEL_GROUP in labels:
+        keys = (names.LABEL_DEPLOYMENT, names.LABEL_ROLE, names.LABEL_REVISION, names.LABEL_GROUP)
+        own = {"matchLabels": {key: labels[key] for key in keys}}
     deployment = labels.get(names.LABEL_DEPLOYMENT, "")
     if pod.together is not None:
         # Frontend and services may be anywhere; only workers exchange KV cache.
@@ -31,16 +36,22 @@ def affinity(pod: PodPlan, labels: Mapping[str, str]) -> Object:
         }
         term = {"labelSelector": workers, "topologyKey": pod.together.topology_key}
         found["podAffinity"] = _rule(term, required=pod.together.required)
+    if pod.joined is not None and own:
+        joined = _rule({"labelSelector": own, "topologyKey": pod.joined.topology_key}, required=True)
+        found["podAffinity"] = _both(found.get("podAffinity", {}), joined)
     apart = []
     if pod.apart is not None:
         apart.append({"matchLabels": names.selector(deployment, pod.apart.other_role)})
-    if names.LABEL_GROUP in labels:
-        own = (names.LABEL_DEPLOYMENT, names.LABEL_ROLE, names.LABEL_REVISION, names.LABEL_GROUP)
-        apart.append({"matchLabels": {key: labels[key] for key in own}})
+    if own:
+        apart.append(own)
     if apart:
         terms = [{"labelSelector": others, "topologyKey": _NODE} for others in apart]
         found["podAntiAffinity"] = _rule(*terms, required=True)
     return found
+
+
+def _both(first: Object, second: Object) -> Object:
+    return {key: [*first.get(key, []), *second.get(key, [])] for key in {**first, **second}}
 
 
 def _rule(*terms: Object, required: bool) -> Object:

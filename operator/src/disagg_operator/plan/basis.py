@@ -11,7 +11,7 @@ from disagg_operator.api.v1alpha1.role import RoleSpec
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 from disagg_operator.plan import names
 from disagg_operator.plan.cluster import ClusterFacts
-from disagg_operator.plan.computedomain import compute_domain_plan
+from disagg_operator.plan.computedomain import compute_domain_plan, spreads
 from disagg_operator.plan.discovery import discovery_facts, discovery_plan
 from disagg_operator.plan.engines.registry import ENGINES, Engine
 from disagg_operator.plan.facts import Facts
@@ -22,7 +22,7 @@ from disagg_operator.plan.services import ServicePlanner
 from disagg_operator.plan.transfer import transfer_plan
 from disagg_operator.platforms.catalogue import services
 from disagg_operator.platforms.profile import RuntimeProfile
-from disagg_operator.platforms.vocabulary import ANY_ARCHITECTURE
+from disagg_operator.platforms.vocabulary import ANY_ARCHITECTURE, ONE, SEVERAL
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,7 @@ def _facts(spec: DisaggDeploymentSpec, platform: Platform, discovery: DiscoveryP
     return {
         "engine": spec.runtime.engine.value,
         "frontend": spec.runtime.frontend.value,
+        "racks": SEVERAL if spreads(platform, spec.placement) else ONE,
         "fabric": platform.fabrics[0].name,
         "kind": platform.fabrics[0].kind,
         "fabrics": ",".join(fabric.name for fabric in platform.fabrics),

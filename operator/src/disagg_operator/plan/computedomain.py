@@ -1,13 +1,14 @@
 """The ComputeDomain of a deployment: whether it has one, whose it is, and how many nodes it is told to have.
 
-One domain serves both roles: KV cache crosses NVLink only inside one domain. Whether it can work is judged in
-`plan.rules.computedomain`.
+One domain serves both roles, and by default lies in one rack: KV cache crosses NVLink only there. Where KV
+cache crosses another fabric, users may spread model instances over racks; the domain then opens NVLink inside
+each. Whether it can work is judged in `plan.rules.computedomain`.
 """
 
 from collections.abc import Iterable, Mapping
 
 from disagg_operator.api.problems import Problem, Refusal
-from disagg_operator.api.v1alpha1.operations import ComputeDomainSpec
+from disagg_operator.api.v1alpha1.operations import ComputeDomainSpec, PlacementSpec
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 from disagg_operator.plan import names
 from disagg_operator.plan.cluster import ClusterFacts
@@ -56,8 +57,9 @@ def compute_domain_plan(
     if not wished and not any(gpus.values()):
         return None
     nodes = sum(role.replicas * role.nodes_per_replica for role in (spec.prefill, spec.decode))
+    spread = spreads(platform, spec.placement)
     if asked.name is not None:
-        return _adopted(asked.name, nodes, cluster)
+        return _adopted(asked.name, nodes, cluster, spread=spread)
     name = names.compute_domain(deployment)
     num_nodes, why = _num_nodes(asked, nodes, cluster)
     return ComputeDomainPlan(
@@ -72,7 +74,25 @@ def compute_domain_plan(
             domain.line,
         ),
         num_nodes_provenance=why,
+        spread=spread,
     )
+
+
+def spreads(platform: Platform, placement: PlacementSpec) -> bool:
+    """Tell whether workers may be spread over several NVLink domains.
+
+    NVIDIA's driver has an IMEX domain for each clique of a ComputeDomain, so that one may span several
+    (dra-driver-nvidia-gpu v0.4.1: cmd/compute-domain-daemon/cdclique.go).
+
+    Args:
+        platform: the profiles; KV cache crosses the first fabric.
+        placement: where the user lets pods run.
+    """
+    domain = domain_of(platform.fabrics)
+    if domain is None or platform.fabrics[0].domain is not None:
+        return False
+    kept_in_one = placement.topology_key in (None, domain.clique_label) and placement.required
+    return not kept_in_one
 
 
 def channel_claim(domain: ComputeDomainPlan) -> Claim:
@@ -88,7 +108,7 @@ def domain_of(fabrics: Iterable[FabricProfile]) -> Domain | None:
     return next((fabric.domain for fabric in fabrics if fabric.domain is not None), None)
 
 
-def _adopted(name: str, nodes: int, cluster: ClusterFacts) -> ComputeDomainPlan:
+def _adopted(name: str, nodes: int, cluster: ClusterFacts, *, spread: bool) -> ComputeDomainPlan:
     # Where the domain was not seen, its template is taken to be called as everybody calls it.
     template = names.channel_template(name) if cluster.domain is None else cluster.domain.template
     why = Provenance("The user's own ComputeDomain is used as it is.", f"{_FIELD}.name")
@@ -100,6 +120,7 @@ def _adopted(name: str, nodes: int, cluster: ClusterFacts) -> ComputeDomainPlan:
         num_nodes=None,
         provenance=why,
         num_nodes_provenance=why,
+        spread=spread,
     )
 
 

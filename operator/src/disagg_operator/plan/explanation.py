@@ -129,6 +129,8 @@ def _placement(pod: PodPlan) -> Iterator[_Entry]:
     if pod.together is not None:
         strength = "required" if pod.together.required else "preferred"
         yield "placement", "together", f"{pod.together.topology_key} ({strength})", pod.together.provenance
+    if pod.joined is not None:
+        yield "placement", "instance", f"{pod.joined.topology_key} (required)", pod.joined.provenance
     if pod.apart is not None:
         value = f"on no node with {pod.apart.other_role} workers"
         yield "placement", "apart", value, pod.apart.provenance

@@ -31,6 +31,7 @@ from disagg_operator.platforms.profile import (
     MachineProfile,
     Security,
 )
+from disagg_operator.platforms.vocabulary import SEVERAL
 
 ARCHITECTURE_LABEL = "kubernetes.io/arch"
 _GPU_RESOURCE = "nvidia.com/gpu"
@@ -52,6 +53,7 @@ class Hardware:
     tolerations: tuple[TolerationSetting, ...]
     together: TogetherPlan | None
     apart: ApartPlan | None
+    joined: TogetherPlan | None
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def hardware(
         tolerations=tuple(_tolerations(layers, facts)),
         together=_together(platform, facts, placement),
         apart=_apart(platform, facts, other_role),
+        joined=_joined(platform, facts),
     )
 
 
@@ -263,6 +266,16 @@ def _together(platform: Platform, facts: Facts, placement: PlacementSpec) -> Tog
         if found is not None:
             return TogetherPlan(found.topology_key, found.required and placement.required, provenance(found))
     return None
+
+
+def _joined(platform: Platform, facts: Facts) -> TogetherPlan | None:
+    """Keep the pods of an instance in one NVLink domain where the workers may be in several."""
+    if (facts["racks"], facts["nodes"]) != (SEVERAL, SEVERAL):
+        return None
+    domain = next(fabric.domain for fabric in platform.fabrics if fabric.domain is not None)
+    reason = "The pods of a model instance are in one rack, whose NVLink their collectives cross."
+    why = Provenance(reason, domain.source, domain.line)
+    return TogetherPlan(domain.clique_label, required=True, provenance=why)
 
 
 def _apart(platform: Platform, facts: Facts, other_role: str) -> ApartPlan | None:

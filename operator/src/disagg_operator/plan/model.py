@@ -151,7 +151,7 @@ class SecurityPlan:
 
 @dataclass(frozen=True)
 class TogetherPlan:
-    """All workers of the deployment share one value of a node label."""
+    """All workers of the deployment, or all pods of a model instance, share one value of a node label."""
 
     topology_key: str
     required: bool
@@ -216,6 +216,7 @@ class PodPlan:
         annotations: annotations of the pod.
         node_labels, derived_tolerations: what the platform's nodes are chosen by.
         together, apart: placement relative to other workers of the deployment.
+        joined: placement relative to other pods of the same model instance.
         image_provenance, resources_provenance: why this image, and why these resources.
         gate: what the pod waits for before its container starts.
     """
@@ -245,6 +246,7 @@ class PodPlan:
     derived_tolerations: tuple[TolerationSetting, ...] = ()
     together: TogetherPlan | None = None
     apart: ApartPlan | None = None
+    joined: TogetherPlan | None = None
     image_provenance: Provenance | None = None
     resources_provenance: Provenance | None = None
     gate: GatePlan | None = None
@@ -416,6 +418,7 @@ class ComputeDomainPlan:
         num_nodes: what its ``numNodes`` says; None for an adopted one, which says it itself.
         provenance: why there is one.
         num_nodes_provenance: why ``numNodes`` is what it is.
+        spread: whether model instances may be in different racks: NVLink spans each, and not all of them.
     """
 
     name: str
@@ -425,6 +428,7 @@ class ComputeDomainPlan:
     num_nodes: int | None
     provenance: Provenance
     num_nodes_provenance: Provenance
+    spread: bool = False
 
 
 @dataclass(frozen=True)

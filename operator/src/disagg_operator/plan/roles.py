@@ -119,6 +119,7 @@ def _draft(basis: Basis, role: str, spec: RoleSpec) -> _Draft:
         derived_tolerations=added.tolerations,
         together=added.together,
         apart=added.apart,
+        joined=added.joined,
     )
     planned = RolePlan(
         role=role,

@@ -5,6 +5,7 @@
 | engine, frontend | as in ``spec.runtime`` |
 | role | prefill, decode |
 | nodes | one, several: pods of one model instance |
+| racks | several: workers may be in several NVLink domains, as KV cache crosses another fabric; else one |
 | fabric | name of the machine's first fabric |
 | kind | what sort of network that is: efa, infiniband, mnnvl, tcp, or what an added fabric says |
 | fabrics | names of all its fabrics, separated by commas |
@@ -39,6 +40,7 @@ FACTS: Mapping[str, frozenset[str] | None] = {
     "frontend": frozenset(FrontendKind),
     "role": frozenset({"prefill", "decode"}),
     "nodes": frozenset({ONE, SEVERAL}),
+    "racks": frozenset({ONE, SEVERAL}),
     "fabric": None,
     "kind": None,
     "fabrics": None,

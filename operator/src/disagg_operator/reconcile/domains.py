@@ -219,7 +219,33 @@ def _readiness(
             Reason.OUTSIDE_NVLINK,
             f"Without NVLink to other nodes: {_listed(outside)}. See: {look}",
         )
-    return _spanned(inside)
+    return _spanned_each(inside, living) if plan.spread else _spanned(inside)
+
+
+def _spanned_each(inside: Sequence[NodeSeen], pods: Sequence[Object]) -> tuple[Truth, Reason, str]:
+    """Judge a domain over several racks: NVLink is to span each model instance."""
+    cliques = {node.name: node.clique for node in inside}
+    instances: dict[str, set[str]] = {}
+    for pod in pods:
+        clique = cliques.get(pod.get("spec", {}).get("nodeName", ""))
+        if clique is not None:
+            instances.setdefault(_instance(pod), set()).add(clique)
+    torn = sorted(name for name, found in instances.items() if len(found) > 1)
+    if torn:
+        fault = f"Pods of {_listed(torn)} are spread over cliques, between which there is no NVLink."
+        remedy = "Take out of podTemplate what replaces the derived podAffinity."
+        return "False", Reason.SEVERAL_CLIQUES, f"{fault} {remedy}"
+    number = len({*cliques.values()})
+    where = "in one clique" if number == 1 else f"in {number} cliques"
+    text = f"NVLink spans the nodes of each model instance: {len(inside)} nodes {where}."
+    return "True", Reason.READY, text
+
+
+def _instance(pod: Object) -> str:
+    """Return the name of what serves one model instance: a pod, or a StatefulSet of several."""
+    metadata = pod["metadata"]
+    grouped = names.LABEL_GROUP in metadata.get("labels", {})
+    return str(metadata["name"]).rpartition("-")[0] if grouped else str(metadata["name"])
 
 
 def _spanned(inside: Sequence[NodeSeen]) -> tuple[Truth, Reason, str]:

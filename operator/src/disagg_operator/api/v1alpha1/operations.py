@@ -61,10 +61,10 @@ class PlacementSpec(ApiModel):
     """Where pods may run."""
 
     topology_key: Annotated[str, Field(min_length=1, max_length=317)] | None = None
-    """Node label whose value all pods of a pod group share, such as a zone, placement group or clique.
-    Default: from the platform."""
+    """Node label whose value all workers share, such as a zone, placement group or clique. Default: from
+    the platform."""
     required: bool = True
-    """Whether a pod group may never be split over two values of topologyKey."""
+    """Whether workers may never be split over two values of topologyKey."""
     node_selector: Annotated[
         dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64), Sparse
     ] = Field(default_factory=dict)

@@ -11,6 +11,7 @@ from disagg_operator.plan.rules.subject import Subject, variable, written_at
 
 _DRIVER = "https://github.com/kubernetes-sigs/dra-driver-nvidia-gpu"
 _DYNAMO = "https://docs.nvidia.com/dynamo/latest/backends/trtllm/kv-cache-transfer.html"
+_ZONE = "topology.kubernetes.io/zone"
 _SWITCHES = ("NCCL_MNNVL_ENABLE", "NCCL_CUMEM_ENABLE")
 _REQUIRED = ("NCCL_NVLS_ENABLE", "NVIDIA_GDRCOPY")
 
@@ -31,7 +32,12 @@ def _whole_nodes(subject: Subject) -> Iterator[Finding]:
 
 def _one_rack(subject: Subject) -> Iterator[Finding]:
     planned, domain = subject.plan.compute_domain, domain_of(subject.platform.fabrics)
-    if planned is None or domain is None or planned.nodes <= domain.max_nodes:
+    if planned is None or domain is None:
+        return
+    if planned.spread:
+        yield from _one_rack_each(subject, domain.max_nodes)
+        return
+    if planned.nodes <= domain.max_nodes:
         return
     nodes = {role: plan.replicas * plan.nodes for role, plan in subject.plan.roles.items()}
     parts = " and ".join(f"{nodes[role]} for {role}" for role in ROLES)
@@ -40,12 +46,28 @@ def _one_rack(subject: Subject) -> Iterator[Finding]:
     remedy = (
         f"Lower replicas or nodesPerReplica to {domain.max_nodes} nodes in all, or make a second deployment"
     )
+    kv_fabric = subject.platform.fabrics[0]
+    if kv_fabric.domain is None:
+        shared = next((each.topology_key for each in kv_fabric.together), _ZONE)
+        remedy += (
+            f", or write placement.topologyKey: {shared}, which lets instances be in several racks: their KV "
+            f"cache crosses {kv_fabric.name}"
+        )
     yield Finding(f"spec.{larger}.replicas", fault, remedy)
+
+
+def _one_rack_each(subject: Subject, most: int) -> Iterator[Finding]:
+    for path, role in subject.roles():
+        if role.nodes > most:
+            fault = f"an instance on {role.nodes} nodes is larger than an NVLink domain of {most}"
+            yield Finding(f"{path}.nodesPerReplica", fault, f"Write {most} or less")
 
 
 def _room_to_surge(subject: Subject) -> Iterator[Finding]:
     planned, domain = subject.plan.compute_domain, domain_of(subject.platform.fabrics)
-    if planned is None or domain is None or not domain.max_nodes // 2 < planned.nodes <= domain.max_nodes:
+    if planned is None or domain is None or planned.spread:
+        return
+    if not domain.max_nodes // 2 < planned.nodes <= domain.max_nodes:
         return
     if subject.plan.strategy == RolloutStrategy.SURGE:
         fault = f"two revisions need {2 * planned.nodes} nodes, more than the domain's {domain.max_nodes}"
