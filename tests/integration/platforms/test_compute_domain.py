@@ -297,7 +297,7 @@ def test_a_driver_that_requires_the_number_of_nodes_gets_it(
 def test_a_namespace_whose_standard_is_too_strict_is_told_before_anything_is_made(
     platform: PlatformCluster, demo: RackDeployment
 ) -> None:
-    """Workers of a rack fit `baseline` (their image runs as its own user); under `restricted` none could be made."""
+    """Workers of a rack fit `baseline`: their image runs as its own user, which `restricted` refuses."""
     enforce = ("label", "namespace", demo.namespace, "--overwrite")
     add_trays(platform, 2)
     platform.kubectl.text(*enforce, "pod-security.kubernetes.io/enforce=restricted")
