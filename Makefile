@@ -56,7 +56,7 @@ render: $(READY) ## Print the manifests of the first example, without any cluste
 	@for file in examples/01-quickstart/*.yaml; do $(BIN)/kubectl-disagg render -f "$$file" || exit 1; done
 
 ##@ Test it
-.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-e2e bench-engine bench-operator-start
+.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-e2e bench-engine bench-operator-start bench-gpu-transport
 checks: lint typecheck generated ## Everything that needs no cluster.
 	@hack/bootstrap --compiler
 	@$(CLUSTER_TOOL) tools >/dev/null
@@ -94,6 +94,9 @@ bench-engine: $(READY) ## Speed of the reference engine, as ratios in one run; K
 
 bench-operator-start: $(READY) ## Start of the operator in its pod, and the size of its image; needs the demo's cluster.
 	@UV=$(UV) $(BIN)/python tests/bench/bench_operator_start.py
+
+bench-gpu-transport: $(READY) ## Evidence of KV reads between two GPUs; needs two, torch, nixl and root.
+	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_gpu_transport.py
 
 ##@ Cluster and images
 .PHONY: cluster-up cluster-down cluster-status images image-trtllm clean-cache

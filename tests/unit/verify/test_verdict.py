@@ -229,6 +229,18 @@ def test_counters_win_over_a_log_that_names_srd() -> None:
     assert verdict.contradictions[0] in verdict.message
 
 
+def test_an_endpoint_that_lists_what_moved_the_bytes_contradicts_nothing() -> None:
+    # Two H100s of one host, NIXL 1.5.1 with UCX 1.23; `make bench-gpu-transport`.
+    log = (
+        "ucp_worker.c:1997 UCX  INFO    gpu-1-698888fb intra-node cfg#2 rma_am(tcp/eth0)  amo_am(tcp/eth0)  "
+        "device(cuda_ipc/cuda)  am(tcp/eth0 cma/memory cuda_ipc/cuda)  ka(tcp/eth0)"
+    )
+    seen = window(linked(), linked(), prefill_does=moves_link("txBytes"), decode_does=moves_link("rxBytes"))
+    verdict = judged(seen, Promise(frozenset({Transport.NVLINK}), gpus=1), log=log)
+    assert (verdict.transport, verdict.verified) == (Transport.NVLINK, "True")
+    assert verdict.contradictions == ()
+
+
 def test_counters_win_over_the_engine_too() -> None:
     seen = accounted("cma/memory", sends(EXPECTED, "eth0"), receives(EXPECTED, "eth0"))
     verdict = judged(seen, ANY)

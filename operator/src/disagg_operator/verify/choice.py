@@ -159,7 +159,10 @@ class Chooser:
     def _checked(self, choice: Choice) -> Choice:
         """Add the contradiction, if the log names another transport than the counters show."""
         named = self.log.named
-        if not named.carries or named is choice.transport:
+        # What an endpoint lists it could use, beside others: only tables name what it did use.
+        listed = {of_lanes([lane]) for lane in self.log.other_lanes}
+        possible = not self.log.carried.carries and choice.transport in listed
+        if not named.carries or named is choice.transport or possible:
             return choice
         return _with(
             choice, f"The log names {named.spoken}, but {choice.source} moved the bytes: they decide."

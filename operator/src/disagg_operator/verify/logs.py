@@ -170,9 +170,10 @@ def _data_lanes(groups: str) -> list[str]:
     """Return the lanes of an endpoint for remote memory, or else for messages."""
     found = {match["use"]: _LANE.findall(match["lanes"]) for match in _GROUP.finditer(groups)}
     remote = [lane for use in ("rma_bw", "rma", "rma_am") for lane in found.get(use, [])]
-    # SRD has no remote memory of its own in UCX's list: further devices stand under am.
-    if any(lane.startswith("srd/") for lane in remote):
-        remote += [lane for lane in found.get("am", []) if lane.startswith("srd/")]
+    # SRD has no remote memory of its own in UCX's list: further devices stand under am, as cuda_ipc does.
+    also = ("srd/", "cuda_ipc/") if any(lane.startswith("srd/") for lane in remote) else ("cuda_ipc/",)
+    if remote:
+        remote += [lane for lane in found.get("am", []) if lane.startswith(also)]
     return remote or found.get("am", [])
 
 

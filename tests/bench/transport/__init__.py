@@ -1,0 +1,1 @@
+"""Measuring which evidence KV cache leaves when it moves between two GPUs of one host."""
