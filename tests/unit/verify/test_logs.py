@@ -2,7 +2,8 @@
 
 The files in logs/ were printed by two agents, of which one read 8 MiB from the other, on one machine without
 RDMA devices: over UCX with UCX_TLS=tcp, with UCX's own choice (cma), and with UCX_TLS=srd,tcp, which has no
-srd; over LIBFABRIC with its tcp provider; and with a LIBFABRIC plugin whose libraries are missing.
+srd; over LIBFABRIC with its tcp provider; and with a LIBFABRIC plugin whose libraries are missing. Those of
+GPUs are of two H100s on one host (`make bench-gpu-transport`): UCX as it is, and with UCX_TLS=tcp,cuda_copy.
 """
 
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from disagg_operator.api.transport import Transport
 from disagg_operator.verify.logs import findings, merged, of_lanes
+from disagg_worker.agent.logs import evidence_lines
 
 LOGS = Path(__file__).parent / "logs"
 
@@ -48,6 +50,21 @@ def test_ucx_within_a_host_as_printed_is_shared_memory_though_lanes_say_tcp() ->
     assert found.carried is found.named is Transport.SHARED_MEMORY
     assert found.kv_lanes == ("cma/memory",)
     assert of_lanes(found.other_lanes) is Transport.UCX_TCP
+
+
+@pytest.mark.parametrize(
+    ("name", "transport", "lanes", "emulated"),
+    [
+        ("ucx-cuda-ipc-reader.log", Transport.NVLINK, ("cuda_ipc/cuda",), False),
+        ("ucx-gpus-tcp-reader.log", Transport.UCX_TCP, ("tcp/eth0",), True),
+    ],
+)
+def test_between_gpus_only_tables_of_gpu_memory_count(
+    name: str, transport: Transport, lanes: tuple[str, ...], emulated: bool
+) -> None:
+    whole, sent = findings(of(name)), findings("\n".join(evidence_lines(of(name))))
+    assert (whole.carried, whole.kv_lanes, whole.emulated) == (transport, lanes, emulated)
+    assert (sent.carried, sent.kv_lanes, sent.emulated) == (transport, lanes, emulated), "what an agent keeps"
 
 
 def test_a_lane_that_ucx_lacks_as_printed_is_a_fault() -> None:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import NamedTuple
 
 from disagg_operator.api.transport import Transport
 
@@ -95,6 +96,7 @@ _TITLE = re.compile(r"\|\s.*\bcfg#\d+\s*\|")
 _HEADING = re.compile(r"\|\s.*\bby ucp_\w+|\|\s+rendezvous data ")
 _END = re.compile(r"\+--|" + _TITLE.pattern)
 _CARRIES_KV = re.compile(r"remote memory (?:read|write) by ucp_(?:get|put)|rendezvous data (?:fetch|send)")
+_BETWEEN_GPUS = re.compile(r"\b(?:into|from|to) cuda\S*\s.*\b(?:from|to) cuda")
 _ROW = re.compile(r"\|\s*\d\S*\s*\|(?P<how>[^|]*)\|(?P<lanes>[^|]*)\|")
 _EMULATED = ("software emulation", "sw-emul")
 _PROVIDER = re.compile(r"rails using provider=(\w+)|Discovered \d+ (\w+) devices \(")
@@ -127,16 +129,13 @@ def findings(text: str) -> LogFindings:
     """
     backend = provider = ""
     own: list[str] = []
-    kv: list[str] = []
+    tables: list[_Table] = []
     other: list[str] = []
     faults: dict[str, Fault] = {}
     told: list[str] = []
-    emulated = False
     for line, table in _with_tables(text):
         if table is not None:
-            lanes, how = table
-            kv += lanes
-            emulated = emulated or any(word in how for word in _EMULATED)
+            tables.append(table)
             told.append(line)
         if (match := _BACKEND.search(line)) is not None:
             backend = next((name for name in match.group("a", "b", "c") if name), "UCX")
@@ -149,12 +148,14 @@ def findings(text: str) -> LogFindings:
             told.append(line)
         for fault in _faults(line):
             faults.setdefault(fault.reason, fault)
+    # An engine on GPUs exchanges small things between host and GPU too, over other lanes.
+    kv = [table for table in tables if table.between_gpus] or tables
     return LogFindings(
         backend=backend,
         provider=provider,
-        kv_lanes=tuple(dict.fromkeys(kv)),
+        kv_lanes=tuple(dict.fromkeys(lane for table in kv for lane in table.lanes)),
         other_lanes=tuple(dict.fromkeys(other or own)),
-        emulated=emulated,
+        emulated=any(word in table.how for table in kv for word in _EMULATED),
         faults=tuple(faults.values()),
         lines=tuple(dict.fromkeys(shortened(line) for line in told))[-_MOST_LINES:],
     )
@@ -177,14 +178,22 @@ def _data_lanes(groups: str) -> list[str]:
     return remote or found.get("am", [])
 
 
-def _with_tables(text: str) -> Iterator[tuple[str, tuple[list[str], str] | None]]:
-    """Yield each line, with the lanes and the description of a row that says what carries KV cache.
+class _Table(NamedTuple):
+    """What a table of UCX says of the largest sizes."""
+
+    lanes: list[str]
+    how: str
+    between_gpus: bool
+
+
+def _with_tables(text: str) -> Iterator[tuple[str, _Table | None]]:
+    """Yield each line, with the table of which it says what carries KV cache.
 
     Only the last row of a table counts, which is of the largest sizes. Borders may be missing: an agent sends
     only the lines that tell something.
     """
-    last: tuple[str, tuple[list[str], str]] | None = None
-    foreign = wanted = False
+    last: tuple[str, _Table] | None = None
+    foreign = wanted = between_gpus = False
     for line in text.splitlines():
         row = _ROW.search(line) if wanted else None
         if row is None:
@@ -193,11 +202,12 @@ def _with_tables(text: str) -> Iterator[tuple[str, tuple[list[str], str] | None]
                 last, wanted = None, False
             yield line, None
         elif lanes := _LANE.findall(row["lanes"]):
-            last = line, (lanes, row["how"])
+            last = line, _Table(lanes, row["how"], between_gpus)
         if _TITLE.search(line):
             foreign, wanted = _OF_ITSELF.search(line) is None, False
         elif _HEADING.search(line):
             wanted = foreign and _CARRIES_KV.search(line) is not None
+            between_gpus = _BETWEEN_GPUS.search(line) is not None
     if last is not None:
         yield last
 

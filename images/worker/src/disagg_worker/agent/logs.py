@@ -22,12 +22,14 @@ _PART = 256 << 10
 _WRITABLE = 0o200
 _STANDARD = {"1", "2"}
 
+_TITLE = re.compile(r"\bcfg#\d+\s*\|\s*$")
+_REMOTE_MEMORY = re.compile(r"\|\s*remote memory (?:read|write) by")
+_ROW = re.compile(r"\|.*\|.*\|\s*$")
 _LANE = r"(?:srd|ud|dc|rc|tcp|cuda|gdr|cma|knem|xpmem|posix|sysv)\w*/[\w.:\-]+"
 _EVIDENCE = re.compile(
     "|".join(
         (
             _LANE,
-            r"remote memory (?:read|write) by",
             r"NIXL|nixl_\w+\.cpp|Backend \w+ was instantiated|libplugin_",
             r"\b(?:libfabric|fi_\w+|efa)\b.*(?:provider|error|fail|Unable)",
             r"UCX (?:ERROR|WARN)|software emulation|sw-emul",
@@ -61,9 +63,21 @@ def read_logs(engine: Iterable[Running], unread: Unread) -> tuple[Log, ...]:
 
 
 def evidence_lines(text: str) -> list[str]:
-    """Return the lines that speak of a transport, the newest `MOST_LINES`, each at most `WIDEST` wide."""
-    lines = dict.fromkeys(line.strip()[:WIDEST] for line in text.splitlines() if _EVIDENCE.search(line))
-    return list(lines)[-MOST_LINES:]
+    """Return the lines that speak of a transport, the newest `MOST_LINES`, each at most `WIDEST` wide.
+
+    Of UCX's tables only those of remote memory are kept, which carry KV cache, each with its title.
+    """
+    found: dict[str, None] = {}
+    title, wanted = "", False
+    for line in (line.strip()[:WIDEST] for line in text.splitlines()):
+        if _TITLE.search(line):
+            title, wanted = line, False
+        elif _REMOTE_MEMORY.search(line):
+            found.update(dict.fromkeys((title, line)))
+            wanted = True
+        elif _EVIDENCE.search(line) and (wanted or not _ROW.search(line)):
+            found[line] = None
+    return [line for line in found if line][-MOST_LINES:]
 
 
 def _open_logs(process: Running, unread: Unread) -> Iterator[tuple[str, Path]]:
