@@ -263,6 +263,31 @@ def test_open_mpi_5_starts_and_ends_the_ranks_as_well(make_group: Callable[..., 
         group.ended(0, 30)
 
 
+def test_mpirun_s_libraries_are_found_though_the_platform_names_other_folders(
+    make_group: Callable[..., Group], shared: Path
+) -> None:
+    # SIMULATED: programs that start only where their libraries are found, as those below /opt/hpcx/ompi do.
+    folder = shared / "hpcx"
+    (folder / "lib").mkdir(parents=True)
+    (folder / "bin").mkdir()
+    for name in ("mpirun", "orted"):
+        program = folder / "bin" / name
+        program.write_text(
+            "#!/bin/bash\n"
+            f"[[ :$LD_LIBRARY_PATH: == *:{folder}/lib:* ]] || exit 127\n"
+            f'exec {shutil.which(name)} "$@"\n'
+        )
+        program.chmod(0o755)
+    with make_group(DECODE, path=f"{folder}/bin:/usr/bin:/bin") as group:
+        start(group)
+        eventually(lambda: len(reports(shared)) == 4, "four ranks report", group)
+        given = group.variables(0)["LD_LIBRARY_PATH"]
+        assert given == "/opt/amazon/efa/lib:/usr/local/lib:/usr/lib"
+        for seen in reports(shared).values():
+            # What mpirun itself puts before it is the library folder of the program that is run in the end.
+            assert seen["LD_LIBRARY_PATH"].removeprefix("/usr/lib:") == f"{given}:{folder}/lib"
+
+
 def test_an_image_without_mpirun_is_told(make_group: Callable[..., Group], shared: Path) -> None:
     programs = shared / "few"
     programs.mkdir()
