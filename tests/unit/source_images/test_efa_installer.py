@@ -1,4 +1,4 @@
-"""The EFA installer runs only if AWS signed it. SIMULATED: the site, the key and the installer; gpg is real."""
+"""The EFA installer runs only if AWS signed it. SIMULATED: site, key and installer. gpg is real."""
 
 import subprocess
 import tarfile
