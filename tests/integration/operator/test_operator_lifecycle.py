@@ -1,5 +1,7 @@
 """The life of a deployment: created, changed, paused, broken, deleted."""
 
+import json
+
 import pytest
 
 from integration.operator.control_plane import Api, Deployed, OperatorProcess, deployment, eventually
@@ -198,3 +200,26 @@ def test_an_operator_of_some_namespaces_leaves_the_others_alone(
     finally:
         api.delete("disaggdeployments", "default", "not-watched")
     assert 'disagg_reconciles_total{result="done"}' in operator.says("/metrics")
+
+
+@pytest.mark.parametrize("levels", [1_500, 9_900])
+def test_a_resource_nested_as_deeply_as_the_api_server_takes_harms_nobody(
+    demo: Deployed, operator: OperatorProcess, levels: int
+) -> None:
+    """Whoever may write one resource must not be able to stop the operator for everybody."""
+    path = demo.api.path("disaggdeployments", demo.namespace)
+    name = f"{demo.name}-deep"
+    # Written and read as text: this process cannot parse it either.
+    text = json.dumps(deployment(name, prefill={"podTemplate": {"spec": {"x": "HERE"}}}))
+    nested = text.replace('"HERE"', '{"x":' * levels + "{}" + "}" * levels)
+    demo.api.http.post(path, content=nested, headers={"Content-Type": "application/json"}).raise_for_status()
+    try:
+        eventually(
+            lambda: "nested too deeply" in demo.api.http.get(f"{path}/{name}").text, "it is refused", 40
+        )
+        demo.create()
+        demo.wait_for("Progressing", "Complete")
+        assert operator.process is not None
+        assert operator.process.poll() is None
+    finally:
+        demo.api.http.delete(f"{path}/{name}").raise_for_status()

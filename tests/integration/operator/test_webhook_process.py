@@ -1,6 +1,7 @@
 """The webhook's process behind a real API server."""
 
 import base64
+import json
 import os
 import socket
 import ssl
@@ -116,3 +117,13 @@ def test_a_good_resource_is_taken_and_a_wrong_edit_leaves_it_as_it_was(api: Api,
     label = api.http.patch(path, json={"metadata": {"labels": {"a": "b"}}}, headers=headers)
     assert label.status_code == 200
     api.delete("disaggdeployments", webhook, "good")
+
+
+def test_what_is_nested_as_deeply_as_the_api_server_takes_is_refused(api: Api, webhook: str) -> None:
+    text = json.dumps(deployment("deep", prefill={"podTemplate": {"spec": {"x": "HERE"}}}))
+    nested = text.replace('"HERE"', '{"x":' * 9_900 + "{}" + "}" * 9_900)
+    answer = api.http.post(
+        api.path("disaggdeployments", webhook), content=nested, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 422
+    assert "resource: is nested too deeply" in answer.text

@@ -16,6 +16,7 @@ from disagg_operator.runtime.health import Health, serve
 from disagg_operator.runtime.kube import load_configuration
 from disagg_operator.runtime.leader import LeaseLostError
 from disagg_operator.runtime.metrics import Metrics
+from disagg_operator.runtime.nesting import allow_deep_objects
 from disagg_operator.runtime.operator import Operator
 from disagg_operator.runtime.settings import Settings, SettingsError, from_environment
 from disagg_operator.runtime.signals import handle_signals
@@ -34,6 +35,7 @@ def main() -> None:
         _complain(str(error))
         sys.exit(_USAGE)
     logs.configure(settings.log_level, settings.log_format)
+    allow_deep_objects()
     sys.exit(asyncio.run(_run(settings, installation)))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from disagg_operator.plan.installation import Installation
 from disagg_operator.runtime import logs
+from disagg_operator.runtime.nesting import allow_deep_objects
 from disagg_operator.runtime.settings import Settings, SettingsError, from_environment
 from disagg_operator.runtime.signals import handle_signals
 from disagg_operator.runtime.webhook.certificate import Certificate
@@ -25,6 +26,7 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(_complain(str(error)))
     logs.configure(settings.log_level, settings.log_format)
+    allow_deep_objects()
     sys.exit(asyncio.run(_run(settings, installation)))
 
 

@@ -32,7 +32,7 @@ class Webhook:
         try:
             review = await request.json()
             asked, _ = review["request"], review["request"]["uid"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise web.HTTPBadRequest(text="no AdmissionReview of admission.k8s.io/v1") from None
         judged = answer(review, self.installation)
         _log(asked, judged["response"])
