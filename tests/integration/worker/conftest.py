@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,15 @@ os.environ["UCX_TLS"] = "tcp"
 
 
 class Child:
-    """A process that answers JSON lines with JSON lines."""
+    """A process that answers JSON lines with JSON lines; `prefix` is a command that starts it."""
 
-    def __init__(self, arguments: list[str]) -> None:
+    def __init__(self, arguments: list[str], prefix: Sequence[str] = ()) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            [*prefix, sys.executable, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
         )
 
     def tell(self, command: dict[str, Any]) -> None:
@@ -65,11 +69,11 @@ class Child:
 
 
 @pytest.fixture
-def start_child() -> Iterator[Callable[[list[str]], Child]]:
+def start_child() -> Iterator[Callable[..., Child]]:
     with ExitStack() as stack:
 
-        def start(arguments: list[str]) -> Child:
-            child = Child(arguments)
+        def start(arguments: list[str], prefix: Sequence[str] = ()) -> Child:
+            child = Child(arguments, prefix)
             stack.callback(child.end)
             return child
 

@@ -112,6 +112,23 @@ def test_evidence_lines_are_those_of_seed_and_ucx() -> None:
     assert evidence_lines("\n".join([*noise, *lines, *noise, *lines])) == lines
 
 
+def test_of_ucx_s_tables_those_that_carry_kv_count() -> None:
+    table = (
+        "| dst inter-node cfg#1    |\n| {} |\n| Range | Description | Config |\n| 0..inf | zero-copy | {} |"
+    )
+    tables = [
+        table.format("active message by ucp_am_send*(egr) from host memory", "tcp/eth0"),
+        table.format("remote memory read by ucp_get* into cuda/GPU0 from cuda", "srd/rdmap0s0:1"),
+        table.format("rendezvous data fetch into cuda/GPU0 from cuda", "cuda_ipc/cuda"),
+    ]
+    assert evidence_lines("\n".join(tables)) == [
+        "| remote memory read by ucp_get* into cuda/GPU0 from cuda |",
+        "| 0..inf | zero-copy | srd/rdmap0s0:1 |",
+        "| rendezvous data fetch into cuda/GPU0 from cuda |",
+        "| 0..inf | zero-copy | cuda_ipc/cuda |",
+    ]
+
+
 def test_of_many_lines_the_newest_are_kept() -> None:
     text = "\n".join(f"cfg#{number} am(tcp/eth0)" for number in range(100))
     lines = evidence_lines(text)

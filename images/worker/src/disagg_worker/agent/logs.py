@@ -23,9 +23,9 @@ _WRITABLE = 0o200
 _STANDARD = {"1", "2"}
 
 _TITLE = re.compile(r"\bcfg#\d+\s*\|\s*$")
-_REMOTE_MEMORY = re.compile(r"\|\s*remote memory (?:read|write) by")
+_KV_TABLE = re.compile(r"\|\s*(?:remote memory (?:read|write) by|rendezvous) ")
 _ROW = re.compile(r"\|.*\|.*\|\s*$")
-_LANE = r"(?:srd|ud|dc|rc|tcp|cuda|gdr|cma|knem|xpmem|posix|sysv)\w*/[\w.:\-]+"
+_LANE = r"\b(?:srd|ud|dc|rc|tcp|cuda|gdr|cma|knem|xpmem|posix|sysv)\w*/[\w.:\-]+"
 _EVIDENCE = re.compile(
     "|".join(
         (
@@ -65,14 +65,15 @@ def read_logs(engine: Iterable[Running], unread: Unread) -> tuple[Log, ...]:
 def evidence_lines(text: str) -> list[str]:
     """Return the lines that speak of a transport, the newest `MOST_LINES`, each at most `WIDEST` wide.
 
-    Of UCX's tables only those of remote memory are kept, which carry KV cache, each with its title.
+    Of UCX's tables only those of remote memory and of rendezvous are kept, which carry KV cache, each with its
+    title.
     """
     found: dict[str, None] = {}
     title, wanted = "", False
     for line in (line.strip()[:WIDEST] for line in text.splitlines()):
         if _TITLE.search(line):
             title, wanted = line, False
-        elif _REMOTE_MEMORY.search(line):
+        elif _KV_TABLE.search(line):
             found.update(dict.fromkeys((title, line)))
             wanted = True
         elif _EVIDENCE.search(line) and (wanted or not _ROW.search(line)):
