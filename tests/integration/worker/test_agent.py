@@ -102,9 +102,10 @@ def two_agents(
 
 def moved(before: dict[str, Any], after: dict[str, Any]) -> int:
     """Bytes that went through the pod's interfaces."""
-    return sum(each["txBytes"] for each in after["interfaces"]) - sum(
+    sent: int = sum(each["txBytes"] for each in after["interfaces"]) - sum(
         each["txBytes"] for each in before["interfaces"]
     )
+    return sent
 
 
 def kinds(evidence: dict[str, Any]) -> set[tuple[str, str]]:

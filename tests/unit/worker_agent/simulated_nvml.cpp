@@ -1,7 +1,9 @@
 // A simulated NVML with two GPUs, for the agent's tests: layouts and names as in nvml.h, values made up.
 // GPU 0 has links 0 (active) and 1 (inactive) and counts KiB of data; GPU 1 has link 0 and counts bytes only.
-#include <cstdint>
+#include <unistd.h>
+
 #include <cstdlib>
+#include <string>
 
 namespace {
 enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, DRIVER_NOT_LOADED = 9 };
@@ -29,7 +31,11 @@ struct FieldValue {
 
 extern "C" {
 int nvmlInit_v2() {
-  if (std::getenv("SIMULATED_NVML_FAILS")) return DRIVER_NOT_LOADED;
+  const char* asked = std::getenv("SIMULATED_NVML");
+  const std::string behaviour = asked ? asked : "";
+  if (behaviour == "fails") return DRIVER_NOT_LOADED;
+  if (behaviour == "crashes") std::abort();
+  if (behaviour == "hangs") pause();
   ++started;
   return SUCCESS;
 }

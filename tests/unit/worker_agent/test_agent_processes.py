@@ -113,15 +113,14 @@ def test_evidence_lines_are_those_of_seed_and_ucx() -> None:
 
 
 def test_of_ucx_s_tables_those_that_carry_kv_count() -> None:
-    table = (
-        "| dst inter-node cfg#1    |\n| {} |\n| Range | Description | Config |\n| 0..inf | zero-copy | {} |"
-    )
+    table = "| dst inter-node cfg#1 |\n| {} |\n| Range | Description | Config |\n| 0..inf | zero-copy | {} |"
     tables = [
         table.format("active message by ucp_am_send*(egr) from host memory", "tcp/eth0"),
         table.format("remote memory read by ucp_get* into cuda/GPU0 from cuda", "srd/rdmap0s0:1"),
         table.format("rendezvous data fetch into cuda/GPU0 from cuda", "cuda_ipc/cuda"),
     ]
     assert evidence_lines("\n".join(tables)) == [
+        "| dst inter-node cfg#1 |",
         "| remote memory read by ucp_get* into cuda/GPU0 from cuda |",
         "| 0..inf | zero-copy | srd/rdmap0s0:1 |",
         "| rendezvous data fetch into cuda/GPU0 from cuda |",

@@ -9,7 +9,7 @@ from disagg_worker.agent.evidence import Evidence
 from disagg_worker.agent.interfaces import read_interfaces
 from disagg_worker.agent.logs import read_logs
 from disagg_worker.agent.model import read_model
-from disagg_worker.agent.nvlink import LIBRARY, read_nvlink
+from disagg_worker.agent.nvlink import CONTROL, LIBRARY, read_nvlink
 from disagg_worker.agent.processes import running, with_libraries
 from disagg_worker.agent.rdma_netlink import read_counters
 from disagg_worker.agent.reading import Unread
@@ -27,6 +27,7 @@ class Sources:
         engine_metrics: URL of the reference engine's metrics; empty when the engine is another.
         nixl_metrics: URL of NIXL's exporter; empty when it is off.
         nvml: NVIDIA's management library, as the dynamic loader takes it.
+        gpu_control: The NVIDIA driver's control device.
         pod: Name of the pod, likewise its namespace and its node; empty outside of Kubernetes.
     """
 
@@ -36,6 +37,7 @@ class Sources:
     engine_metrics: str = ""
     nixl_metrics: str = ""
     nvml: str = LIBRARY
+    gpu_control: Path = CONTROL
     pod: str = ""
     namespace: str = ""
     node: str = ""
@@ -72,7 +74,7 @@ class Collector:
             devices=read_devices(sources.sys, files, read_counters, unread),
             interfaces=interfaces,
             processes=tuple(process for _, process in libraries),
-            nvlink=read_nvlink(sources.nvml),
+            nvlink=read_nvlink(sources.nvml, sources.gpu_control),
             nixl=read_nixl(sources.nixl_metrics),
             engine=read_engine(sources.engine_metrics, unread),
             logs=read_logs(engine, unread),
