@@ -65,8 +65,7 @@ def read_logs(engine: Iterable[Running], unread: Unread) -> tuple[Log, ...]:
 def evidence_lines(text: str) -> list[str]:
     """Return the lines that speak of a transport, the newest `MOST_LINES`, each at most `WIDEST` wide.
 
-    Of UCX's tables only those of remote memory and of rendezvous are kept, which carry KV cache, each with its
-    title.
+    Of tables of UCX those of remote memory and rendezvous, which carry KV cache, are kept with their titles.
     """
     found: dict[str, None] = {}
     title, wanted = "", False
