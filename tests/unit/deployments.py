@@ -1,5 +1,6 @@
-"""Deployments of TensorRT-LLM that tests plan."""
+"""Deployments that tests plan: by default of TensorRT-LLM with a model from the hub."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from disagg_operator.api.parse import accept
@@ -9,20 +10,20 @@ from disagg_operator.plan.planner import plan
 from disagg_operator.platforms.catalogue import Catalogue, builtin
 
 
-def trtllm(platform: str = "generic", gpus: int = 2, **spec: Any) -> dict[str, Any]:
-    """Return a deployment whose workers have some GPUs each, with further parts of its specification."""
+def deployment_of(spec: Mapping[str, Any], **metadata: Any) -> dict[str, Any]:
+    """Return a deployment with these parts of its specification and of its metadata."""
     return {
         "apiVersion": "disagg.dev/v1alpha1",
         "kind": "DisaggDeployment",
-        "metadata": {"name": "demo"},
-        "spec": {
-            "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
-            "platform": platform,
-            "prefill": {"parallelism": {"tensor": gpus}},
-            "decode": {"parallelism": {"tensor": gpus}},
-            **spec,
-        },
+        "metadata": {"name": "demo", **metadata},
+        "spec": {"model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}}, **spec},
     }
+
+
+def trtllm(platform: str = "generic", gpus: int = 2, **spec: Any) -> dict[str, Any]:
+    """Return a deployment whose workers have some GPUs each, with further parts of its specification."""
+    workers = {"parallelism": {"tensor": gpus}}
+    return deployment_of({"platform": platform, "prefill": workers, "decode": workers, **spec})
 
 
 def planned(

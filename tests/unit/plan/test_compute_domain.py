@@ -11,6 +11,7 @@ from disagg_operator.plan.cluster import UNSEEN, ClusterFacts, ExistingDomain
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import ROLES, ComputeDomainPlan, Plan
 from disagg_operator.plan.planner import plan
+from unit.deployments import deployment_of
 
 TRAY: dict[str, Any] = {"gpusPerNode": 4, "parallelism": {"tensor": 4}}
 RACK: dict[str, Any] = {"prefill": TRAY, "decode": {**TRAY, "replicas": 8}}
@@ -18,17 +19,13 @@ OWN = ExistingDomain("demo-compute-domain-channel", 9)
 
 
 def planned(cluster: ClusterFacts = UNSEEN, platform: str = "gb200-nvl72", **spec: Any) -> Plan:
-    resource = {
-        "apiVersion": "disagg.dev/v1alpha1",
-        "kind": "DisaggDeployment",
-        "metadata": {"name": "demo"},
-        "spec": {
-            "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
+    resource = deployment_of(
+        {
             "platform": platform,
             **RACK,
             **spec,
-        },
-    }
+        }
+    )
     return plan(accept(resource), Installation(worker_image="worker:test"), cluster)
 
 

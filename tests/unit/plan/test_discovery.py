@@ -20,6 +20,7 @@ from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan, PodPlan
 from disagg_operator.plan.planner import plan
 from disagg_operator.platforms.catalogue import builtin, services
+from unit.deployments import deployment_of
 
 OLD = ("0.4.1", "0.6.1", "0.7.1")
 THREE = {"replicas": 3, "storage": {"size": "1Gi"}}
@@ -27,17 +28,15 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def planned(version: str = "1.6.1", installation: Installation | None = None, **spec: Any) -> Plan:
-    resource = {
-        "apiVersion": "disagg.dev/v1alpha1",
-        "kind": "DisaggDeployment",
-        "metadata": {"name": "demo", "namespace": "ns", "uid": "u-1"},
-        "spec": {
-            "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
+    resource = deployment_of(
+        {
             "runtime": {"version": version, "image": "own:1"},
             "placement": {"nodeSelector": {"kubernetes.io/arch": "amd64"}},
             **spec,
         },
-    }
+        namespace="ns",
+        uid="u-1",
+    )
     return plan(accept(resource), installation or Installation(worker_image="worker:test"))
 
 

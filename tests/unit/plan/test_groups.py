@@ -11,22 +11,22 @@ from disagg_operator.build.objects import worker_objects
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import DECODE, PREFILL, Plan
 from disagg_operator.plan.planner import plan
+from unit.deployments import deployment_of
 
 PLUGINS = "tensorrt_llm/libs/nixl/plugins"
 
 
 def planned(annotations: dict[str, str] | None = None, **decode: Any) -> Plan:
-    resource = {
-        "apiVersion": "disagg.dev/v1alpha1",
-        "kind": "DisaggDeployment",
-        "metadata": {"name": "demo", "namespace": "ns", "uid": "u-1", "annotations": annotations or {}},
-        "spec": {
-            "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
+    resource = deployment_of(
+        {
             "platform": "aws-p5.48xlarge",
             "prefill": {"parallelism": {"tensor": 8}},
             "decode": {"replicas": 3, "nodesPerReplica": 2, "parallelism": {"tensor": 16}, **decode},
         },
-    }
+        namespace="ns",
+        uid="u-1",
+        annotations=annotations or {},
+    )
     return plan(accept(resource), Installation(worker_image="worker:test"))
 
 
@@ -162,15 +162,12 @@ def test_what_is_a_pods_own_is_not_handed_to_the_others() -> None:
 
 
 def test_the_reference_engine_stays_in_one_pod() -> None:
-    resource = {
-        "apiVersion": "disagg.dev/v1alpha1",
-        "kind": "DisaggDeployment",
-        "metadata": {"name": "demo"},
-        "spec": {
+    resource = deployment_of(
+        {
             "model": {"name": "m", "source": {"runtimeImage": {"path": "/m"}}},
             "runtime": {"engine": "reference"},
             "decode": {"nodesPerReplica": 2},
-        },
-    }
+        }
+    )
     with pytest.raises(Refusal, match=r"spec\.decode\.nodesPerReplica: not supported yet: 2"):
         accept(resource)

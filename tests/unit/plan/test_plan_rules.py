@@ -13,6 +13,7 @@ from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.planner import plan
 from disagg_operator.plan.rules import RULES
 from disagg_operator.platforms.catalogue import builtin
+from unit.deployments import deployment_of
 
 P5 = "aws-p5.48xlarge"
 EFA = "vpc.amazonaws.com/efa"
@@ -70,17 +71,13 @@ def env(*pairs: tuple[str, str]) -> list[dict[str, str]]:
 
 def resource(platform: str, spec: dict[str, Any]) -> dict[str, Any]:
     whole_nodes = {"prefill": NVL72, "decode": NVL72} if platform in (NVL, P6E, "gke-a4x") else {}
-    return {
-        "apiVersion": "disagg.dev/v1alpha1",
-        "kind": "DisaggDeployment",
-        "metadata": {"name": "demo"},
-        "spec": {
-            "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
+    return deployment_of(
+        {
             "platform": platform,
             **whole_nodes,
             **spec,
-        },
-    }
+        }
+    )
 
 
 def judged(

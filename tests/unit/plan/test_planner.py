@@ -11,21 +11,21 @@ from disagg_operator.build.objects import shared_objects, worker_objects
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan
 from disagg_operator.plan.planner import plan
+from unit.deployments import deployment_of
 
 INSTALLATION = Installation(worker_image="worker:test", discovery_role_name="discovery")
 
 
 def resource(**spec: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "disagg.dev/v1alpha1",
-        "kind": "DisaggDeployment",
-        "metadata": {"name": "demo", "namespace": "ns", "uid": "u-1"},
-        "spec": {
+    return deployment_of(
+        {
             "model": {"name": "org/model", "source": {"runtimeImage": {"path": "/models/m"}}},
             "runtime": {"engine": "reference"},
             **spec,
         },
-    }
+        namespace="ns",
+        uid="u-1",
+    )
 
 
 def planned(**spec: Any) -> Plan:

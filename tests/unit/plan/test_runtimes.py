@@ -14,6 +14,7 @@ from disagg_operator.plan.model import HttpProbe, Plan, PodPlan
 from disagg_operator.plan.planner import plan
 from disagg_operator.platforms.catalogue import Catalogue, builtin
 from disagg_operator.platforms.profile import RuntimeProfile
+from unit.deployments import deployment_of
 
 RELEASES = builtin().runtimes["dynamo"]
 STORES = {
@@ -32,18 +33,14 @@ def planned(version: str | None, architecture: str = "amd64", **spec: Any) -> Pl
         discovery = STORES
     elif version in ETCD_ONLY:
         discovery = {"etcd": STORES["etcd"]}
-    resource = {
-        "apiVersion": "disagg.dev/v1alpha1",
-        "kind": "DisaggDeployment",
-        "metadata": {"name": "demo"},
-        "spec": {
-            "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
+    resource = deployment_of(
+        {
             "runtime": runtime,
             "discovery": discovery,
             "placement": {"nodeSelector": {"kubernetes.io/arch": architecture}},
             **spec,
-        },
-    }
+        }
+    )
     return plan(accept(resource), Installation(worker_image="worker:test"))
 
 
@@ -85,15 +82,12 @@ def test_an_unknown_version_is_refused_with_those_that_there_are() -> None:
 
 @pytest.mark.parametrize("version", [version for version in RELEASES if version != "1.6.1"])
 def test_the_reference_engine_runs_only_with_the_release_that_it_was_tried_with(version: str) -> None:
-    resource = {
-        "apiVersion": "disagg.dev/v1alpha1",
-        "kind": "DisaggDeployment",
-        "metadata": {"name": "demo"},
-        "spec": {
+    resource = deployment_of(
+        {
             "model": {"name": "m", "source": {"runtimeImage": {"path": "/m"}}},
             "runtime": {"engine": "reference", "version": version},
-        },
-    }
+        }
+    )
     with pytest.raises(Refusal, match=rf"dynamo {version} has not been tried .* Write one of: 1\.6\.1"):
         plan(accept(resource), Installation(worker_image="worker:test"))
     tried = {each for each, profile in RELEASES.items() for found in profile.engines.values() if found.tried}

@@ -10,24 +10,21 @@ from disagg_operator.api.problems import Refusal
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan
 from disagg_operator.plan.planner import plan
+from unit.deployments import deployment_of
 
 STORES = {"etcd": {"endpoints": ["http://etcd:2379"]}, "nats": {"server": "nats://nats:4222"}}
 EXPERIMENTAL, BETA = ("0.4.1", "0.6.1"), ("0.7.1",)
 
 
 def planned(version: str, architecture: str, **spec: Any) -> Plan:
-    resource = {
-        "apiVersion": "disagg.dev/v1alpha1",
-        "kind": "DisaggDeployment",
-        "metadata": {"name": "demo"},
-        "spec": {
-            "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
+    resource = deployment_of(
+        {
             "runtime": {"version": version, "image": "own:1"},
             "discovery": STORES,
             "placement": {"nodeSelector": {"kubernetes.io/arch": architecture}},
             **spec,
-        },
-    }
+        }
+    )
     return plan(accept(resource), Installation(worker_image="worker:test"))
 
 

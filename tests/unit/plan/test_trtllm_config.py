@@ -14,6 +14,7 @@ from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import ConfigSetting, Plan, Provenance
 from disagg_operator.plan.planner import plan
 from disagg_operator.platforms.catalogue import builtin
+from unit.deployments import deployment_of
 
 RELEASES = builtin().runtimes["dynamo"]
 STORES = {"etcd": {"endpoints": ["http://etcd:2379"]}, "nats": {"server": "nats://nats:4222"}}
@@ -24,18 +25,14 @@ def planned(version: str = "1.6.1", **spec: Any) -> Plan:
     discovery = (
         {} if profile.discovery.backends[0].value == "kubernetes" else {"etcd": {"endpoints": ["http://e:1"]}}
     )
-    resource = {
-        "apiVersion": "disagg.dev/v1alpha1",
-        "kind": "DisaggDeployment",
-        "metadata": {"name": "demo"},
-        "spec": {
-            "model": {"name": "m", "source": {"huggingFace": {"repository": "org/m"}}},
+    resource = deployment_of(
+        {
             "runtime": {"version": version, "image": "own:1"},
             "discovery": STORES if profile.discovery.nats else discovery,
             "placement": {"nodeSelector": {"kubernetes.io/arch": "amd64"}},
             **spec,
-        },
-    }
+        }
+    )
     return plan(accept(resource), Installation(worker_image="worker:test"))
 
 

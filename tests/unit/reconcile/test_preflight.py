@@ -90,6 +90,12 @@ def tray(
     return machine(name, labels, {"cpu": "144", "memory": "900Gi", GPU: "4", **allocatable})
 
 
+def rack(*, lacks: Kind | None = None) -> ClusterSnapshot:
+    """Return three trays of one rack, whose API server may not serve a kind."""
+    trays = [tray(f"t{n}") for n in range(3)]
+    return cluster(ROOM, *trays, served={} if lacks is None else {lacks: False})
+
+
 def found(made: Plan, around: ClusterSnapshot) -> Assessment:
     return assess(needs_of(made), around)
 
@@ -105,6 +111,10 @@ def the_fault(made: Plan, around: ClusterSnapshot) -> tuple[str, str]:
 
 
 ROOM = machine("cpu")
+DRIVER = (
+    "helm install dra-driver-nvidia-gpu oci://registry.k8s.io/dra-driver-nvidia/charts/dra-driver-nvidia-gpu "
+    "--namespace dra-driver-nvidia-gpu --create-namespace --set resources.gpus.enabled=false"
+)
 TAINT = {"key": "team", "value": "vision", "effect": "NoSchedule"}
 
 
@@ -126,7 +136,7 @@ TAINT = {"key": "team", "value": "vision", "effect": "NoSchedule"}
             cluster(ROOM, *(p5(f"{zone}{n}", f"us-east-1{zone}") for zone in "ab" for n in range(2))),
             id="one of two zones is enough",
         ),
-        pytest.param(nvl72(), cluster(ROOM, *(tray(f"t{n}") for n in range(3))), id="one rack"),
+        pytest.param(nvl72(), rack(), id="one rack"),
         pytest.param(
             efa(placement={"tolerations": [{"key": "team", "operator": "Exists"}]}),
             cluster(ROOM, p5("a", taints=[TAINT]), p5("b", taints=[TAINT])),
@@ -322,17 +332,15 @@ def test_a_cluster_that_fits_is_ready(made: Plan, around: ClusterSnapshot) -> No
         ),
         pytest.param(
             nvl72(),
-            cluster(ROOM, *(tray(f"t{n}") for n in range(3)), served={COMPUTE_DOMAIN: False}),
+            rack(lacks=COMPUTE_DOMAIN),
             "ApiMissing",
             "The API server does not serve ComputeDomain (resource.nvidia.com/v1beta1). It comes with "
-            "NVIDIA's DRA driver. Run: helm install dra-driver-nvidia-gpu "
-            "oci://registry.k8s.io/dra-driver-nvidia/charts/dra-driver-nvidia-gpu --namespace "
-            "dra-driver-nvidia-gpu --create-namespace --set resources.gpus.enabled=false",
+            "NVIDIA's DRA driver. Run: " + DRIVER,
             id="no DRA driver",
         ),
         pytest.param(
             nvl72(),
-            cluster(ROOM, *(tray(f"t{n}") for n in range(3)), served={CLAIM_TEMPLATE: False}),
+            rack(lacks=CLAIM_TEMPLATE),
             "ApiMissing",
             "The API server does not serve ResourceClaimTemplate (resource.k8s.io/v1). It comes with "
             "Kubernetes 1.34 or newer. Run: kubectl version (Dynamic Resource Allocation is served as "
@@ -341,12 +349,10 @@ def test_a_cluster_that_fits_is_ready(made: Plan, around: ClusterSnapshot) -> No
         ),
         pytest.param(
             nvl72(),
-            replace(cluster(ROOM, *(tray(f"t{n}") for n in range(3))), device_classes=frozenset()),
+            replace(rack(), device_classes=frozenset()),
             "DeviceClassMissing",
             "There is no DeviceClass compute-domain-default-channel.nvidia.com, which the workers' claims "
-            "ask for. It comes with NVIDIA's DRA driver. Run: helm install dra-driver-nvidia-gpu "
-            "oci://registry.k8s.io/dra-driver-nvidia/charts/dra-driver-nvidia-gpu --namespace "
-            "dra-driver-nvidia-gpu --create-namespace --set resources.gpus.enabled=false",
+            "ask for. It comes with NVIDIA's DRA driver. Run: " + DRIVER,
             id="DRA driver half removed",
         ),
     ],
