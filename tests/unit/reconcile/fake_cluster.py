@@ -8,9 +8,11 @@ in tests/integration/platforms.
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 from disagg_operator.plan import names
@@ -137,6 +139,27 @@ class FakeCluster:
     lingering: bool = False
     looked: set[Key] = field(default_factory=set)
     _version: int = 1
+
+    @contextmanager
+    def dying(self, write: int | None, *, effective: bool = True) -> Iterator[None]:
+        """Let the operator die at one write of the block.
+
+        Args:
+            write: number of the write, from 0; None for none.
+            effective: whether the write takes effect.
+        """
+        hook = "after_write" if effective else "before_write"
+        numbers, before = count(), getattr(self, hook)
+
+        def die(*_: object) -> None:
+            if next(numbers) == write:
+                raise Crash
+
+        setattr(self, hook, die)
+        try:
+            yield
+        finally:
+            setattr(self, hook, before)
 
     @property
     def key(self) -> Key:

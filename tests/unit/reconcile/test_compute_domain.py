@@ -529,24 +529,16 @@ def test_a_crash_at_any_write_leaves_nothing_behind(effective: bool) -> None:
     """Die at each write of a whole life, start again, and end with nothing left."""
     for number in range(24):
         cluster = rack()
-        count = 0
-
-        def die(*_: object, at: int = number) -> None:
-            nonlocal count
-            count += 1
-            if count - 1 == at:
-                raise Crash
-
-        setattr(cluster, "after_write" if effective else "before_write", die)
-        try:
-            converge(cluster)
-        except Crash:
-            converge(cluster)
-        cluster.remove()
-        try:
-            leave(cluster)
-        except Crash:
-            leave(cluster)
+        with cluster.dying(number, effective=effective):
+            try:
+                converge(cluster)
+            except Crash:
+                converge(cluster)
+            cluster.remove()
+            try:
+                leave(cluster)
+            except Crash:
+                leave(cluster)
         assert cluster.resource is None
         assert cluster.names("ComputeDomain") == set()
 

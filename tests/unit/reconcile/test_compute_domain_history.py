@@ -1,5 +1,7 @@
 """Whatever users, the driver and crashes do: no domain goes before its pods, and none is left behind."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import Phase
 from hypothesis import settings as hypothesis_settings
@@ -64,21 +66,8 @@ class AnyRack(RuleBasedStateMachine):
 
     @rule(writes=st.integers(0, 12))
     def crash(self, writes: int) -> None:
-        remaining = writes
-
-        def die(*_: object) -> None:
-            nonlocal remaining
-            remaining -= 1
-            if remaining < 0:
-                raise Crash
-
-        self.cluster.after_write = die
-        try:
+        with suppress(Crash), self.cluster.dying(writes):
             drive(self.cluster)
-        except Crash:
-            pass
-        finally:
-            self.cluster.after_write = lambda *_: None
 
     @rule()
     def settle(self) -> None:

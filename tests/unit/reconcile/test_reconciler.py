@@ -1,5 +1,6 @@
 """Whole reconciles on the fake cluster: convergence, crashes, refusals, pauses and failures."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -321,24 +322,13 @@ def test_a_crash_at_any_write_does_no_harm(effective: bool) -> None:
 
 def rolled_out(crash_at: int | None, effective: bool) -> FakeCluster:
     cluster = FakeCluster(deployment())
-    count = 0
-
-    def die(*_: object) -> None:
-        nonlocal count
-        count += 1
-        if count - 1 == crash_at:
-            raise Crash
-
-    if effective:
-        cluster.after_write = die
-    else:
-        cluster.before_write = die
-    for image in ("worker:1", "worker:2"):
-        cluster.edit(runtime={"image": image})
-        try:
-            converge(cluster)
-        except Crash:
-            converge(cluster)
+    with cluster.dying(crash_at, effective=effective):
+        for image in ("worker:1", "worker:2"):
+            cluster.edit(runtime={"image": image})
+            try:
+                converge(cluster)
+            except Crash:
+                converge(cluster)
     return cluster
 
 
@@ -370,22 +360,8 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule(writes=st.integers(0, 12), effective=st.booleans())
     def crash(self, writes: int, effective: bool) -> None:
-        remaining = writes
-
-        def die(*_: object) -> None:
-            nonlocal remaining
-            remaining -= 1
-            if remaining < 0:
-                raise Crash
-
-        name = "after_write" if effective else "before_write"
-        setattr(self.cluster, name, die)
-        try:
+        with suppress(Crash), self.cluster.dying(writes, effective=effective):
             drive(self.cluster)
-        except Crash:
-            pass
-        finally:
-            setattr(self.cluster, name, lambda *_: None)
 
     @rule(healthy=st.sampled_from(["", "prefill", "decode", "none"]))
     def change_health(self, healthy: str) -> None:
