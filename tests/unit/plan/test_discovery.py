@@ -14,7 +14,7 @@ import yaml
 from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Refusal
 from disagg_operator.build.objects import shared_objects, worker_objects
-from disagg_operator.plan import await_services
+from disagg_operator.plan.discovery import await_services
 from disagg_operator.plan.explanation import explained
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan, PodPlan

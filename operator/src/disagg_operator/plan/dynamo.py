@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from disagg_operator.plan.discovery import discovery_facts
+from disagg_operator.plan.discovery.stores import discovery_facts
 from disagg_operator.plan.environment import derived, fill
 from disagg_operator.plan.facts import applicable
 from disagg_operator.plan.model import DiscoveryPlan, EnvSetting, HttpProbe, Mount, Port

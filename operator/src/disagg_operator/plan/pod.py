@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from disagg_operator.plan.basis import Basis
+from disagg_operator.plan.discovery.gate import gate_plan
 from disagg_operator.plan.dynamo import SCRATCH, Wiring
-from disagg_operator.plan.gate import gate_plan
 from disagg_operator.plan.model import PodPlan, Provenance
 
 GRACE_SECONDS = 30

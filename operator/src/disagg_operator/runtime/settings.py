@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from disagg_operator.plan.discovery import ETCD, NATS
+from disagg_operator.plan.discovery.stores import ETCD, NATS
 from disagg_operator.plan.installation import Installation
 from disagg_operator.platforms.catalogue import ProfileError, builtin
 from disagg_operator.platforms.folder import with_folder

@@ -30,4 +30,8 @@ def gate_plan(discovery: DiscoveryPlan) -> GatePlan | None:
 
 @cache
 def _script() -> str:
-    return resources.files("disagg_operator.plan").joinpath("await_services.py").read_text(encoding="utf-8")
+    return (
+        resources.files("disagg_operator.plan.discovery")
+        .joinpath("await_services.py")
+        .read_text(encoding="utf-8")
+    )

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.api.v1alpha1.discovery import DiscoveryBackend, DiscoverySpec, EtcdSpec, NatsSpec
+from disagg_operator.plan.discovery.services import ServicePlanner
 from disagg_operator.plan.facts import provenance
 from disagg_operator.plan.model import DiscoveryPlan, Provenance, ServicePlan
-from disagg_operator.plan.services import ServicePlanner
 from disagg_operator.platforms.profile import Choice, RuntimeProfile
 from disagg_operator.platforms.vocabulary import OFF, ON
 
