@@ -16,7 +16,7 @@ from disagg_operator.verify.verdict import Answer, Canary, Verdict, judge
 TOKENS = 512
 EXPECTED = 80 * 1024 * 1024
 ANSWERED = Answer("the quick brown fox")
-CANARY = Canary(TOKENS, float(EXPECTED), ANSWERED, ANSWERED, at_most_seconds=0.5)
+CANARY = Canary(TOKENS, float(EXPECTED), ANSWERED, ANSWERED, seconds=0.5)
 ROLES = {"p-0": PREFILL, "d-0": DECODE}
 EFA = Promise(frozenset({Transport.UCX_SRD}), devices=4, gpus=4, rails=True)
 PLUGIN = "/opt/nixl/plugins/libplugin_{}.so"

@@ -72,7 +72,7 @@ promises = st.builds(
 )
 answers = st.builds(Answer, st.none() | st.text(max_size=5), st.sampled_from(["", "refused"]))
 canaries = st.none() | st.builds(
-    Canary, st.integers(0, 5000), st.none() | st.floats(0, 1e12), answers, answers, seconds, seconds
+    Canary, st.integers(0, 5000), st.none() | st.floats(0, 1e12), answers, answers, seconds
 )
 texts = st.sampled_from(
     [

@@ -10,6 +10,7 @@ from disagg_operator.api.transport import Promise, Transport
 from disagg_operator.verify.evidence import Evidence
 from disagg_operator.verify.logs import findings
 from disagg_operator.verify.paths import Window
+from disagg_operator.verify.rate import Sample
 from disagg_operator.verify.verdict import Answer, judge
 from unit.verify.simulated import (
     CANARY,
@@ -36,6 +37,9 @@ SRD_LOG = (
     "ucp_context_2 self cfg#1 rma_am(srd/rdmap40s0:1) am(srd/rdmap40s0:1 srd/rdmap62s0:1)\n"
     "NixlTransferAgent using NIXL backend: UCX\n"
 )
+
+
+UNCOUNTED = {"kind": "mlx5", "given": True, "counters": {"link_downed": 0}}
 
 
 def over_efa(used: int = 4, size: int = EXPECTED, **options: Any) -> Window:
@@ -383,20 +387,38 @@ def test_fewer_bytes_than_the_prompt_takes_are_unknown() -> None:
     assert judged(over_efa(size=EXPECTED // 2)).reason == "TooFewBytes"
 
 
-def test_nvlink_that_nothing_counts_is_proven_by_elimination() -> None:
+@pytest.mark.parametrize(
+    ("lane", "transport", "make"),
+    [
+        ("cuda_ipc/cuda", Transport.NVLINK, Pod),
+        ("rc_mlx5/mlx5_0:1", Transport.UCX_RDMA, lambda **more: Pod({"mlx5_0": UNCOUNTED}, **more)),
+    ],
+)
+def test_what_nothing_counts_is_proven_by_elimination(
+    lane: str, transport: Transport, make: Callable[..., Pod]
+) -> None:
     log = (
         "| ucp_context_0 inter-node cfg#2 |\n| remote memory write by ucp_put*(multi) from cuda/GPU0 |\n"
-        "| 0..inf | zero-copy | cuda_ipc/cuda |\n"
+        f"| 0..inf | zero-copy | {lane} |\n"
     )
     done: Change = lambda pod: pod.nixl.update(txBytes=EXPECTED)  # noqa: E731 - one expression
     counted = {"rxBytes": 0, "txBytes": 0}
-    promise = Promise(frozenset({Transport.NVLINK}), gpus=4)
-    seen = window(Pod(nixl=dict(counted)), Pod(nixl=dict(counted)), prefill_does=done)
+    promise = Promise(frozenset({transport}), gpus=4)
+    seen = window(make(nixl=dict(counted)), make(nixl=dict(counted)), prefill_does=done)
     verdict = judged(seen, promise, log=log)
-    assert (verdict.transport, verdict.verified, verdict.confidence) == (Transport.NVLINK, "True", "Low")
-    without = judged(window(Pod(), Pod()), promise, log=log)
+    assert (verdict.transport, verdict.verified, verdict.confidence) == (transport, "True", "Low")
+    without = judged(window(make(), make()), promise, log=log)
     assert (without.verified, without.reason) == ("Unknown", "NotMeasured")
-    assert "The log names UCX over cuda_ipc" in without.message
+    assert f"The log names {transport.spoken}" in without.message
+
+
+def test_a_device_that_counts_and_is_idle_is_not_believed_by_elimination() -> None:
+    log = "| a inter-node cfg#2 |\n| remote memory read by ucp_get |\n| 0..inf | zero | srd/rdmap40s0:1 |\n"
+    done: Change = lambda pod: pod.nixl.update(rxBytes=EXPECTED)  # noqa: E731 - one expression
+    counted = {"rxBytes": 0, "txBytes": 0}
+    seen = window(efa_pod(nixl=dict(counted)), efa_pod(nixl=dict(counted)), decode_does=done)
+    verdict = judged(seen, log=log)
+    assert (verdict.verified, verdict.reason) == ("Unknown", "CountersContradictEngine")
 
 
 def test_answers_that_part_at_once_fail_and_late_ones_do_not() -> None:
@@ -420,17 +442,33 @@ def test_a_canary_that_was_refused_is_unknown(which: str) -> None:
     assert "HTTP 503: no worker is ready" in verdict.message
 
 
+def sampled(*arrived: float) -> tuple[Sample, ...]:
+    """Samples every 0.1 s, of the given parts of the bytes over EFA."""
+    return tuple(
+        Sample(0.1 * number, (Pod({"rdmap40s0": device(rx_bytes=1000 + int(part * EXPECTED))}).evidence(),))
+        for number, part in enumerate(arrived)
+    )
+
+
 def test_a_rate_below_the_minimum_fails_only_where_it_is_sure() -> None:
     fast = replace(EFA, minimum_gbps=1.0)
-    slow = replace(CANARY, at_least_seconds=0.4, at_most_seconds=0.6)
+    slow = replace(CANARY, seconds=0.9, samples=sampled(0, 0, 0.2, 0.4, 0.6, 0.8, 1, 1))
     verdict = judged(over_efa(), fast, slow)
     assert (verdict.verified, verdict.reason) == ("False", "TooSlow")
-    assert "209.7 MB/s at most" in verdict.message
-    unsure = judged(over_efa(), fast, replace(slow, at_least_seconds=0.001))
+    assert "279.6 MB/s at most" in verdict.message
+    assert verdict.rate == pytest.approx(EXPECTED / 0.5, rel=0.01)
+    unsure = judged(over_efa(), fast, replace(slow, samples=sampled(0, 0, 1, 1)))
     assert unsure.verified == "True"
     assert "raise verification.promptTokens" in unsure.message
+    assert unsure.rate == pytest.approx(EXPECTED / 0.1, rel=0.01)
     enough = judged(over_efa(), replace(EFA, minimum_gbps=0.1), slow)
     assert (enough.reason, "promptTokens" in enough.message) == ("AsPromised", False)
+
+
+@pytest.mark.parametrize("samples", [(), sampled(0), sampled(0, 0), sampled(0.5, 0, 1), sampled(1, 0)])
+def test_samples_that_show_no_transfer_leave_the_time_of_the_request(samples: tuple[Sample, ...]) -> None:
+    verdict = judged(over_efa(), canary=replace(CANARY, samples=samples))
+    assert verdict.rate == pytest.approx(EXPECTED / CANARY.seconds, rel=0.01)
 
 
 def test_unknown_geometry_lowers_confidence() -> None:

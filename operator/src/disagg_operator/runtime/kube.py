@@ -17,12 +17,13 @@ from kubernetes.aio.config import load_incluster_config, load_kube_config
 
 from disagg_operator.api.v1alpha1 import API_VERSION, KIND, PLURAL
 from disagg_operator.reconcile.errors import ClusterError, GoneError, NotFoundError
-from disagg_operator.reconcile.kinds import STATEFUL_SET, Key, Kind, Object, kind_of
+from disagg_operator.reconcile.kinds import POD, STATEFUL_SET, Key, Kind, Object, kind_of
 from disagg_operator.runtime.events import EVENT
 
 FIELD_MANAGER = "disagg-operator"
 DEPLOYMENTS = Kind(API_VERSION, KIND, PLURAL)
 
+_LOGS = Kind("v1", "PodLog", "pods/log")
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
@@ -182,6 +183,25 @@ class KubeCluster:
         found: list[Object] = answer["items"]
         return found
 
+    async def log(
+        self, namespace: str, pod: str, container: str, *, most_bytes: int, tail_lines: int | None = None
+    ) -> str:
+        """Return the log of a container from its start, or its last lines.
+
+        Args:
+            namespace: of the pod.
+            pod: name of the pod.
+            container: name of the container.
+            most_bytes: where to stop reading.
+            tail_lines: how many of the last lines to read; None reads from the start.
+        """
+        query = {"container": container, "limitBytes": str(most_bytes)}
+        if tail_lines is not None:
+            query["tailLines"] = str(tail_lines)
+        path = f"{_path(POD, namespace, pod)}/log"
+        response = await self._send("get", _LOGS, "GET", path, query=query)
+        return (await _body(response)).decode(errors="replace")
+
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return an object.
 
@@ -267,11 +287,7 @@ class KubeCluster:
         return await self._request(*arguments, **options)
 
     async def _request(self, *arguments: Any, **options: Any) -> Object:
-        response = await self._send(*arguments, **options)
-        try:
-            answer: Object = json.loads(await response.read())
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise ClusterError(0, type(error).__name__, f"the answer broke off: {error}") from error
+        answer: Object = json.loads(await _body(await self._send(*arguments, **options)))
         return answer
 
     async def _send(
@@ -300,6 +316,13 @@ class KubeCluster:
         if response.status >= _FIRST_ERROR:
             raise _error(response.status, await _status(response), response.headers.get("Retry-After"))
         return response
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    try:
+        return await response.read()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise ClusterError(0, type(error).__name__, f"the answer broke off: {error}") from error
 
 
 def _path(kind: Kind, namespace: str | None, name: str | None = None) -> str:

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_CANARY_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 
 class Metrics:
@@ -58,6 +59,25 @@ class Metrics:
         )
         self.events_dropped = Counter(
             "disagg_events_dropped", "Events not posted for the rate limit.", registry=self.registry
+        )
+
+        self.kv_transport_verifications = Counter(
+            "disagg_kv_transport_verifications",
+            "Measurements of how KV cache moves, by whether it moves as promised and why.",
+            ["verified", "reason"],
+            registry=self.registry,
+        )
+        self.kv_transport_canary_seconds = Histogram(
+            "disagg_kv_transport_canary_seconds",
+            "Time from a canary to its answer in seconds.",
+            buckets=_CANARY_BUCKETS,
+            registry=self.registry,
+        )
+        self.kv_transport_canary_bytes = Counter(
+            "disagg_kv_transport_canary_bytes",
+            "Bytes of KV cache that canaries moved, by what carried them.",
+            ["transport"],
+            registry=self.registry,
         )
 
     def render(self) -> bytes:

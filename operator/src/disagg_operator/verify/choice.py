@@ -1,9 +1,9 @@
 """Which transport carried KV cache, out of everything that counted or named one.
 
 Order of belief: counters of both ends without what pods of one role send each other; counters of both ends;
-and, where nothing counts (NVLink without NVML, memory of one host), NIXL's account and UCX's tables together
-with the absence of the bytes from every network. A log alone proves nothing. Where several fit, what the log
-names decides between them, and nothing does without it.
+and, where nothing counts (NVLink without NVML, InfiniBand whose counters a pod cannot see, memory of one
+host), NIXL's account and UCX's tables together with the absence of the bytes from every network. A log
+alone proves nothing. Where several fit, what the log names decides between them, and nothing does without it.
 """
 
 from dataclasses import dataclass, replace
@@ -170,10 +170,12 @@ class Chooser:
 
     def _eliminated(self) -> Choice | None:
         carried = self.log.carried
+        source = _COUNTED_BY.get(carried)
         interface, nixl = self.flows.paths[Source.INTERFACE], self.flows.paths[Source.NIXL]
         done = max(nixl.sent, nixl.received)
         if (
-            carried in {Transport.NVLINK, Transport.SHARED_MEMORY}
+            carried.carries
+            and not (source is not None and self.flows.paths[source].there)
             and self.canary
             and interface.there
             and done >= self.need.least
@@ -209,12 +211,18 @@ class Chooser:
             return self._unknown(
                 "NoTraffic", "No KV cache moved yet. Send a request, or let canaries be sent."
             )
+        done = max(self._ends(Source.ENGINE, Source.NIXL))
+        if done >= self.need.least:
+            return self._unknown(
+                "CountersContradictEngine",
+                f"The engine counts {decimal_bytes(done)} of KV cache, but nothing here moved them.",
+            )
         accounts = [self.flows.paths[source] for source in (Source.ENGINE, Source.NIXL, Source.NVLINK)]
         if self.promise.gpus and not any(path.decode.there for path in accounts):
             named = f" The log names {self.log.named.spoken}." if self.log.named.carries else ""
             return self._unknown(
                 "NotMeasured",
-                f"No network moved the KV cache, and nothing here counts NVLink.{named} Set "
+                f"Nothing that counts moved the KV cache, and not everything counts here.{named} Set "
                 "NIXL_TELEMETRY_ENABLE=y and NIXL_TELEMETRY_EXPORTER=prometheus on the workers.",
             )
         return Choice(

@@ -59,6 +59,7 @@ class Moved:
 # twice.
 _SENT = ("rdma_read_resp_bytes", "rdma_write_bytes", "send_bytes")
 _RECEIVED = ("rdma_read_bytes", "rdma_write_recv_bytes", "recv_bytes")
+_BYTES = {"tx_bytes", "rx_bytes", *_SENT, *_RECEIVED}
 _LOOPBACK = "lo"
 
 _Raw = Mapping[str, int]
@@ -115,8 +116,9 @@ def _flow(looks: list[_Raw], scale: float) -> Flow:
 def _meters(evidence: Evidence) -> dict[Meter, _Raw]:
     found: dict[Meter, _Raw] = {}
     for device in evidence.devices:
-        # sysfs shows the node's devices: what another pod's device moves is no evidence here.
-        if device.given is not False:
+        # sysfs shows the node's devices: what another pod's device moves is no evidence here. One whose
+        # counters the pod cannot see must not pass for idle.
+        if device.given is not False and device.counters.keys() & _BYTES:
             found[_of_device(device)] = device.counters
     for interface in evidence.interfaces:
         if interface.name != _LOOPBACK:
@@ -146,6 +148,15 @@ def _of_engine(evidence: Evidence) -> dict[Meter, _Raw]:
     for read in evidence.engine.kv_read:
         counters["rx_bytes"] += read.bytes
     return {Meter(Source.ENGINE, "the engine"): counters}
+
+
+def received(evidence: Evidence, source: Source) -> int:
+    """Return the bytes that a pod has received so far, by what counts them."""
+    return sum(
+        max(raw.get("rx_bytes", 0), sum(raw.get(name, 0) for name in _RECEIVED))
+        for meter, raw in _meters(evidence).items()
+        if meter.source is source
+    )
 
 
 def read_since(before: Evidence, after: Evidence) -> dict[str, int]:

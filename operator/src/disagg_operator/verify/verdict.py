@@ -14,6 +14,7 @@ from disagg_operator.verify.choice import Choice, Chooser, Need, Proof
 from disagg_operator.verify.counters import Source
 from disagg_operator.verify.logs import LogFindings, merged, shortened
 from disagg_operator.verify.paths import DECODE, PREFILL, Devices, Flows, Window, flows
+from disagg_operator.verify.rate import Duration, Sample, duration
 from disagg_operator.verify.sentences import decimal_bytes, decimal_rate, promised, remedy
 
 Verified = Literal["True", "False", "Unknown"]
@@ -56,16 +57,16 @@ class Canary:
         expected_bytes: bytes of KV cache of these tokens, or None where that is not known.
         first: answer of the request that the window is about.
         again: answer of the same prompt once more.
-        at_least_seconds: the transfer took no less; 0 where that is not known.
-        at_most_seconds: the transfer took no more.
+        seconds: time from the request to the end of its answer, in which the transfer took place.
+        samples: evidence of decode pods that was read meanwhile, if any.
     """
 
     tokens: int = 0
     expected_bytes: float | None = None
     first: Answer = Answer()
     again: Answer = Answer()
-    at_least_seconds: float = 0.0
-    at_most_seconds: float = 0.0
+    seconds: float = 0.0
+    samples: tuple[Sample, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -265,16 +266,22 @@ class _Judgement:
 
     def _rate(self) -> float | None:
         """Return bytes a second at least."""
-        if self.canary is None or self.canary.at_most_seconds <= 0 or not self.choice.bytes:
+        took = self._took()
+        return None if took is None or took.at_most <= 0 else self.choice.bytes / took.at_most
+
+    def _took(self) -> Duration | None:
+        """Return how long the transfer took."""
+        if self.canary is None or not self.choice.bytes:
             return None
-        return self.choice.bytes / self.canary.at_most_seconds
+        source = self.choice.source or (Source.ENGINE if self.choice.proof is Proof.ACCOUNT else Source.NIXL)
+        return duration(self.canary.samples, source) or Duration(0.0, self.canary.seconds)
 
     def _too_slow(self) -> str | None:
         """Return the highest rate that it can have had, if that is below what is asked for."""
-        least = self.promise.minimum_gbps
-        if least is None or self.canary is None or self.canary.at_least_seconds <= 0:
+        least, took = self.promise.minimum_gbps, self._took()
+        if least is None or took is None or took.at_least <= 0:
             return None
-        highest = self.choice.bytes / self.canary.at_least_seconds
+        highest = self.choice.bytes / took.at_least
         if highest >= least * _GB:
             return None
         return (
