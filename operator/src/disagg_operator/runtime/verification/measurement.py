@@ -5,6 +5,7 @@ request alone, since caches may answer the second.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,8 @@ from disagg_operator.verify.logs import LogFindings, findings
 from disagg_operator.verify.paths import DECODE, PREFILL, Window
 from disagg_operator.verify.rate import Sample
 from disagg_operator.verify.verdict import Answer, Canary, Verdict, judge, unknown
+
+logger = logging.getLogger(__name__)
 
 _MOST_SAMPLED = 8
 
@@ -223,7 +226,9 @@ class _Once:
 
     async def _read_logs(self, look: Look) -> Mapping[str, LogFindings]:
         self._step("reading the engines' logs")
-        texts, _ = await self._logs.read(self._asked.namespace, self._asked.workers)
+        texts, failures = await self._logs.read(self._asked.namespace, self._asked.workers)
+        for failure in failures:
+            logger.warning("%s", failure, extra={"deployment": f"{self._asked.namespace}/{self._asked.name}"})
         pods = texts.keys() | look.evidence.keys()
         return {pod: findings(_joined(texts.get(pod, ""), look.evidence.get(pod))) for pod in sorted(pods)}
 

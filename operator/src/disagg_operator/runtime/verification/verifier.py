@@ -50,6 +50,14 @@ class _Run:
     task: "asyncio.Task[Measured] | None" = None
 
 
+@dataclass(frozen=True)
+class _Answered:
+    """The last canary of a deployment that was answered: when, and for which request of the user."""
+
+    at: float
+    request: str
+
+
 class TransportVerifier:
     """Measures in the background how KV cache of deployments moves."""
 
@@ -79,13 +87,13 @@ class TransportVerifier:
         self._timing, self._apart, self._now = timing, apart, now
         self._queue: WorkQueue[Key] = WorkQueue(base=first_retry, longest=LONGEST_RETRY_SECONDS)
         self._runs: dict[Key, _Run] = {}
-        self._moved: dict[Key, float] = {}
+        self._answered: dict[Key, _Answered] = {}
 
     def want(self, key: Key, asked: VerificationAsked) -> VerificationState:
         """See `reconcile.verification.Verifier`."""
         run = self._runs.get(key)
         if run is None or run.asked.round != asked.round:
-            pause = self._pause(key, run, asked)
+            pause = self._pause(key, asked)
             self._end(run)
             run = self._runs[key] = _Run(asked)
             self._queue.forget(key)
@@ -153,7 +161,9 @@ class TransportVerifier:
         verdict, reply = measured.verdict, measured.reply
         self._metrics.kv_transport_verifications.labels(verdict.verified, verdict.reason).inc()
         if reply is not None and reply.text is not None:
-            self._moved[key] = asyncio.get_running_loop().time()
+            now = asyncio.get_running_loop().time()
+            recent = {of: last for of, last in self._answered.items() if now - last.at < self._apart}
+            self._answered = {**recent, key: _Answered(now, run.asked.request)}
             self._metrics.kv_transport_canary_seconds.observe(reply.seconds)
             if verdict.transport.carries:
                 self._metrics.kv_transport_canary_bytes.labels(verdict.transport.value).inc(verdict.bytes)
@@ -162,7 +172,7 @@ class TransportVerifier:
         )
         run.tries += 1
         if verdict.verified == "Unknown":
-            delay = self._queue.retry(key, self._apart if key in self._moved else 0.0)
+            delay = self._queue.retry(key, self._apart if key in self._answered else 0.0)
             run.step = f"trying again in {delay:.0f} s: {verdict.message}"[:_LONGEST_STEP]
         else:
             self._queue.forget(key)
@@ -176,14 +186,14 @@ class TransportVerifier:
         if run.result is None and self._runs.get(key) is run:
             self._changed(key)
 
-    def _pause(self, key: Key, previous: _Run | None, asked: VerificationAsked) -> float:
+    def _pause(self, key: Key, asked: VerificationAsked) -> float:
         """Return the seconds to wait before a new round may send its canary."""
-        on_demand = previous is not None and previous.asked.request != asked.request
-        if not asked.canary or on_demand:
+        if not asked.canary:
             return 0.0
-        moved = self._moved.get(key)
-        if moved is not None:
-            return max(0.0, moved + self._apart - asyncio.get_running_loop().time())
+        last = self._answered.get(key)
+        if last is not None:
+            on_demand = last.request != asked.request
+            return 0.0 if on_demand else max(0.0, last.at + self._apart - asyncio.get_running_loop().time())
         if asked.after is not None:  # measured by another process, before this one led
             return min(self._apart, max(0.0, self._apart - (self._now() - asked.after).total_seconds()))
         return 0.0
