@@ -23,11 +23,12 @@ from rich.table import Table
 
 from bench.transport import gpu_side
 from disagg_operator.api.transport import Promise, Transport
+from disagg_operator.verify.canary import Answer, Canary
 from disagg_operator.verify.evidence import Evidence, Model
+from disagg_operator.verify.judge import judge
 from disagg_operator.verify.kv import bytes_per_token
 from disagg_operator.verify.logs import findings
 from disagg_operator.verify.paths import DECODE, PREFILL, Window
-from disagg_operator.verify.verdict import Answer, Canary, judge
 
 LLAMA_70B = Model(layers=80, kv_heads=8, head_dim=128, dtype="bfloat16")
 TOKENS = 2048
@@ -146,8 +147,9 @@ def measure(choice: str, folder: Path) -> Row:
     logs = {role: findings("\n".join(line for log in seen.logs for line in log.lines))
             for role, seen in window.after.items()}  # fmt: skip
     answer = Answer("the same")
-    canary = Canary(TOKENS, size, answer, answer, at_least_seconds=seconds, at_most_seconds=seconds)
-    verdict = judge(Promise(frozenset({Transport.NVLINK}), gpus=1), window, canary, logs)
+    canary = Canary(TOKENS, size, answer, answer, seconds)
+    promise = Promise(frozenset({Transport.NVLINK}), gpus=1)
+    verdict = judge(dict.fromkeys(SIDES, promise), window, canary, logs)
     return Row(
         choice, verdict.label, verdict.verified, verdict.reason, verdict.message, verdict.confidence,
         verdict.bytes, size, size / seconds / 1e9, copied / seconds, whole, verdict.evidence,

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from disagg_operator.api.transport import Promise, Transport
+from disagg_operator.verify.canary import Answer, Canary
 from disagg_operator.verify.evidence import Evidence
+from disagg_operator.verify.judge import judge
 from disagg_operator.verify.logs import LogFindings, findings
 from disagg_operator.verify.paths import DECODE, PREFILL, Looks, Window
-from disagg_operator.verify.verdict import Answer, Canary, Verdict, judge
+from disagg_operator.verify.verdict import Verdict
 
 TOKENS = 512
 EXPECTED = 80 * 1024 * 1024

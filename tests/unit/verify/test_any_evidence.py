@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disagg_operator.api.transport import Promise, Transport
+from disagg_operator.verify.canary import Answer, Canary
 from disagg_operator.verify.evidence import Evidence
+from disagg_operator.verify.judge import judge
 from disagg_operator.verify.logs import findings
 from disagg_operator.verify.paths import Window
-from disagg_operator.verify.verdict import Answer, Canary, Verdict, judge
+from disagg_operator.verify.verdict import Verdict
 from unit.verify.simulated import EXPECTED, PLUGIN, RAILS, ROLES, efa_pod, receives, sends, window
 
 counts = st.integers(0, 2**64) | st.sampled_from([0, 1, 1000, EXPECTED, 2 * EXPECTED])

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from disagg_operator.api.transport import Promise, Transport
+from disagg_operator.verify.canary import Answer
 from disagg_operator.verify.evidence import Evidence
+from disagg_operator.verify.judge import judge
 from disagg_operator.verify.logs import findings
 from disagg_operator.verify.paths import Window
 from disagg_operator.verify.rate import Sample
-from disagg_operator.verify.verdict import Answer, judge
 from unit.verify.simulated import (
     CANARY,
     EFA,

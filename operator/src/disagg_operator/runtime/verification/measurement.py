@@ -13,12 +13,14 @@ from disagg_operator.reconcile.verification import VerificationAsked
 from disagg_operator.runtime.verification.agents import Agents, Look
 from disagg_operator.runtime.verification.canary import LEAST_TOKENS, CanaryClient, Prompt, Reply, fresh
 from disagg_operator.runtime.verification.pod_logs import PodLogs
+from disagg_operator.verify.canary import Answer, Canary
 from disagg_operator.verify.evidence import Evidence
+from disagg_operator.verify.judge import judge
 from disagg_operator.verify.kv import bytes_per_token
 from disagg_operator.verify.logs import LogFindings, findings
 from disagg_operator.verify.paths import DECODE, PREFILL, Window
 from disagg_operator.verify.rate import Sample
-from disagg_operator.verify.verdict import Answer, Canary, Verdict, judge, unknown
+from disagg_operator.verify.verdict import Verdict, unknown
 
 logger = logging.getLogger(__name__)
 
