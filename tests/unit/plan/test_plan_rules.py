@@ -57,6 +57,10 @@ def kv(**fields: Any) -> dict[str, Any]:
     return {"engineConfig": {"kv_cache_config": fields}}
 
 
+def with_gpus(container: str, count: str | int) -> dict[str, Any]:
+    return {"name": container, "resources": {"limits": {"nvidia.com/gpu": count}}}
+
+
 def claiming(name: str) -> dict[str, Any]:
     return {"name": "worker", "resources": {"claims": [{"name": name}]}}
 
@@ -94,6 +98,44 @@ Row = tuple[str, str, dict[str, Any], str]
 
 FAULTS: list[Row] = [
     ("gpus-within-machine", P5, {"decode": {"parallelism": {"tensor": 16}}}, "spec.decode.gpusPerNode"),
+    (
+        "gpus-equal-in-template",
+        P5,
+        {
+            "prefill": {
+                "parallelism": {"tensor": 4},
+                "podTemplate": {"spec": {"containers": [with_gpus("worker", "2")]}},
+            }
+        },
+        "spec.prefill.podTemplate.spec.containers[0].resources.limits[nvidia.com/gpu]",
+    ),
+    (
+        "nodes-of-architecture",
+        NVL,
+        {"placement": {"nodeSelector": {"kubernetes.io/arch": "amd64"}}},
+        "spec.placement.nodeSelector[kubernetes.io/arch]",
+    ),
+    (
+        "image-of-architecture",
+        NVL,
+        {"runtime": {"image": "own/arm64/x:1.1.1-efa-amd64"}},
+        "spec.runtime.image",
+    ),
+    (
+        "claim-kept",
+        NVL,
+        {"decode": {**NVL72, "podTemplate": {"spec": {"resourceClaims": None}}}},
+        "spec.decode.podTemplate.spec.resourceClaims",
+    ),
+    (
+        "decode-holds-prompt",
+        P5,
+        {
+            "prefill": {"engineConfig": {"max_seq_len": 8192}},
+            "decode": {"engineConfig": {"max_seq_len": 4096}},
+        },
+        "spec.decode.engineConfig.max_seq_len",
+    ),
     ("devices-within-machine", P5, {"prefill": {"devices": {EFA: 33}}}, f"spec.prefill.devices[{EFA}]"),
     (
         "devices-for-all-gpus",
@@ -591,6 +633,26 @@ LEGAL: list[tuple[str, dict[str, Any]]] = [
     ),
     ("gke-a4x", {"decode": {**NVL72, "replicas": 40}, "placement": {"required": False}}),
     (P5, {"env": env(("NCCL_IB_DISABLE", "1"))}),
+    (
+        P5,
+        {
+            "prefill": {
+                "parallelism": {"tensor": 4},
+                "podTemplate": {"spec": {"containers": [with_gpus("worker", 4), with_gpus("sidecar", "1")]}},
+            },
+            "decode": {"podTemplate": {"spec": {"containers": [with_gpus("worker", "0")]}}},
+        },
+    ),
+    (NVL, {"placement": {"nodeSelector": {"kubernetes.io/arch": "arm64"}}}),
+    (NVL, {"runtime": {"image": "amd64/own:1.0-arm64@sha256:" + 64 * "0"}}),
+    (NVL, {"runtime": {"image": "localhost:5000/amd64/own:1"}}),
+    (
+        P5,
+        {
+            "prefill": {"engineConfig": {"max_seq_len": 8192}},
+            "decode": {"engineConfig": {"max_seq_len": 16384}},
+        },
+    ),
     (P5, {**RC19, "decode": transceiver(kv_transfer_sender_future_timeout_ms=60000)}),
     (P5, {"transfer": {"timeoutSeconds": 600}, "prefill": transceiver(kv_transfer_poll_interval_ms=600000)}),
     (P5, {"decode": {"podTemplate": {"spec": {"terminationGracePeriodSeconds": 60}}}}),

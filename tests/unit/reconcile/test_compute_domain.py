@@ -316,6 +316,22 @@ def test_a_domain_of_the_user_is_never_written() -> None:
     assert "mine" in driver.domains
 
 
+def test_a_domain_of_the_user_shows_the_nodes_of_the_workers_and_not_those_of_others() -> None:
+    mine = foreign("mine", "my-claims")
+    cluster = rack(FakeDriver(domains={"mine": mine}), computeDomain={"name": "mine"})
+    converge(cluster)
+    pods = sorted(cluster.names("Pod"))
+    places = [*((f"node-{pod}", "rack.1") for pod in pods), ("node-of-others", "rack.2")]
+    nodes = [{"name": name, "cliqueID": clique, "status": "Ready"} for name, clique in places]
+    mine["status"] = {"status": "Ready", "nodes": nodes}
+    converge(cluster)
+    assert ready(cluster) == ("True", "Ready")
+    assert cluster.resource
+    shown = cluster.resource["status"]["computeDomain"]
+    assert shown["clique"] == "rack.1"
+    assert [node["name"] for node in shown["nodes"]] == [f"node-{pod}" for pod in pods]
+
+
 def test_a_domain_of_the_user_that_is_missing_is_waited_for_and_harms_nothing_that_runs() -> None:
     cluster = rack(computeDomain={"name": "mine"})
     converge(cluster)

@@ -90,7 +90,7 @@ class Standing:
         status, reason, message: of condition ComputeDomainReady.
         makes: whether the operator may create or repair it now.
         starts: whether workers may be started.
-        nodes: nodes in the domain, sorted.
+        nodes: nodes in the domain, sorted; of one that was adopted, those of the deployment's workers.
     """
 
     name: str
@@ -122,8 +122,13 @@ def standing(plan: ComputeDomainPlan, deployment: str, seen: DomainSeen, pods: I
     waiting = _waiting(plan, deployment, seen)
     if waiting is not None:
         return waiting
+    users = [*pods]
     nodes = tuple(sorted(_nodes(seen.domain or {}), key=lambda node: node.name))
-    status, reason, message = _readiness(plan, seen.domain or {}, nodes, [*pods])
+    status, reason, message = _readiness(plan, seen.domain or {}, nodes, users)
+    if plan.adopted:
+        # Others may use it too, in other racks.
+        ours = {pod.get("spec", {}).get("nodeName") for pod in users}
+        nodes = tuple(node for node in nodes if node.name in ours)
     return Standing(plan.name, status, reason, message, makes=not plan.adopted, starts=True, nodes=nodes)
 
 

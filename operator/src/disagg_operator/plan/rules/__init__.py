@@ -10,6 +10,7 @@ from typing import Any
 from disagg_operator.api import admission
 from disagg_operator.api.admission.overrides import unknown
 from disagg_operator.api.admission.rule import Finding, Judgement, Rule, judge
+from disagg_operator.plan.rules.architecture import RULES as ARCHITECTURE_RULES
 from disagg_operator.plan.rules.claims import RULES as CLAIM_RULES
 from disagg_operator.plan.rules.computedomain import RULES as COMPUTE_DOMAIN_RULES
 from disagg_operator.plan.rules.devices import RULES as DEVICE_RULES
@@ -30,6 +31,7 @@ def _unknown_overrides(subject: Subject) -> Iterator[Finding]:
 
 RULES: tuple[Rule[Subject], ...] = (
     *DEVICE_RULES,
+    *ARCHITECTURE_RULES,
     *FABRIC_RULES,
     *PRIVILEGE_RULES,
     *RELEASE_RULES,

@@ -24,6 +24,16 @@ def _one_source(subject: Subject) -> Iterator[Finding]:
                 yield Finding(place, "does not say which claim it is", f"Write {' or '.join(_SOURCES)}")
 
 
+def _taken_out(subject: Subject) -> Iterator[Finding]:
+    """Find templates that take derived claims out, which the pod's container asks for still."""
+    for path, template in templates(subject.spec):
+        spec = mapping(template, "spec")
+        if _derived(subject, path) and "resourceClaims" in spec and not spec["resourceClaims"]:
+            fault = "takes out the channel of the ComputeDomain, which the container asks for"
+            remedy = "Leave it out, or write computeDomain: {enabled: false}"
+            yield Finding(f"{path}.spec.resourceClaims", fault, remedy)
+
+
 def _listed(subject: Subject) -> Iterator[Finding]:
     for path, template in templates(subject.spec):
         known = _derived(subject, path) | {claim.get("name") for _, claim in _claims(path, template)}
@@ -48,4 +58,5 @@ def _derived(subject: Subject, path: str) -> set[str]:
 RULES: tuple[Rule[Subject], ...] = (
     Rule("claim-one-source", _DRA, _one_source),
     Rule("claim-listed", _DRA, _listed),
+    Rule("claim-kept", _DRA, _taken_out),
 )

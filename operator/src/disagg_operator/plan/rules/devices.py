@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 
-from disagg_operator.api.admission.resources import entry
+from disagg_operator.api.admission.resources import GPU, entry
 from disagg_operator.api.admission.rule import Finding, Rule, Severity
+from disagg_operator.api.admission.templates import containers, mapping, templates
 from disagg_operator.plan.rules.subject import Subject
 from disagg_operator.platforms.profile import Device
+
+_WORKER = "worker"
+"""Name of the container that computes."""
 
 
 def _gpus(subject: Subject) -> Iterator[Finding]:
@@ -16,6 +20,23 @@ def _gpus(subject: Subject) -> Iterator[Finding]:
             nodes = -(-role.gpus * role.nodes // node.count)
             remedy = f"Write nodesPerReplica: {nodes} or more, or a smaller parallelism"
             yield Finding(f"{path}.gpusPerNode", fault, remedy)
+
+
+def _other_gpus(subject: Subject) -> Iterator[Finding]:
+    """Find another number of GPUs in a podTemplate; none at all may come by a claim instead."""
+    gpus = subject.platform.machine.gpus
+    name = GPU if gpus is None else gpus.resource
+    for path, template in templates(subject.spec):
+        role = subject.plan.roles.get(path.removeprefix("spec.").removesuffix(".podTemplate"))
+        for place, container in containers(path, template):
+            if role is None or container.get("name") != _WORKER or not role.gpus:
+                continue
+            for kind in ("requests", "limits"):
+                count = mapping(mapping(container, "resources"), kind).get(name)
+                if str(count) not in ("None", "0", str(role.gpus)):
+                    fault = f"{count} GPUs for {role.gpus} ranks, which have one each"
+                    remedy = f"Leave it out and write spec.{role.role}.gpusPerNode and parallelism"
+                    yield Finding(entry(f"{place}.resources", kind, name), fault, remedy)
 
 
 def _above_machine(subject: Subject) -> Iterator[Finding]:
@@ -80,6 +101,12 @@ def _devices(subject: Subject) -> dict[str, Device]:
 
 RULES: tuple[Rule[Subject], ...] = (
     Rule("gpus-within-machine", "the machine's profile", _gpus),
+    Rule(
+        "gpus-equal-in-template",
+        "https://github.com/NVIDIA/TensorRT-LLM/blob/main/docs/source/features/parallel-strategy.md",
+        _other_gpus,
+        unsafe=True,
+    ),
     Rule("devices-within-machine", "the machine's profile", _above_machine),
     Rule("devices-for-all-gpus", "the machine's profile", _idle, severity=Severity.WARN),
     Rule("devices-of-fabric", "the machine's profile", _left_out, severity=Severity.WARN),

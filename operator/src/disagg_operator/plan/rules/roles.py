@@ -15,6 +15,7 @@ _DTYPE = "kv_cache_config.dtype"
 _BLOCK = "kv_cache_config.tokens_per_block"
 _RUNTIME = f"{TRANSCEIVER}.transceiver_runtime"
 _SPECULATIVE = "speculative_config"
+_LONGEST = "max_seq_len"
 _ADDS_LAYERS = "MTP"
 
 
@@ -143,6 +144,14 @@ def _speculations_differ(subject: Subject) -> Iterator[Finding]:
         yield Finding(field, fault, "Write the same on both roles")
 
 
+def _sequences(subject: Subject) -> Iterator[Finding]:
+    """Find a decode role that cannot hold what prefill takes."""
+    prefill, decode = _both(subject, _LONGEST) or (None, None)
+    if isinstance(prefill, int) and isinstance(decode, int) and decode < prefill:
+        fault = f"{decode} tokens are less than prefill's {prefill}: decode holds a prompt and its answer"
+        yield Finding(f"spec.{DECODE}.engineConfig.{_LONGEST}", fault, f"Write {prefill} or more")
+
+
 def _beams(subject: Subject) -> Iterator[Finding]:
     for path, config in _configs(subject):
         width = config.get("max_beam_width")
@@ -171,6 +180,7 @@ RULES: tuple[Rule[Subject], ...] = (
     Rule("mtp-on-both", _FORMATTERS, _layers_differ, unsafe=True),
     Rule("speculation-on-both", _FORMATTERS, _layers_may_differ, severity=Severity.WARN),
     Rule("speculation-equal", _FORMATTERS, _speculations_differ, severity=Severity.WARN),
+    Rule("decode-holds-prompt", _DOC, _sequences, severity=Severity.WARN),
     Rule("one-beam", _DOC, _beams),
     Rule(
         "no-block-reuse",
