@@ -10,6 +10,9 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
 FAST := tests/unit tests/golden tests/property tests/chart
 NEEDS_CLUSTER := apiserver or cluster
+LAUNCH := tests/e2e/launch
+# The tests of a file share what takes long to start, so they stay together and in their order.
+PARALLEL := --dist loadfile --no-loadscope-reorder --numprocesses
 # Evaluated when a recipe first uses it, never by `make help`.
 UV = $(eval UV := $(shell hack/bootstrap --uv-only))$(UV)
 CLUSTER_TOOL = UV=$(UV) $(BIN)/testcluster
@@ -60,7 +63,7 @@ render: $(READY) ## Print the manifests of the first example, without any cluste
 checks: lint typecheck generated ## Everything that needs no cluster.
 	@hack/bootstrap --compiler
 	@$(CLUSTER_TOOL) tools >/dev/null
-	@UV=$(UV) $(PYTEST) $(FAST) -m "not ($(NEEDS_CLUSTER))"
+	@UV=$(UV) $(PYTEST) $(FAST) -m "not ($(NEEDS_CLUSTER))" $(PARALLEL) auto --maxprocesses 4
 
 generated: $(READY) # The generated files are what the models say.
 	@$(BIN)/python -m disagg_operator.api.crd --check
@@ -83,11 +86,11 @@ test-property: $(READY) ## Property tests.
 test-chart: $(READY) ## Tests of the Helm chart.
 	@UV=$(UV) $(PYTEST) tests/chart
 
-test-integration: $(READY) ## Tests against a real API server.
-	@UV=$(UV) $(PYTEST) tests/integration tests/chart -m "not cluster"
+test-integration: $(READY) ## Tests of single parts by real ones: API server, NIXL, ssh and mpirun.
+	@UV=$(UV) $(PYTEST) tests/integration tests/chart/test_chart_on_apiserver.py $(LAUNCH) $(PARALLEL) 3
 
 test-e2e: $(READY) ## Tests on the whole cluster.
-	@UV=$(UV) $(PYTEST) tests/e2e
+	@UV=$(UV) $(PYTEST) tests/e2e --ignore $(LAUNCH)
 
 bench-engine: $(READY) ## Speed of the reference engine, as ratios in one run; KV reads between pods.
 	@UV=$(UV) $(BIN)/python tests/bench/bench_engine.py

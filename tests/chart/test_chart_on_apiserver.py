@@ -16,7 +16,7 @@ import yaml
 from chart.helm import CHART, IMAGES, MONITORING, Helm, HelmError, Object, of_kind, settings
 from testcluster.fixtures import private_apiserver
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.apiserver
 
 OURS = "disaggdeployments.disagg.dev"
 DYNAMO = "dynamoworkermetadatas.nvidia.com"
@@ -39,7 +39,7 @@ class Server:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=150,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -69,9 +69,10 @@ def clean(server: Server) -> Iterator[None]:
     yield
     for release in json.loads(server.helm("list", "--all-namespaces", "--output=json")):
         server.helm("uninstall", release["name"], "--namespace", release["namespace"], "--wait")
-    if names := list(server.crds()):
-        server.kubectl("delete", "crd", *names, "--wait=false")
-    # A definition that goes soon after it came may take the API server a minute or two to clean up.
+    # A definition that goes before it was served takes the API server a minute or two to clean up.
+    if kept := [name for name, crd in server.crds().items() if "deletionTimestamp" not in crd["metadata"]]:
+        server.kubectl("wait", "--for=condition=Established", *(f"crd/{name}" for name in kept))
+        server.kubectl("delete", "crd", *kept, "--wait=false")
     until = time.monotonic() + 180
     while server.crds():
         assert time.monotonic() < until, f"still there: {', '.join(server.crds())}"

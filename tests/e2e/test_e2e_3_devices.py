@@ -13,7 +13,7 @@ from e2e.installation import Installed, make_namespace
 from testcluster.devices import extended_resources
 from testcluster.session import Cluster
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.cluster
 
 NAMESPACE = "disagg-e2e-devices"
 EFA = "vpc.amazonaws.com/efa"

@@ -14,7 +14,7 @@ from e2e.deployments import Deployment
 from e2e.installation import Installed
 from testcluster.session import Cluster
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.cluster
 
 NAMESPACE = "disagg-e2e-groups"
 # One node has room for all ranks, and they need no GPU to die.

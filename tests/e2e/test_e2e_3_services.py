@@ -17,7 +17,7 @@ from e2e.installation import ROOT, Installed
 from testcluster.services import load_services, volumes
 from testcluster.session import Cluster
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.cluster
 
 OF_SERVICES = "statefulsets,services,poddisruptionbudgets,persistentvolumeclaims"
 

@@ -7,7 +7,7 @@ from e2e.cluster_client import KubectlError, eventually
 from e2e.deployments import Deployment, spec
 from e2e.installation import NAMESPACE, OTHER_NAMESPACE, ROOT, SYSTEM, Installed, make_namespace
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.cluster
 
 CRD = "disaggdeployments.disagg.dev"
 

@@ -35,4 +35,4 @@ def namespaces(kubectl: Kubectl) -> Iterator[None]:
 def crd(kubectl: Kubectl) -> None:
     """The committed CRD, served."""
     kubectl.text("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
-    kubectl.text("wait", "--for=condition=Established", CRD, "--timeout=20s")
+    kubectl.text("wait", "--for=condition=Established", CRD, "--timeout=60s")

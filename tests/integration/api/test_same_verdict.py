@@ -19,7 +19,7 @@ from disagg_operator.api.problems import Refusal
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
 from testcluster.kubectl import Kubectl
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("crd", "namespaces"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("crd", "namespaces")]
 
 SPEC = structural(DisaggDeployment)["properties"]["spec"]
 DAMAGE_ONE_IN = 100

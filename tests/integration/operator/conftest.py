@@ -24,7 +24,7 @@ def api(apiserver: ApiServer) -> Iterator[Api]:
     kubectl.text("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
     helm = Helm(Path(apiserver.tools.path("helm")))
     kubectl.apply(helm.render(*settings(**IMAGES), "--show-only", DYNAMO))
-    kubectl.text("wait", "--for=condition=Established", CRD, "--timeout=20s")
+    kubectl.text("wait", "--for=condition=Established", CRD, "--timeout=60s")
     client = Api(apiserver.kubeconfig)
     yield client
     client.close()

@@ -8,7 +8,7 @@ import pytest
 
 from integration.operator.control_plane import Api, Deployed, Object, OperatorProcess, deployment, eventually
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.apiserver
 
 NOW = "2026-01-01T00:00:00Z"
 
@@ -85,7 +85,7 @@ def test_one_key_for_each_revision_is_made_and_kept(demo: Groups) -> None:
         found = demo.find("secrets")
         return len(found) == 1 and found[0]["data"] != secret["data"]
 
-    eventually(only_the_new_one, "the old key has gone with its pods", seconds=40)
+    eventually(only_the_new_one, "the old key has gone with its pods")
 
 
 def test_scaling_adds_and_removes_the_highest_groups_and_keeps_the_pods_of_the_others(demo: Groups) -> None:
@@ -96,7 +96,7 @@ def test_scaling_adds_and_removes_the_highest_groups_and_keeps_the_pods_of_the_o
     demo.wait_for("Progressing", "Complete")
     eventually(lambda: set(demo.sets()) == {"0", "1", "2"}, "there are three groups")
     demo.edit(decode={"replicas": 1})
-    eventually(lambda: set(demo.sets()) == {"0"}, "only the first group is left", seconds=40)
+    eventually(lambda: set(demo.sets()) == {"0"}, "only the first group is left")
     assert demo.pods("0") == before
 
 
@@ -109,7 +109,7 @@ def test_a_rollout_replaces_all_groups_after_the_new_ones_serve(demo: Groups) ->
     eventually(lambda: len(demo.find("statefulsets", "decode")) == 4, "both revisions are there")
     assert demo.condition("Available")["status"] == "True"
     demo.wait_for("Progressing", "Complete")
-    eventually(lambda: len(demo.find("statefulsets", "decode")) == 2, "the old groups are gone", seconds=40)
+    eventually(lambda: len(demo.find("statefulsets", "decode")) == 2, "the old groups are gone")
     assert not old & {obj["metadata"]["name"] for obj in demo.sets().values()}
 
 
@@ -147,7 +147,7 @@ def test_a_dead_rank_restarts_its_group_and_no_other(demo: Groups) -> None:
         now = demo.pods("0")
         return len(now) == 2 and not set(now.values()) & set(before["0"].values())
 
-    eventually(all_new, "both pods of the group are new", seconds=40)
+    eventually(all_new, "both pods of the group are new")
     assert demo.pods("1") == before["1"]
     annotations = demo.sets()["0"]["metadata"]["annotations"]
     assert annotations["disagg.dev/group-restarts"] == "1"
@@ -167,7 +167,7 @@ def test_deleting_leaves_nothing_not_even_the_key(demo: Groups) -> None:
     demo.create()
     demo.wait_for("Progressing", "Complete")
     demo.api.delete("disaggdeployments", demo.namespace, demo.name)
-    eventually(lambda: not any(demo.children().values()), "everything is gone", seconds=40)
+    eventually(lambda: not any(demo.children().values()), "everything is gone")
     eventually(
         lambda: not demo.find("pods") and not demo.find("secrets"), "pods and key are gone", seconds=40
     )

@@ -6,7 +6,7 @@ import pytest
 
 from integration.operator.control_plane import Api, Deployed, OperatorProcess, deployment, eventually
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.apiserver
 
 
 APPLIED = ("statefulsets", "deployments", "services", "configmaps")
@@ -185,8 +185,8 @@ def test_deleting_leaves_nothing(demo: Deployed) -> None:
     demo.create()
     demo.wait_for("Progressing", "Complete")
     demo.api.delete("disaggdeployments", demo.namespace, demo.name)
-    eventually(lambda: not any(demo.children().values()), "everything is gone", seconds=40)
-    eventually(lambda: not demo.find("pods"), "all pods are gone", seconds=40)
+    eventually(lambda: not any(demo.children().values()), "everything is gone")
+    eventually(lambda: not demo.find("pods"), "all pods are gone")
 
 
 def test_an_operator_of_some_namespaces_leaves_the_others_alone(

@@ -10,7 +10,7 @@ import pytest
 
 from integration.operator.control_plane import Api, Deployed, Object, OperatorProcess, eventually
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.apiserver
 
 EFA = "vpc.amazonaws.com/efa"
 P5 = {"node.kubernetes.io/instance-type": "p5.48xlarge", "topology.kubernetes.io/zone": "us-east-1a"}
@@ -196,7 +196,7 @@ def test_a_quota_that_refuses_pods_is_told_though_only_events_know(demo: Deploye
             return found
 
         refused = "The API server refuses further pods: pods "
-        eventually(lambda: message().count(refused) == 3, "each role says what refuses it", seconds=40)
+        eventually(lambda: message().count(refused) == 3, "each role says what refuses it")
         assert "is forbidden: exceeded quota: none, requested: pods=1" in message()
         assert "See: kubectl describe statefulset" in message()
         assert "See: kubectl describe deployment" in message()
@@ -221,7 +221,7 @@ def test_heartbeats_of_nodes_cause_no_reconcile(
         time.sleep(4)
         return before if reconciles() == before else ""
 
-    settled = eventually(idle, "the operator is idle", seconds=40)
+    settled = eventually(idle, "the operator is idle")
     for name in nodes * 3:
         condition = {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}
         images = [{"names": [secrets.token_hex(4)], "sizeBytes": 1}]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from integration.operator.control_plane import (
+    LIMIT_SECONDS,
     Api,
     Deployed,
     OperatorProcess,
@@ -19,7 +20,7 @@ from integration.operator.control_plane import (
 )
 from testcluster.fixtures import ApiServer
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.apiserver
 
 MAKER = Callable[[str], OperatorProcess]
 
@@ -89,9 +90,9 @@ def test_the_second_takes_over_when_the_first_hangs(api: Api, namespace: str, ne
     eventually(lambda: second.says("/readyz"), "the second stands by")
     assert first.process
     first.process.send_signal(signal.SIGSTOP)
-    eventually(lambda: "disagg_leader 1.0" in second.says("/metrics"), "the second leads", seconds=45)
+    eventually(lambda: "disagg_leader 1.0" in second.says("/metrics"), "the second leads")
     first.process.send_signal(signal.SIGCONT)
-    assert first.process.wait(20) == 1, "the one that woke up ends"
+    assert first.process.wait(LIMIT_SECONDS) == 1, "the one that woke up ends"
     assert "ending: " in first.log.read_text()
     demo = Deployed(api, namespace, "demo")
     demo.create()
@@ -113,7 +114,9 @@ def test_start_and_stop_are_quick(new_operator: MAKER) -> None:
 def test_senseless_settings_are_one_line(tmp_path: Path) -> None:
     environment = {"DISAGG_WORKER_IMAGE": "w", "DISAGG_HTTP_PORT": "http", "HOME": str(tmp_path)}
     program = str(Path(sys.executable).with_name("disagg-operator"))
-    done = subprocess.run([program], env=environment, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        [program], env=environment, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("disagg-operator: DISAGG_HTTP_PORT='http': ")
     assert done.stderr.count("\n") == 1

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from integration.operator.control_plane import Api, Deployed, OperatorProcess, eventually
+from integration.operator.control_plane import LIMIT_SECONDS, Api, Deployed, OperatorProcess, eventually
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.apiserver
 
 MAKER = Callable[..., OperatorProcess]
 
@@ -49,7 +49,7 @@ def test_profiles_of_an_installation_come_and_change_and_go(
     profile.write_text("like: local\nnode_labels: [{name: pool}]\n")
     broken = new_operator("operator", DISAGG_PLATFORMS=str(folder))
     assert broken.process is not None
-    assert broken.process.wait(30) == 2
+    assert broken.process.wait(LIMIT_SECONDS) == 2
     (line,) = broken.log.read_text().splitlines()[-1:]
     assert line.endswith("machines/lab.yaml: node_labels[pool].value: is missing. Add it")
 

@@ -13,7 +13,7 @@ import yaml
 
 from chart.helm import NAMESPACE as SYSTEM
 from chart.helm import RELEASE, Helm, Object, of_kind, settings, the
-from integration.operator.control_plane import Api, OperatorProcess, eventually
+from integration.operator.control_plane import LIMIT_SECONDS, Api, OperatorProcess, eventually
 from testcluster.paths import REPOSITORY
 from testcluster.platforms.cluster import PlatformCluster
 
@@ -56,7 +56,7 @@ def chart_operator(platform: PlatformCluster, directory: Path) -> Iterator[Opera
     """Run an operator process with the service account, the roles and the settings of the chart."""
     kubectl = platform.kubectl
     kubectl.text("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
-    kubectl.text("wait", "--for=condition=Established", DEPLOYMENTS_CRD, "--timeout=20s")
+    kubectl.text("wait", "--for=condition=Established", DEPLOYMENTS_CRD, "--timeout=60s")
     images = settings(**{"image.repository": "example.com/operator", "worker.image": "example.com/worker:1"})
     objects = Helm(Path(platform.apiserver.tools.path("helm"))).render(*images)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}
@@ -74,7 +74,8 @@ def chart_operator(platform: PlatformCluster, directory: Path) -> Iterator[Opera
         process.wait_until_leading()
         yield process
     finally:
-        assert process.stop() == 0
+        code = process.stop()
+    assert code == 0, process.log.read_text()
 
 
 def _kubeconfig_of_operator(platform: PlatformCluster, directory: Path) -> Path:
@@ -138,7 +139,7 @@ class RackDeployment:
         """Tell whether it is still there."""
         return self.name in self.names("disaggdeployments")
 
-    def wait_until_gone(self, seconds: float = 40) -> None:
+    def wait_until_gone(self, seconds: float = LIMIT_SECONDS) -> None:
         """Wait until it is gone."""
         eventually(lambda: not self.there(), f"{self.name} is gone", seconds)
 
@@ -152,7 +153,7 @@ class RackDeployment:
         empty = {"status": "", "reason": "", "message": ""}
         return next((found for found in conditions if found["type"] == kind), empty)
 
-    def wait_for(self, kind: str, reason: str, seconds: float = 40) -> Object:
+    def wait_for(self, kind: str, reason: str, seconds: float = LIMIT_SECONDS) -> Object:
         """Wait until a condition has a reason, and return it."""
         eventually(lambda: self.condition(kind)["reason"] == reason, f"{kind} is {reason}", seconds)
         return self.condition(kind)
@@ -170,7 +171,7 @@ class RackDeployment:
         selector = f"disagg.dev/deployment={self.name},disagg.dev/role!=frontend"
         return self.api.find("pods", self.namespace, selector)
 
-    def running_on(self, count: int, seconds: float = 60) -> list[str]:
+    def running_on(self, count: int, seconds: float = LIMIT_SECONDS) -> list[str]:
         """Wait until so many workers are Ready; return their nodes, sorted."""
 
         def ready() -> list[str]:

@@ -9,7 +9,7 @@ from testcluster.platforms.cluster import PlatformCluster
 from testcluster.platforms.computedomains import NAMESPACE as DRIVER_NAMESPACE
 from testcluster.waiting import until
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.apiserver
 
 Object = dict[str, Any]
 
@@ -171,7 +171,7 @@ def test_what_is_deleted_goes_away(platform: PlatformCluster, namespace: str) ->
     ready_pods(platform, namespace, 2)
     uid = domain(platform, namespace)["metadata"]["uid"]
     for kind, name in (("statefulset", "workload"), ("computedomain", DOMAIN)):
-        platform.kubectl.text("delete", kind, name, f"--namespace={namespace}", "--timeout=20s")
+        platform.kubectl.text("delete", kind, name, f"--namespace={namespace}", "--timeout=60s")
     until(
         lambda: not names(platform, "pods,resourceclaims,resourceclaimtemplates", namespace),
         "pods, claims and the template were not gone",
@@ -194,7 +194,7 @@ def test_without_its_controller_a_domain_cannot_go(platform: PlatformCluster, na
         assert domain(platform, namespace)["metadata"]["deletionTimestamp"]
         platform.driver.start_controller()
     platform.kubectl.text(
-        "wait", "--for=delete", f"computedomain/{DOMAIN}", f"--namespace={namespace}", "--timeout=20s"
+        "wait", "--for=delete", f"computedomain/{DOMAIN}", f"--namespace={namespace}", "--timeout=60s"
     )
 
 

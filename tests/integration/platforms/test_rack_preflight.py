@@ -7,7 +7,7 @@ from integration.operator.control_plane import eventually
 from integration.platforms.racks import OTHER_CLIQUE, TRAY, RackDeployment, add_trays, foreign
 from testcluster.platforms.cluster import PlatformCluster
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.apiserver
 
 
 def test_a_rack_that_is_too_small_is_told_and_a_larger_one_is_ready(

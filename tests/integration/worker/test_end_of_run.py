@@ -9,8 +9,6 @@ import pytest
 
 from testcluster.paths import REPOSITORY
 
-pytestmark = pytest.mark.timeout(180)
-
 USES_NIXL = """
 import numpy as np
 from disagg_worker.transfer import open_agent

@@ -17,7 +17,6 @@ from disagg_worker.kv import BlockPool, KVLayout, KVLease
 from disagg_worker.metrics import WorkerMetrics
 from disagg_worker.transfer import PeerLost, Reader, ShapeMismatch, Ticket, TransferTimeout, open_agent
 
-pytestmark = pytest.mark.timeout(180)
 LAYOUT = KVLayout(
     layers=30, kv_heads=3, head_dim=64, block_tokens=16, dtype="float32", model_fingerprint="tested"
 )

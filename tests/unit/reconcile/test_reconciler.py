@@ -309,7 +309,6 @@ def test_a_bug_is_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cluster.condition("Available")["status"] == "True"
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("effective", [False, True], ids=["before the write", "after the write"])
 def test_a_crash_at_any_write_does_no_harm(effective: bool) -> None:
     """Die at each single write of a rollout, start again, and end up where no crash would have ended up."""
@@ -404,4 +403,4 @@ AnyHistory.TestCase.settings = hypothesis_settings(
     stateful_step_count=20,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )
-TestAnyHistory = pytest.mark.usefixtures("quiet")(pytest.mark.timeout(240)(AnyHistory.TestCase))
+TestAnyHistory = pytest.mark.usefixtures("quiet")(AnyHistory.TestCase)

@@ -19,8 +19,6 @@ ANSWER = [504, 3575, 282, 4649, 314, 7042, 30, 2]  # "The capital of France is P
 
 Model = tuple[LlamaSpec, LlamaWeights]
 
-pytestmark = pytest.mark.timeout(300)  # seconds, many of them where other work shares the processors
-
 
 @pytest.fixture(scope="module")
 def model() -> Model:

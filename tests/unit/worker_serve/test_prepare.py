@@ -10,8 +10,6 @@ from tokenizers import Tokenizer
 from disagg_worker.errors import ConfigError
 from disagg_worker.prepare import prepare_model
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -70,7 +70,7 @@ class PlatformCluster:
         ]
         # Created, not applied: server-side apply leaves out a Node's status, which says what it has.
         self.kubectl.create(made)
-        self.kubectl.text("wait", "--for=condition=Ready", "node", *names, "--timeout=20s")
+        self.kubectl.text("wait", "--for=condition=Ready", "node", *names, "--timeout=60s")
         if channel:
             nodes = self.kubectl.json("get", "nodes")["items"]
             uids = {found["metadata"]["name"]: found["metadata"]["uid"] for found in nodes}
