@@ -108,7 +108,9 @@ def constant_load(chat: Chat, pause: float = 0.2) -> Iterator[Load]:
             try:
                 answer = chat.ask("Say hello.", max_tokens=4)
             except (httpx.HTTPError, ClusterError, KeyError, ValueError) as error:
-                load.failures.append(f"{time.strftime('%X')} {type(error).__name__}: {error}")
+                # The words of a refusal tell who refused: the API server's proxy, or a frontend and why.
+                words = error.response.text if isinstance(error, httpx.HTTPStatusError) else ""
+                load.failures.append(f"{time.strftime('%X')} {type(error).__name__}: {error} {words}".strip())
             else:
                 if answer.completion_tokens:
                     load.answered += 1

@@ -20,6 +20,8 @@ from testcluster.session import Cluster
 pytestmark = pytest.mark.cluster
 
 OF_SERVICES = "statefulsets,services,poddisruptionbudgets,persistentvolumeclaims"
+ANSWERED_AT_LEAST = 10
+"""Answers during a change of etcd, without which it would say little that none was refused."""
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +104,6 @@ def restarts(deployment: Deployment) -> dict[str, int]:
     }
 
 
-REFUSED_AT_MOST = 2
-"""Requests of a load that may be refused while frontends change from one etcd to another."""
-
-
 def test_a_chat_is_answered_by_workers_that_register_in_etcd(registry: Deployment, chat: Chat) -> None:
     assert "Paris" in chat.ask("What is the capital of France?", max_tokens=16).text
     assert ready(registry, "etcd")["spec"]["replicas"] == 3
@@ -134,10 +132,9 @@ def test_workers_roll_over_to_another_etcd_and_to_nats(
         registry.patch(json.dumps({"spec": {"discovery": change}}))
         registry.wait_complete()
         eventually(lambda: ready(registry, "etcd"), 30)
-    # A frontend that has just changed from one etcd to the other may refuse a request.
-    assert len(load.failures) <= REFUSED_AT_MOST, load.failures
-    assert all("503" in failure for failure in load.failures), load.failures
-    assert load.answered > 10 * REFUSED_AT_MOST
+        assert load.answered >= ANSWERED_AT_LEAST
+        asked_on(load)
+    assert not load.failures
     assert ready(registry, "etcd")["metadata"]["name"] != old
 
     nats = ready(registry, "nats")["metadata"]["name"]

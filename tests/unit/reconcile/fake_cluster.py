@@ -60,7 +60,13 @@ def deployment(name: str = "demo", **spec: Any) -> Object:
             "generation": 1,
             "resourceVersion": "1",
         },
-        "spec": {"model": model, "platform": "local", "runtime": {"engine": "reference"}, **spec},
+        # Edits must not reach what other tests pass.
+        "spec": {
+            "model": model,
+            "platform": "local",
+            "runtime": {"engine": "reference"},
+            **copy.deepcopy(spec),
+        },
     }
 
 
@@ -316,6 +322,7 @@ class FakeCluster:
                 ready = replicas if self.healthy(obj["metadata"]["name"]) else 0
                 obj["status"] = {"replicas": replicas, "updatedReplicas": replicas}
                 obj["status"] |= {"readyReplicas": ready, "availableReplicas": ready}
+                obj["status"]["observedGeneration"] = obj["metadata"]["generation"]
 
     def _settle_pods(self, stateful_set: Object) -> None:
         """Make and end the pods that hold claims; tests need no others."""

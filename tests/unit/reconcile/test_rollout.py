@@ -116,6 +116,18 @@ def test_a_role_without_replicas_is_ready_but_serves_nothing() -> None:
     assert found == run(complete=True)
 
 
+def test_an_old_revision_stays_for_the_frontends_that_may_know_no_other() -> None:
+    observed = {"B": READY, "C": READY}
+    assert step(SURGE, "C", REPLICAS, observed, changed_over=False) == run("B", serving="B")
+    assert step(SURGE, "C", REPLICAS, observed, changed_over=True) == run(removed="B", serving="C")
+
+
+def test_frontends_hold_up_nothing_but_the_end_of_an_old_revision() -> None:
+    alone = step(SURGE, "C", REPLICAS, {"C": READY}, changed_over=False)
+    assert alone == run(serving="C", complete=True)
+    assert step(RECREATE, "C", REPLICAS, {"B": READY}, changed_over=False) == wait("B")
+
+
 def test_a_whole_surge() -> None:
     """The sequence of steps that a rollout from B to C goes through."""
     stages: list[dict[str, Revision]] = [

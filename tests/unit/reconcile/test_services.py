@@ -1,9 +1,10 @@
 """etcd and NATS beside a deployment: no part of the rollout, there for as long as somebody uses them."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from disagg_operator.reconcile.kinds import Object
-from unit.reconcile.fake_cluster import FakeCluster, deployment
+from unit.reconcile.fake_cluster import MADE, FakeCluster, deployment
 from unit.reconcile.test_reconciler import converge, drive
 
 ETCD: dict[str, Any] = {"backend": "etcd", "etcd": {}}
@@ -89,6 +90,88 @@ def test_the_old_etcd_goes_after_the_last_worker_that_registers_in_it() -> None:
     assert seen[-1] == (1, False)
     assert len(with_role(cluster, "StatefulSet", "etcd")) == 1
     assert len(with_role(cluster, "Service", "etcd")) == 2
+
+
+def go_on(cluster: FakeCluster, frontend: Object) -> None:
+    """Let Kubernetes work, but leave the frontends as they are."""
+    cluster.settle()
+    cluster.objects["Deployment", "demo-frontend"]["status"] = frontend
+    drive(cluster)
+
+
+def going(cluster: FakeCluster, workers: Object) -> bool:
+    """Tell whether workers are being deleted."""
+    return "deletionTimestamp" in cluster.objects["StatefulSet", workers["metadata"]["name"]]["metadata"]
+
+
+def test_workers_stay_until_no_frontend_looks_for_them_in_the_old_etcd() -> None:
+    cluster = FakeCluster(deployment(discovery=ETCD))
+    converge(cluster)
+    (old,) = with_role(cluster, "StatefulSet", "decode")
+    cluster.edit(discovery={"etcd": {"storage": {"size": "1Gi"}}})
+    drive(cluster)
+    one = {"readyReplicas": 1, "availableReplicas": 1}
+    stages = [
+        {"replicas": 1, "updatedReplicas": 1, "observedGeneration": 1, **one},
+        {"replicas": 2, "updatedReplicas": 1, "observedGeneration": 2, **one},
+    ]
+    for stage in stages:
+        go_on(cluster, stage)
+        assert not going(cluster, old), stage
+    assert "frontend: 1 of 1 changed over." in cluster.condition("Progressing")["message"]
+    # Its container still answers the requests that it was sent.
+    labels = {"disagg.dev/role": "frontend", "disagg.dev/deployment": "demo"}
+    ending = {"name": "demo-frontend-1", "labels": labels, "ownerReferences": [{"uid": "none"}]}
+    due = (datetime.now(UTC) + timedelta(seconds=60)).isoformat()
+    cluster.objects["Pod", "demo-frontend-1"] = {
+        "kind": "Pod",
+        "metadata": ending | {"deletionTimestamp": due},
+    }
+    last = {"replicas": 1, "updatedReplicas": 1, "observedGeneration": 2, **one}
+    go_on(cluster, last)
+    assert not going(cluster, old)
+    del cluster.objects["Pod", "demo-frontend-1"]
+    go_on(cluster, last)
+    assert going(cluster, old)
+
+
+def test_a_frontend_on_a_lost_node_holds_no_rollout_up_for_ever() -> None:
+    cluster = FakeCluster(deployment(discovery=ETCD))
+    converge(cluster)
+    labels = {"disagg.dev/role": "frontend", "disagg.dev/deployment": "demo"}
+    lost = {"name": "demo-frontend-1", "labels": labels, "ownerReferences": [{"uid": "none"}]}
+    lost["deletionTimestamp"] = MADE
+    cluster.objects["Pod", "demo-frontend-1"] = {"kind": "Pod", "metadata": lost}
+    cluster.edit(discovery={"etcd": {"storage": {"size": "1Gi"}}})
+    converge(cluster)
+    assert len(with_role(cluster, "StatefulSet", "decode")) == 1
+    assert cluster.condition("Progressing")["reason"] == "Complete"
+
+
+def test_taking_a_change_of_etcd_back_keeps_the_workers_that_the_frontends_know() -> None:
+    cluster = FakeCluster(deployment(discovery=ETCD))
+    converge(cluster)
+    (first,) = with_role(cluster, "StatefulSet", "decode")
+    cluster.edit(discovery={"etcd": {"storage": {"size": "1Gi"}}})
+    drive(cluster)
+    (second,) = [
+        obj
+        for obj in with_role(cluster, "StatefulSet", "decode")
+        if obj["metadata"]["uid"] != first["metadata"]["uid"]
+    ]
+    # The frontend changes over before the new workers have been ready for long enough.
+    cluster.settle()
+    second_now = cluster.objects["StatefulSet", second["metadata"]["name"]]
+    second_now["status"]["availableReplicas"] = 0
+    drive(cluster)
+    assert cluster.resource
+    cluster.resource["spec"]["discovery"] = ETCD
+    cluster.edit()
+    drive(cluster)
+    assert not going(cluster, second), "the frontends are still theirs"
+    converge(cluster)
+    (left,) = with_role(cluster, "StatefulSet", "decode")
+    assert left["metadata"]["uid"] == first["metadata"]["uid"]
 
 
 def test_leaving_etcd_takes_all_of_it_away_and_gives_the_workers_their_rights() -> None:

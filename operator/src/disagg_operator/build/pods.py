@@ -101,6 +101,8 @@ def _container(pod: PodPlan, name: str) -> Object:
         # The end of the log of a container that died says more than an empty message.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
+    if pod.drain is not None:
+        container["lifecycle"] = {"preStop": {"exec": {"command": list(pod.drain.command)}}}
     if pod.pull_policy is not None:
         container["imagePullPolicy"] = pod.pull_policy
     return container

@@ -102,6 +102,8 @@ def _pod(pod: PodPlan) -> Iterator[_Entry]:
     yield "image", "image", pod.image, pod.image_provenance
     if pod.gate is not None:
         yield "gate", "waits for", " ".join(pod.gate.services), pod.gate.provenance
+    if pod.drain is not None:
+        yield "drain", "finishes requests for", f"{pod.drain.seconds} s", pod.drain.provenance
     for variable in pod.environment:
         yield "variable", variable.name, _value(variable), variable.provenance
     for device in pod.devices:

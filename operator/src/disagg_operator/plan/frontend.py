@@ -4,12 +4,13 @@ from dataclasses import replace
 
 from disagg_operator.plan import dynamo
 from disagg_operator.plan.basis import Basis
+from disagg_operator.plan.drain import drain_plan
 from disagg_operator.plan.engines.models import hub_environment, model_mounts
 from disagg_operator.plan.environment import layered, written
 from disagg_operator.plan.hardware import frontend_placement
 from disagg_operator.plan.image import image_of
 from disagg_operator.plan.model import FrontendPlan
-from disagg_operator.plan.pod import wired_pod
+from disagg_operator.plan.pod import GRACE_SECONDS, wired_pod
 from disagg_operator.plan.resources import requirements
 
 
@@ -34,8 +35,12 @@ def frontend_plan(basis: Basis) -> FrontendPlan:
         spec.resources, machine.frontend_resources, "spec.frontend.resources"
     )
     labels, tolerations = frontend_placement(machine, facts)
+    drain, seconds = basis.runtime.frontend.drain, basis.spec.transfer.timeout_seconds
     pod = replace(
         wired_pod(basis, wiring, image, spec.pod_template),
+        # A frontend stays as long as the workers that serve its requests.
+        grace_seconds=GRACE_SECONDS + seconds,
+        drain=None if drain is None else drain_plan(drain, spec.port, seconds),
         environment=layered(
             wiring.environment,
             hub_environment(model.source) if reads_model else (),

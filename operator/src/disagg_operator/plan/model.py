@@ -192,6 +192,20 @@ class GatePlan:
 
 
 @dataclass(frozen=True)
+class DrainPlan:
+    """What a pod that is to end waits for before its container is asked to.
+
+    Attributes:
+        command: argument vector that runs in the container and ends once its requests have.
+        seconds: longest time that it takes.
+    """
+
+    command: tuple[str, ...]
+    seconds: int
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
 class PodPlan:
     """One pod with its one container, for a worker, a frontend or a service beside them.
 
@@ -207,7 +221,7 @@ class PodPlan:
         resources: CPU and memory, in the shape of Kubernetes' resource requirements.
         service_account: name of the ServiceAccount; None for a pod that has no use for the Kubernetes API.
         node_selector, tolerations: where the user lets the pod run.
-        grace_seconds: time between SIGTERM and SIGKILL.
+        grace_seconds: time between the wish that the pod end and SIGKILL; a drain is part of it.
         overrides: the user's partial pod template.
         security: how much privilege the container has.
         devices: extended resources, GPUs among them.
@@ -219,6 +233,7 @@ class PodPlan:
         joined: placement relative to other pods of the same model instance.
         image_provenance, resources_provenance: why this image, and why these resources.
         gate: what the pod waits for before its container starts.
+        drain: what it waits for before its container is asked to end.
     """
 
     image: str
@@ -250,6 +265,7 @@ class PodPlan:
     image_provenance: Provenance | None = None
     resources_provenance: Provenance | None = None
     gate: GatePlan | None = None
+    drain: DrainPlan | None = None
 
 
 @dataclass(frozen=True)

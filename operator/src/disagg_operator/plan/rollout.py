@@ -4,8 +4,9 @@ Prefill and decode of one revision belong together: they come and go together, a
 never serves another's decode. Replica counts are no part of a revision.
 
 Invariants: no memory and no clock, so that an operator that dies at any point goes on where it was. Under
-Surge, until the desired revision is ready and known to the frontends, the old revision that serves best is
-kept. A revision whose StatefulSets still run is taken up again as it is, whatever revisions came in between.
+Surge, the old revision that serves best is kept until the desired one is ready and known to the frontends,
+and no frontend is left that may know only older ones. A revision whose StatefulSets still run is taken up
+again as it is, whatever revisions came in between.
 """
 
 from collections.abc import Mapping
@@ -62,6 +63,7 @@ def step(
     observed: Mapping[str, Revision],
     *,
     held: bool = False,
+    changed_over: bool = True,
 ) -> Step:
     """Return what to have now.
 
@@ -71,11 +73,12 @@ def step(
         replicas: replicas that the specification asks for, by role.
         observed: what is there, by revision.
         held: whether the desired revision cannot be started yet: until it can, all that runs stays.
+        changed_over: whether every frontend is of the current specification.
     """
     old = {name: revision for name, revision in observed.items() if name != desired and revision}
     new = observed.get(desired, {})
     ready = all(_is_complete(new.get(role), replicas[role]) for role in ROLES)
-    takes_over = ready and all(_settled(new.get(role)) >= replicas[role] for role in ROLES)
+    takes_over = ready and changed_over and all(_settled(new.get(role)) >= replicas[role] for role in ROLES)
     if held:
         run, kept = False, frozenset(old)
     elif strategy is RolloutStrategy.RECREATE:

@@ -174,8 +174,22 @@ def _rollout_message(view: View) -> str:
             f"Revision {view.target} starts once the pods of revision {_listed(view.step.removed)} are gone."
         )
     kept = f" Revision {_listed(view.step.kept)} stays until then." if view.step.kept else ""
-    parts = (f"Revision {view.target} is being started.{kept}", _services_message(view), _roles_message(view))
+    parts = (
+        f"Revision {view.target} is being started.{kept}",
+        _services_message(view),
+        _roles_message(view),
+        _frontends_message(view),
+    )
     return " ".join(part for part in parts if part)
+
+
+def _frontends_message(view: View) -> str:
+    """Say which frontends are still of an older template, and what is wrong with the new ones."""
+    frontend = view.observed.frontend()
+    if view.changed_over or frontend is None:
+        return ""
+    trouble = "" if frontend.ready < frontend.asked else _trouble(view, names.FRONTEND)
+    return f"frontend: {frontend.updated} of {frontend.asked} changed over. {trouble}".strip()
 
 
 def _serving_message(view: View, serving: str) -> str:

@@ -8,19 +8,17 @@ objects that are going.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from disagg_operator.reconcile.diff import is_controlled_by, is_terminating
 from disagg_operator.reconcile.kinds import Object
-from disagg_operator.reconcile.observe import Observed, templates_of
+from disagg_operator.reconcile.observe import OVERDUE_SECONDS, Observed, is_overdue, templates_of
 
 FINALIZER = "disagg.dev/compute-domain"
 """Keeps a deployment until its ComputeDomain is gone; on deployments that have one, and no others."""
 
 DOMAIN_SECONDS = 60.0
 """Time for NVIDIA's driver to let go of a ComputeDomain, which takes it seconds."""
-OVERDUE_SECONDS = 120.0
-"""Time after a pod's own grace period from which on its node is taken to be lost."""
 
 _SHOWN = 3
 
@@ -63,7 +61,7 @@ def departure(resource: Object, observed: Observed, now: datetime) -> Departure:
     if running:
         return Departure(tuple(running), "Its workers are being ended.")
     users = [pod for template in sorted(templates) for pod in observed.claiming(template)]
-    waited_for = [pod for pod in users if not _overdue(pod, now)]
+    waited_for = [pod for pod in users if not is_overdue(pod, now)]
     if waited_for or (sets and not users):
         shown = ", ".join(pod["metadata"]["name"] for pod in waited_for[:_SHOWN]) or "its StatefulSets"
         message = f"Its ComputeDomain goes after the last worker. Still there: {shown}."
@@ -119,9 +117,3 @@ def _let_go(domains: Sequence[Object], now: datetime) -> Departure:
 def _seconds_since(domain: Object, now: datetime) -> float:
     """Return for how long a ComputeDomain has been going."""
     return (now - datetime.fromisoformat(domain["metadata"]["deletionTimestamp"])).total_seconds()
-
-
-def _overdue(pod: Object, now: datetime) -> bool:
-    """Tell whether a pod should long have ended. Its time of deletion includes its grace period."""
-    due = pod["metadata"].get("deletionTimestamp")
-    return due is not None and now > datetime.fromisoformat(due) + timedelta(seconds=OVERDUE_SECONDS)

@@ -5,12 +5,16 @@ Replicas are model instances: pods of a StatefulSet, or StatefulSets where an in
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES
 from disagg_operator.plan.rollout import RoleObservation
 from disagg_operator.reconcile.diff import identity, is_terminating
 from disagg_operator.reconcile.kinds import COMPUTE_DOMAIN, DEPLOYMENT, POD, STATEFUL_SET, Object
+
+OVERDUE_SECONDS = 120.0
+"""Time after a pod's own grace period from which on its node is taken to be lost."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,12 @@ def has_started(pod: Object) -> bool:
         for state in ("state", "lastState")
     )
     return _is(pod, "Ready") or any("running" in state or "terminated" in state for state in states)
+
+
+def is_overdue(pod: Object, now: datetime) -> bool:
+    """Tell whether a pod should long have ended. Its time of deletion includes its grace period."""
+    due = pod["metadata"].get("deletionTimestamp")
+    return due is not None and now > datetime.fromisoformat(due) + timedelta(seconds=OVERDUE_SECONDS)
 
 
 def _is(pod: Object, kind: str) -> bool:

@@ -20,6 +20,7 @@ from disagg_operator.plan.model import ROLES
 from disagg_operator.plan.planner import plan as plan_deployment
 from disagg_operator.plan.rollout import step
 from disagg_operator.reconcile.announce import announcements
+from disagg_operator.reconcile.changeover import changed_over
 from disagg_operator.reconcile.changes import changes
 from disagg_operator.reconcile.clock import timestamp
 from disagg_operator.reconcile.cluster import Children, Cluster, Domains, Preflight, Recorder
@@ -150,8 +151,18 @@ class Reconciler:
         domain = self.keeper.look(key, planned, observed)
         waits = domain is not None and not domain.starts and planned.revision not in revisions
         strategy = RolloutStrategy(planned.strategy)
-        now = step(strategy, planned.revision, replicas, revisions, held=waits)
-        return View(observed, now, planned.revision, planned, paused=paused, domain=domain, waits=waits)
+        current = changed_over(planned, observed, timestamp())
+        now = step(strategy, planned.revision, replicas, revisions, held=waits, changed_over=current)
+        return View(
+            observed,
+            now,
+            planned.revision,
+            planned,
+            paused=paused,
+            domain=domain,
+            waits=waits,
+            changed_over=current,
+        )
 
     async def _assess(self, key: Key, view: View) -> View:
         """Add whether the cluster can run the plan; there is nothing to say of a refused specification."""

@@ -44,6 +44,7 @@ class View:
         domain: how the ComputeDomain stands, of a deployment that is to have one.
         refusals: why the API server refuses further pods, by role.
         waits: whether the plan's revision is not started, since its ComputeDomain is not there yet.
+        changed_over: whether every frontend is of the plan's template.
         leaving: what a deployment that is being deleted waits for.
         now: the time at which it was observed.
     """
@@ -59,6 +60,7 @@ class View:
     domain: Standing | None = None
     refusals: Mapping[str, str] = field(default_factory=dict)
     waits: bool = False
+    changed_over: bool = True
     leaving: str = ""
     now: datetime = field(default_factory=timestamp)
 

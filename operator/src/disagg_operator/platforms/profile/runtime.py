@@ -10,6 +10,20 @@ from disagg_operator.platforms.profile.layer import Variable
 from disagg_operator.platforms.profile.values import Choice, Probe, ProfileModel, Sourced
 
 
+class Drain(Sourced):
+    """What a component waits for before it is asked to end.
+
+    Attributes:
+        path: HTTP path of its metrics.
+        gauge: end of the name of the metric that counts its requests; what precedes it can be set.
+        route_seconds: time until nobody sends it requests any more.
+    """
+
+    path: str
+    gauge: str
+    route_seconds: int
+
+
 class Component(ProfileModel):
     """What one component of a runtime needs.
 
@@ -19,6 +33,7 @@ class Component(ProfileModel):
         environment: variables of its container.
         model_files: why it must see the model's files; none if it need not.
         startup, liveness, readiness: probes.
+        drain: what it waits for before it is asked to end; none if it needs not.
     """
 
     port: int
@@ -28,6 +43,7 @@ class Component(ProfileModel):
     startup: Probe
     liveness: Probe
     readiness: Probe
+    drain: Drain | None = None
 
 
 class Takeover(Sourced):

@@ -1,0 +1,45 @@
+"""Whether all frontends are those of the plan. Pure.
+
+A frontend of an older template may know only the workers of the revision that it was made for: after a
+change of etcd it looks for them where the new ones are not. Those workers stay until it is gone.
+"""
+
+from datetime import datetime
+
+from disagg_operator.build.deployment import frontend_deployment
+from disagg_operator.plan import names
+from disagg_operator.plan.model import Plan
+from disagg_operator.reconcile.diff import identity, is_terminating, stamp
+from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.observe import Observed, is_overdue, label
+
+
+def changed_over(plan: Plan, observed: Observed, now: datetime) -> bool:
+    """Tell whether every frontend, those that are ending among them, is of the plan's template.
+
+    Args:
+        plan: what is desired.
+        observed: what is there.
+        now: the time, by which an ending pod is known to be on a lost node.
+    """
+    desired = stamp(frontend_deployment(plan))
+    live = observed.objects.get(identity(desired))
+    if live is None or _applied(live) != _applied(desired):
+        return False
+    status = live.get("status", {})
+    if status.get("observedGeneration", 0) < live["metadata"]["generation"]:
+        return False
+    if status.get("updatedReplicas", 0) < status.get("replicas", 0):
+        return False
+    # A Deployment no longer counts the pods that are ending. Which template they have does not matter: few
+    # end at a time, and not for long.
+    return not any(
+        label(pod, names.LABEL_ROLE) == names.FRONTEND and is_terminating(pod) and not is_overdue(pod, now)
+        for pod in observed.pods
+    )
+
+
+def _applied(obj: Object) -> str | None:
+    """Return the hash of what was applied last: what others changed since then is mended by itself."""
+    found: str | None = obj["metadata"].get("annotations", {}).get(names.ANNOTATION_APPLIED_HASH)
+    return found
