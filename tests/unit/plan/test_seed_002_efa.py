@@ -6,6 +6,7 @@ The page is that of Dynamo 1.1.1: docs.nvidia.com/dynamo, backends, TensorRT-LLM
 from typing import Any
 
 import pytest
+import yaml
 
 from disagg_operator.api.problems import Refusal
 from disagg_operator.build.objects import worker_objects
@@ -100,6 +101,24 @@ def test_one_efa_device_per_gpu_on_gb200() -> None:
         assert limits["vpc.amazonaws.com/efa"] == limits["nvidia.com/gpu"] == "4"
 
 
+def test_the_pre_built_efa_image_is_recommended_for_amd64_instances_such_as_p5_48xlarge() -> None:
+    for pod in pods("aws-p5.48xlarge", runtime={"version": "1.1.1"}).values():
+        assert pod["containers"][0]["image"] == f"{STANDARD_IMAGE['image']}-efa-amd64"
+        assert host_paths(pod) == {}
+
+
+def test_no_pre_built_efa_arm64_image_is_published_so_the_standard_one_gets_the_host_s_sdk() -> None:
+    for pod in pods("aws-p6e-gb200.36xlarge", runtime={"version": "1.1.1"}).values():
+        assert pod["containers"][0]["image"] == STANDARD_IMAGE["image"]
+        assert host_paths(pod) == {"/opt/amazon/efa": "/opt/amazon/efa"}
+
+
+@pytest.mark.parametrize("platform", ON_EFA)
+def test_nixl_discovers_efa_devices_through_ucx_and_needs_no_configuration(platform: str) -> None:
+    for pod in pods(platform).values():
+        assert not {name for name in environment(pod) if name.startswith(("UCX_", "NIXL_"))}
+
+
 @pytest.mark.parametrize("platform", ON_EFA)
 def test_ucx_is_used_if_no_backend_is_explicitly_specified(platform: str) -> None:
     transfer = planned(platform, 4).transfer
@@ -182,3 +201,32 @@ def test_the_plugin_folder_is_overridden_on_decode_over_several_nodes_only(
     overridden = {role: environment(pod).get("NIXL_PLUGIN_DIR") for role, pod in found.items()}
     assert {role for role, value in overridden.items() if value is not None} == expected
     assert set(overridden.values()) <= {None, BUNDLED_PLUGINS}
+
+
+def test_who_sets_the_plugin_folder_on_prefill_workers_is_told_not_to() -> None:
+    (warning,) = planned(
+        "aws-p5.48xlarge", 4, prefill={"env": [{"name": "NIXL_PLUGIN_DIR", "value": "/plugins"}]}
+    ).warnings
+    assert "prefill loads the system's NIXL" in warning.fault
+    with pytest.raises(
+        Refusal, match=r"does not fit the plugins inside TensorRT-LLM\. Set it in spec\.decode"
+    ):
+        planned("aws-p5.48xlarge", 4, env=[{"name": "NIXL_PLUGIN_DIR", "value": BUNDLED_PLUGINS}])
+
+
+def test_the_variable_is_nixl_plugin_dir_and_a_misspelt_one_is_told() -> None:
+    with pytest.raises(Refusal, match=r"NIXL does not read NIXL_PLUGINS_DIR.* Write NIXL_PLUGIN_DIR"):
+        planned("aws-p5.48xlarge", 4, decode={"env": [{"name": "NIXL_PLUGINS_DIR", "value": "/plugins"}]})
+
+
+@pytest.mark.parametrize(
+    ("backend", "method"), [({"nixlBackend": "LIBFABRIC"}, "NIXL"), ({"method": "UCX"}, "UCX"), ({}, "NIXL")]
+)
+def test_variable_and_engine_file_agree_on_both_roles(backend: dict[str, str], method: str) -> None:
+    result = planned("aws-p5.48xlarge", 4, transfer=backend)
+    plugin = backend.get("nixlBackend", "UCX") if method == "NIXL" else None
+    for role in result.roles.values():
+        config = yaml.safe_load(role.files["engine.yaml"])
+        assert config["cache_transceiver_config"]["backend"] == method
+        values = {each.name: each.value for each in role.pod.environment}
+        assert values.get("TRTLLM_NIXL_KVCACHE_BACKEND") == plugin

@@ -35,6 +35,46 @@ MACHINES = {
 }
 
 
+AWS = """
+p4d.24xlarge        amd64 8 A100          4
+p4de.24xlarge       amd64 8 A100          4
+p5.4xlarge          amd64 1 H100          1
+p5.48xlarge         amd64 8 H100         32
+p5e.48xlarge        amd64 8 H200         32
+p5en.48xlarge       amd64 8 H200         16
+p6-b200.48xlarge    amd64 8 B200          8
+p6-b300.48xlarge    amd64 8 B300         16
+g6e.8xlarge         amd64 1 L40S          1
+g6e.12xlarge        amd64 4 L40S          1
+g6e.24xlarge        amd64 4 L40S          2
+g6e.48xlarge        amd64 8 L40S          4
+g7e.8xlarge         amd64 1 RTX_PRO_6000  1
+g7e.12xlarge        amd64 2 RTX_PRO_6000  1
+g7e.24xlarge        amd64 4 RTX_PRO_6000  2
+g7e.48xlarge        amd64 8 RTX_PRO_6000  4
+p6e-gb200.36xlarge  arm64 4 GB200         ?
+p6e-gb300.36xlarge  arm64 4 GB300         ?
+"""
+"""Architecture, GPUs, their model and EFA devices of a node, as https://karpenter.sh/preview/reference/instance-types
+has them; ? where the launch template decides how many of the 17 cards are EFA devices."""
+
+OTHERS = {
+    "aks-nd-h100-v5": ("amd64", 8, "H100"),
+    "coreweave-gb200": ("arm64", 4, "GB200"),
+    "coreweave-h100": ("amd64", 8, "H100"),
+    "gb200-nvl72": ("arm64", 4, "GB200"),
+    "gb300-nvl72": ("arm64", 4, "GB300"),
+    "gke-a3-ultra": ("amd64", 8, "H200"),
+    "gke-a4": ("amd64", 8, "B200"),
+    "gke-a4x": ("arm64", 4, "GB200"),
+    "oci-bm.gpu.b200.8": ("amd64", 8, "B200"),
+    "oci-bm.gpu.gb200.4": ("arm64", 4, "GB200"),
+    "oci-bm.gpu.h100.8": ("amd64", 8, "H100"),
+    "oci-bm.gpu.h200.8": ("amd64", 8, "H200"),
+}
+"""Machines of other clouds: architecture, GPUs of a node and their model, from their profiles' documents."""
+
+
 def sourced(document: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield all maps that state a value, and their paths."""
     if isinstance(document, list):
@@ -59,6 +99,44 @@ def all_values() -> list[tuple[str, dict[str, Any]]]:
 
 def test_all_machines_are_there() -> None:
     assert set(CATALOGUE.machines) == MACHINES
+
+
+@pytest.mark.parametrize("line", AWS.split("\n")[1:-1])
+def test_figures_of_an_aws_machine(line: str) -> None:
+    name, architecture, gpus, model, efa = line.split()
+    machine = CATALOGUE.machines[f"aws-{name}"]
+    assert machine.architecture is not None
+    assert machine.gpus is not None
+    assert (machine.architecture.value, machine.gpus.count, machine.gpus.model) == (
+        architecture,
+        int(gpus),
+        model.replace("_", " "),
+    )
+    (device,) = machine.devices
+    assert device.name == "vpc.amazonaws.com/efa"
+    # Where only the node knows, a pod asks for one device a GPU, as was tested on GB200 NVL72 (seed 002).
+    assert (device.per_node, device.per_gpu) == ((None, 1) if efa == "?" else (int(efa), None))
+    assert ("node.kubernetes.io/instance-type", name) in {
+        (each.name, each.value) for each in machine.node_labels
+    }
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_figures_of_a_machine_of_another_cloud(name: str) -> None:
+    machine = CATALOGUE.machines[name]
+    assert machine.architecture is not None
+    assert machine.gpus is not None
+    assert (machine.architecture.value, machine.gpus.count, machine.gpus.model) == OTHERS[name]
+
+
+def test_every_machine_s_figures_are_looked_at() -> None:
+    aws = {f"aws-{line.split()[0]}" for line in AWS.split("\n")[1:-1]}
+    assert aws | OTHERS.keys() == {name for name, each in CATALOGUE.machines.items() if each.gpus is not None}
+
+
+def test_ucx_is_given_an_adapter_of_the_aks_machine_for_each_gpu() -> None:
+    variables = {each.name: each.value for each in planned("aks-nd-h100-v5", 8).roles[DECODE].pod.environment}
+    assert variables["UCX_NET_DEVICES"] == ",".join(f"mlx5_{index}:1" for index in range(8))
 
 
 @pytest.mark.parametrize("name", sorted(MACHINES))
