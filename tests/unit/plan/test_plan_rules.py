@@ -517,6 +517,13 @@ FAULTS: list[Row] = [
     ("kvbm-services", P5, {"transfer": {"kvbm": {"cpuCacheGb": 100}}}, "spec.transfer.kvbm"),
     ("kvbm-tiers", P5, {"transfer": {"kvbm": {"nixlBackends": {"GDS": True}}}}, "spec.transfer.kvbm"),
     (
+        "kvbm-plugin-name",
+        P5,
+        {"transfer": {"kvbm": {"cpuCacheGb": 100, "nixlBackends": {"GDS_MT": True}}}},
+        "spec.transfer.kvbm.nixlBackends",
+    ),
+    ("kvbm-plugin-name", P5, {"env": env(("DYN_KVBM_NIXL_BACKEND_OBJ_BUCKET", "b"))}, "spec.env"),
+    (
         "kvbm-tiers",
         P5,
         {"transfer": {"kvbm": {"cpuCacheGb": 100, "diskCacheGb": 50}}},
