@@ -5,7 +5,7 @@ that shows nothing of it, ended before the first that shows all of it, and was u
 readings that show a part. A transfer that fits between two readings has no lower bound but 0.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,14 +18,16 @@ _EDGE = 0.05
 
 @dataclass(frozen=True)
 class Sample:
-    """Evidence of the decode pods at one moment.
+    """Evidence of the decode pods, read between two moments.
 
     Attributes:
-        at: when, in seconds of one clock.
+        began: when it was asked for, in seconds of one clock.
+        ended: when it was there.
         evidence: of all decode pods, always in the same order.
     """
 
-    at: float
+    began: float
+    ended: float
     evidence: tuple[Evidence, ...]
 
 
@@ -44,20 +46,15 @@ def duration(samples: Sequence[Sample], source: Source) -> Duration | None:
         samples: in the order of time, the first before the transfer and the last after it.
         source: what counted it.
     """
-    series = [
-        (sample.at, sum(received(evidence, source) for evidence in sample.evidence)) for sample in samples
-    ]
-    if any(later < earlier for (_, earlier), (_, later) in pairwise(series)):
+    counts = [sum(received(evidence, source) for evidence in sample.evidence) for sample in samples]
+    if any(later < earlier for earlier, later in pairwise(counts)) or not counts or counts[0] == counts[-1]:
         return None
-    first, last = (series[0][1], series[-1][1]) if series else (0, 0)
-    if last <= first:
-        return None
-    begun, ended = first + _EDGE * (last - first), last - _EDGE * (last - first)
-    before = max(at for at, count in series if count <= begun)
-    after = min(at for at, count in series if count >= ended)
-    return Duration(_extent(at for at, count in series if begun < count < ended), after - before)
-
-
-def _extent(times: Iterable[float]) -> float:
-    known = list(times)
-    return max(known) - min(known) if known else 0.0
+    edge = _EDGE * (counts[-1] - counts[0])
+    begun, ended = counts[0] + edge, counts[-1] - edge
+    series = list(zip(samples, counts, strict=True))
+    under_way = [sample for sample, count in series if begun < count < ended]
+    return Duration(
+        at_least=max(0.0, under_way[-1].began - under_way[0].ended) if under_way else 0.0,
+        at_most=min(sample.ended for sample, count in series if count >= ended)
+        - max(sample.began for sample, count in series if count <= begun),
+    )

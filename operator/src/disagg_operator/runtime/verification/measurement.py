@@ -181,8 +181,8 @@ class _Once:
             since = self._clock()
             look = await self._agents.look(readers, self._asked.agent_port)
             if len(look.evidence) == len(readers):
-                at = (since + self._clock()) / 2
-                samples.append(Sample(at, tuple(look.evidence[worker.name] for worker in readers)))
+                told = tuple(look.evidence[worker.name] for worker in readers)
+                samples.append(Sample(since, self._clock(), told))
             await asyncio.wait([asking], timeout=self._timing.sample)
         return tuple(samples)
 
