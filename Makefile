@@ -87,6 +87,7 @@ test-chart: $(READY) ## Tests of the Helm chart.
 	@UV=$(UV) $(PYTEST) tests/chart
 
 test-integration: $(READY) ## Tests of single parts by real ones: API server, NIXL, ssh and mpirun.
+	@hack/bootstrap --compiler
 	@UV=$(UV) $(PYTEST) tests/integration tests/chart/test_chart_on_apiserver.py $(LAUNCH) $(PARALLEL) 3
 
 test-e2e: $(READY) ## Tests on the whole cluster.

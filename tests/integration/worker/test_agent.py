@@ -14,11 +14,27 @@ from typing import Any
 import jsonschema
 import pytest
 
+from testcluster.toolchain import uv
 from unit.worker_agent.contract import EVIDENCE
 
 NIXL = str(Path(__file__).with_name("nixl_process.py"))
 SIZE = 8 << 20
 TELEMETRY_PORT = 9400
+# libfabric wants an address that is not the loopback's; what is sent to it goes through lo all the same.
+NETWORK = (
+    "ip link set lo up && ip link add eth0 type veth peer name peer0 && ip addr add 10.7.0.1/24 dev eth0"
+    " && ip link set eth0 up && ip link set peer0 up"
+)
+# The newest NIXL whose LIBFABRIC plugin loads with the libfabric 2.5 that Open MPI's wheel brings.
+LIBFABRIC_PACKAGES = ("nixl==1.4.1", "nixl-cu13==1.4.1", "nvidia-cuda-runtime==13.0.96")
+# The plugin is linked with CUDA's driver. This one stands for a machine without a GPU: all calls fail.
+NO_CUDA_DRIVER = """
+extern "C" {
+int cuCtxSetCurrent(void*) { return 100; }
+int cuDeviceGetPCIBusId(char*, int, int) { return 100; }
+int cuPointerGetAttributes(unsigned, void*, void**, unsigned long long) { return 100; }
+}
+"""
 
 
 class Pod:
@@ -33,7 +49,7 @@ class Pod:
         self.proc.mkdir()
         (self.proc / "net").symlink_to("/proc/net")
         self._holder = subprocess.Popen(
-            ["unshare", "-rn", "sh", "-c", "ip link set lo up && echo ready && exec sleep infinity"],
+            ["unshare", "-rn", "sh", "-c", f"{NETWORK} && echo ready && exec sleep infinity"],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -100,6 +116,30 @@ def two_agents(
     return start
 
 
+@pytest.fixture
+def libfabric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give children a NIXL whose LIBFABRIC plugin loads without EFA and without a GPU."""
+    packages, driver = tmp_path / "packages", tmp_path / "driver"
+    install = [
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--python",
+        sys.executable,
+        "--target",
+        str(packages),
+    ]
+    subprocess.run([uv(), *install, *LIBFABRIC_PACKAGES], check=True)
+    driver.mkdir()
+    compile_ = ["c++", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", str(driver / "libcuda.so.1")]
+    subprocess.run([*compile_, "-x", "c++", "-"], input=NO_CUDA_DRIVER, text=True, check=True)
+    (runtime,) = packages.rglob("libcudart.so.13")
+    own = [driver, runtime.parent, Path(sys.prefix) / "lib" / "openmpi"]
+    monkeypatch.setenv("LD_LIBRARY_PATH", ":".join(map(str, own)))
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+
+
 def moved(before: dict[str, Any], after: dict[str, Any]) -> int:
     """Bytes that went through the pod's interfaces."""
     sent: int = sum(each["txBytes"] for each in after["interfaces"]) - sum(
@@ -141,7 +181,27 @@ def test_ucx_over_tcp_leaves_its_trace_everywhere(
     (log,) = [each for each in after["logs"] if each["path"].endswith(f"ucx-{answer['pid']}.log")]
     titles = [number for number, line in enumerate(log["lines"]) if "remote memory read by ucp_get" in line]
     assert titles, log["lines"]
-    assert "tcp/lo" in log["lines"][titles[-1] + 1]
+    assert "tcp/" in log["lines"][titles[-1] + 1]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("libfabric")
+def test_libfabric_over_its_tcp_provider_is_bytes_of_the_network_and_of_no_device(
+    pod: Pod, two_agents: Callable[[str], tuple[Any, Any]]
+) -> None:
+    prefill, decode = two_agents("LIBFABRIC")
+    offer = prefill.ask({})
+    for pid in (offer["pid"], decode.ask({})["pid"]):
+        pod.show(pid)
+    before = pod.evidence()
+    answer = decode.ask({"metadata": offer["metadata"], "address": offer["address"]})
+    assert answer["read"] == SIZE
+    after = pod.evidence("--nixl-metrics", f"http://127.0.0.1:{TELEMETRY_PORT + 1}/metrics")
+    assert {("nixl-plugin", "libplugin_LIBFABRIC"), ("libfabric", "libfabric")} <= kinds(after)
+    assert not any(kind in ("ucx", "ucx-transport") for kind, _ in kinds(after))
+    assert SIZE <= moved(before, after) < 1.05 * SIZE
+    assert after["nixl"]["rxBytes"] == SIZE
+    assert [device for device in after["devices"] if device["kind"] == "efa"] == []
 
 
 @pytest.mark.timeout(180)
