@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 from testcluster.toolchain import uv
-from unit.worker_agent.contract import EVIDENCE
+from unit.worker_agent.contract import understood
 
 NIXL = str(Path(__file__).with_name("nixl_process.py"))
 SIZE = 8 << 20
@@ -80,7 +79,7 @@ class Pod:
             self.inside(*command, *options), check=True, capture_output=True, text=True, timeout=60
         )
         evidence: dict[str, Any] = json.loads(told.stdout)
-        jsonschema.validate(evidence, EVIDENCE)
+        assert understood(evidence) == evidence
         return evidence
 
     def close(self) -> None:

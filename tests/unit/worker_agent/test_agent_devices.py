@@ -99,7 +99,7 @@ def test_device_files_are_those_of_the_engine_s_container(node: Node) -> None:
     assert device_files([], Unread()) is None
 
 
-@pytest.mark.parametrize("value", ["N/A (no PMA)", "", "-5", "12 34", "\u0664\u0662", "0x10"])
+@pytest.mark.parametrize("value", ["N/A (no PMA)", "", "-5", "12 34", "9" * 40, "\u0664\u0662", "0x10"])
 def test_a_counter_that_holds_no_number_is_unreadable(node: Node, value: str) -> None:
     node.device("rdmap0s0", uverbs=0, hw_counters=EFA_COUNTERS | {"tx_bytes": value})
     (device,), unread = read(node)

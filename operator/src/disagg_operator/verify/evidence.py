@@ -117,6 +117,8 @@ class NixlTelemetry(_Part):
     """Bytes that this pod's agents read."""
     tx_bytes: Count = 0
     """Bytes that this pod's agents wrote."""
+    source: str = ""
+    """Address of the exporter."""
 
 
 class KvRead(_Part):

@@ -18,6 +18,7 @@ Netlink = Callable[[], Mapping[tuple[str, int], Mapping[str, int]]]
 
 _AMAZON, _MELLANOX = "0x1d0f", "0x15b3"
 _WORD = 4
+_LARGEST = 2**64 - 1
 _WORDS = {"tx_bytes": "port_xmit_data", "rx_bytes": "port_rcv_data"}
 _NOT_COUNTERS = {"lifespan"}
 _UVERBS = re.compile(r"uverbs\d+")
@@ -146,7 +147,7 @@ def _counters(directory: Path, device: str, unread: Unread) -> Counters:
         except OSError as error:
             unread.add(f"counter {name} of {device}", error)
             continue
-        if text.isascii() and text.isdigit():
+        if text.isascii() and text.isdigit() and int(text) <= _LARGEST:
             counters[name] = int(text)
         else:
             unread.add(f"counter {name} of {device}", f"holds no number but {text[:32]!r}")

@@ -1,6 +1,7 @@
 """Prometheus metrics of a neighbour in the pod: fetched once, bounded in time and size."""
 
 import http.client
+import math
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ class ScrapeError(Exception):
 
 
 def scrape(url: str) -> list[Sample]:
-    """Fetch and parse the metrics at a URL.
+    """Fetch and parse the metrics at a URL; samples that are no count (NaN, infinite, negative) are left out.
 
     Args:
         url: Such as http://127.0.0.1:9091/metrics; http only.
@@ -50,4 +51,4 @@ def _fetch(url: str) -> str:
 
 def _samples(text: str) -> Iterator[Sample]:
     for family in text_string_to_metric_families(text):
-        yield from family.samples
+        yield from (sample for sample in family.samples if 0 <= sample.value < math.inf)
