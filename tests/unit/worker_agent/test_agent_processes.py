@@ -213,6 +213,6 @@ def test_odd_values_of_a_configuration_become_unknown(node: Node) -> None:
 def test_a_model_that_no_process_has_is_told(node: Node) -> None:
     unread = Unread()
     assert read_model("/m", [Running(7, "python3", node.process(7))], unread) is None
-    assert unread.notes()[0].why == "no process of the engine has it"
+    assert unread.notes()[0].why == "no process that has loaded a transport library has it"
     assert read_model("", [], unread) is None
     assert len(unread.notes()) == 1

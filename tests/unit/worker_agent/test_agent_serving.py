@@ -109,6 +109,16 @@ def test_the_evidence_is_what_the_contract_says(sources: Sources) -> None:
     assert evidence["unreadable"] == []
 
 
+def test_processes_without_transport_libraries_say_nothing_of_the_engine(node: Node) -> None:
+    node.device("rdmap0s0", uverbs=0, hw_counters=EFA_COUNTERS)
+    beside = node.process(8, libraries=["/lib/libc.so.6"])
+    write(beside / "root" / "m" / "config.json", json.dumps({"num_hidden_layers": 2}))
+    evidence = Collector(Sources(sys=node.sys, proc=node.proc, model="/m")).collect()
+    assert [device.given for device in evidence.devices] == [None]
+    assert evidence.model is None
+    assert [note.what for note in evidence.unreadable] == ["network interfaces", "config.json of model /m"]
+
+
 def test_an_empty_pod_fits_the_contract_too(node: Node) -> None:
     with served(Collector(Sources(sys=node.sys, proc=node.proc)).collect) as agent:
         evidence = httpx.get(f"{agent}/evidence").json()

@@ -59,12 +59,10 @@ class Collector:
         sources, unread = self._sources, Unread()
         now = time.time()
         interfaces = read_interfaces(sources.proc, unread)
-        everything = running(sources.proc, unread)
-        libraries = with_libraries(everything, unread)
+        libraries = with_libraries(running(sources.proc, unread), unread)
+        # Of other processes nothing is taken: one of the agent's own container has other files.
         engine = [each for each, _ in libraries]
-        # An engine whose maps may not be read is looked for in all processes of the pod.
-        looked_into = engine or everything
-        files = device_files([each.directory / "root" for each in looked_into], unread)
+        files = device_files([each.directory / "root" for each in engine], unread)
         return Evidence(
             time=now,
             uptime_seconds=round(time.monotonic() - self._started, 3),
@@ -78,7 +76,7 @@ class Collector:
             nixl=read_nixl(sources.nixl_metrics),
             engine=read_engine(sources.engine_metrics, unread),
             logs=read_logs(engine, unread),
-            model=read_model(sources.model, looked_into, unread),
+            model=read_model(sources.model, engine, unread),
             device_files=files or (),
             unreadable=unread.notes(),
         )

@@ -31,7 +31,7 @@ def read_model(name: str, engine: Iterable[Running], unread: Unread) -> Model | 
     """
     if not name:
         return None
-    why: OSError | str = "no process of the engine has it"
+    why: OSError | str = "no process that has loaded a transport library has it"
     for process in engine:
         root = process.directory / "root"
         for path in _places(name, process):
