@@ -88,10 +88,10 @@ def test_what_a_release_does_not_need_is_not_run(version: str) -> None:
 def test_the_gate_is_an_init_container_of_frontend_and_workers_in_their_own_image() -> None:
     result = planned(discovery={"backend": "etcd"})
     workloads = [*objects(result, "StatefulSet").values(), *objects(result, "Deployment").values()]
-    gated = [each["spec"]["template"]["spec"] for each in workloads if "initContainers" in str(each)]
+    gated = [each["spec"]["template"]["spec"] for each in workloads if "await-services" in str(each)]
     assert len(gated) == 3
     for pod in gated:
-        (gate,) = pod["initContainers"]
+        gate, *_ = pod["initContainers"]
         assert gate["name"] == "await-services"
         assert gate["image"] == "own:1"
         assert gate["command"][:2] == ["python3", "-c"]

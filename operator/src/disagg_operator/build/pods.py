@@ -5,10 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from disagg_operator.api.merge import merged
+from disagg_operator.build.agent import agent_container
+from disagg_operator.build.environment import variable
 from disagg_operator.build.metadata import Object
 from disagg_operator.build.placement import affinity
 from disagg_operator.build.security import container_security, pod_security
-from disagg_operator.plan.model import RESTRICTED, EnvSetting, GatePlan, HttpProbe, Mount, PodPlan, Probe
+from disagg_operator.plan.model import RESTRICTED, GatePlan, HttpProbe, Mount, PodPlan, Probe
 
 GATE = "await-services"
 """Name of the init container that waits for etcd and NATS."""
@@ -27,7 +29,15 @@ def pod_template(pod: PodPlan, container: str, labels: Mapping[str, str]) -> Obj
     if pod.annotations:
         metadata["annotations"] = {setting.name: setting.value for setting in pod.annotations}
     derived: Object = {"metadata": metadata, "spec": _pod_spec(pod, container, labels)}
-    return _with_labels(merged(derived, pod.overrides), labels)
+    return _with_labels(_consistent(merged(derived, pod.overrides)), labels)
+
+
+def _consistent(template: Object) -> Object:
+    # All processes of the node are those of the pod as well, and a pod may not ask for both.
+    if not template["spec"].get("hostPID"):
+        return template
+    kept = {key: value for key, value in template["spec"].items() if key != "shareProcessNamespace"}
+    return {**template, "spec": kept}
 
 
 def _with_labels(template: Object, labels: Mapping[str, str]) -> Object:
@@ -51,8 +61,17 @@ def _pod_spec(pod: PodPlan, container: str, labels: Mapping[str, str]) -> Object
         "containers": [_container(pod, container)],
         "volumes": [{"name": mount.name, **mount.volume} for mount in pod.mounts],
     }
-    if pod.gate is not None:
-        spec["initContainers"] = [_gate(pod, pod.gate)]
+    starting = [
+        *([] if pod.gate is None else [_gate(pod, pod.gate)]),
+        *([] if pod.agent is None else [agent_container(pod, pod.agent)]),
+    ]
+    if starting:
+        spec["initContainers"] = starting
+    if pod.agent is not None:
+        # The agent reads what libraries the engine's processes have loaded.
+        spec["shareProcessNamespace"] = True
+    if pod.readiness_gate is not None:
+        spec["readinessGates"] = [{"conditionType": pod.readiness_gate}]
     if pod.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in pod.pull_secrets]
     # The user's labels come last: a node pool may be named more closely than the profile does.
@@ -90,7 +109,7 @@ def _container(pod: PodPlan, name: str) -> Object:
         "name": name,
         "image": pod.image,
         "command": list(pod.command),
-        "env": [_variable(setting) for setting in pod.environment],
+        "env": [variable(setting) for setting in pod.environment],
         "ports": [{"name": port.name, "containerPort": port.number, "protocol": "TCP"} for port in pod.ports],
         "resources": _resources(pod),
         "securityContext": container_security(pod.security),
@@ -121,12 +140,6 @@ def _gate(pod: PodPlan, gate: GatePlan) -> Object:
     if pod.pull_policy is not None:
         container["imagePullPolicy"] = pod.pull_policy
     return container
-
-
-def _variable(setting: EnvSetting) -> Object:
-    if setting.value_from is not None:
-        return {"name": setting.name, "valueFrom": dict(setting.value_from)}
-    return {"name": setting.name, "value": setting.value or ""}
 
 
 def _mount(mount: Mount) -> Object:

@@ -41,6 +41,8 @@ def _stateful_set(plan: Plan, role: RolePlan, size: Object, number: int | None) 
             "serviceName": size["serviceName"],
             # Pods do not wait for each other: one that never becomes ready must not block the rest.
             "podManagementPolicy": "Parallel",
+            # What changes within a revision is the agent alone, and that is no reason to restart a worker.
+            "updateStrategy": {"type": "OnDelete"},
             "selector": {"matchLabels": names.selector(*identity)},
             "template": pod_template(pod, CONTAINER, names.labels(*identity)),
         },

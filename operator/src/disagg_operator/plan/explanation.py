@@ -76,6 +76,8 @@ def _shared(plan: Plan) -> Iterator[_Entry]:
     yield from _transfer(plan.transfer)
     yield "discovery", "backend", plan.discovery.backend, plan.discovery.provenance
     yield "rollout", "strategy", plan.strategy, plan.strategy_provenance
+    for promised in plan.promised:
+        yield "promise", promised.transport.value, promised.transport.spoken, promised.provenance
     if plan.compute_domain is not None:
         yield from _domain(plan.compute_domain)
 
@@ -104,6 +106,8 @@ def _pod(pod: PodPlan) -> Iterator[_Entry]:
         yield "gate", "waits for", " ".join(pod.gate.services), pod.gate.provenance
     if pod.drain is not None:
         yield "drain", "finishes requests for", f"{pod.drain.seconds} s", pod.drain.provenance
+    if pod.agent is not None:
+        yield "agent", "image", pod.agent.image, pod.agent.provenance
     for variable in pod.environment:
         yield "variable", variable.name, _value(variable), variable.provenance
     for device in pod.devices:

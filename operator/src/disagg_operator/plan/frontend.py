@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from disagg_operator.plan import dynamo
+from disagg_operator.api.v1alpha1.operations import VerificationMode
+from disagg_operator.plan import dynamo, names
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.drain import drain_plan
 from disagg_operator.plan.engines.models import hub_environment, model_mounts
@@ -36,6 +37,7 @@ def frontend_plan(basis: Basis) -> FrontendPlan:
     )
     labels, tolerations = frontend_placement(machine, facts)
     drain, seconds = basis.runtime.frontend.drain, basis.spec.transfer.timeout_seconds
+    enforced = basis.spec.verification.mode is VerificationMode.ENFORCE
     pod = replace(
         wired_pod(basis, wiring, image, spec.pod_template),
         # A frontend stays as long as the workers that serve its requests.
@@ -51,5 +53,6 @@ def frontend_plan(basis: Basis) -> FrontendPlan:
         resources_provenance=why_resources,
         node_labels=labels,
         derived_tolerations=tolerations,
+        readiness_gate=names.CONDITION_TRANSPORT_VERIFIED if enforced else None,
     )
     return FrontendPlan(replicas=spec.replicas, port=spec.port, pod=pod)

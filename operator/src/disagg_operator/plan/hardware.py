@@ -115,6 +115,11 @@ def hardware(
     )
 
 
+def gpu_resource(machine: MachineProfile) -> str:
+    """Return the extended resource by which pods ask for a machine's GPUs."""
+    return machine.gpus.resource if machine.gpus else _GPU_RESOURCE
+
+
 def frontend_placement(
     machine: MachineProfile, facts: Facts
 ) -> tuple[tuple[Setting, ...], tuple[TolerationSetting, ...]]:
@@ -185,8 +190,7 @@ def _devices(
 ) -> tuple[DeviceCount, ...]:
     found: dict[str, DeviceCount] = {}
     if gpus:
-        gpu = platform.machine.gpus
-        name = gpu.resource if gpu else _GPU_RESOURCE
+        name = gpu_resource(platform.machine)
         reason = Provenance("One GPU for each rank of the pod.", "spec.*.gpusPerNode, spec.*.parallelism")
         found[name] = DeviceCount(name, gpus, reason)
     for layer in platform.layers:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from disagg_operator.api.problems import Problem
+from disagg_operator.api.transport import Promise, Transport
 
 PREFILL = "prefill"
 DECODE = "decode"
@@ -206,6 +207,31 @@ class DrainPlan:
 
 
 @dataclass(frozen=True)
+class AgentPlan:
+    """The transport agent beside a worker: a container that starts before it and ends after it.
+
+    Attributes:
+        image: container image.
+        command: argument vector.
+        port: where it answers.
+        environment: variables in their final order.
+        user: user that runs it, as the engine's; None for that of the pod.
+        inspects: whether it runs as root with the capability to look into processes of others, since the
+            engine has privileges.
+        unconfined: whether no AppArmor profile keeps it from looking into an engine that has none.
+    """
+
+    image: str
+    command: tuple[str, ...]
+    port: Port
+    environment: tuple[EnvSetting, ...]
+    user: int | None
+    inspects: bool
+    unconfined: bool
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
 class PodPlan:
     """One pod with its one container, for a worker, a frontend or a service beside them.
 
@@ -234,6 +260,8 @@ class PodPlan:
         image_provenance, resources_provenance: why this image, and why these resources.
         gate: what the pod waits for before its container starts.
         drain: what it waits for before its container is asked to end.
+        agent: what shows how the pod moves KV cache, or None.
+        readiness_gate: condition that somebody sets before the pod is ready, or None.
     """
 
     image: str
@@ -266,6 +294,8 @@ class PodPlan:
     resources_provenance: Provenance | None = None
     gate: GatePlan | None = None
     drain: DrainPlan | None = None
+    agent: AgentPlan | None = None
+    readiness_gate: str | None = None
 
 
 @dataclass(frozen=True)
@@ -448,6 +478,44 @@ class ComputeDomainPlan:
 
 
 @dataclass(frozen=True)
+class PromisedTransport:
+    """A transport that the platform promises, and why."""
+
+    transport: Transport
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class VerificationPlan:
+    """How it is verified that KV cache moves as the platform promises.
+
+    Attributes:
+        mode: Warn or Enforce.
+        interval_seconds: time after which it is verified again, or None for never.
+        canary: whether a request of the operator's own makes KV cache move.
+        prompt_tokens: length of its prompt, or None for the default.
+        kv_bytes_per_token: as the user says, or None for the model's own.
+        kv_dtype: data type of the KV cache as configured, or nothing for the model's own.
+        model: name that requests ask for.
+        promises: what a worker pod was promised, by role.
+    """
+
+    mode: str
+    interval_seconds: int | None
+    canary: bool
+    prompt_tokens: int | None
+    kv_bytes_per_token: int | None
+    kv_dtype: str
+    model: str
+    promises: Mapping[str, Promise]
+
+    @property
+    def enforced(self) -> bool:
+        """Whether no revision serves requests before it was verified."""
+        return self.mode == "Enforce"
+
+
+@dataclass(frozen=True)
 class Plan:
     """All that was decided for one DisaggDeployment.
 
@@ -466,6 +534,8 @@ class Plan:
         roles: worker plans by role.
         frontend: the front door.
         compute_domain: the NVLink domain of the workers, where the platform has one.
+        promised: the transports that the platform promises; none where anything will do.
+        verification: how that is verified; None where it is not.
         warnings: what is doubtful, though it is not refused.
     """
 
@@ -485,4 +555,6 @@ class Plan:
     roles: Mapping[str, RolePlan]
     frontend: FrontendPlan
     compute_domain: ComputeDomainPlan | None = None
+    promised: tuple[PromisedTransport, ...] = ()
+    verification: VerificationPlan | None = None
     warnings: tuple[Problem, ...] = field(default=())

@@ -18,6 +18,7 @@ from disagg_operator.plan.model import Plan, RoleReference
 from disagg_operator.plan.roles import roles_plan
 from disagg_operator.plan.rules.subject import Subject
 from disagg_operator.plan.strategy import strategy_of
+from disagg_operator.plan.verification import promised_transports, verification_plan
 
 
 def plan(resource: DisaggDeployment, installation: Installation, cluster: ClusterFacts = UNSEEN) -> Plan:
@@ -49,6 +50,7 @@ def plan(resource: DisaggDeployment, installation: Installation, cluster: Cluste
 def _planned(basis: Basis) -> Plan:
     metadata, spec = basis.resource.metadata, basis.spec
     revision, roles = roles_plan(basis)
+    promised = promised_transports(basis)
     strategy, why_strategy = strategy_of(spec.rollout.strategy, basis.runtime)
     return Plan(
         name=metadata.name,
@@ -69,4 +71,6 @@ def _planned(basis: Basis) -> Plan:
         roles=roles,
         frontend=frontend_plan(basis),
         compute_domain=basis.compute_domain,
+        promised=promised,
+        verification=verification_plan(basis, roles, promised),
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.api.v1alpha1.role import RoleSpec
 from disagg_operator.plan import dynamo, names
+from disagg_operator.plan.agent import agent_plan
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.computedomain import channel_claim
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER, Asked
@@ -120,6 +121,7 @@ def _draft(basis: Basis, role: str, spec: RoleSpec) -> _Draft:
         together=added.together,
         apart=added.apart,
         joined=added.joined,
+        agent=agent_plan(basis, context),
     )
     planned = RolePlan(
         role=role,

@@ -25,7 +25,10 @@ def definitions() -> dict[str, Schema]:
     for root in ROOTS.values():
         schema = root.model_json_schema(ref_template=f"#/definitions/{PREFIX}{{model}}")
         parts = schema.pop("$defs")
-        found |= {f"{PREFIX}{name}": _entry(part) for name, part in parts.items()}
+        found |= {
+            f"{PREFIX}{name}": _entry(part) if "properties" in part else _bare(part)
+            for name, part in parts.items()
+        }
         found[f"{PREFIX}{root.__name__}"] = _profile(schema)
     return dict(sorted(found.items()))
 

@@ -17,7 +17,14 @@ from disagg_operator.platforms.profile.engine import (
     Transceiver,
     TransceiverField,
 )
-from disagg_operator.platforms.profile.fabric import Apart, Domain, FabricProfile, Security, Together
+from disagg_operator.platforms.profile.fabric import (
+    Apart,
+    Domain,
+    FabricProfile,
+    PromisedTransport,
+    Security,
+    Together,
+)
 from disagg_operator.platforms.profile.layer import (
     Annotation,
     Device,
@@ -79,6 +86,7 @@ __all__ = [
     "PodResources",
     "Probe",
     "ProfileModel",
+    "PromisedTransport",
     "RuntimeProfile",
     "Security",
     "ServiceProfile",

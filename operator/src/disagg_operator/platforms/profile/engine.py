@@ -96,6 +96,7 @@ class EngineRelease(Layer):
         methods: libraries that can move KV cache; the first that applies is the default.
         nixl_backends: NIXL plugins that the engine can load; none: all that the fabric offers.
         own_user: whether the image runs as a user of its own and writes to its root filesystem.
+        user: id of that user, where it is known.
         command: argument vector of a worker, each word a jinja2 template; empty where code makes it.
         settings: what the engine's configuration file holds beside what the specification says.
         transceiver: the known fields of TensorRT-LLM's ``cache_transceiver_config``.
@@ -110,6 +111,7 @@ class EngineRelease(Layer):
     methods: Annotated[tuple[Method, ...], Field(min_length=1)]
     nixl_backends: tuple[Choice, ...] = ()
     own_user: bool = False
+    user: int | None = None
     command: tuple[str, ...] = ()
     settings: tuple[EngineSetting, ...] = ()
     transceiver: Transceiver | None = None

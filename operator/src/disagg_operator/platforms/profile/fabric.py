@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from disagg_operator.api.transport import Transport
 from disagg_operator.platforms.profile.layer import HardwareLayer
 from disagg_operator.platforms.profile.values import Choice, Conditional, Sourced
 
@@ -51,6 +52,16 @@ class Domain(Sourced):
     clique_label: str
 
 
+class PromisedTransport(Conditional):
+    """A transport that is as good as the fabric promises.
+
+    Attributes:
+        value: the transport, as `api.transport` names it.
+    """
+
+    value: Transport
+
+
 class FabricProfile(HardwareLayer):
     """A network that KV cache crosses.
 
@@ -60,6 +71,7 @@ class FabricProfile(HardwareLayer):
             which conditions and rules know it. Its name where nothing is said.
         description: one sentence for people.
         nixl_backends: NIXL plugins that drive it, the default first.
+        promises: transports that KV cache may be expected to move over; none where anything will do.
         security: security contexts with which it works, the default first.
         together: placement of all workers of a deployment; the first that applies.
         apart: whether prefill and decode must be on different nodes.
@@ -70,6 +82,7 @@ class FabricProfile(HardwareLayer):
     kind: str = ""
     description: str
     nixl_backends: Annotated[tuple[Choice, ...], Field(min_length=1)]
+    promises: tuple[PromisedTransport, ...] = ()
     security: Annotated[tuple[Security, ...], Field(min_length=1)]
     together: tuple[Together, ...] = ()
     apart: Apart | None = None

@@ -1,0 +1,68 @@
+"""The transport agent beside each worker: it shows what moves KV cache, and changes nothing.
+
+Invariant: whatever becomes of it, its worker serves. It has no probe, it is started anew inside its
+container, and it is no part of the revision but for being there: an operator that brings another agent
+restarts nobody.
+"""
+
+from functools import cache
+from importlib import resources
+
+from disagg_operator.api.v1alpha1.operations import VerificationMode
+from disagg_operator.api.v1alpha1.runtime import Engine
+from disagg_operator.plan.basis import Basis
+from disagg_operator.plan.engines.models import model_path
+from disagg_operator.plan.engines.reference import METRICS_PORT
+from disagg_operator.plan.model import AgentPlan, EnvSetting, Port, Provenance, SecurityPlan
+
+PORT = Port("agent", 9095)
+_AGAIN_SECONDS = 10
+_WHY = Provenance(
+    "Shows what moves KV cache: device counters, loaded libraries, log files of the engine.",
+    "spec.verification.mode",
+)
+
+
+def agent_plan(basis: Basis, engine_security: SecurityPlan) -> AgentPlan | None:
+    """Return the agent beside the workers of a role, or None where nothing is verified.
+
+    Args:
+        basis: what the deployment's pods have in common.
+        engine_security: how much privilege the engine has: what it may hide, the agent must be let see.
+    """
+    if basis.spec.verification.mode is VerificationMode.OFF:
+        return None
+    command = ("python3", "-c", _keep_running(), str(_AGAIN_SECONDS), "disagg-worker", "agent")
+    return AgentPlan(
+        image=basis.installation.worker_image,
+        command=command,
+        port=PORT,
+        environment=_environment(basis),
+        user=basis.platform.release.user if engine_security.own_user else None,
+        inspects=engine_security.mode != "Restricted",
+        unconfined=engine_security.mode == "Privileged",
+        provenance=_WHY,
+    )
+
+
+def _environment(basis: Basis) -> tuple[EnvSetting, ...]:
+    reference = basis.spec.runtime.engine is Engine.REFERENCE
+    fields = {
+        "POD_NAME": "metadata.name",
+        "POD_NAMESPACE": "metadata.namespace",
+        "NODE_NAME": "spec.nodeName",
+    }
+    values = {
+        "DISAGG_AGENT_PORT": str(PORT.number),
+        "DISAGG_ENGINE_METRICS": f"http://127.0.0.1:{METRICS_PORT.number}/metrics" if reference else "",
+        "DISAGG_MODEL": model_path(basis.spec.model.source),
+    }
+    return (
+        *(EnvSetting(name, None, {"fieldRef": {"fieldPath": path}}, _WHY) for name, path in fields.items()),
+        *(EnvSetting(name, value, None, _WHY) for name, value in values.items() if value),
+    )
+
+
+@cache
+def _keep_running() -> str:
+    return resources.files("disagg_operator.plan").joinpath("keep_running.py").read_text(encoding="utf-8")

@@ -1,0 +1,80 @@
+"""What is verified of a deployment: what its platform promises, and how that is measured."""
+
+from collections.abc import Iterable, Mapping
+
+from disagg_operator.api.transport import Promise, Transport
+from disagg_operator.api.v1alpha1.operations import VerificationMode
+from disagg_operator.plan.basis import Basis
+from disagg_operator.plan.facts import applicable, provenance
+from disagg_operator.plan.hardware import Platform, gpu_resource
+from disagg_operator.plan.model import PREFILL, DeviceCount, PromisedTransport, RolePlan, VerificationPlan
+from disagg_operator.platforms.vocabulary import NO_BACKEND
+
+
+def promised_transports(basis: Basis) -> tuple[PromisedTransport, ...]:
+    """Return the transports that the fabrics promise, best first; none where anything will do."""
+    transfer = basis.transfer
+    facts = {**basis.facts, "method": transfer.method, "backend": transfer.nixl_backend or NO_BACKEND}
+    found = {
+        each.value: PromisedTransport(each.value, provenance(each))
+        for fabric in basis.platform.fabrics
+        for each in applicable(fabric.promises, facts)
+    }
+    return tuple(found.values())
+
+
+def verification_plan(
+    basis: Basis, roles: Mapping[str, RolePlan], promised: Iterable[PromisedTransport]
+) -> VerificationPlan | None:
+    """Return how a deployment is verified, or None where it is not.
+
+    Args:
+        basis: what its pods have in common.
+        roles: its workers.
+        promised: what its fabrics promise.
+    """
+    asked = basis.spec.verification
+    if asked.mode is VerificationMode.OFF:
+        return None
+    transports = frozenset(each.transport for each in promised)
+    return VerificationPlan(
+        mode=asked.mode.value,
+        interval_seconds=asked.interval_seconds,
+        canary=asked.canary is not False,
+        prompt_tokens=asked.prompt_tokens,
+        kv_bytes_per_token=asked.kv_bytes_per_token,
+        kv_dtype=_kv_dtype(roles[PREFILL]),
+        model=basis.spec.model.name,
+        promises={name: _promise(basis, role, transports) for name, role in roles.items()},
+    )
+
+
+def _promise(basis: Basis, role: RolePlan, transports: frozenset[Transport]) -> Promise:
+    devices = _counted(basis.platform, role.pod.devices)
+    return Promise(
+        transports=transports,
+        method=basis.transfer.method,
+        backend=basis.transfer.nixl_backend or "",
+        devices=devices,
+        gpus=role.gpus,
+        rails=0 < role.gpus <= devices,
+        minimum_gbps=basis.spec.verification.minimum_gbps,
+    )
+
+
+def _counted(platform: Platform, devices: Iterable[DeviceCount]) -> int:
+    """Return the fabric devices of a pod, without those that stand for all adapters of a node."""
+    profiled = {device.name: device for layer in platform.layers for device in layer.devices}
+    return sum(
+        device.count
+        for device in devices
+        if device.name != gpu_resource(platform.machine)
+        and (device.name not in profiled or profiled[device.name].per_pod is None)
+    )
+
+
+def _kv_dtype(role: RolePlan) -> str:
+    """Return the data type of the KV cache as the engine is told; nothing for the model's own."""
+    cache = role.engine_config.get("kv_cache_config")
+    written = cache.get("dtype") if isinstance(cache, Mapping) else None
+    return written if isinstance(written, str) and written != "auto" else ""
