@@ -13,8 +13,11 @@ import pytest
 
 from disagg_worker.agent import serving
 from disagg_worker.agent.collecting import Collector, Sources
-from disagg_worker.agent.evidence import Evidence
+from disagg_worker.agent.evidence import Engine, Evidence, KvRead
+from disagg_worker.agent.reading import Unread
 from disagg_worker.agent.serving import AgentServer, application
+from disagg_worker.agent.telemetry import read_engine
+from disagg_worker.metrics import WorkerMetrics
 from unit.worker_agent.contract import understood
 from unit.worker_agent.simulated import EFA_COUNTERS, MELLANOX, MLX5_COUNTERS, Node, write
 
@@ -124,6 +127,20 @@ def test_an_empty_pod_fits_the_contract_too(node: Node) -> None:
         evidence = httpx.get(f"{agent}/evidence").json()
     assert understood(evidence) == evidence
     assert evidence["devices"] == evidence["processes"] == []
+
+
+def test_the_reference_engine_s_own_metrics_are_understood() -> None:
+    metrics = WorkerMetrics()
+    metrics.kv_read_bytes.labels("UCX", "tcp/eth0").inc(3 << 30)
+    metrics.kv_read_bytes.labels("UCX", "cma/memory").inc(5)
+    metrics.kv_served_bytes.inc(7)
+    server = metrics.serve(0)
+    try:
+        engine = read_engine(f"http://127.0.0.1:{server.server_port}/metrics", Unread())
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert engine == Engine((KvRead("UCX", "tcp/eth0", 3 << 30), KvRead("UCX", "cma/memory", 5)), 7)
 
 
 def test_metrics_carry_devices_interfaces_and_libraries(sources: Sources) -> None:
