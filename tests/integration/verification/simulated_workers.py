@@ -7,7 +7,9 @@ cache from the simulated prefill worker to the decode worker the way a test says
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
@@ -66,6 +68,8 @@ class SimulatedCluster:
         completions: whether the frontend serves /v1/completions.
         seconds: time until the frontend answers.
         own_rate: bytes a second that each pod sends and receives over its network for purposes of its own.
+        port: port of the agents; 0 takes a free one.
+        front_port: port of the frontend; 0 takes a free one.
         on_evidence: may replace the document of an agent, by name of the pod.
     """
 
@@ -83,6 +87,7 @@ class SimulatedCluster:
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[Mapping[str, str]] = field(default_factory=list)
     port: int = 0
+    front_port: int = 0
     asked: int = 0
     _seen: float = 0.0
     _runners: list[web.AppRunner] = field(default_factory=list)
@@ -92,7 +97,9 @@ class SimulatedCluster:
         front = web.Application()
         front.router.add_post("/v1/completions", self._completion)
         front.router.add_post("/v1/chat/completions", self._chat)
-        self.address = f"http://{self.network}.1:{await self._serve(front, f'{self.network}.1', 0)}"
+        self.address = (
+            f"http://{self.network}.1:{await self._serve(front, f'{self.network}.1', self.front_port)}"
+        )
         for number, name in enumerate(("p-0", "d-0"), start=2):
             agent = web.Application()
             agent.router.add_get("/evidence", partial(self._evidence, name))
@@ -179,3 +186,19 @@ class SimulatedCluster:
             **more,
         }
         return VerificationAsked(**values)
+
+
+@contextmanager
+def in_background(cluster: SimulatedCluster) -> Iterator[SimulatedCluster]:
+    """Run the servers in a thread of their own, for tests that are not asynchronous."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(cluster.__aenter__(), loop).result(10)
+        yield cluster
+    finally:
+        asyncio.run_coroutine_threadsafe(cluster.__aexit__(), loop).result(20)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
