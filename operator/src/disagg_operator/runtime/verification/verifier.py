@@ -191,12 +191,9 @@ class TransportVerifier:
         if not asked.canary:
             return 0.0
         last = self._answered.get(key)
-        if last is not None:
-            on_demand = last.request != asked.request
-            return 0.0 if on_demand else max(0.0, last.at + self._apart - asyncio.get_running_loop().time())
-        if asked.after is not None:  # measured by another process, before this one led
-            return min(self._apart, max(0.0, self._apart - (self._now() - asked.after).total_seconds()))
-        return 0.0
+        if last is None or last.request != asked.request:
+            return 0.0
+        return max(0.0, last.at + self._apart - asyncio.get_running_loop().time())
 
     def _end(self, run: _Run | None) -> None:
         if run is not None and run.task is not None:
