@@ -10,10 +10,14 @@ from disagg_operator.build.environment import variable
 from disagg_operator.build.metadata import Object
 from disagg_operator.build.placement import affinity
 from disagg_operator.build.security import container_security, pod_security
-from disagg_operator.plan.model import RESTRICTED, GatePlan, HttpProbe, Mount, PodPlan, Probe
+from disagg_operator.plan.model import RESTRICTED, CheckPlan, GatePlan, HttpProbe, Mount, PodPlan, Probe
 
+CHECK = "preflight"
+"""Name of the init container that looks for all that the engine needs."""
 GATE = "await-services"
 """Name of the init container that waits for etcd and NATS."""
+_ALIKE = ("image", "imagePullPolicy", "env", "envFrom", "resources", "securityContext", "volumeMounts")
+"""What the check has in common with the engine."""
 _GATE_RESOURCES = {"cpu": "100m", "memory": "64Mi"}
 
 
@@ -29,7 +33,19 @@ def pod_template(pod: PodPlan, container: str, labels: Mapping[str, str]) -> Obj
     if pod.annotations:
         metadata["annotations"] = {setting.name: setting.value for setting in pod.annotations}
     derived: Object = {"metadata": metadata, "spec": _pod_spec(pod, container, labels)}
-    return _with_labels(_consistent(merged(derived, pod.overrides)), labels)
+    template = _consistent(merged(derived, pod.overrides))
+    return _with_labels(_checked_as_run(template, container), labels)
+
+
+def _checked_as_run(template: Object, container: str) -> Object:
+    """Give the check all that the engine has, whatever the user made of it."""
+    engine = next(each for each in template["spec"]["containers"] if each["name"] == container)
+    alike = {key: engine[key] for key in _ALIKE if key in engine}
+    starting = [
+        {**alike, **each} if each["name"] == CHECK else each
+        for each in template["spec"].get("initContainers", [])
+    ]
+    return {**template, "spec": {**template["spec"], "initContainers": starting}} if starting else template
 
 
 def _consistent(template: Object) -> Object:
@@ -62,6 +78,7 @@ def _pod_spec(pod: PodPlan, container: str, labels: Mapping[str, str]) -> Object
         "volumes": [{"name": mount.name, **mount.volume} for mount in pod.mounts],
     }
     starting = [
+        *([] if pod.check is None else [_check(pod.check)]),
         *([] if pod.gate is None else [_gate(pod, pod.gate)]),
         *([] if pod.agent is None else [agent_container(pod, pod.agent)]),
     ]
@@ -125,6 +142,14 @@ def _container(pod: PodPlan, name: str) -> Object:
     if pod.pull_policy is not None:
         container["imagePullPolicy"] = pod.pull_policy
     return container
+
+
+def _check(check: CheckPlan) -> Object:
+    return {
+        "name": CHECK,
+        "command": list(check.command),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
 
 
 def _gate(pod: PodPlan, gate: GatePlan) -> Object:

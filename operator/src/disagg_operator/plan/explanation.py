@@ -106,6 +106,9 @@ def _pod(pod: PodPlan) -> Iterator[_Entry]:
         yield "gate", "waits for", " ".join(pod.gate.services), pod.gate.provenance
     if pod.drain is not None:
         yield "drain", "finishes requests for", f"{pod.drain.seconds} s", pod.drain.provenance
+    if pod.check is not None:
+        for check, asked in pod.check.asked.items():
+            yield "check", check, json.dumps(asked), pod.check.provenance
     if pod.agent is not None:
         yield "agent", "image", pod.agent.image, pod.agent.provenance
     for variable in pod.environment:

@@ -35,7 +35,7 @@ from disagg_operator.platforms.vocabulary import SEVERAL
 
 ARCHITECTURE_LABEL = "kubernetes.io/arch"
 _GPU_RESOURCE = "nvidia.com/gpu"
-_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a path inside the container
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a path inside the container
 _PLACEMENT = "spec.placement.topologyKey"
 _UNPRIVILEGED = Provenance("The user asks for this security context.", "spec.security.mode")
 
@@ -118,6 +118,22 @@ def hardware(
 def gpu_resource(machine: MachineProfile) -> str:
     """Return the extended resource by which pods ask for a machine's GPUs."""
     return machine.gpus.resource if machine.gpus else _GPU_RESOURCE
+
+
+def fabric_devices(platform: Platform, devices: Iterable[DeviceCount]) -> int:
+    """Return the fabric devices of a pod, without those that stand for all adapters of a node.
+
+    Args:
+        platform: the profiles.
+        devices: what the pod asks for.
+    """
+    profiled = {device.name: device for layer in platform.layers for device in layer.devices}
+    return sum(
+        device.count
+        for device in devices
+        if device.name != gpu_resource(platform.machine)
+        and (device.name not in profiled or profiled[device.name].per_pod is None)
+    )
 
 
 def frontend_placement(
@@ -244,7 +260,7 @@ def _shared_memory(machine: MachineProfile, facts: Facts) -> tuple[Mount, ...]:
     if size is None:
         return ()
     volume = {"emptyDir": {"medium": "Memory", "sizeLimit": size.size}}
-    return (Mount("shared-memory", _SHARED_MEMORY, volume, provenance=provenance(size)),)
+    return (Mount("shared-memory", SHARED_MEMORY, volume, provenance=provenance(size)),)
 
 
 def _named(settings: Iterable[Setting]) -> tuple[Setting, ...]:

@@ -207,6 +207,21 @@ class DrainPlan:
 
 
 @dataclass(frozen=True)
+class CheckPlan:
+    """The check of a worker's pod before its engine starts.
+
+    Attributes:
+        command: argument vector of an init container that fails where something is not as asked; it runs the
+            pod's own image, with all that the engine will have.
+        asked: what it is to find, by the name of the check.
+    """
+
+    command: tuple[str, ...]
+    asked: Mapping[str, Any]
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
 class AgentPlan:
     """The transport agent beside a worker: a container that starts before it and ends after it.
 
@@ -260,6 +275,7 @@ class PodPlan:
         image_provenance, resources_provenance: why this image, and why these resources.
         gate: what the pod waits for before its container starts.
         drain: what it waits for before its container is asked to end.
+        check: what looks for all that the engine needs before it starts, or None.
         agent: what shows how the pod moves KV cache, or None.
         readiness_gate: condition that somebody sets before the pod is ready, or None.
     """
@@ -294,6 +310,7 @@ class PodPlan:
     resources_provenance: Provenance | None = None
     gate: GatePlan | None = None
     drain: DrainPlan | None = None
+    check: CheckPlan | None = None
     agent: AgentPlan | None = None
     readiness_gate: str | None = None
 

@@ -23,6 +23,7 @@ from disagg_operator.plan.model import DECODE, PREFILL, RolePlan
 from disagg_operator.plan.pod import GRACE_SECONDS, wired_pod
 from disagg_operator.plan.resources import worker_resources
 from disagg_operator.plan.revision import NO_REVISION, revision_of
+from disagg_operator.plan.worker_check import check_plan
 from disagg_operator.platforms.profile import MpiLaunch
 from disagg_operator.platforms.vocabulary import NO_BACKEND, OFF, ON, ONE, SEVERAL
 
@@ -123,6 +124,7 @@ def _draft(basis: Basis, role: str, spec: RoleSpec) -> _Draft:
         joined=added.joined,
         agent=agent_plan(basis, context),
     )
+    pod = replace(pod, check=check_plan(basis, pod, facts, gpus))
     planned = RolePlan(
         role=role,
         replicas=spec.replicas,

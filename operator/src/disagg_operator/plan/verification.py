@@ -6,8 +6,8 @@ from disagg_operator.api.transport import Promise, Transport
 from disagg_operator.api.v1alpha1.operations import VerificationMode
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.facts import applicable, provenance
-from disagg_operator.plan.hardware import Platform, gpu_resource
-from disagg_operator.plan.model import PREFILL, DeviceCount, PromisedTransport, RolePlan, VerificationPlan
+from disagg_operator.plan.hardware import fabric_devices
+from disagg_operator.plan.model import PREFILL, PromisedTransport, RolePlan, VerificationPlan
 from disagg_operator.platforms.vocabulary import NO_BACKEND
 
 
@@ -50,7 +50,7 @@ def verification_plan(
 
 
 def _promise(basis: Basis, role: RolePlan, transports: frozenset[Transport]) -> Promise:
-    devices = _counted(basis.platform, role.pod.devices)
+    devices = fabric_devices(basis.platform, role.pod.devices)
     return Promise(
         transports=transports,
         method=basis.transfer.method,
@@ -59,17 +59,6 @@ def _promise(basis: Basis, role: RolePlan, transports: frozenset[Transport]) -> 
         gpus=role.gpus,
         rails=0 < role.gpus <= devices,
         minimum_gbps=basis.spec.verification.minimum_gbps,
-    )
-
-
-def _counted(platform: Platform, devices: Iterable[DeviceCount]) -> int:
-    """Return the fabric devices of a pod, without those that stand for all adapters of a node."""
-    profiled = {device.name: device for layer in platform.layers for device in layer.devices}
-    return sum(
-        device.count
-        for device in devices
-        if device.name != gpu_resource(platform.machine)
-        and (device.name not in profiled or profiled[device.name].per_pod is None)
     )
 
 

@@ -23,6 +23,7 @@ from disagg_operator.plan.model import DECODE, PREFILL
 from disagg_operator.reconcile.conditions import Verdict, verdicts
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.view import View
+from disagg_operator.reconcile.worker_checks import summary
 
 _MOST_NODES = 64
 
@@ -142,6 +143,7 @@ def _worker_status(view: View, name: str, role: str) -> RoleStatus:
         desired_replicas=desired,
         ready=f"{shown.ready if shown else 0}/{desired}",
         selector=_selector(name, role),
+        preflight=summary(view.observed.pods_of(role, None)) or None,
     )
 
 

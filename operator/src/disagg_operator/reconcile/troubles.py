@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from disagg_operator.build.pods import GATE
+from disagg_operator.build.pods import CHECK, GATE
 from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.worker_checks import findings
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 _CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
@@ -51,6 +52,9 @@ def _unscheduled(status: Object) -> str | None:
 
 
 def _container_trouble(pod: str, container: Object) -> str | None:
+    wrong = [each.says for each in findings(container) if each.ok is False]
+    if wrong:
+        return f"Pod {pod} lacks what its engine needs. {' '.join(wrong)} See: kubectl logs {pod} -c {CHECK}"
     waiting = container.get("state", {}).get("waiting", {})
     reason = waiting.get("reason", "")
     message = _sentence(waiting.get("message") or reason)

@@ -60,6 +60,8 @@ class RoleStatus(ApiModel):
     """Label selector of the role's pods."""
     transport: Annotated[str, Field(max_length=64)] | None = None
     """What its workers were seen to move KV cache with."""
+    preflight: Annotated[str, Field(max_length=256)] | None = None
+    """What was found in its pods before engines started."""
 
 
 class RolesStatus(ApiModel):

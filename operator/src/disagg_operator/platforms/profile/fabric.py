@@ -76,6 +76,7 @@ class FabricProfile(HardwareLayer):
         together: placement of all workers of a deployment; the first that applies.
         apart: whether prefill and decode must be on different nodes.
         domain: the NVLink domain, for a fabric that is one.
+        libfabric: least version of libfabric; the first that applies.
     """
 
     name: str
@@ -87,6 +88,7 @@ class FabricProfile(HardwareLayer):
     together: tuple[Together, ...] = ()
     apart: Apart | None = None
     domain: Domain | None = None
+    libfabric: tuple[Choice, ...] = ()
 
     @model_validator(mode="before")
     @classmethod

@@ -1,0 +1,98 @@
+"""The check of a worker's pod before its engine starts: what `check_worker` is to find there.
+
+Invariants: it asks for nothing that the plan did not ask for; it is no part of the revision, so an operator
+that brings another check restarts nobody.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from disagg_operator.api.quantities import quantity
+from disagg_operator.api.v1alpha1.operations import VerificationMode
+from disagg_operator.api.v1alpha1.runtime import Engine
+from disagg_operator.plan.basis import Basis
+from disagg_operator.plan.facts import Facts, first
+from disagg_operator.plan.hardware import SHARED_MEMORY, fabric_devices
+from disagg_operator.plan.model import CheckPlan, Mount, PodPlan, Provenance
+
+_EFA_SDK = "/opt/amazon/efa"
+_PLUGIN_FOLDER = "NIXL_PLUGIN_DIR"
+_WHY = Provenance(
+    "An engine that lacks a device, pinned memory or a plugin fails late and says little.",
+    "https://docs.nvidia.com/dynamo/latest/backends/trtllm/kv-cache-transfer.html",
+)
+
+
+def check_plan(basis: Basis, pod: PodPlan, facts: Facts, gpus: int) -> CheckPlan | None:
+    """Return the check of a role's pods, or None where nothing is verified.
+
+    Args:
+        basis: what the deployment's pods have in common.
+        pod: a pod of the role.
+        facts: facts of the role.
+        gpus: GPUs of the pod.
+    """
+    if basis.spec.verification.mode is VerificationMode.OFF:
+        return None
+    asked = dict(_asked(basis, pod, facts, gpus))
+    return CheckPlan(("python3", "-c", _script(), json.dumps(asked)), asked, _WHY) if asked else None
+
+
+def _asked(basis: Basis, pod: PodPlan, facts: Facts, gpus: int) -> Iterator[tuple[str, Any]]:
+    if devices := fabric_devices(basis.platform, pod.devices):
+        yield "fabricDevices", devices
+    if pod.security.mode != "Restricted":
+        yield "lockedMemory", True
+    if size := _shared_memory(pod):
+        yield "sharedMemory", size
+    if gpus:
+        yield "gpus", gpus
+    if pod.claims:
+        yield "imexChannel", True
+    if any(mount.path == _EFA_SDK for mount in pod.mounts):
+        yield "efaSdk", _EFA_SDK
+    least = [found.value for fabric in basis.platform.fabrics if (found := first(fabric.libfabric, facts))]
+    if least:
+        yield "libfabric", least[-1]
+    if basis.transfer.nixl_backend is not None:
+        yield _nixl(basis, pod, basis.transfer.nixl_backend)
+
+
+def _nixl(basis: Basis, pod: PodPlan, backend: str) -> tuple[str, str]:
+    """Return how to try NIXL: TensorRT-LLM brings its own where its plugins are asked for."""
+    folder = next((each.value for each in pod.environment if each.name == _PLUGIN_FOLDER), None)
+    if folder and basis.spec.runtime.engine is Engine.TRTLLM:
+        return "nixlPlugin", f"{folder.rstrip('/')}/libplugin_{backend}.so"
+    return "nixlBackend", backend
+
+
+def _shared_memory(pod: PodPlan) -> int:
+    """Return the bytes of /dev/shm; 0 where the user mounts another.
+
+    The kubelet makes it no larger than the pod's memory.
+    """
+    mount = next((each for each in pod.mounts if each.path == SHARED_MEMORY), None)
+    if mount is None or mount.name in _own_volumes(pod):
+        return 0
+    bounds = (_size_limit(mount), pod.resources.get("limits", {}).get("memory"))
+    sizes = [int(number) for bound in bounds if (number := quantity(bound)) is not None]
+    return min(sizes, default=0)
+
+
+def _size_limit(mount: Mount) -> Any:
+    volume = mount.volume.get("emptyDir")
+    return volume.get("sizeLimit") if isinstance(volume, Mapping) else None
+
+
+def _own_volumes(pod: PodPlan) -> Iterable[str]:
+    spec = pod.overrides.get("spec")
+    volumes = spec.get("volumes") if isinstance(spec, Mapping) else None
+    return {each.get("name", "") for each in volumes or () if isinstance(each, Mapping)}
+
+
+@cache
+def _script() -> str:
+    return resources.files("disagg_operator.plan").joinpath("check_worker.py").read_text(encoding="utf-8")
