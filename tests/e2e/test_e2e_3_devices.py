@@ -1,6 +1,6 @@
 """Extended resources on a real kubelet: a real device plugin offers them, and pods are given them or wait.
 
-SIMULATED are the devices alone: they have names and nothing else.
+SIMULATED are the devices alone: they have names and, for EFA and GPUs, files that lead nowhere.
 """
 
 from collections.abc import Iterator
@@ -17,6 +17,8 @@ pytestmark = pytest.mark.cluster
 
 NAMESPACE = "disagg-e2e-devices"
 EFA = "vpc.amazonaws.com/efa"
+BARE = "example.com/nic"
+"""Devices whose plugin puts no file into the container, as a broken one would."""
 SHOW = 'import os, time; print(os.environ["FAKE_DEVICES_VPC_AMAZONAWS_COM_EFA"]); time.sleep(600)'
 
 
@@ -25,7 +27,7 @@ def fake_devices(cluster: Cluster) -> Iterator[None]:
     """A node with 8 EFA devices and 2 GPUs that do not exist."""
     if cluster.provider == "existing":
         pytest.skip("no image of the device plugin can be loaded into a cluster that already exists")
-    with extended_resources(cluster, {EFA: 8, "nvidia.com/gpu": 2}):
+    with extended_resources(cluster, {EFA: 8, "nvidia.com/gpu": 2, BARE: 2}):
         yield
 
 
@@ -97,9 +99,9 @@ def test_a_pod_that_wants_more_devices_than_there_are_says_so(
     assert kubectl.get("pod", "nine", place)["status"]["phase"] == "Pending"
 
 
-def with_devices(count: int) -> Object:
-    """Return a profile of a machine that gives its pods EFA devices; KV cache goes over TCP still."""
-    return {"like": "local", "devices": [{"name": EFA, "per_pod": count}]}
+def with_devices(count: int, resource: str = EFA) -> Object:
+    """Return a profile of a machine that gives its pods devices; KV cache goes over TCP still."""
+    return {"like": "local", "devices": [{"name": resource, "per_pod": count}]}
 
 
 @pytest.mark.usefixtures("fake_devices")
@@ -116,6 +118,30 @@ def test_the_workers_of_a_deployment_get_their_platforms_devices(installed: Inst
     assert f"Insufficient {EFA}" in unschedulable(kubectl, "five"), "the workers hold all devices"
     deployment.delete()
     kubectl("delete", "pod", "five", f"--namespace={place}")
+
+
+@pytest.mark.usefixtures("fake_devices")
+def test_a_worker_that_lacks_its_device_stops_before_its_engine_and_says_so(
+    installed: Installed, place: str
+) -> None:
+    kubectl = installed.kubectl
+    kubectl.apply_to(place, spec("on-bare", platformProfile=with_devices(1, BARE)))
+    deployment = Deployment(kubectl, place, "on-bare")
+
+    def told() -> None:
+        progressing = deployment.condition("Progressing")
+        assert (
+            "lacks what its engine needs. 0 of 1 fabric devices are in the container"
+            in progressing["message"]
+        )
+
+    eventually(told, 60)
+    status = kubectl.get("dd", "on-bare", place)["status"]
+    assert status["roles"]["prefill"]["preflight"].startswith("fabricDevices: 0 of 1 fabric devices")
+    workers = [pod for pod in deployment.children("pods") if "frontend" not in pod["metadata"]["name"]]
+    started = [each for pod in workers for each in pod["status"]["containerStatuses"] if each.get("started")]
+    assert started == [], "no engine starts"
+    deployment.delete()
 
 
 @pytest.mark.usefixtures("fake_devices")

@@ -91,8 +91,7 @@ def test_the_gate_is_an_init_container_of_frontend_and_workers_in_their_own_imag
     gated = [each["spec"]["template"]["spec"] for each in workloads if "await-services" in str(each)]
     assert len(gated) == 3
     for pod in gated:
-        gate, *_ = pod["initContainers"]
-        assert gate["name"] == "await-services"
+        (gate,) = (each for each in pod["initContainers"] if each["name"] == "await-services")
         assert gate["image"] == "own:1"
         assert gate["command"][:2] == ["python3", "-c"]
         assert gate["securityContext"]["capabilities"] == {"drop": ["ALL"]}

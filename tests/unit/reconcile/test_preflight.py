@@ -299,7 +299,7 @@ def test_a_cluster_that_fits_is_ready(made: Plan, around: ClusterSnapshot) -> No
             cluster(ROOM, p5("a"), p5("b"), enforced="baseline"),
             "PodSecurity",
             "Namespace ns enforces the Pod Security Standard 'baseline', which refuses all prefill and "
-            "decode pods: capability SYS_PTRACE, a privileged container. Run: kubectl label namespace ns "
+            "decode pods: a privileged container, capability SYS_PTRACE. Run: kubectl label namespace ns "
             "pod-security.kubernetes.io/enforce=privileged --overwrite",
             id="baseline",
         ),
@@ -308,7 +308,7 @@ def test_a_cluster_that_fits_is_ready(made: Plan, around: ClusterSnapshot) -> No
             cluster(ROOM, p5("a"), p5("b"), enforced="baseline"),
             "PodSecurity",
             "Namespace ns enforces the Pod Security Standard 'baseline', which refuses all prefill and "
-            "decode pods: capability SYS_PTRACE, capability IPC_LOCK, capability SYS_RESOURCE. Run: kubectl "
+            "decode pods: capability IPC_LOCK, capability SYS_RESOURCE, capability SYS_PTRACE. Run: kubectl "
             "label namespace ns pod-security.kubernetes.io/enforce=privileged --overwrite",
             id="IPC_LOCK alone breaks baseline",
         ),

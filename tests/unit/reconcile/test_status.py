@@ -1,5 +1,6 @@
 """Truth tables of conditions and status, and the sentences that they speak."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +21,7 @@ from disagg_operator.reconcile.preflight.fault import Assessment, Check, Fault
 from disagg_operator.reconcile.status import compute
 from disagg_operator.reconcile.troubles import first_trouble
 from disagg_operator.reconcile.view import Failure, View
+from disagg_operator.reconcile.worker_checks import summary
 from unit.reconcile.fake_cluster import deployment
 
 NEW, OLD = "newnewnw", "oldoldol"
@@ -321,3 +323,47 @@ def test_a_pod_whose_gate_gave_up_says_what_did_not_answer() -> None:
     assert found is not None
     assert "etcd does not answer at http://e:2379: refused" in found
     assert found.endswith("kubectl logs demo-decode-0 --previous -c await-services")
+
+
+def checked(name: str, *results: tuple[str, bool | None, str], ended: str = "state") -> Object:
+    """A pod whose check before its engine found this."""
+    told = {"preflight": [{"check": check, "ok": ok, "says": says} for check, ok, says in results]}
+    terminated = {"exitCode": 1, "reason": "Error", "message": json.dumps(told)}
+    container = {"name": "preflight", "ready": False, ended: {"terminated": terminated}}
+    made = pod("decode", initContainerStatuses=[container])
+    return {**made, "metadata": {**made["metadata"], "name": name}}
+
+
+@pytest.mark.parametrize("ended", ["state", "lastState"])
+def test_a_pod_that_lacks_something_says_what_and_what_to_do(ended: str) -> None:
+    lacks = ("gpus", False, "0 of 8 GPUs are in the container. Look at the device plugin.")
+    found = first_trouble([checked("d-0", ("nixlBackend", True, "UCX starts"), lacks, ended=ended)])
+    assert found == (
+        "Pod d-0 lacks what its engine needs. 0 of 8 GPUs are in the container. Look at the device plugin. "
+        "See: kubectl logs d-0 -c preflight"
+    )
+
+
+def test_a_message_that_was_cut_off_is_told_as_any_other_end() -> None:
+    container = {
+        "name": "preflight",
+        "ready": False,
+        "state": {"terminated": {"exitCode": 1, "message": "{"}},
+    }
+    found = first_trouble([pod("decode", initContainerStatuses=[container])])
+    assert found is not None
+    assert "keeps ending (Error, exit code 1)" in found
+
+
+def test_the_status_sums_up_what_the_checks_found() -> None:
+    fine = ("gpus", True, "8 by NVML")
+    assert summary([pod("decode")]) == ""
+    assert summary([checked("d-0", fine)]) == "passed in 1 pod"
+    unclear = ("libfabric", None, "no libfabric was found")
+    assert summary([checked("d-0", fine, unclear), checked("d-1", fine)]) == (
+        "passed in 2 pods, not told: libfabric"
+    )
+    assert summary([checked("d-0", ("gpus", False, "0 of 8"))]) == "gpus: 0 of 8"
+    seen_pods = seen(1, 1, 1, checked("d-0", fine))
+    role = compute(deployment(), replace(READY, observed=seen_pods), EARLY)["roles"]["decode"]
+    assert role["preflight"] == "passed in 1 pod"

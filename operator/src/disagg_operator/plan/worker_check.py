@@ -15,7 +15,7 @@ from disagg_operator.api.v1alpha1.operations import VerificationMode
 from disagg_operator.api.v1alpha1.runtime import Engine
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.facts import Facts, first
-from disagg_operator.plan.hardware import SHARED_MEMORY, fabric_devices
+from disagg_operator.plan.hardware import SHARED_MEMORY, Platform, fabric_devices, gpu_resource
 from disagg_operator.plan.model import CheckPlan, Mount, PodPlan, Provenance
 
 _EFA_SDK = "/opt/amazon/efa"
@@ -42,7 +42,7 @@ def check_plan(basis: Basis, pod: PodPlan, facts: Facts, gpus: int) -> CheckPlan
 
 
 def _asked(basis: Basis, pod: PodPlan, facts: Facts, gpus: int) -> Iterator[tuple[str, Any]]:
-    if devices := fabric_devices(basis.platform, pod.devices):
+    if devices := _fabric_devices(basis.platform, pod):
         yield "fabricDevices", devices
     if pod.security.mode != "Restricted":
         yield "lockedMemory", True
@@ -59,6 +59,12 @@ def _asked(basis: Basis, pod: PodPlan, facts: Facts, gpus: int) -> Iterator[tupl
         yield "libfabric", least[-1]
     if basis.transfer.nixl_backend is not None:
         yield _nixl(basis, pod, basis.transfer.nixl_backend)
+
+
+def _fabric_devices(platform: Platform, pod: PodPlan) -> int:
+    """Return how many there must be: one at least where a slot stands for all adapters of a node."""
+    slots = [device for device in pod.devices if device.name != gpu_resource(platform.machine)]
+    return max(fabric_devices(platform, pod.devices), 1) if slots else 0
 
 
 def _nixl(basis: Basis, pod: PodPlan, backend: str) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 // fakedevices is a kubelet device plugin without hardware: it offers devices that exist by name only.
 //
 // Its arguments say how many of which resource: `fakedevices vpc.amazonaws.com/efa=8`. A container that is
-// given devices finds their names in FAKE_DEVICES_VPC_AMAZONAWS_COM_EFA, and nothing else.
+// given devices finds their names in FAKE_DEVICES_VPC_AMAZONAWS_COM_EFA and, for EFA and GPUs, files where
+// those of real ones are. Each is /dev/null by another name.
 package main
 
 import (
@@ -29,6 +30,12 @@ const (
 )
 
 var notInNames = regexp.MustCompile(`[^A-Za-z0-9]+`)
+
+// files are where a container finds the devices of a resource; those of others have none.
+var files = map[string]string{
+	"vpc.amazonaws.com/efa": "/dev/infiniband/uverbs",
+	"nvidia.com/gpu":        "/dev/nvidia",
+}
 
 // offer is one resource and the names of its devices.
 type offer struct {
@@ -82,6 +89,14 @@ func (o *offer) Allocate(_ context.Context, request *api.AllocateRequest) (*api.
 	for _, container := range request.ContainerRequests {
 		names := strings.Join(container.DevicesIds, ",")
 		given := &api.ContainerAllocateResponse{Envs: map[string]string{o.variable(): names}}
+		if file := files[o.resource]; file != "" {
+			for _, name := range container.DevicesIds {
+				number := name[strings.LastIndex(name, "-")+1:]
+				given.Devices = append(given.Devices, &api.DeviceSpec{
+					ContainerPath: file + number, HostPath: "/dev/null", Permissions: "rw",
+				})
+			}
+		}
 		response.ContainerResponses = append(response.ContainerResponses, given)
 	}
 	return response, nil

@@ -59,9 +59,9 @@ class RoleStatus(ApiModel):
     selector: Annotated[str, Field(max_length=1024)] = ""
     """Label selector of the role's pods."""
     transport: Annotated[str, Field(max_length=64)] | None = None
-    """What its workers were seen to move KV cache with."""
+    """What its KV cache was seen to move over."""
     preflight: Annotated[str, Field(max_length=256)] | None = None
-    """What was found in its pods before engines started."""
+    """What checks of its pods found."""
 
 
 class RolesStatus(ApiModel):

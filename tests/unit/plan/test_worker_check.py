@@ -1,0 +1,124 @@
+"""What is looked for in a worker's pod before its engine starts, and by which container."""
+
+import json
+from typing import Any
+
+import pytest
+
+from disagg_operator.build.objects import worker_objects
+from disagg_operator.plan.model import DECODE, PREFILL, Plan
+from unit.deployments import planned
+
+NIXL_PLUGIN_DIR = "NIXL_PLUGIN_DIR"
+P5 = {"platform": "aws-p5.48xlarge"}
+CONTAINER = "worker"
+
+
+def asked(plan: Plan, role: str = PREFILL) -> dict[str, Any]:
+    check = plan.roles[role].pod.check
+    return {} if check is None else dict(check.asked)
+
+
+def containers(plan: Plan) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return the check and the engine of each kind of worker pod."""
+    found = []
+    for obj in worker_objects(plan):
+        if obj["kind"] == "StatefulSet":
+            spec = obj["spec"]["template"]["spec"]
+            (check,) = (each for each in spec["initContainers"] if each["name"] == "preflight")
+            (engine,) = spec["containers"]
+            found.append((check, engine))
+    return found
+
+
+def test_on_efa_devices_pinned_memory_gpus_and_nixl_are_looked_for() -> None:
+    found = asked(planned("aws-p5.48xlarge", 2))
+    assert found == {
+        "fabricDevices": 8,
+        "lockedMemory": True,
+        "sharedMemory": 80 << 30,
+        "gpus": 2,
+        "nixlBackend": "UCX",
+    }
+
+
+def test_a_machine_without_fabric_is_asked_for_its_gpus_and_nixl() -> None:
+    found = asked(planned("generic", 1))
+    assert {key: found[key] for key in ("gpus", "nixlBackend")} == {"gpus": 1, "nixlBackend": "UCX"}
+    assert not {"fabricDevices", "lockedMemory", "imexChannel", "efaSdk"} & found.keys()
+
+
+def test_where_a_slot_gives_all_adapters_one_must_be_there() -> None:
+    assert asked(planned("coreweave-h100", 8))["fabricDevices"] == 1
+
+
+def test_a_rack_is_asked_for_its_channel() -> None:
+    assert asked(planned("gb200-nvl72", 4))["imexChannel"] is True
+
+
+def test_the_mounted_efa_sdk_is_looked_for_on_arm64() -> None:
+    found = asked(planned("aws-p6e-gb200.36xlarge", 4, runtime={"version": "1.1.1"}))
+    assert found["efaSdk"] == "/opt/amazon/efa"
+
+
+def test_libfabric_is_held_against_what_gb200_needs_only_where_it_moves_kv_cache() -> None:
+    image = {"version": "1.6.1", "image": "own:1.6.1-efa"}
+    moved = planned("aws-p6e-gb200.36xlarge", 4, runtime=image, transfer={"nixlBackend": "LIBFABRIC"})
+    assert asked(moved)["libfabric"] == "2.5.1"
+    assert "libfabric" not in asked(planned("aws-p6e-gb200.36xlarge", 4, runtime=image))
+
+
+def test_several_nodes_of_decode_load_tensorrt_llms_own_plugin() -> None:
+    """Seed 002: mgmn_worker_node loads TRT-LLM's bundled NIXL, the system's plugins do not fit it."""
+    several = {"parallelism": {"tensor": 16}, "gpusPerNode": 8, "nodesPerReplica": 2}
+    plan = planned("aws-p5.48xlarge", 8, decode=several)
+    (folder,) = (each.value for each in plan.roles[DECODE].pod.environment if each.name == NIXL_PLUGIN_DIR)
+    assert asked(plan, DECODE)["nixlPlugin"] == f"{folder}/libplugin_UCX.so"
+    assert "nixlPlugin" not in asked(plan, PREFILL)
+    assert asked(plan, PREFILL)["nixlBackend"] == "UCX"
+
+
+def test_shared_memory_is_no_larger_than_the_pods_and_not_looked_at_where_the_user_mounts_it() -> None:
+    small = {"parallelism": {"tensor": 2}, "resources": {"limits": {"memory": "16Gi"}}}
+    assert asked(planned("aws-p5.48xlarge", 2, prefill=small))["sharedMemory"] == 16 << 30
+    own = {"spec": {"volumes": [{"name": "shared-memory", "emptyDir": {"medium": "Memory"}}]}}
+    mounted = {"parallelism": {"tensor": 2}, "podTemplate": own}
+    assert "sharedMemory" not in asked(planned("aws-p5.48xlarge", 2, prefill=mounted))
+
+
+def test_nothing_is_looked_for_where_nothing_is_verified() -> None:
+    assert planned(verification={"mode": "Off"}).roles[PREFILL].pod.check is None
+
+
+def test_the_check_has_all_that_the_engine_has_and_comes_first() -> None:
+    for check, engine in containers(planned("gb200-nvl72", 4)):
+        for key in ("image", "env", "resources", "securityContext", "volumeMounts"):
+            assert check.get(key) == engine.get(key), key
+        assert json.loads(check["command"][-1])["imexChannel"] is True
+        assert "restartPolicy" not in check
+
+
+def test_what_the_user_changes_of_the_engine_holds_for_its_check() -> None:
+    overlay = {
+        "spec": {"containers": [{"name": CONTAINER, "image": "mine:1", "env": [{"name": "A", "value": "1"}]}]}
+    }
+    workers = {"parallelism": {"tensor": 1}, "podTemplate": overlay}
+    for check, _ in containers(planned(gpus=1, prefill=workers, decode=workers)):
+        assert check["image"] == "mine:1"
+        assert {"name": "A", "value": "1"} in check["env"]
+
+
+def test_the_user_can_take_the_check_away() -> None:
+    overlay = {"spec": {"initContainers": [{"name": "preflight", "$patch": "delete"}]}}
+    workers = {"parallelism": {"tensor": 1}, "podTemplate": overlay}
+    made = planned(gpus=1, prefill=workers, decode=workers)
+    assert not [
+        obj for obj in worker_objects(made) if "check_worker" in str(obj) or '"preflight"' in json.dumps(obj)
+    ]
+
+
+@pytest.mark.parametrize("platform", ["aws-p5.48xlarge", "generic"])
+def test_another_check_is_no_other_revision(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = planned(platform).revision
+    monkeypatch.setattr("disagg_operator.plan.worker_check._script", lambda: "pass")
+    assert planned(platform).revision == before
