@@ -146,11 +146,11 @@ def test_another_key_is_another_revision_and_replicas_are_not() -> None:
 
 def test_scripts_are_files_of_the_role_that_bash_can_read() -> None:
     files = objects(planned(), "ConfigMap")[0]["data"]
-    assert files.keys() == {"engine.yaml", "launch.sh", "session.sh", "probe.sh"}
+    assert files.keys() == {"engine.yaml", "check_worker.py", "launch.sh", "session.sh", "probe.sh"}
     for name in ("launch.sh", "session.sh", "probe.sh"):
         subprocess.run(["bash", "-n"], input=files[name], text=True, check=True)
     assert "{{" not in "".join(files.values())
-    assert objects(planned(), "ConfigMap", PREFILL)[0]["data"].keys() == {"engine.yaml"}
+    assert objects(planned(), "ConfigMap", PREFILL)[0]["data"].keys() == {"engine.yaml", "check_worker.py"}
 
 
 def test_what_is_a_pods_own_is_not_handed_to_the_others() -> None:

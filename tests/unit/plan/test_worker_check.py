@@ -111,14 +111,17 @@ def test_what_the_user_changes_of_the_engine_holds_for_its_check() -> None:
 def test_the_user_can_take_the_check_away() -> None:
     overlay = {"spec": {"initContainers": [{"name": "preflight", "$patch": "delete"}]}}
     workers = {"parallelism": {"tensor": 1}, "podTemplate": overlay}
-    made = planned(gpus=1, prefill=workers, decode=workers)
-    assert not [
-        obj for obj in worker_objects(made) if "check_worker" in str(obj) or '"preflight"' in json.dumps(obj)
+    pods = [
+        obj
+        for obj in worker_objects(planned(gpus=1, prefill=workers, decode=workers))
+        if obj["kind"] == "StatefulSet"
     ]
+    assert len(pods) == 2
+    assert "check_worker.py" not in str(pods)
 
 
 @pytest.mark.parametrize("platform", ["aws-p5.48xlarge", "generic"])
 def test_another_check_is_no_other_revision(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = planned(platform).revision
-    monkeypatch.setattr("disagg_operator.plan.worker_check._script", lambda: "pass")
+    monkeypatch.setattr("disagg_operator.plan.worker_check._program", lambda: "pass")
     assert planned(platform).revision == before

@@ -6,11 +6,14 @@ from disagg_operator.plan.model import Plan, RolePlan
 
 
 def engine_config_map(plan: Plan, role: RolePlan) -> Object:
-    """Return the ConfigMap with a role's files. It never changes: another content is another revision."""
+    """Return the ConfigMap with a role's files.
+
+    They never change: another content is another revision. Only the program of the check is no part of it.
+    """
     name = names.worker(plan.name, role.role, plan.revision)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata(plan, name, role.role, plan.revision),
-        "data": dict(role.files),
+        "data": {**role.files, **({} if role.pod.check is None else role.pod.check.files)},
     }

@@ -42,7 +42,7 @@ def _checked_as_run(template: Object, container: str) -> Object:
     engine = next(each for each in template["spec"]["containers"] if each["name"] == container)
     alike = {key: engine[key] for key in _ALIKE if key in engine}
     starting = [
-        {**alike, **each} if each["name"] == CHECK else each
+        {"name": CHECK, **alike, **each} if each["name"] == CHECK else each
         for each in template["spec"].get("initContainers", [])
     ]
     return {**template, "spec": {**template["spec"], "initContainers": starting}} if starting else template

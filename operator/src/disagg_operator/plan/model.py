@@ -213,10 +213,12 @@ class CheckPlan:
     Attributes:
         command: argument vector of an init container that fails where something is not as asked; it runs the
             pod's own image, with all that the engine will have.
+        files: its program, by its name among the worker's configuration files.
         asked: what it is to find, by the name of the check.
     """
 
     command: tuple[str, ...]
+    files: Mapping[str, str]
     asked: Mapping[str, Any]
     provenance: Provenance
 

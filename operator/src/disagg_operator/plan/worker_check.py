@@ -14,10 +14,12 @@ from disagg_operator.api.quantities import quantity
 from disagg_operator.api.v1alpha1.operations import VerificationMode
 from disagg_operator.api.v1alpha1.runtime import Engine
 from disagg_operator.plan.basis import Basis
+from disagg_operator.plan.engines.engine import CONFIG_FOLDER
 from disagg_operator.plan.facts import Facts, first
 from disagg_operator.plan.hardware import SHARED_MEMORY, Platform, fabric_devices, gpu_resource
 from disagg_operator.plan.model import CheckPlan, Mount, PodPlan, Provenance
 
+_PROGRAM = "check_worker.py"
 _EFA_SDK = "/opt/amazon/efa"
 _PLUGIN_FOLDER = "NIXL_PLUGIN_DIR"
 _WHY = Provenance(
@@ -38,7 +40,10 @@ def check_plan(basis: Basis, pod: PodPlan, facts: Facts, gpus: int) -> CheckPlan
     if basis.spec.verification.mode is VerificationMode.OFF:
         return None
     asked = dict(_asked(basis, pod, facts, gpus))
-    return CheckPlan(("python3", "-c", _script(), json.dumps(asked)), asked, _WHY) if asked else None
+    if not asked:
+        return None
+    command = ("python3", f"{CONFIG_FOLDER}/{_PROGRAM}", json.dumps(asked))
+    return CheckPlan(command, {_PROGRAM: _program()}, asked, _WHY)
 
 
 def _asked(basis: Basis, pod: PodPlan, facts: Facts, gpus: int) -> Iterator[tuple[str, Any]]:
@@ -100,5 +105,5 @@ def _own_volumes(pod: PodPlan) -> Iterable[str]:
 
 
 @cache
-def _script() -> str:
-    return resources.files("disagg_operator.plan").joinpath("check_worker.py").read_text(encoding="utf-8")
+def _program() -> str:
+    return resources.files("disagg_operator.plan").joinpath(_PROGRAM).read_text(encoding="utf-8")

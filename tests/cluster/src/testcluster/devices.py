@@ -33,8 +33,8 @@ def extended_resources(cluster: Cluster, devices: Mapping[str, int]) -> Iterator
     """Have every node of the test cluster offer extended resources for a while. SIMULATED: no device exists.
 
     A container that is given devices finds their names, joined by commas, in a variable such as
-    `FAKE_DEVICES_VPC_AMAZONAWS_COM_EFA`, and for EFA and GPUs device files by the usual names. After the block
-    each node offers none, which its kubelet shows as 0.
+    `FAKE_DEVICES_VPC_AMAZONAWS_COM_EFA`, and for EFA and GPUs device files by the usual names. After the
+    block each node offers none, which its kubelet shows as 0.
 
     Args:
         cluster: Where; not one that somebody else made, since the plugin's image is loaded into it.
