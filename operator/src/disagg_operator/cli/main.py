@@ -2,8 +2,11 @@
 
 import typer
 
+from disagg_operator.cli import verify
+from disagg_operator.cli.cluster_options import ScriptedCommand
 from disagg_operator.cli.lint import lint
 from disagg_operator.cli.platforms import platforms
+from disagg_operator.cli.profile import profile
 from disagg_operator.cli.render import render
 
 app = typer.Typer(
@@ -16,6 +19,8 @@ app = typer.Typer(
 app.command()(render)
 app.command()(lint)
 app.command()(platforms)
+app.command()(profile)
+app.command(cls=ScriptedCommand, epilog=verify.EPILOG)(verify.verify)
 
 
 @app.callback()

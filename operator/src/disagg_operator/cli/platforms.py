@@ -1,7 +1,6 @@
 """``kubectl disagg platforms``: machines and fabrics, and every value of one with its source."""
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,19 +8,11 @@ import typer
 
 from disagg_operator.cli import documents, provenance
 from disagg_operator.cli.profiles import catalogue
-from disagg_operator.cli.terminal import UserError, fail, show
+from disagg_operator.cli.terminal import Form, UserError, fail, show
 from disagg_operator.platforms.catalogue import Catalogue, instead
 from disagg_operator.platforms.listing import document, listed
 from disagg_operator.platforms.profile import FabricProfile, MachineProfile
 from disagg_operator.platforms.table import HEADINGS, row
-
-
-class Form(StrEnum):
-    """How profiles are printed."""
-
-    TEXT = "text"
-    JSON = "json"
-    YAML = "yaml"
 
 
 def platforms(

@@ -21,6 +21,14 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class Form(StrEnum):
+    """How results are printed that may be read as whole documents."""
+
+    TEXT = "text"
+    JSON = "json"
+    YAML = "yaml"
+
+
 class UserError(Exception):
     """Something that the user can mend. The message says what, line by line, without a stack trace."""
 
@@ -54,10 +62,10 @@ def errors() -> Console:
     return Console(stderr=True)
 
 
-def fail(error: UserError) -> NoReturn:
-    """Print what went wrong and leave with exit code 1."""
+def fail(error: UserError, code: int = 1) -> NoReturn:
+    """Print what went wrong and leave with an exit code."""
     errors().print(str(error), markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 def warn(message: str) -> None:

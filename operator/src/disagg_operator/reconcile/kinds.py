@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from disagg_operator.api.v1alpha1 import API_VERSION, KIND, PLURAL
+
 Object = dict[str, Any]
 """A Kubernetes object in the shape of its JSON."""
 
@@ -37,6 +39,7 @@ class Kind:
         return self.kind
 
 
+DISAGG_DEPLOYMENT = Kind(API_VERSION, KIND, PLURAL)
 SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 SERVICE = Kind("v1", "Service", "services")
@@ -67,7 +70,9 @@ OBSERVED = (*OWNED, POD)
 """Kinds that the operator keeps a cache of. Pods are read to say why a role is not ready."""
 
 # Secrets are made and never read: to watch our own, the operator would have to be allowed to read all.
-_BY_NAME = {(kind.api_version, kind.kind): kind for kind in (*OBSERVED, COMPUTE_DOMAIN, SECRET)}
+_BY_NAME = {
+    (kind.api_version, kind.kind): kind for kind in (*OBSERVED, DISAGG_DEPLOYMENT, COMPUTE_DOMAIN, SECRET)
+}
 
 
 def kind_of(obj: Mapping[str, Any]) -> Kind:

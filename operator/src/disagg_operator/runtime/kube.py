@@ -15,13 +15,12 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
-from disagg_operator.api.v1alpha1 import API_VERSION, KIND, PLURAL
+from disagg_operator.api.v1alpha1 import API_VERSION, KIND
 from disagg_operator.reconcile.errors import ClusterError, GoneError, NotFoundError
-from disagg_operator.reconcile.kinds import POD, STATEFUL_SET, Key, Kind, Object, kind_of
+from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, POD, STATEFUL_SET, Key, Kind, Object, kind_of
 from disagg_operator.runtime.events import EVENT
 
 FIELD_MANAGER = "disagg-operator"
-DEPLOYMENTS = Kind(API_VERSION, KIND, PLURAL)
 
 _LOGS = Kind("v1", "PodLog", "pods/log")
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
@@ -80,7 +79,7 @@ class KubeCluster:
     async def get_deployment(self, key: Key) -> Object | None:
         """Return the DisaggDeployment as the API server has it now, or None where there is none."""
         try:
-            return await self.get(DEPLOYMENTS, key.namespace, key.name)
+            return await self.get(DISAGG_DEPLOYMENT, key.namespace, key.name)
         except NotFoundError:
             return None
 
@@ -101,13 +100,15 @@ class KubeCluster:
             raise
         return True
 
-    async def annotate(self, obj: Object, annotations: Mapping[str, str]) -> None:
+    async def annotate(
+        self, obj: Object, annotations: Mapping[str, str], *, manager: str = FIELD_MANAGER
+    ) -> None:
         """Set annotations of this object, unless it has changed since it was seen."""
         kind, metadata = kind_of(obj), obj["metadata"]
         path = _path(kind, metadata["namespace"], metadata["name"])
         seen = {key: metadata[key] for key in ("uid", "resourceVersion")}
         body = {"metadata": {**seen, "annotations": dict(annotations)}}
-        query = {"fieldManager": FIELD_MANAGER}
+        query = {"fieldManager": manager}
         await self._write("patch", kind, "PATCH", path, body, content=_MERGE, query=query)
 
     async def delete(self, obj: Object) -> None:
@@ -135,9 +136,9 @@ class KubeCluster:
             "metadata": {key: metadata[key] for key in ("name", "namespace", "uid")},
             "status": status,
         }
-        path = f"{_path(DEPLOYMENTS, metadata['namespace'], metadata['name'])}/status"
+        path = f"{_path(DISAGG_DEPLOYMENT, metadata['namespace'], metadata['name'])}/status"
         try:
-            await self._write("apply", DEPLOYMENTS, "PATCH", path, body, content=_APPLY, query=_FORCED)
+            await self._write("apply", DISAGG_DEPLOYMENT, "PATCH", path, body, content=_APPLY, query=_FORCED)
         except NotFoundError:
             return
 
@@ -153,9 +154,9 @@ class KubeCluster:
                 "finalizers": [] if finalizer is None else [finalizer],
             },
         }
-        path = _path(DEPLOYMENTS, metadata["namespace"], metadata["name"])
+        path = _path(DISAGG_DEPLOYMENT, metadata["namespace"], metadata["name"])
         try:
-            await self._write("apply", DEPLOYMENTS, "PATCH", path, body, content=_APPLY, query=_FORCED)
+            await self._write("apply", DISAGG_DEPLOYMENT, "PATCH", path, body, content=_APPLY, query=_FORCED)
         except NotFoundError:
             return
 
@@ -222,7 +223,14 @@ class KubeCluster:
         )
 
     async def list_page(
-        self, kind: Kind, namespace: str | None, selector: str, token: str | None, limit: int
+        self,
+        kind: Kind,
+        namespace: str | None,
+        selector: str,
+        token: str | None,
+        limit: int,
+        *,
+        fields: str = "",
     ) -> Object:
         """Return one page of a list, in the shape of a List object.
 
@@ -232,8 +240,11 @@ class KubeCluster:
             selector: label selector.
             token: where the last page ended, or None for the first.
             limit: objects per page at most.
+            fields: field selector.
         """
         query = {"labelSelector": selector, "limit": str(limit), **({"continue": token} if token else {})}
+        if fields:
+            query["fieldSelector"] = fields
         return await self._request("list", kind, "GET", _path(kind, namespace), query=query)
 
     async def serves(self, kind: Kind) -> bool:
@@ -245,7 +256,15 @@ class KubeCluster:
         return any(resource["name"] == kind.plural for resource in answer["resources"])
 
     async def watch(
-        self, kind: Kind, namespace: str | None, selector: str, since: str, *, lasting: float, quiet: float
+        self,
+        kind: Kind,
+        namespace: str | None,
+        selector: str,
+        since: str,
+        *,
+        lasting: float,
+        quiet: float,
+        fields: str = "",
     ) -> AsyncGenerator[Object]:
         """Yield watch events until the API server ends the watch.
 
@@ -256,6 +275,7 @@ class KubeCluster:
             since: resource version to continue from.
             lasting: seconds after which the API server is to end it.
             quiet: seconds without a line after which TimeoutError is raised.
+            fields: field selector.
 
         Raises:
             GoneError: the resource version is too old.
@@ -267,6 +287,8 @@ class KubeCluster:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(int(lasting)),
         }
+        if fields:
+            query["fieldSelector"] = fields
         limits = aiohttp.ClientTimeout(total=None, connect=5, sock_read=quiet)
         response = await self._send("watch", kind, "GET", _path(kind, namespace), query=query, limits=limits)
         try:

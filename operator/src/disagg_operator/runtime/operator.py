@@ -17,14 +17,14 @@ from kubernetes.aio.client import Configuration
 from disagg_operator.plan import names
 from disagg_operator.plan.installation import Installation
 from disagg_operator.reconcile.errors import ClusterError, NotFoundError
-from disagg_operator.reconcile.kinds import OBSERVED, Key, Kind
+from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, OBSERVED, Key, Kind
 from disagg_operator.reconcile.reconciler import Reconciler
 from disagg_operator.runtime import glue
 from disagg_operator.runtime.controller import Controller
 from disagg_operator.runtime.domains import ABSENT_SECONDS, ComputeDomains
 from disagg_operator.runtime.events import EventRecorder
 from disagg_operator.runtime.health import Health
-from disagg_operator.runtime.kube import DEPLOYMENTS, KubeCluster
+from disagg_operator.runtime.kube import KubeCluster
 from disagg_operator.runtime.leader import Elector
 from disagg_operator.runtime.metrics import Metrics
 from disagg_operator.runtime.reflector import Reflector
@@ -173,15 +173,15 @@ class Operator:
         while True:
             try:
                 for namespace in self._settings.namespaces or (None,):
-                    await self._cluster.list_page(DEPLOYMENTS, namespace, "", None, 1)
+                    await self._cluster.list_page(DISAGG_DEPLOYMENT, namespace, "", None, 1)
             except NotFoundError:
                 if not told:
                     logger.warning(
-                        "the API server does not serve %s yet; install the CRDs", DEPLOYMENTS.plural
+                        "the API server does not serve %s yet; install the CRDs", DISAGG_DEPLOYMENT.plural
                     )
                     told = True
             except ClusterError as error:
-                logger.warning("cannot list %s: %s", DEPLOYMENTS.plural, error)
+                logger.warning("cannot list %s: %s", DISAGG_DEPLOYMENT.plural, error)
             else:
                 return
             await asyncio.sleep(_CRD_POLL_SECONDS)
