@@ -400,6 +400,19 @@ async def test_a_bug_of_ours_is_told_and_ends_nothing(monkeypatch: pytest.Monkey
         assert (await watcher.result(workers.asks(request="again"))).verified == "True"
 
 
+async def test_a_burst_within_a_long_answer_is_not_spread_over_it() -> None:
+    async def burst(workers: SimulatedCluster) -> None:
+        await asyncio.sleep(0.5)
+        await over_efa()(workers)
+        await asyncio.sleep(0.5)
+
+    async with cluster(move=burst) as workers, watching() as watcher:
+        result = await watcher.result(workers.asks())
+        assert result.verified == "True"
+        assert result.gbps is not None
+        assert result.gbps > 2 * BYTES / 1e9, "of a request that took a second"
+
+
 async def test_a_slow_transfer_is_seen_while_it_runs() -> None:
     async with cluster(move=over_efa(seconds=0.6)) as workers, watching() as watcher:
         result = await watcher.result(workers.asks(promise=replace(SRD, minimum_gbps=5.0)))

@@ -25,6 +25,7 @@ from disagg_operator.verify.verdict import Verdict, unknown
 logger = logging.getLogger(__name__)
 
 _MOST_SAMPLED = 8
+_SELDOM, _GROWTH = 4, 0.02
 
 Step = Callable[[str], None]
 
@@ -38,7 +39,8 @@ class Timing:
         passive: how long users' traffic is watched where no canary may be sent.
         settle: pause before counters are read again that do not show the transfer yet.
         settles: how often they are.
-        sample: pause between readings while a canary runs whose rate matters.
+        sample: pause between readings while a canary runs whose rate is asked for; else it grows from four
+            times that by 2 % of the time that the canary has taken: enough to tell a burst from a trickle.
         agent: time that an agent has to answer; it reads /proc of the engine, in some milliseconds.
         answer: time that a canary has: on TCP a long prompt of a large model takes a minute and a half.
     """
@@ -159,10 +161,10 @@ class _Once:
         return Measured(self._with_failures(verdict, after), reply)
 
     async def _ask(self, prompt: Prompt) -> tuple[Reply, tuple[Sample, ...]]:
-        """Send the canary, and read counters meanwhile where its rate matters."""
+        """Send the canary, and read counters meanwhile."""
         asking = asyncio.create_task(self._canaries.ask(self._addresses(), self._asked.model, prompt))
         try:
-            samples = await self._sample(asking) if self._rate_matters else ()
+            samples = await self._sample(asking)
             return await asking, samples
         finally:
             asking.cancel()
@@ -175,7 +177,7 @@ class _Once:
         """Read the counters of decode pods until the canary is answered, and once after that."""
         readers = [worker for worker in self._asked.workers if worker.role == DECODE][:_MOST_SAMPLED]
         samples: list[Sample] = []
-        answered = False
+        sent, answered = self._clock(), False
         while not answered:
             answered = asking.done()
             since = self._clock()
@@ -183,7 +185,10 @@ class _Once:
             if len(look.evidence) == len(readers):
                 told = tuple(look.evidence[worker.name] for worker in readers)
                 samples.append(Sample(since, self._clock(), told))
-            await asyncio.wait([asking], timeout=self._timing.sample)
+            pause = self._timing.sample
+            if not self._rate_matters:
+                pause = _SELDOM * pause + _GROWTH * (self._clock() - sent)
+            await asyncio.wait([asking], timeout=pause)
         return tuple(samples)
 
     async def _look(self) -> Look:
