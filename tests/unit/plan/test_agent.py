@@ -250,3 +250,27 @@ def test_a_command_that_is_not_there_is_no_end(tmp_path: Path) -> None:
     assert keeper.poll() is None
     keeper.terminate()
     keeper.communicate(timeout=20)
+
+
+def test_where_adapters_count_bytes_in_the_nodes_sys_alone_the_agent_sees_that() -> None:
+    plan_ = deployments.planned("coreweave-h100", 8)
+    for pod in pods(plan_).values():
+        assert {"name": "node-sys", "hostPath": {"path": "/sys", "type": "Directory"}} in pod["volumes"]
+        (engine,) = pod["containers"]
+        assert "node-sys" not in str(engine["volumeMounts"]), "the engine does not"
+    for agent in agents(plan_):
+        assert agent["volumeMounts"] == [{"name": "node-sys", "mountPath": "/node/sys", "readOnly": True}]
+        assert {"name": "DISAGG_AGENT_SYS_ROOT", "value": "/node/sys"} in agent["env"]
+
+
+def test_pods_that_keep_to_the_restricted_standard_get_nothing_of_the_node() -> None:
+    restricted = deployments.planned("coreweave-h100", 8, security={"mode": "Restricted"})
+    assert "node-sys" not in str(pods(restricted))
+    assert "node-sys" not in str(pods(deployments.planned("aws-p5.48xlarge", 8))), "EFA's are told by netlink"
+
+
+def test_on_nvlink_the_agent_asks_nvml_of_the_nodes_gpus() -> None:
+    for agent in agents(deployments.planned("gb200-nvl72", 4)):
+        assert {"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"} in agent["env"]
+        assert {"name": "NVIDIA_DRIVER_CAPABILITIES", "value": "utility"} in agent["env"]
+    assert "NVIDIA_VISIBLE_DEVICES" not in str(agents(deployments.planned("aws-p5.48xlarge", 8)))

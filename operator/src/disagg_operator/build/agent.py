@@ -9,6 +9,7 @@ from typing import Any
 
 from disagg_operator.build.environment import variable
 from disagg_operator.build.metadata import Object
+from disagg_operator.build.mounts import volume_mount
 from disagg_operator.plan.model import AgentPlan, PodPlan
 
 AGENT = "transport-agent"
@@ -43,6 +44,8 @@ def agent_container(pod: PodPlan, agent: AgentPlan) -> Object:
         "securityContext": _security(agent),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
+    if agent.mounts:
+        container["volumeMounts"] = [volume_mount(mount) for mount in agent.mounts]
     if pod.pull_policy is not None:
         container["imagePullPolicy"] = pod.pull_policy
     return container

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from disagg_operator.api.merge import merged
 from disagg_operator.build.agent import agent_container
 from disagg_operator.build.environment import variable
 from disagg_operator.build.metadata import Object
+from disagg_operator.build.mounts import volume_mount
 from disagg_operator.build.placement import affinity
 from disagg_operator.build.security import container_security, pod_security
 from disagg_operator.plan.model import RESTRICTED, CheckPlan, GatePlan, HttpProbe, Mount, PodPlan, Probe
@@ -75,7 +75,7 @@ def _pod_spec(pod: PodPlan, container: str, labels: Mapping[str, str]) -> Object
         "terminationGracePeriodSeconds": pod.grace_seconds,
         "enableServiceLinks": False,
         "containers": [_container(pod, container)],
-        "volumes": [{"name": mount.name, **mount.volume} for mount in pod.mounts],
+        "volumes": [{"name": mount.name, **mount.volume} for mount in _mounts(pod)],
     }
     starting = [
         *([] if pod.check is None else [_check(pod.check)]),
@@ -108,6 +108,11 @@ def _pod_spec(pod: PodPlan, container: str, labels: Mapping[str, str]) -> Object
     return spec
 
 
+def _mounts(pod: PodPlan) -> tuple[Mount, ...]:
+    """Return the mounts of all containers."""
+    return pod.mounts if pod.agent is None else (*pod.mounts, *pod.agent.mounts)
+
+
 def _resources(pod: PodPlan) -> Object:
     """Return CPU and memory, claims, and devices and huge pages, as many requested as limited."""
     found: Object = {key: dict(value) for key, value in pod.resources.items()}
@@ -133,7 +138,7 @@ def _container(pod: PodPlan, name: str) -> Object:
         "startupProbe": _probe(pod.startup),
         "livenessProbe": _probe(pod.liveness),
         "readinessProbe": _probe(pod.readiness),
-        "volumeMounts": [_mount(mount) for mount in pod.mounts],
+        "volumeMounts": [volume_mount(mount) for mount in pod.mounts],
         # The end of the log of a container that died says more than an empty message.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
@@ -165,11 +170,6 @@ def _gate(pod: PodPlan, gate: GatePlan) -> Object:
     if pod.pull_policy is not None:
         container["imagePullPolicy"] = pod.pull_policy
     return container
-
-
-def _mount(mount: Mount) -> Object:
-    described: dict[str, Any] = {"name": mount.name, "mountPath": mount.path}
-    return {**described, "readOnly": True} if mount.read_only else described
 
 
 def _probe(probe: Probe) -> Object:

@@ -5,6 +5,7 @@ container, and it is no part of the revision but for being there: an operator th
 restarts nobody.
 """
 
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 
@@ -13,21 +14,24 @@ from disagg_operator.api.v1alpha1.runtime import Engine
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.engines.models import model_path
 from disagg_operator.plan.engines.reference import METRICS_PORT
-from disagg_operator.plan.model import AgentPlan, EnvSetting, Port, Provenance, SecurityPlan
+from disagg_operator.plan.facts import Facts, applicable, provenance
+from disagg_operator.plan.model import AgentPlan, EnvSetting, Mount, Port, Provenance, SecurityPlan
 
 PORT = Port("agent", 9095)
 _AGAIN_SECONDS = 10
+_NODE_SYS = "/node/sys"
 _WHY = Provenance(
     "Shows what moves KV cache: device counters, loaded libraries, log files of the engine.",
     "spec.verification.mode",
 )
 
 
-def agent_plan(basis: Basis, engine_security: SecurityPlan) -> AgentPlan | None:
+def agent_plan(basis: Basis, facts: Facts, engine_security: SecurityPlan) -> AgentPlan | None:
     """Return the agent beside the workers of a role, or None where nothing is verified.
 
     Args:
         basis: what the deployment's pods have in common.
+        facts: facts of the role.
         engine_security: how much privilege the engine has: what it may hide, the agent must be let see.
     """
     if basis.spec.verification.mode is VerificationMode.OFF:
@@ -37,7 +41,8 @@ def agent_plan(basis: Basis, engine_security: SecurityPlan) -> AgentPlan | None:
         image=basis.installation.worker_image,
         command=command,
         port=PORT,
-        environment=_environment(basis),
+        environment=(*_environment(basis), *_sight_variables(basis, facts)),
+        mounts=_sight_mounts(basis, facts),
         user=basis.platform.release.user if engine_security.own_user else None,
         inspects=engine_security.mode != "Restricted",
         unconfined=engine_security.mode == "Privileged",
@@ -61,6 +66,32 @@ def _environment(basis: Basis) -> tuple[EnvSetting, ...]:
         *(EnvSetting(name, None, {"fieldRef": {"fieldPath": path}}, _WHY) for name, path in fields.items()),
         *(EnvSetting(name, value, None, _WHY) for name, value in values.items() if value),
     )
+
+
+def _sights(basis: Basis, facts: Facts) -> dict[str, Provenance]:
+    """Return what the fabrics' byte counters need, with the reason."""
+    return {
+        each.value: provenance(each)
+        for fabric in basis.platform.fabrics
+        for each in applicable(fabric.counters, facts)
+    }
+
+
+def _sight_variables(basis: Basis, facts: Facts) -> Iterator[EnvSetting]:
+    sights = _sights(basis, facts)
+    if (why := sights.get("node-sys")) is not None:
+        yield EnvSetting("DISAGG_AGENT_SYS_ROOT", _NODE_SYS, None, why)
+    if (why := sights.get("gpus")) is not None:
+        yield EnvSetting("NVIDIA_VISIBLE_DEVICES", "all", None, why)
+        yield EnvSetting("NVIDIA_DRIVER_CAPABILITIES", "utility", None, why)
+
+
+def _sight_mounts(basis: Basis, facts: Facts) -> tuple[Mount, ...]:
+    why = _sights(basis, facts).get("node-sys")
+    if why is None:
+        return ()
+    volume = {"hostPath": {"path": "/sys", "type": "Directory"}}
+    return (Mount("node-sys", _NODE_SYS, volume, read_only=True, provenance=why),)
 
 
 @cache

@@ -102,15 +102,7 @@ def _role(role: RolePlan) -> Iterator[_Entry]:
 
 def _pod(pod: PodPlan) -> Iterator[_Entry]:
     yield "image", "image", pod.image, pod.image_provenance
-    if pod.gate is not None:
-        yield "gate", "waits for", " ".join(pod.gate.services), pod.gate.provenance
-    if pod.drain is not None:
-        yield "drain", "finishes requests for", f"{pod.drain.seconds} s", pod.drain.provenance
-    if pod.check is not None:
-        for check, asked in pod.check.asked.items():
-            yield "check", check, json.dumps(asked), pod.check.provenance
-    if pod.agent is not None:
-        yield "agent", "image", pod.agent.image, pod.agent.provenance
+    yield from _beside(pod)
     for variable in pod.environment:
         yield "variable", variable.name, _value(variable), variable.provenance
     for device in pod.devices:
@@ -127,6 +119,21 @@ def _pod(pod: PodPlan) -> Iterator[_Entry]:
     yield from _placement(pod)
     for annotation in pod.annotations:
         yield "annotation", annotation.name, annotation.value, annotation.provenance
+
+
+def _beside(pod: PodPlan) -> Iterator[_Entry]:
+    """Yield what runs before, beside and after the container."""
+    if pod.gate is not None:
+        yield "gate", "waits for", " ".join(pod.gate.services), pod.gate.provenance
+    if pod.drain is not None:
+        yield "drain", "finishes requests for", f"{pod.drain.seconds} s", pod.drain.provenance
+    if pod.check is not None:
+        for check, asked in pod.check.asked.items():
+            yield "check", check, json.dumps(asked), pod.check.provenance
+    if pod.agent is not None:
+        yield "agent", "image", pod.agent.image, pod.agent.provenance
+        for mount in pod.agent.mounts:
+            yield "agent", mount.path, _json(mount.volume), mount.provenance
 
 
 def _placement(pod: PodPlan) -> Iterator[_Entry]:

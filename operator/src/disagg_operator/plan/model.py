@@ -232,6 +232,7 @@ class AgentPlan:
         command: argument vector.
         port: where it answers.
         environment: variables in their final order.
+        mounts: volumes with their mount paths, for it alone.
         user: user that runs it, as the engine's; None for that of the pod.
         inspects: whether it runs as root with the capability to look into processes of others, since the
             engine has privileges.
@@ -242,6 +243,7 @@ class AgentPlan:
     command: tuple[str, ...]
     port: Port
     environment: tuple[EnvSetting, ...]
+    mounts: tuple[Mount, ...]
     user: int | None
     inspects: bool
     unconfined: bool

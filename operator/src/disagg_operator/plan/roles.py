@@ -122,7 +122,7 @@ def _draft(basis: Basis, role: str, spec: RoleSpec) -> _Draft:
         together=added.together,
         apart=added.apart,
         joined=added.joined,
-        agent=agent_plan(basis, context),
+        agent=agent_plan(basis, facts, context),
     )
     pod = replace(pod, check=check_plan(basis, pod, facts, gpus))
     planned = RolePlan(

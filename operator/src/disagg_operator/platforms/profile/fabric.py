@@ -62,6 +62,16 @@ class PromisedTransport(Conditional):
     value: Transport
 
 
+class Counters(Conditional):
+    """What the transport agent must be given to see the fabric's byte counters.
+
+    Attributes:
+        value: ``node-sys``, the node's /sys, read-only; or ``gpus``, the node's GPUs, to ask NVML.
+    """
+
+    value: Literal["node-sys", "gpus"]
+
+
 class FabricProfile(HardwareLayer):
     """A network that KV cache crosses.
 
@@ -77,6 +87,7 @@ class FabricProfile(HardwareLayer):
         apart: whether prefill and decode must be on different nodes.
         domain: the NVLink domain, for a fabric that is one.
         libfabric: least version of libfabric; the first that applies.
+        counters: what the transport agent must be given to see byte counters; none where it sees them anyway.
     """
 
     name: str
@@ -89,6 +100,7 @@ class FabricProfile(HardwareLayer):
     apart: Apart | None = None
     domain: Domain | None = None
     libfabric: tuple[Choice, ...] = ()
+    counters: tuple[Counters, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
