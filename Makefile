@@ -59,7 +59,7 @@ render: $(READY) ## Print the manifests of the first example, without any cluste
 	@for file in examples/01-quickstart/*.yaml; do $(BIN)/kubectl-disagg render -f "$$file" || exit 1; done
 
 ##@ Test it
-.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-e2e bench-engine bench-agent bench-operator-start bench-gpu-transport
+.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-e2e bench-engine bench-agent bench-operator-start bench-gpu-transport bench-verification
 checks: lint typecheck generated ## Everything that needs no cluster.
 	@hack/bootstrap --compiler
 	@$(CLUSTER_TOOL) tools >/dev/null
@@ -104,6 +104,9 @@ bench-operator-start: $(READY) ## Start of the operator in its pod, and the size
 
 bench-gpu-transport: $(READY) ## Evidence of KV reads between two GPUs; needs two, torch, nixl and root.
 	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_gpu_transport.py
+
+bench-verification: $(READY) ## What agents and canaries cost the throughput of the reference engine, in one run.
+	@$(BIN)/python tests/bench/bench_verification.py
 
 ##@ Cluster and images
 .PHONY: cluster-up cluster-down cluster-status images image-trtllm clean-cache
