@@ -1,8 +1,11 @@
 """Kubernetes quantities as numbers: ``1024Mi`` and ``1Gi`` are the same, and the API server respells them."""
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal, InvalidOperation, Overflow
 from functools import lru_cache
 from typing import Any
+
+from disagg_operator.api.v1alpha1.patterns import QUANTITY
 
 _SUFFIXES = {
     "n": Decimal("1e-9"),
@@ -25,7 +28,7 @@ _LONGEST_FIRST = sorted(_SUFFIXES, key=len, reverse=True)
 
 
 def quantity(value: Any) -> Decimal | None:
-    """Return the number that a quantity means, or None where it is no quantity."""
+    """Return the number that a quantity means, or None where Kubernetes takes it for none."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     return _parsed(str(value))
@@ -33,6 +36,9 @@ def quantity(value: Any) -> Decimal | None:
 
 @lru_cache(maxsize=4096)
 def _parsed(text: str) -> Decimal | None:
+    # Decimal takes more than Kubernetes does: spaces, underscores, NaN, an exponent before a suffix.
+    if not re.fullmatch(QUANTITY, text.removeprefix("-" if text.startswith("-") else "+")):
+        return None
     for suffix in _LONGEST_FIRST:
         if text.endswith(suffix):
             return _number(text.removesuffix(suffix), _SUFFIXES[suffix])
@@ -42,5 +48,5 @@ def _parsed(text: str) -> Decimal | None:
 def _number(text: str, factor: Decimal) -> Decimal | None:
     try:
         return Decimal(text) * factor
-    except InvalidOperation:
+    except (InvalidOperation, Overflow):  # an exponent of millions
         return None
