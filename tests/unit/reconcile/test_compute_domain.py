@@ -502,6 +502,70 @@ def test_a_domain_that_is_being_deleted_keeps_new_workers_waiting() -> None:
     assert len(cluster.names("StatefulSet")) == 2
 
 
+def test_a_revision_that_is_half_made_waits_for_the_domain_as_a_new_one_does() -> None:
+    cluster = rack()
+    drive(cluster)
+    cluster.settle()
+    with cluster.dying(2), pytest.raises(Crash):
+        drive(cluster)
+    (half,) = cluster.names("StatefulSet")
+    domain(cluster)["metadata"]["deletionTimestamp"] = LONG_AGO
+    cluster.settle()
+    assert TEMPLATE not in cluster.driver.templates
+    drive(cluster)
+    assert cluster.names("StatefulSet") == {half}
+    assert cluster.condition("Progressing")["reason"] == "WaitingForComputeDomain"
+    converge(cluster)
+    assert len(cluster.names("StatefulSet")) == 2
+    assert cluster.condition("Progressing")["reason"] == "Complete"
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_further_workers_wait_for_the_domain_and_fewer_do_not(nodes: int) -> None:
+    sharding = {"tensor": 4 * nodes}
+    cluster = rack(decode={**TRAY, "nodesPerReplica": nodes, "parallelism": sharding, "replicas": 2})
+    converge(cluster)
+    pods = cluster.names("Pod")
+    assert len(pods) == 1 + 2 * nodes
+    cluster.driver.running = False
+    domain(cluster)["metadata"]["deletionTimestamp"] = LONG_AGO
+    cluster.edit(decode={"replicas": 3})
+    converge(cluster)
+    assert cluster.names("Pod") == pods
+    assert cluster.condition("Progressing")["reason"] == "WaitingForComputeDomain"
+    assert cluster.condition("Available")["status"] == "True"
+    cluster.edit(decode={"replicas": 1})
+    converge(cluster)
+    assert cluster.names("Pod") < pods
+    assert cluster.condition("Progressing")["reason"] == "Complete"
+    cluster.edit(decode={"replicas": 3})
+    cluster.driver.running = True
+    converge(cluster)
+    assert len(cluster.names("Pod")) == 1 + 3 * nodes
+
+
+def test_a_half_made_revision_that_waits_for_the_domain_ends_nothing_that_serves() -> None:
+    cluster = rack()
+    cluster.edit(rollout={"strategy": "Surge"})
+    converge(cluster)
+    serving = cluster.names("StatefulSet")
+    cluster.edit(runtime={"image": "worker:2"})
+    with cluster.dying(3), pytest.raises(Crash):
+        drive(cluster)
+    half = cluster.names("StatefulSet")
+    assert len(half) == 3
+    cluster.driver.running = False
+    domain(cluster)["metadata"]["deletionTimestamp"] = LONG_AGO
+    cluster.edit(rollout={"strategy": "Recreate"})
+    converge(cluster)
+    assert cluster.names("StatefulSet") == half
+    assert cluster.condition("Progressing")["reason"] == "WaitingForComputeDomain"
+    cluster.driver.running = True
+    converge(cluster)
+    assert not serving & cluster.names("StatefulSet")
+    assert len(cluster.names("StatefulSet")) == 2
+
+
 def test_a_finalizer_that_somebody_took_off_is_put_back() -> None:
     cluster = rack()
     converge(cluster)

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import Phase
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import templates_of
 from unit.reconcile.fake_cluster import Crash, FakeDriver, now
-from unit.reconcile.test_compute_domain import DOMAIN, TEMPLATE, foreign, leave, rack
+from unit.reconcile.test_compute_domain import DOMAIN, TEMPLATE, UID_LABEL, foreign, leave, rack
 from unit.reconcile.test_reconciler import converge, drive
 
 
@@ -32,14 +32,34 @@ class AnyRack(RuleBasedStateMachine):
                 if kind == "Pod" and TEMPLATE in templates_of(pod["spec"])
             ]
             assert not users, "a domain goes after its last worker"
-        new = ("StatefulSet", obj["metadata"]["name"]) not in self.cluster.objects
-        if verb == "apply" and obj["kind"] == "StatefulSet" and new:
-            for template in templates_of(obj["spec"]["template"]["spec"]):
-                assert template in self.cluster.driver.templates, "workers come after the template"
+        if verb == "apply" and obj["kind"] == "StatefulSet":
+            live = self.cluster.objects.get(("StatefulSet", obj["metadata"]["name"]))
+            if live is None or obj["spec"]["replicas"] > live["spec"]["replicas"]:
+                for template in templates_of(obj["spec"]["template"]["spec"]):
+                    self.judge_template(template)
+
+    def judge_template(self, name: str) -> None:
+        """Fail where the claim template of workers that start is not that of their domain."""
+        template = self.cluster.driver.templates.get(name)
+        assert template, "workers come after the template"
+        domain = self.cluster.find("ns", DOMAIN if name == TEMPLATE else "mine")
+        assert domain, "workers come after the domain"
+        assert "deletionTimestamp" not in domain["metadata"], "a domain that goes is none"
+        assert template["metadata"]["labels"][UID_LABEL] == domain["metadata"]["uid"], "its own template"
+
+    @initialize(running=st.booleans())
+    def begin(self, running: bool) -> None:
+        """Half of the histories begin where everything runs: they get further."""
+        if running:
+            converge(self.cluster)
 
     @rule(decode=st.integers(0, 3))
     def scale(self, decode: int) -> None:
         self.cluster.edit(decode={"replicas": decode})
+
+    @rule(nodes=st.integers(1, 2))
+    def choose_nodes(self, nodes: int) -> None:
+        self.cluster.edit(decode={"nodesPerReplica": nodes, "parallelism": {"tensor": 4 * nodes}})
 
     @rule(asked=st.sampled_from([{}, {"enabled": False}, {"name": "mine"}]))
     def choose_domain(self, asked: Object) -> None:
@@ -64,6 +84,18 @@ class AnyRack(RuleBasedStateMachine):
     def delete_domain_as_a_user(self) -> None:
         self.cluster.objects["ComputeDomain", DOMAIN]["metadata"]["deletionTimestamp"] = now()
 
+    @rule()
+    def ask_for_the_template_as_another(self) -> None:
+        self.cluster.driver.domains["rival"] = foreign("rival", TEMPLATE)
+
+    @rule()
+    def give_the_template_back(self) -> None:
+        driver = self.cluster.driver
+        driver.domains.pop("rival", None)
+        owner = driver.templates.get(TEMPLATE, {"metadata": {"labels": {}}})["metadata"]["labels"]
+        if owner.get(UID_LABEL) == "uid-of-rival":
+            del driver.templates[TEMPLATE]
+
     @rule(writes=st.integers(0, 12))
     def crash(self, writes: int) -> None:
         with suppress(Crash), self.cluster.dying(writes):
@@ -79,6 +111,7 @@ class AnyRack(RuleBasedStateMachine):
 
     @rule()
     def come_to_rest(self) -> None:
+        self.give_the_template_back()
         self.cluster.lingering, self.cluster.driver.running = False, True
         converge(self.cluster, rounds=16)
         assert self.cluster.condition("Progressing")["reason"] == "Complete"

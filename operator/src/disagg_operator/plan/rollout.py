@@ -72,7 +72,8 @@ def step(
         desired: revision that the specification asks for.
         replicas: replicas that the specification asks for, by role.
         observed: what is there, by revision.
-        held: whether the desired revision cannot be started yet: until it can, all that runs stays.
+        held: whether workers of the desired revision cannot be started yet: until they can, all that runs
+            stays.
         changed_over: whether every frontend is of the current specification.
     """
     old = {name: revision for name, revision in observed.items() if name != desired and revision}
@@ -80,7 +81,7 @@ def step(
     ready = all(_is_complete(new.get(role), replicas[role]) for role in ROLES)
     takes_over = ready and changed_over and all(_settled(new.get(role)) >= replicas[role] for role in ROLES)
     if held:
-        run, kept = False, frozenset(old)
+        run, kept = bool(new), frozenset(old)
     elif strategy is RolloutStrategy.RECREATE:
         run, kept = not old, frozenset[str]()
     else:

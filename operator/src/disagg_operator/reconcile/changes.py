@@ -1,7 +1,8 @@
 """The writes that bring the cluster one step closer to the plan. Pure.
 
 Order: what others refer to is applied first, and everything is applied before anything is deleted. An object
-that is being deleted is left alone until it is gone; its disappearance starts the next reconcile.
+that is being deleted is left alone until it is gone; its disappearance starts the next reconcile. While
+workers wait for their ComputeDomain, none of their StatefulSets is made and none grows.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class Changes:
     delete: tuple[Object, ...]
 
 
-def changes(plan: Plan, step: Step, observed: Observed, owner: str) -> Changes:
+def changes(plan: Plan, step: Step, observed: Observed, owner: str, *, waits: bool = False) -> Changes:
     """Return what has to be written now.
 
     Args:
@@ -32,14 +33,32 @@ def changes(plan: Plan, step: Step, observed: Observed, owner: str) -> Changes:
         step: where the rollout stands.
         observed: what is there.
         owner: uid of the deployment.
+        waits: whether no worker may be started now.
     """
     shared = [stamp(obj) for obj in shared_objects(plan)]
     workers = [stamp(obj) for obj in worker_objects(plan)]
     now = [*shared, *workers] if step.run else shared
+    if waits:
+        now = [obj for obj in now if not _starts_workers(obj, observed)]
     return Changes(
         apply=tuple(obj for obj in now if _differs(obj, observed)),
         delete=tuple(_deletions([*shared, *workers], step, observed, owner)),
     )
+
+
+def must_start(plan: Plan, observed: Observed) -> bool:
+    """Tell whether workers of a plan are still to be started: a StatefulSet is to be made or to grow."""
+    return any(_starts_workers(obj, observed) for obj in worker_objects(plan))
+
+
+def _starts_workers(obj: Object, observed: Observed) -> bool:
+    # Services beside the workers are StatefulSets too, and belong to no revision.
+    if obj["kind"] != STATEFUL_SET.kind or _revision(obj) is None:
+        return False
+    live = observed.objects.get(identity(obj))
+    if live is None or is_terminating(live):
+        return True
+    return bool(obj["spec"]["replicas"] > live["spec"].get("replicas", 1))
 
 
 def _differs(obj: Object, observed: Observed) -> bool:

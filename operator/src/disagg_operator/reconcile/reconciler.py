@@ -21,7 +21,7 @@ from disagg_operator.plan.planner import plan as plan_deployment
 from disagg_operator.plan.rollout import step
 from disagg_operator.reconcile.announce import announcements
 from disagg_operator.reconcile.changeover import changed_over
-from disagg_operator.reconcile.changes import changes
+from disagg_operator.reconcile.changes import changes, must_start
 from disagg_operator.reconcile.clock import timestamp
 from disagg_operator.reconcile.cluster import Children, Cluster, Domains, Preflight, Recorder
 from disagg_operator.reconcile.departure import FINALIZER
@@ -149,7 +149,7 @@ class Reconciler:
         replicas = {role: planned.roles[role].replicas for role in ROLES}
         revisions = observed.revisions()
         domain = self.keeper.look(key, planned, observed)
-        waits = domain is not None and not domain.starts and planned.revision not in revisions
+        waits = domain is not None and not domain.starts and must_start(planned, observed)
         strategy = RolloutStrategy(planned.strategy)
         current = changed_over(planned, observed, timestamp())
         now = step(strategy, planned.revision, replicas, revisions, held=waits, changed_over=current)
@@ -180,7 +180,8 @@ class Reconciler:
             if view.plan is None or view.held:
                 return None
             await self.keeper.keep(resource, view.plan, view.domain, view.observed)
-            todo = changes(view.plan, view.step, view.observed, resource["metadata"]["uid"])
+            owner = resource["metadata"]["uid"]
+            todo = changes(view.plan, view.step, view.observed, owner, waits=view.waits)
             there = dict(view.observed.objects)
             for obj in todo.apply:
                 if obj["kind"] == SECRET.kind:

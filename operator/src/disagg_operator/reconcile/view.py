@@ -43,7 +43,7 @@ class View:
         platform: whether the cluster can run the plan, or None without a plan.
         domain: how the ComputeDomain stands, of a deployment that is to have one.
         refusals: why the API server refuses further pods, by role.
-        waits: whether the plan's revision is not started, since its ComputeDomain is not there yet.
+        waits: whether workers of the plan are not started, since their ComputeDomain is not there yet.
         changed_over: whether every frontend is of the plan's template.
         leaving: what a deployment that is being deleted waits for.
         now: the time at which it was observed.
