@@ -225,6 +225,39 @@ def test_monitors_wait_for_the_prometheus_operator(helm: Helm) -> None:
     assert len(of_kind(helm.render("--values", values, "--api-versions", MONITORING), "PodMonitor")) == 2
 
 
+def test_alerts_name_the_deployment_whose_kv_cache_does_not_move_as_promised(helm: Helm) -> None:
+    values = CHART / "ci" / "production-values.yaml"
+    assert not of_kind(helm.render("--values", values), "PrometheusRule")
+    (rule,) = of_kind(helm.render("--values", values, "--api-versions", MONITORING), "PrometheusRule")
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
+    (group,) = rule["spec"]["groups"]
+    tcp, other = group["rules"]
+    assert (tcp["labels"], other["labels"]) == ({"severity": "critical"}, {"severity": "warning"})
+    for alert in group["rules"]:
+        # The gauge and its labels are the operator's: see runtime/metrics.py.
+        assert alert["expr"].startswith("disagg_transport_verified{transport")
+        assert alert["expr"].endswith(" == 0")
+        assert "{{ $labels.namespace }}/{{ $labels.deployment }}" in alert["annotations"]["summary"]
+
+
+def test_agents_beside_workers_are_scraped(helm: Helm) -> None:
+    values = CHART / "ci" / "production-values.yaml"
+    monitors = of_kind(helm.render("--values", values, "--api-versions", MONITORING), "PodMonitor")
+    (workers,) = [each for each in monitors if each["metadata"]["name"].endswith("-workers")]
+    assert "agent" in [each["port"] for each in workers["spec"]["podMetricsEndpoints"]]
+
+
+@pytest.mark.parametrize("enforce", [True, False])
+def test_gates_are_opened_only_where_that_is_wanted(helm: Helm, enforce: bool) -> None:
+    objects = helm.render(*settings(**IMAGES, **{"verification.enforce": enforce}))
+    rules = [
+        rule for role in of_kind(objects, "ClusterRole") for rule in role["rules"] if "resources" in rule
+    ]
+    granted = {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
+    assert (("pods/status", "patch") in granted) == enforce
+    assert ("pods/log", "get") in granted
+
+
 @pytest.mark.parametrize(
     ("values", "image"),
     [

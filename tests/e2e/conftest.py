@@ -73,12 +73,16 @@ def http(kubectl: Kubectl) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def quickstart(installed: Installed, namespace: str) -> Deployment:
-    """The example for newcomers, applied as it is and Available."""
+    """The example for newcomers, applied as it is, Available, and with its transport verified.
+
+    The operator's own request is over by then, so that tests count their own bytes.
+    """
     (example,) = (ROOT / "examples" / "01-quickstart").glob("*.yaml")
     installed.kubectl("apply", f"--namespace={namespace}", f"--filename={example}")
     name = yaml.safe_load(example.read_text())["metadata"]["name"]
     deployment = Deployment(installed.kubectl, namespace, name)
     deployment.wait_complete()
+    deployment.wait("TransportVerified")
     return deployment
 
 

@@ -32,10 +32,24 @@ def test_the_example_becomes_ready(quickstart: Deployment) -> None:
     line = quickstart.kubectl(
         "get", "dd", quickstart.name, f"--namespace={quickstart.namespace}"
     ).splitlines()[1]
-    assert re.search(r"\b1/1\s+1/1\s+NIXL/UCX\b", line), line
+    assert re.search(r"\b1/1\s+1/1\s+NIXL/UCX tcp\s+True\s+True\b", line), line
     assert quickstart.read()["status"]["address"] == (
         f"http://{quickstart.name}-frontend.{quickstart.namespace}.svc:8000"
     )
+
+
+def test_the_operator_measured_that_kv_cache_goes_over_tcp(quickstart: Deployment) -> None:
+    transport = quickstart.read()["status"]["transport"]
+    assert transport["observed"] == "NIXL/UCX tcp"
+    assert transport["verifiedRevision"] == quickstart.read()["status"]["revision"]
+    # Within 2 % of what the model's geometry says; TCP adds headers.
+    assert transport["expectedBytes"] == pytest.approx(transport["bytes"], rel=0.02)
+
+
+def test_every_worker_has_an_agent_and_nobody_restarts(quickstart: Deployment) -> None:
+    for pod in [*quickstart.pods("prefill"), *quickstart.pods("decode")]:
+        agent = pod["status"]["initContainerStatuses"][-1]
+        assert (agent["name"], agent["started"], agent["restartCount"]) == ("transport-agent", True, 0)
 
 
 def test_the_cluster_was_found_to_have_all_that_the_example_needs(quickstart: Deployment) -> None:

@@ -65,6 +65,27 @@ def test_a_resource_that_only_the_operator_can_refuse_says_why(installed: Instal
     refused.delete()
 
 
+def test_enforcing_a_verified_transport_takes_nothing_down(quickstart: Deployment, chat: Chat) -> None:
+    workers = worker_names(quickstart)
+    quickstart.patch('{"spec": {"verification": {"mode": "Enforce"}}}')
+    quickstart.wait_complete()
+    (frontend,) = quickstart.pods("frontend")
+    conditions = {each["type"]: each["status"] for each in frontend["status"]["conditions"]}
+    assert conditions["disagg.dev/transport-verified"] == conditions["Ready"] == "True"
+    assert chat.ask("Say hello.").text
+    assert worker_names(quickstart) == workers, "no worker restarts"
+
+    quickstart.patch('{"metadata": {"annotations": {"disagg.dev/verify": "again"}}}')
+
+    def answered() -> None:
+        assert quickstart.read()["status"]["transport"].get("request") == "again"
+
+    eventually(answered, 120)
+    assert quickstart.wait("TransportVerified")["status"] == "True"
+    quickstart.patch('{"spec": {"verification": {"mode": "Warn"}}}')
+    quickstart.wait_complete()
+
+
 def test_a_bad_edit_is_reported_and_leaves_the_deployment_serving(quickstart: Deployment, chat: Chat) -> None:
     before = {found["metadata"]["uid"] for found in quickstart.children()}
     quickstart.patch('{"spec": {"decode": {"engineConfig": {"kv_cache": {"block_tokns": 16}}}}}')

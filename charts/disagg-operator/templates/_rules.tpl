@@ -40,6 +40,16 @@ log and fails on one that is never used. Server-side apply is `patch`, and `crea
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, delete]
+# Whether KV cache moves as promised is read from the engines' logs, among others.
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+{{- if .Values.verification.enforce }}
+# Opens the readiness gate of frontends whose workers were verified, where a deployment enforces that.
+- apiGroups: [""]
+  resources: [pods/status]
+  verbs: [patch]
+{{- end }}
 # The key by which the pods of a group let each other in. It is made once and never read.
 - apiGroups: [""]
   resources: [secrets]

@@ -14,6 +14,7 @@ from testcluster.kubectl import Kubectl
 from testcluster.paths import REPOSITORY
 
 CRD = "customresourcedefinitions.apiextensions.k8s.io/disaggdeployments.disagg.dev"
+PROGRAM = OperatorProcess.program
 DYNAMO = "templates/crds/nvidia.com_dynamoworkermetadatas.yaml"
 
 
@@ -46,7 +47,7 @@ def operators(apiserver: ApiServer, namespace: str, logs: Path) -> Iterator[Call
     """Yield a maker of operator processes that watch one namespace, and end them all."""
     made: list[OperatorProcess] = []
 
-    def make(name: str, **more: str) -> OperatorProcess:
+    def make(name: str, program: tuple[str, ...] = PROGRAM, **more: str) -> OperatorProcess:
         environment = {
             **more,
             "DISAGG_NAMESPACES": namespace,
@@ -54,7 +55,7 @@ def operators(apiserver: ApiServer, namespace: str, logs: Path) -> Iterator[Call
             "POD_NAME": name,
             "POD_NAMESPACE": namespace,
         }
-        made.append(OperatorProcess(apiserver.kubeconfig, logs / f"{name}.log", environment))
+        made.append(OperatorProcess(apiserver.kubeconfig, logs / f"{name}.log", environment, program))
         made[-1].start()
         return made[-1]
 

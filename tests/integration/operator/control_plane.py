@@ -104,19 +104,29 @@ def deployment(name: str = "demo", **spec: Any) -> Object:
     }
 
 
-def make_pods_ready(api: Api, namespace: str, selector: str = "", unless: str = "\0") -> None:
-    """STAND-IN for the kubelet, which this cluster lacks: report pods as ready, but for some names."""
+def make_pods_ready(
+    api: Api, namespace: str, selector: str = "", unless: str = "\0", address: str = ""
+) -> None:
+    """STAND-IN for the kubelet, which this cluster lacks: report pods as ready, but for some names.
+
+    Pods with readiness gates are ready once these are true. With an address, pods have that one.
+    """
     now = "2026-01-01T00:00:00Z"
-    conditions = [
-        {"type": kind, "status": "True", "lastTransitionTime": now}
-        for kind in ("PodScheduled", "ContainersReady", "Ready")
-    ]
     for pod in api.find("pods", namespace, selector):
-        known = {condition["type"] for condition in pod["status"].get("conditions", [])}
-        if "Ready" in known or unless in pod["metadata"]["name"]:
+        conditions = {each["type"]: each for each in pod["status"].get("conditions", [])}
+        gates = [gate["conditionType"] for gate in pod["spec"].get("readinessGates", [])]
+        ready = str(all(conditions.get(gate, {}).get("status") == "True" for gate in gates))
+        known = conditions.get("Ready", {}).get("status")
+        if unless in pod["metadata"]["name"] or known == ready or (known and not gates):
             continue
-        status = {"status": {"phase": "Running", "conditions": conditions}}
-        api.patch("pods", namespace, pod["metadata"]["name"], status, "/status")
+        found = {"PodScheduled": "True", "ContainersReady": "True", "Ready": ready}
+        reported = [
+            {"type": kind, "status": status, "lastTransitionTime": now} for kind, status in found.items()
+        ]
+        others = [each for kind, each in conditions.items() if kind not in found]
+        status = {"phase": "Running", "conditions": [*others, *reported]}
+        status |= {"podIP": address, "podIPs": [{"ip": address}]} if address else {}
+        api.patch("pods", namespace, pod["metadata"]["name"], {"status": status}, "/status")
 
 
 def eventually(
@@ -143,6 +153,7 @@ class Deployed:
     api: Api
     namespace: str
     name: str
+    address: str = ""
 
     @property
     def selector(self) -> str:
@@ -181,7 +192,7 @@ class Deployed:
         }
 
     def make_ready(self, unless: str = "\0") -> None:
-        make_pods_ready(self.api, self.namespace, self.selector, unless)
+        make_pods_ready(self.api, self.namespace, self.selector, unless, self.address)
 
     def wait_for(self, kind: str, reason: str, unless: str = "\0") -> None:
         """Wait until a condition has a reason, while pods become ready."""
@@ -199,6 +210,7 @@ class OperatorProcess:
     kubeconfig: Path
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
+    program: tuple[str, ...] = (str(Path(sys.executable).with_name("disagg-operator")),)
     port: int = 0
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -217,9 +229,7 @@ class OperatorProcess:
             **self.environment,
         }
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("disagg-operator"))], env=environment, stderr=log
-            )
+            self.process = subprocess.Popen([sys.executable, *self.program], env=environment, stderr=log)
 
     def says(self, path: str) -> str:
         """Return what the process answers, or nothing."""

@@ -25,6 +25,11 @@ from disagg_operator.reconcile.preflight.checks import assess
 from disagg_operator.reconcile.preflight.fault import Assessment
 from disagg_operator.reconcile.preflight.needs import WORKER_METADATA, needs_of
 from disagg_operator.reconcile.preflight.snapshot import ClusterSnapshot, Node, Offer
+from disagg_operator.reconcile.verification import (
+    VerificationAsked,
+    VerificationResult,
+    VerificationState,
+)
 
 Address = tuple[str, str]
 MADE = "2026-01-01T00:00:00Z"
@@ -114,6 +119,32 @@ class FakeDriver:
 
 
 @dataclass
+class FakeVerifier:
+    """SIMULATED: a verifier that answers what a test gives it.
+
+    Attributes:
+        result: what it has found, or None while it measures.
+        asked: the questions, one for each round.
+        forgotten: how often a deployment was to be measured no more.
+    """
+
+    result: VerificationResult | None = None
+    asked: list[VerificationAsked] = field(default_factory=list)
+    forgotten: int = 0
+
+    def want(self, key: Key, asked: VerificationAsked) -> VerificationState:
+        assert key == Key(asked.namespace, asked.name)
+        if not self.asked or self.asked[-1].round != asked.round:
+            self.asked.append(asked)
+        return (
+            VerificationState("counting", None) if self.result is None else VerificationState("", self.result)
+        )
+
+    def forget(self, key: Key) -> None:  # noqa: ARG002
+        self.forgotten += 1
+
+
+@dataclass
 class FakeCluster:
     """One namespace with one DisaggDeployment and what is made for it.
 
@@ -128,6 +159,7 @@ class FakeCluster:
         surroundings: what the cluster says of itself.
         failures: Events about each StatefulSet.
         driver: NVIDIA's controller of ComputeDomains.
+        verifier: what measures the transport.
         lingering: whether pods whose StatefulSet is deleted do not end yet.
         looked: deployments that are reconciled when a ComputeDomain changes.
     """
@@ -142,6 +174,7 @@ class FakeCluster:
     surroundings: ClusterSnapshot = SURROUNDINGS
     failures: list[Object] = field(default_factory=list)
     driver: FakeDriver = field(default_factory=FakeDriver)
+    verifier: FakeVerifier = field(default_factory=FakeVerifier)
     lingering: bool = False
     looked: set[Key] = field(default_factory=set)
     _version: int = 1
@@ -282,6 +315,15 @@ class FakeCluster:
     async def failures_to_create(self, owner: Object) -> list[Object]:
         assert owner["kind"] == "StatefulSet"
         return copy.deepcopy(self.failures)
+
+    async def set_pod_condition(self, pod: Object, kind: str, *, holds: bool, reason: str) -> None:
+        self._writing("condition", pod)
+        live = self.objects.get(("Pod", pod["metadata"]["name"]))
+        if live and live["metadata"]["uid"] == pod["metadata"]["uid"]:
+            conditions = live.setdefault("status", {}).setdefault("conditions", [])
+            others = [each for each in conditions if each["type"] != kind]
+            live["status"]["conditions"] = [*others, {"type": kind, "status": str(holds), "reason": reason}]
+        self.after_write("condition", pod)
 
     async def patch_status(self, resource: Object, status: Object) -> None:
         self._writing("status", resource)

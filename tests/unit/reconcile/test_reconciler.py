@@ -20,7 +20,7 @@ INSTALLATION = Installation("worker:1")
 
 
 def reconciler(cluster: FakeCluster, installation: Installation = INSTALLATION) -> Reconciler:
-    return Reconciler(cluster, cluster, cluster, cluster, cluster, installation)
+    return Reconciler(cluster, cluster, cluster, cluster, cluster.verifier, cluster, installation)
 
 
 def drive(cluster: FakeCluster, installation: Installation = INSTALLATION) -> Outcome:

@@ -228,6 +228,15 @@ def test_messages_name_what_lacks_and_what_to_do() -> None:
             {"containerStatuses": [{"ready": False, "state": {"waiting": {"reason": "PodInitializing"}}}]},
             None,
         ),
+        (
+            {
+                "initContainerStatuses": [
+                    {"name": "transport-agent", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
+                ]
+            },
+            "worker.image: give the namespace access to it by spec.runtime.imagePullSecrets, or leave the "
+            "agent out by spec.verification.mode: Off.",
+        ),
     ],
 )
 def test_troubles(status: dict[str, Any], expected: str | None) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from disagg_operator.reconcile.errors import BlockedError, ClusterError, RetrySoonError, classify
 from disagg_operator.reconcile.kinds import Key, Kind, Object
-from disagg_operator.reconcile.reconciler import Outcome, Reconciler
+from disagg_operator.reconcile.reconciler import Outcome, Reconciler, TransportShown
 from disagg_operator.runtime import logs
 from disagg_operator.runtime.controller import Controller
 from disagg_operator.runtime.events import BURST, EventRecorder
@@ -87,6 +87,29 @@ def test_one_that_is_gone_is_forgotten() -> None:
     metrics = controlled(scripted, 6000)
     assert len(scripted.times) == 1
     assert count(metrics, "gone") == 1
+
+
+def test_the_transport_of_a_deployment_is_shown_as_long_as_it_is_there() -> None:
+    metrics = Metrics()
+    one, two = Key("ns", "one"), Key("ns", "two")
+    metrics.show_transport(one, TransportShown("False", "NIXL/UCX tcp", "WorseTransport"))
+    metrics.show_transport(two, TransportShown("Unknown", "NIXL/UCX", "Measuring"))
+    metrics.show_transport(two, TransportShown("True", "NIXL/UCX srd", "Verified"))
+    shown = [
+        line
+        for line in metrics.render().decode().splitlines()
+        if line.startswith("disagg_transport_verified{")
+    ]
+    assert sorted(shown) == [
+        'disagg_transport_verified{deployment="one",namespace="ns",reason="WorseTransport",'
+        'transport="NIXL/UCX tcp"} 0.0',
+        'disagg_transport_verified{deployment="two",namespace="ns",reason="Verified",'
+        'transport="NIXL/UCX srd"} 1.0',
+    ]
+    metrics.show_transport(one, None)
+    metrics.show_transport(one, None)
+    metrics.show_transport(two, None)
+    assert "disagg_transport_verified{" not in metrics.render().decode()
 
 
 def test_failures_are_tried_again_ever_more_rarely_and_counted_by_who_must_act() -> None:

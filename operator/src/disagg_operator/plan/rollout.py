@@ -64,6 +64,7 @@ def step(
     *,
     held: bool = False,
     changed_over: bool = True,
+    proven: bool = True,
 ) -> Step:
     """Return what to have now.
 
@@ -75,11 +76,13 @@ def step(
         held: whether workers of the desired revision cannot be started yet: until they can, all that runs
             stays.
         changed_over: whether every frontend is of the current specification.
+        proven: whether the desired revision may take over as far as its transport is concerned.
     """
     old = {name: revision for name, revision in observed.items() if name != desired and revision}
     new = observed.get(desired, {})
     ready = all(_is_complete(new.get(role), replicas[role]) for role in ROLES)
-    takes_over = ready and changed_over and all(_settled(new.get(role)) >= replicas[role] for role in ROLES)
+    may_take_over = ready and changed_over and proven
+    takes_over = may_take_over and all(_settled(new.get(role)) >= replicas[role] for role in ROLES)
     if held:
         run, kept = bool(new), frozenset(old)
     elif strategy is RolloutStrategy.RECREATE:

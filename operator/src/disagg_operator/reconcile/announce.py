@@ -37,6 +37,8 @@ def announcements(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[An
         last = before.get(condition["type"], {})
         if condition["type"] == ConditionType.AVAILABLE:
             yield from _availability(last, condition)
+        elif condition["type"] == ConditionType.TRANSPORT_VERIFIED:
+            yield from _transport(last, condition)
         elif condition["type"] == ConditionType.PLATFORM_READY:
             yield from _platform(last, condition)
         elif condition["reason"] in _NEWS and condition["reason"] != last.get("reason"):
@@ -49,6 +51,16 @@ def _availability(last: Mapping[str, Any], condition: Mapping[str, Any]) -> Iter
         yield Announcement("Normal", "Available", condition["message"])
     elif condition["status"] != "True" and last.get("status") == "True":
         yield Announcement("Warning", condition["reason"], condition["message"])
+
+
+def _transport(last: Mapping[str, Any], condition: Mapping[str, Any]) -> Iterator[Announcement]:
+    was, now = last.get("status"), condition["status"]
+    if (now, condition["reason"]) == (was, last.get("reason")):
+        return
+    if now == "False":
+        yield Announcement("Warning", condition["reason"], condition["message"])
+    elif now == "True" or was in ("True", "False"):
+        yield Announcement("Normal", condition["reason"], condition["message"])
 
 
 def _platform(last: Mapping[str, Any], condition: Mapping[str, Any]) -> Iterator[Announcement]:

@@ -54,6 +54,17 @@ class Cluster(Protocol):
         """Return the Events that tell why pods of a StatefulSet could not be made."""
         ...
 
+    async def set_pod_condition(self, pod: Object, kind: str, *, holds: bool, reason: str) -> None:
+        """Set a condition of this pod, which may be gone already.
+
+        Args:
+            pod: the pod.
+            kind: type of the condition.
+            holds: whether it is true.
+            reason: stable word for programs.
+        """
+        ...
+
     async def patch_status(self, resource: Object, status: Object) -> None:
         """Replace the operator's part of a DisaggDeployment's status; a deleted one is fine."""
         ...

@@ -9,8 +9,12 @@ ComputeDomainReady has the reasons of `domains.Reason`.
 | PlatformReady, False | the checks of `preflight.fault.Check` |
 | PlatformReady, Unknown | NotChecked, NotAccepted, Deleting, RetryingAfterError, Blocked, ReconcileError |
 | Available | ServingRequests, RolesNotReady, FrontendNotReady, DiscoveryNotReady, ScaledToZero |
+| Available | TransportNotVerified |
 | Progressing, True | RolloutInProgress, RolesNotReady, DiscoveryNotReady, RetryingAfterError |
 | Progressing, True | WaitingForComputeDomain, Deleting |
+| TransportVerified, True or False | the reasons of `verify.verdict` |
+| TransportVerified, Unknown | SwitchedOff, ScaledToZero, WorkersNotReady, FrontendNotReady |
+| TransportVerified, Unknown | RolloutInProgress, Paused, Measuring, and the reasons of `verify.verdict` |
 | Progressing, False | Complete, Paused, NotAccepted, Blocked, PlatformNotReady, ReconcileError |
 """
 
@@ -24,6 +28,7 @@ from disagg_operator.plan.model import ROLES
 from disagg_operator.reconcile.domains import Reason, Standing
 from disagg_operator.reconcile.groups import restarted
 from disagg_operator.reconcile.observe import Workload, label
+from disagg_operator.reconcile.proof import may_take_over
 from disagg_operator.reconcile.troubles import first_trouble
 from disagg_operator.reconcile.view import View
 
@@ -45,7 +50,7 @@ class Verdict:
 def verdicts(view: View) -> list[Verdict]:
     """Return all conditions of a deployment."""
     found = [_accepted(view), _platform_ready(view), _available(view), _progressing(view)]
-    found += _compute_domain(view)
+    found += [*_transport_verified(view), *_compute_domain(view)]
     return [
         Verdict(verdict.type, verdict.status, verdict.reason, verdict.message[:_LONGEST_MESSAGE])
         for verdict in found
@@ -101,6 +106,8 @@ def _available(view: View) -> Verdict:
     if services:
         message = f"{services} {_roles_message(view)}".strip()
         return Verdict(ConditionType.AVAILABLE, "False", "DiscoveryNotReady", message)
+    if serving is not None and view.unproven:
+        return Verdict(ConditionType.AVAILABLE, "False", "TransportNotVerified", _unproven_message(view))
     if serving is not None:
         message = f"The frontend is not ready. {_trouble(view, names.FRONTEND)}".strip()
         return Verdict(ConditionType.AVAILABLE, "False", "FrontendNotReady", message)
@@ -141,6 +148,29 @@ def _progressing(view: View) -> Verdict:
     return Verdict(ConditionType.PROGRESSING, "False", "Complete", message)
 
 
+def _transport_verified(view: View) -> list[Verdict]:
+    proof = view.proof
+    if proof is None:
+        return []
+    kind, record = ConditionType.TRANSPORT_VERIFIED, proof.record
+    if record.verified is None or record.reason is None:
+        return [Verdict(kind, "Unknown", proof.reason, proof.message)]
+    of_old = f"Revision {record.revision}: " if record.revision != view.target else ""
+    return [Verdict(kind, record.verified, record.reason, f"{of_old}{record.message or ''}")]
+
+
+def _unproven_message(view: View) -> str:
+    """Say why the revision that would serve is not let."""
+    proof = view.proof
+    if proof is None:
+        return ""
+    record = proof.record
+    why = record.message if record.revision == view.target else proof.message
+    return (
+        f"No request is served before the transport is verified (spec.verification.mode). {why or ''}".strip()
+    )
+
+
 def _compute_domain(view: View) -> list[Verdict]:
     found = view.domain
     if found is None:
@@ -174,11 +204,15 @@ def _rollout_message(view: View) -> str:
             f"Revision {view.target} starts once the pods of revision {_listed(view.step.removed)} are gone."
         )
     kept = f" Revision {_listed(view.step.kept)} stays until then." if view.step.kept else ""
+    unproven = (
+        view.proof is not None and view.plan is not None and not may_take_over(view.plan, view.proof.record)
+    )
     parts = (
         f"Revision {view.target} is being started.{kept}",
         _services_message(view),
         _roles_message(view),
         _frontends_message(view),
+        _unproven_message(view) if unproven else "",
     )
     return " ".join(part for part in parts if part)
 
@@ -265,6 +299,8 @@ def _trouble(view: View, role: str) -> str:
     workload = _target(view, role)
     kind = "deployment" if role == names.FRONTEND else "statefulset"
     found = first_trouble(pods)
+    if found is None and role == names.FRONTEND and view.unproven:
+        return _unproven_message(view)
     if workload is not None and role in view.refusals:
         return (
             f"The API server refuses further pods: {view.refusals[role]}. Change the quota, policy or "

@@ -154,7 +154,12 @@ def label(obj: Object, key: str) -> str:
 
 def has_node(pod: Object) -> bool:
     """Tell whether a pod was given a node."""
-    return _is(pod, "PodScheduled")
+    return holds(pod, "PodScheduled")
+
+
+def is_ready(pod: Object) -> bool:
+    """Tell whether a pod is ready."""
+    return holds(pod, "Ready")
 
 
 def has_started(pod: Object) -> bool:
@@ -164,7 +169,7 @@ def has_started(pod: Object) -> bool:
         for container in pod.get("status", {}).get("containerStatuses", [])
         for state in ("state", "lastState")
     )
-    return _is(pod, "Ready") or any("running" in state or "terminated" in state for state in states)
+    return is_ready(pod) or any("running" in state or "terminated" in state for state in states)
 
 
 def is_overdue(pod: Object, now: datetime) -> bool:
@@ -173,7 +178,8 @@ def is_overdue(pod: Object, now: datetime) -> bool:
     return due is not None and now > datetime.fromisoformat(due) + timedelta(seconds=OVERDUE_SECONDS)
 
 
-def _is(pod: Object, kind: str) -> bool:
+def holds(pod: Object, kind: str) -> bool:
+    """Tell whether a condition of a pod is true."""
     return any(
         condition["type"] == kind and condition["status"] == "True"
         for condition in pod.get("status", {}).get("conditions", [])

@@ -30,9 +30,11 @@ from disagg_operator.reconcile.errors import BlockedError, ClusterError, RetrySo
 from disagg_operator.reconcile.keeper import DomainKeeper
 from disagg_operator.reconcile.kinds import CONFIG_MAP, SECRET, Key, Object, describe
 from disagg_operator.reconcile.observe import Observed, label, observe
+from disagg_operator.reconcile.proof import Proof, gates, may_take_over, prove, record_of, situation
 from disagg_operator.reconcile.refusals import Shortage, frontend_refusal, refusal, shortage
 from disagg_operator.reconcile.ssh_keys import next_offer, with_new_key
 from disagg_operator.reconcile.status import compute, current_target, is_news, last_report
+from disagg_operator.reconcile.verification import Verifier
 from disagg_operator.reconcile.view import Failure, View
 
 logger = logging.getLogger(__name__)
@@ -44,16 +46,27 @@ become ready one by one are not worth hundreds of writes."""
 
 
 @dataclass(frozen=True)
+class TransportShown:
+    """What metrics show of a deployment's transport: whether it is verified, over what, and why (not)."""
+
+    verified: str
+    transport: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How a reconcile ended.
 
     Attributes:
         there: whether the deployment is still there.
         again: seconds after which it is to be reconciled though nothing happens, or None for the usual time.
+        transport: what metrics show of its transport; None where that is not verified.
     """
 
     there: bool
     again: float | None = None
+    transport: TransportShown | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,7 @@ class Reconciler:
         children: caches of what was written.
         recorder: where Events go.
         preflight: what the cluster can run.
+        verifier: who measures how KV cache moves.
         domains: what is known of ComputeDomains.
         installation: settings of the operator's installation.
     """
@@ -73,6 +87,7 @@ class Reconciler:
     children: Children
     recorder: Recorder
     preflight: Preflight
+    verifier: Verifier
     domains: Domains
     installation: Installation
 
@@ -98,6 +113,7 @@ class Reconciler:
             return await self._leave(resource, observed)
         try:
             view = await self._assess(key, await self._plan(key, resource, observed))
+            view = self._prove(resource, view)
         except Exception as error:
             await self._report(resource, _at_rest(resource, observed, failure=_failure(error)))
             raise
@@ -111,13 +127,20 @@ class Reconciler:
         )
         if failed is not None:
             raise failed
+        # After the report: what lets requests in must be known to whoever leads next.
+        if again is None:
+            await self._open_gates(resource, view)
         waits = [(restart.due - view.now).total_seconds() for restart in view.restarts]
         due = [seconds for seconds in waits if seconds > 0]
         offer = next_offer(view.observed)
-        return Outcome(there=True, again=_sooner(again, lacking.again, offer, *due))
+        measured = None if view.proof is None else view.proof.again
+        over = 0.0 if _may_go_on(resource, view) else None
+        sooner = _sooner(again, lacking.again, offer, measured, over, *due)
+        return Outcome(there=True, again=sooner, transport=_shown(view))
 
     def _forget(self, key: Key) -> None:
         self.preflight.forget(key)
+        self.verifier.forget(key)
         self.domains.ignore(key)
 
     async def _leave(self, resource: Object, observed: Observed) -> Outcome:
@@ -152,7 +175,17 @@ class Reconciler:
         waits = domain is not None and not domain.starts and must_start(planned, observed)
         strategy = RolloutStrategy(planned.strategy)
         current = changed_over(planned, observed, timestamp())
-        now = step(strategy, planned.revision, replicas, revisions, held=waits, changed_over=current)
+        # What the status keeps, and nothing that is about to be written: the old revision goes because of it.
+        proven = may_take_over(planned, record_of(resource))
+        now = step(
+            strategy,
+            planned.revision,
+            replicas,
+            revisions,
+            held=waits,
+            changed_over=current,
+            proven=proven,
+        )
         return View(
             observed,
             now,
@@ -170,6 +203,30 @@ class Reconciler:
             self.preflight.forget(key)
             return view
         return replace(view, platform=await self.preflight.assess(key, view.plan))
+
+    def _prove(self, resource: Object, view: View) -> View:
+        """Add what is known of the transport; of a refused specification that stays as it was."""
+        if view.plan is None:
+            return view
+        at = situation(resource, view.plan, view.step, view.observed)
+        if view.paused:
+            return replace(
+                view, proof=Proof(at.record, at.labels, "Paused", "Nothing is measured while paused.")
+            )
+        return replace(view, proof=prove(at, self.verifier, view.now))
+
+    async def _open_gates(self, resource: Object, view: View) -> None:
+        """Let frontend pods be ready, or not, where the transport must have been verified for that."""
+        if view.plan is None or view.proof is None or view.paused:
+            return
+        at = situation(resource, view.plan, view.step, view.observed)
+        for pod, holds in gates(at, view.proof.record):
+            reason = "Verified" if holds else "NotVerified"
+            setting = self.cluster.set_pod_condition(
+                pod, names.CONDITION_TRANSPORT_VERIFIED, holds=holds, reason=reason
+            )
+            await self._do(setting, f"set the readiness gate of {describe(pod)}")
+            logger.info("%s is %s", describe(pod), reason, extra=_context(resource))
 
     async def _apply(self, resource: Object, view: View) -> Exception | None:
         """Write what differs and delete what is left over; return the error that stopped it, if any."""
@@ -252,6 +309,23 @@ class Reconciler:
 
     async def _do(self, call: Awaitable[T], doing: str) -> T:
         return await attempt(call, doing)
+
+
+def _shown(view: View) -> TransportShown | None:
+    if view.plan is None or view.proof is None or view.plan.verification is None:
+        return None
+    proof, configured = view.proof, str(view.plan.transfer)
+    record = proof.record
+    if record.verified is None or record.reason is None:
+        return TransportShown("Unknown", configured, proof.reason)
+    return TransportShown(record.verified, record.observed or configured, record.reason)
+
+
+def _may_go_on(resource: Object, view: View) -> bool:
+    """Tell whether a revision may take over because of what was just reported."""
+    if view.plan is None or view.proof is None:
+        return False
+    return may_take_over(view.plan, view.proof.record) and not may_take_over(view.plan, record_of(resource))
 
 
 def _owner_of_key(resource: Object, secret: Object) -> tuple[str, str]:

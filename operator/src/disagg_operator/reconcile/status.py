@@ -22,6 +22,7 @@ from disagg_operator.plan import names
 from disagg_operator.plan.model import DECODE, PREFILL
 from disagg_operator.reconcile.conditions import Verdict, verdicts
 from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.proof import labels_of
 from disagg_operator.reconcile.view import View
 from disagg_operator.reconcile.worker_checks import summary
 
@@ -42,6 +43,7 @@ def compute(resource: Object, view: View, now: datetime) -> Object:
     times = _transition_times(current)
     conditions = [_condition(verdict, generation, times, now) for verdict in verdicts(view)]
     plan = view.plan
+    labels = labels_of(resource) if view.proof is None else view.proof.labels
     if plan is None:
         # What was accepted last stays in force, and its domain with it.
         conditions += _kept(current)
@@ -51,24 +53,32 @@ def compute(resource: Object, view: View, now: datetime) -> Object:
         revision=view.step.serving or "",
         update_revision=view.target,
         roles=RolesStatus(
-            prefill=_worker_status(view, metadata["name"], PREFILL),
-            decode=_worker_status(view, metadata["name"], DECODE),
+            prefill=_worker_status(view, metadata["name"], PREFILL, labels.get(PREFILL)),
+            decode=_worker_status(view, metadata["name"], DECODE, labels.get(DECODE)),
             frontend=_frontend_status(view, metadata["name"]),
         ),
-        transport=TransportStatus(
-            configured=str(plan.transfer) if plan else current.get("transport", {}).get("configured", "")
-        ),
+        transport=_transport(view, resource),
         compute_domain=_compute_domain(view, current),
         conditions=conditions,
     )
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+def _transport(view: View, resource: Object) -> TransportStatus:
+    if view.plan is None or view.proof is None:
+        kept = TransportStatus.model_validate(resource.get("status", {}).get("transport", {}))
+        return kept.model_copy(update={"step": None})
+    configured = str(view.plan.transfer)
+    record = view.proof.record
+    shown = {"configured": configured, "summary": record.observed or configured}
+    return record.model_copy(update={**shown, "step": view.proof.step or None})
+
+
 def _kept(current: Mapping[str, Any]) -> list[Condition]:
     return [
         Condition.model_validate(condition)
         for condition in current.get("conditions", [])
-        if condition["type"] == ConditionType.COMPUTE_DOMAIN_READY
+        if condition["type"] in (ConditionType.COMPUTE_DOMAIN_READY, ConditionType.TRANSPORT_VERIFIED)
     ]
 
 
@@ -126,12 +136,15 @@ def _gist(status: Mapping[str, Any]) -> object:
         (found["type"], found["status"], found["reason"], found.get("observedGeneration"))
         for found in status.get("conditions", [])
     ]
-    return conditions, [
-        status.get(key) for key in ("observedGeneration", "revision", "updateRevision", "address")
-    ]
+    transport = status.get("transport", {})
+    return (
+        conditions,
+        [status.get(key) for key in ("observedGeneration", "revision", "updateRevision", "address")],
+        [transport.get(key) for key in ("revision", "verifiedRevision", "request")],
+    )
 
 
-def _worker_status(view: View, name: str, role: str) -> RoleStatus:
+def _worker_status(view: View, name: str, role: str, transport: str | None) -> RoleStatus:
     workloads = view.observed.workers(role)
     shown = workloads.get(view.step.serving or view.target) or workloads.get(view.target)
     target = workloads.get(view.target)
@@ -144,6 +157,7 @@ def _worker_status(view: View, name: str, role: str) -> RoleStatus:
         ready=f"{shown.ready if shown else 0}/{desired}",
         selector=_selector(name, role),
         preflight=summary(view.observed.pods_of(role, None)) or None,
+        transport=transport,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from disagg_operator.build.agent import AGENT
 from disagg_operator.build.pods import CHECK, GATE
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.worker_checks import findings
@@ -58,6 +59,12 @@ def _container_trouble(pod: str, container: Object) -> str | None:
     waiting = container.get("state", {}).get("waiting", {})
     reason = waiting.get("reason", "")
     message = _sentence(waiting.get("message") or reason)
+    if reason in _IMAGE and container.get("name") == AGENT:
+        return (
+            f"Pod {pod} cannot get the image of its transport agent ({reason}): {message} It is the chart's "
+            "worker.image: give the namespace access to it by spec.runtime.imagePullSecrets, or leave the "
+            "agent out by spec.verification.mode: Off."
+        )
     if reason in _IMAGE:
         return (
             f"Pod {pod} cannot get its image ({reason}): {message} Check spec.runtime.image and "
@@ -70,7 +77,7 @@ def _container_trouble(pod: str, container: Object) -> str | None:
         )
     ended = container.get("lastState", {}).get("terminated") or container.get("state", {}).get("terminated")
     if reason == _CRASH or (ended and not container.get("ready")):
-        which = f" -c {GATE}" if container.get("name") == GATE else ""
+        which = f" -c {container['name']}" if container.get("name") in (GATE, AGENT) else ""
         return f"Pod {pod} keeps ending{ending(ended or {})}. See: kubectl logs {pod} --previous{which}"
     return None
 

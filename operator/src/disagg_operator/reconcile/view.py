@@ -13,6 +13,7 @@ from disagg_operator.reconcile.domains import Standing
 from disagg_operator.reconcile.groups import Restart, restarts
 from disagg_operator.reconcile.observe import Observed
 from disagg_operator.reconcile.preflight.fault import Assessment
+from disagg_operator.reconcile.proof import Proof
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class View:
         refusals: why the API server refuses further pods, by role.
         waits: whether workers of the plan are not started, since their ComputeDomain is not there yet.
         changed_over: whether every frontend is of the plan's template.
+        proof: what is known of the transport, or None without a plan.
         leaving: what a deployment that is being deleted waits for.
         now: the time at which it was observed.
     """
@@ -61,6 +63,7 @@ class View:
     refusals: Mapping[str, str] = field(default_factory=dict)
     waits: bool = False
     changed_over: bool = True
+    proof: Proof | None = None
     leaving: str = ""
     now: datetime = field(default_factory=timestamp)
 
@@ -69,6 +72,14 @@ class View:
         """Whether the plan's revision is not started, since the API server would refuse each of its pods."""
         started = self.target in self.observed.revisions()
         return self.platform is not None and self.platform.fatal and not started
+
+    @property
+    def unproven(self) -> bool:
+        """Whether the revision that would serve may not, since its transport was never verified."""
+        verification = self.plan.verification if self.plan else None
+        if verification is None or not verification.enforced or self.proof is None:
+            return False
+        return self.proof.record.verified_revision != (self.step.serving or self.target)
 
     @cached_property
     def restarts(self) -> list[Restart]:

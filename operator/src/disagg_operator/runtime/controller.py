@@ -101,6 +101,7 @@ class Controller:
             logger.exception("this is a bug; again in %.1f s", delay, extra=context)
             return "error"
         self.queue.forget(key)
+        self.metrics.show_transport(key, outcome.transport)
         if not outcome.there:
             return "gone"
         spread = 1 - _SPREAD + 2 * _SPREAD * random.random()  # noqa: S311 - spreads load, no secret

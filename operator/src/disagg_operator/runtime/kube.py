@@ -16,6 +16,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
 from disagg_operator.api.v1alpha1 import API_VERSION, KIND
+from disagg_operator.reconcile.clock import timestamp
 from disagg_operator.reconcile.errors import ClusterError, GoneError, NotFoundError
 from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, POD, STATEFUL_SET, Key, Kind, Object, kind_of
 from disagg_operator.runtime.events import EVENT
@@ -26,6 +27,7 @@ _LOGS = Kind("v1", "PodLog", "pods/log")
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
+_STRATEGIC = "application/strategic-merge-patch+json"
 _JSON = "application/json"
 _FORCED = {"fieldManager": FIELD_MANAGER, "force": "true"}
 _FIRST_ERROR = 400
@@ -141,6 +143,27 @@ class KubeCluster:
             await self._write("apply", DISAGG_DEPLOYMENT, "PATCH", path, body, content=_APPLY, query=_FORCED)
         except NotFoundError:
             return
+
+    async def set_pod_condition(self, pod: Object, kind: str, *, holds: bool, reason: str) -> None:
+        """Set a condition of this pod, which may be gone already."""
+        metadata = pod["metadata"]
+        condition = {
+            "type": kind,
+            "status": str(holds),
+            "reason": reason,
+            "lastTransitionTime": timestamp().isoformat().replace("+00:00", "Z"),
+        }
+        # The kubelet's conditions are others of the same list, which this patch merges by their type.
+        body = {"metadata": {"uid": metadata["uid"]}, "status": {"conditions": [condition]}}
+        path = f"{_path(POD, metadata['namespace'], metadata['name'])}/status"
+        query = {"fieldManager": FIELD_MANAGER}
+        try:
+            await self._write("patch", POD, "PATCH", path, body, content=_STRATEGIC, query=query)
+        except NotFoundError:
+            return
+        except ClusterError as error:
+            if error.code != _CONFLICT:  # another pod of the name
+                raise
 
     async def set_finalizer(self, resource: Object, finalizer: str | None) -> None:
         """Have a DisaggDeployment carry the operator's finalizer, or (None) none."""

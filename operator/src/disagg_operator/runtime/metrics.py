@@ -1,11 +1,16 @@
 """Prometheus metrics of the operator.
 
-Invariant: no label holds the name of a deployment, so that the number of series does not grow with use.
+Invariant: no label holds the name of a deployment, so that the number of series does not grow with use; but
+for one gauge, which has a series for each deployment that is verified: an alert has to name it.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from disagg_operator.reconcile.kinds import Key
+from disagg_operator.reconcile.reconciler import TransportShown
+
+_VERIFIED = {"True": 1, "False": 0, "Unknown": -1}
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _CANARY_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
@@ -17,6 +22,13 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._transports: dict[Key, TransportShown] = {}
+        self.transport_verified = Gauge(
+            "disagg_transport_verified",
+            "Whether KV cache of a deployment moves as its platform promises: 1 yes, 0 no, -1 unknown.",
+            ["namespace", "deployment", "transport", "reason"],
+            registry=self.registry,
+        )
         self.reconciles = Counter(
             "disagg_reconciles",
             "Reconciles by result: done, gone, retry, blocked or error.",
@@ -79,6 +91,24 @@ class Metrics:
             ["transport"],
             registry=self.registry,
         )
+
+    def show_transport(self, key: Key, shown: TransportShown | None) -> None:
+        """Show whether the transport of a deployment is verified, in place of what was shown before.
+
+        Args:
+            key: the deployment.
+            shown: what is known, or None for one that is gone or not verified.
+        """
+        before = self._transports.get(key)
+        if before == shown:
+            return
+        if before is not None:
+            self.transport_verified.remove(key.namespace, key.name, before.transport, before.reason)
+            del self._transports[key]
+        if shown is not None:
+            labels = (key.namespace, key.name, shown.transport, shown.reason)
+            self.transport_verified.labels(*labels).set(_VERIFIED[shown.verified])
+            self._transports[key] = shown
 
     def render(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""

@@ -32,6 +32,7 @@ from disagg_operator.runtime.settings import Settings
 from disagg_operator.runtime.signals import handle_signals
 from disagg_operator.runtime.store import Store, Stores
 from disagg_operator.runtime.surroundings import Surroundings
+from disagg_operator.runtime.verification.verifier import TransportVerifier
 
 logger = logging.getLogger(__name__)
 
@@ -69,12 +70,14 @@ class Operator:
         self._recorder = EventRecorder(self._cluster, self._identity, dropped=metrics.events_dropped.inc)
         stores = tuple(Store(kind) for kind in OBSERVED)
         self._surroundings = Surroundings(self._cluster, self._concerned)
+        self._verifier = TransportVerifier(self._cluster, self._concerned, metrics)
         self._domains = ComputeDomains(self._cluster, readable=settings.compute_domains)
         reconciler = Reconciler(
             self._cluster,
             Stores((*stores, self._domains)),
             self._recorder,
             self._surroundings,
+            self._verifier,
             self._domains,
             installation,
         )
@@ -149,7 +152,7 @@ class Operator:
         self._metrics.leader.set(1)
         self._health.not_ready = "the caches are not in step yet"
         self._health.silence = lambda: max(reflector.silence() for reflector in self._reflectors)
-        parts = [self._elector.hold(), self._recorder.run(), self._surroundings.run()]
+        parts = [self._elector.hold(), self._recorder.run(), self._surroundings.run(), self._verifier.run()]
         tasks = [asyncio.create_task(part) for part in parts]
         tasks += [asyncio.create_task(reflector.run()) for reflector in self._reflectors]
         try:

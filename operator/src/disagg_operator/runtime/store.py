@@ -15,8 +15,8 @@ from disagg_operator.reconcile.kinds import POD, Key, Kind, Object
 Address = tuple[str, str]
 """Namespace and name of an object."""
 
-_READ_OF_POD_SPECS = ("nodeName", "resourceClaims")
-_READ_OF_PODS = ("conditions", "initContainerStatuses", "containerStatuses")
+_READ_OF_POD_SPECS = ("nodeName", "readinessGates", "resourceClaims")
+_READ_OF_PODS = ("conditions", "initContainerStatuses", "containerStatuses", "podIP")
 
 
 def owner_of(obj: Object) -> Key | None:

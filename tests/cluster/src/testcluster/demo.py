@@ -31,6 +31,7 @@ PROMPT = "What is the capital of France? Answer in one sentence."
 READY_SECONDS = 300.0
 # A new operator looks at what an earlier run left within this time; before, the old verdict still stands.
 SETTLED_SECONDS = 3.0
+MEASURED_SECONDS = 90.0
 METRICS_PORT = 9091
 
 
@@ -79,6 +80,12 @@ def is_ready(deployment: Mapping[str, Any]) -> bool:
         and condition.get("observedGeneration", status.get("observedGeneration", generation)) == generation
         for condition in status.get("conditions", ())
     )
+
+
+def transport_sentence(transport: Mapping[str, Any]) -> str:
+    """What was measured of a deployment's transport, in one line."""
+    verified = "verified" if transport["verified"] == "True" else "NOT as promised"
+    return f"KV cache moves by {transport.get('observed', '?')}, {verified}: {transport.get('message', '')}"
 
 
 class Demo:
@@ -135,6 +142,22 @@ class Demo:
             )
         with self.progress.step(f"DisaggDeployment {DEPLOYMENT} becomes Available"):
             self._watch()
+        with self.progress.step("The operator measures how KV cache moves"):
+            self._show_transport()
+
+    def _show_transport(self) -> None:
+        """Say what the operator found, which is also when its own requests are over and done with."""
+        started = time.monotonic()
+        while time.monotonic() - started < MEASURED_SECONDS:
+            deployment = self.kubectl.json("get", "disaggdeployment", DEPLOYMENT, "-n", NAMESPACE)
+            transport = deployment.get("status", {}).get("transport", {})
+            if transport.get("verified") in ("True", "False"):
+                self.progress.note(f"    {transport_sentence(transport)}")
+                return
+            time.sleep(1)
+        self.progress.note(
+            f"    not measured within {MEASURED_SECONDS:.0f} s: {transport.get('message', '')}"
+        )
 
     def _watch(self) -> None:
         shown: dict[str, str] = {}
