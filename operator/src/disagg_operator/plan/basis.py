@@ -16,9 +16,10 @@ from disagg_operator.plan.discovery.services import ServicePlanner
 from disagg_operator.plan.discovery.stores import discovery_facts, discovery_plan
 from disagg_operator.plan.engines.registry import ENGINES, Engine
 from disagg_operator.plan.facts import Facts
-from disagg_operator.plan.hardware import ARCHITECTURE_LABEL, Platform
+from disagg_operator.plan.hardware import ARCHITECTURE_LABEL
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import DECODE, PREFILL, ComputeDomainPlan, DiscoveryPlan, TransferPlan
+from disagg_operator.plan.platform import Platform
 from disagg_operator.plan.transfer import transfer_plan
 from disagg_operator.platforms.catalogue import services
 from disagg_operator.platforms.profile import RuntimeProfile

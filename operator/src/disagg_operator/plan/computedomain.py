@@ -12,8 +12,8 @@ from disagg_operator.api.v1alpha1.operations import ComputeDomainSpec, Placement
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 from disagg_operator.plan import names
 from disagg_operator.plan.cluster import ClusterFacts
-from disagg_operator.plan.hardware import Platform
 from disagg_operator.plan.model import Claim, ComputeDomainPlan, Provenance
+from disagg_operator.plan.platform import Platform
 from disagg_operator.platforms.profile import Domain, FabricProfile
 
 CLAIM = "compute-domain-channel"

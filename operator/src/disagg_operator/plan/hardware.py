@@ -7,7 +7,7 @@ writes wins over all of them.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from disagg_operator.api.v1alpha1.operations import PlacementSpec, SecurityMode
+from disagg_operator.api.v1alpha1.operations import PlacementSpec
 from disagg_operator.plan.environment import derived, fill, layered
 from disagg_operator.plan.facts import Facts, applicable, first, provenance
 from disagg_operator.plan.model import (
@@ -16,20 +16,17 @@ from disagg_operator.plan.model import (
     EnvSetting,
     Mount,
     Provenance,
-    SecurityPlan,
     Setting,
     TogetherPlan,
     TolerationSetting,
 )
+from disagg_operator.plan.platform import Platform
 from disagg_operator.platforms.profile import (
     Device,
-    EngineRelease,
-    FabricProfile,
     Gpus,
     HugePages,
     Layer,
     MachineProfile,
-    Security,
 )
 from disagg_operator.platforms.vocabulary import SEVERAL
 
@@ -37,7 +34,6 @@ ARCHITECTURE_LABEL = "kubernetes.io/arch"
 _GPU_RESOURCE = "nvidia.com/gpu"
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a path inside the container
 _PLACEMENT = "spec.placement.topologyKey"
-_UNPRIVILEGED = Provenance("The user asks for this security context.", "spec.security.mode")
 
 
 @dataclass(frozen=True)
@@ -54,20 +50,6 @@ class Hardware:
     together: TogetherPlan | None
     apart: ApartPlan | None
     joined: TogetherPlan | None
-
-
-@dataclass(frozen=True)
-class Platform:
-    """A machine with its fabrics and the engine's release that runs on it."""
-
-    machine: MachineProfile
-    fabrics: tuple[FabricProfile, ...]
-    release: EngineRelease
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The profiles that add to worker pods, the winning one last."""
-        return (self.release, *self.fabrics, self.machine)
 
 
 def hardware(
@@ -168,37 +150,6 @@ def huge_pages(offered: Iterable[HugePages], environment: Iterable[EnvSetting]) 
         for each in offered
         if all(values.get(name) in allowed for name, allowed in each.variables.items())
     )
-
-
-def security(platform: Platform, facts: Facts, mode: SecurityMode) -> SecurityPlan:
-    """Return the security context of the workers of a role.
-
-    Args:
-        platform: the profiles.
-        facts: facts of the role, without its security.
-        mode: what the user asks for.
-    """
-    offered = [each for fabric in platform.fabrics for each in applicable(fabric.security, facts)]
-    chosen = _strongest(platform, facts) if mode is SecurityMode.PLATFORM else _of_mode(offered, mode)
-    own_user = platform.release.own_user
-    if chosen is None:
-        return SecurityPlan(mode.value, _capabilities(mode), own_user, _UNPRIVILEGED)
-    return SecurityPlan(chosen.mode, chosen.capabilities, own_user, provenance(chosen))
-
-
-def _strongest(platform: Platform, facts: Facts) -> Security | None:
-    """Return the default that asks for most: a pod on two fabrics needs what either needs."""
-    order = ["Restricted", "IpcLock", "Privileged"]
-    defaults = [found for fabric in platform.fabrics if (found := first(fabric.security, facts))]
-    return max(defaults, key=lambda each: order.index(each.mode), default=None)
-
-
-def _of_mode(offered: Iterable[Security], mode: SecurityMode) -> Security | None:
-    return next((each for each in offered if each.mode == mode.value), None)
-
-
-def _capabilities(mode: SecurityMode) -> tuple[str, ...]:
-    return ("IPC_LOCK",) if mode is SecurityMode.IPC_LOCK else ()
 
 
 def _devices(

@@ -16,13 +16,14 @@ from disagg_operator.plan.computedomain import channel_claim
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER, Asked
 from disagg_operator.plan.environment import layered, written
 from disagg_operator.plan.facts import Facts, image_kind
-from disagg_operator.plan.hardware import hardware, huge_pages, security
+from disagg_operator.plan.hardware import hardware, huge_pages
 from disagg_operator.plan.image import image_of
 from disagg_operator.plan.launch.group import grouped
 from disagg_operator.plan.model import DECODE, PREFILL, RolePlan
 from disagg_operator.plan.pod import GRACE_SECONDS, wired_pod
 from disagg_operator.plan.resources import worker_resources
 from disagg_operator.plan.revision import NO_REVISION, revision_of
+from disagg_operator.plan.security import security
 from disagg_operator.plan.worker_check import check_plan
 from disagg_operator.platforms.profile import MpiLaunch
 from disagg_operator.platforms.vocabulary import NO_BACKEND, OFF, ON, ONE, SEVERAL

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.api.v1alpha1.role import TransferMethod, TransferSpec
 from disagg_operator.plan.facts import Facts, applicable, provenance
-from disagg_operator.plan.hardware import ARCHITECTURE_LABEL, Platform
+from disagg_operator.plan.hardware import ARCHITECTURE_LABEL
 from disagg_operator.plan.model import Provenance, TransferPlan
+from disagg_operator.plan.platform import Platform
 from disagg_operator.platforms.profile import Choice
 from disagg_operator.platforms.vocabulary import ANY_ARCHITECTURE
 

@@ -16,8 +16,9 @@ from disagg_operator.api.v1alpha1.runtime import Engine
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER
 from disagg_operator.plan.facts import Facts, first
-from disagg_operator.plan.hardware import SHARED_MEMORY, Platform, fabric_devices, gpu_resource
+from disagg_operator.plan.hardware import SHARED_MEMORY, fabric_devices, gpu_resource
 from disagg_operator.plan.model import CheckPlan, Mount, PodPlan, Provenance
+from disagg_operator.plan.platform import Platform
 
 _PROGRAM = "check_worker.py"
 _EFA_SDK = "/opt/amazon/efa"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 from disagg_operator.plan.cluster import UNSEEN, ClusterFacts
-from disagg_operator.plan.hardware import Platform
 from disagg_operator.plan.model import DECODE, PREFILL, EnvSetting, Plan, RolePlan
+from disagg_operator.plan.platform import Platform
 from disagg_operator.platforms.profile import RuntimeProfile
 
 

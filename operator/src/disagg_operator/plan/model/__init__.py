@@ -1,0 +1,86 @@
+"""The plan: everything that was decided, in terms of serving, before it becomes Kubernetes objects.
+
+Everything is imported from here; the modules behind it hold a part each.
+
+Invariant: plans are immutable values; two equal inputs give two equal plans. What was derived carries its
+provenance, which is never part of what is applied.
+"""
+
+from disagg_operator.plan.model.deployment import (
+    DECODE,
+    PREFILL,
+    ROLES,
+    ComputeDomainPlan,
+    ConfigSetting,
+    FrontendPlan,
+    GroupPlan,
+    Plan,
+    PromisedTransport,
+    RolePlan,
+    TransferPlan,
+    VerificationPlan,
+)
+from disagg_operator.plan.model.pod import (
+    RESTRICTED,
+    AgentPlan,
+    ApartPlan,
+    CheckPlan,
+    DrainPlan,
+    GatePlan,
+    PodPlan,
+    SecurityPlan,
+    TogetherPlan,
+)
+from disagg_operator.plan.model.services import DiscoveryPlan, RoleReference, ServicePlan, VolumePlan
+from disagg_operator.plan.model.settings import (
+    Claim,
+    DeviceCount,
+    EnvSetting,
+    ExecProbe,
+    HttpProbe,
+    Mount,
+    Port,
+    Probe,
+    Provenance,
+    Setting,
+    TolerationSetting,
+)
+
+__all__ = [
+    "DECODE",
+    "PREFILL",
+    "RESTRICTED",
+    "ROLES",
+    "AgentPlan",
+    "ApartPlan",
+    "CheckPlan",
+    "Claim",
+    "ComputeDomainPlan",
+    "ConfigSetting",
+    "DeviceCount",
+    "DiscoveryPlan",
+    "DrainPlan",
+    "EnvSetting",
+    "ExecProbe",
+    "FrontendPlan",
+    "GatePlan",
+    "GroupPlan",
+    "HttpProbe",
+    "Mount",
+    "Plan",
+    "PodPlan",
+    "Port",
+    "Probe",
+    "PromisedTransport",
+    "Provenance",
+    "RolePlan",
+    "RoleReference",
+    "SecurityPlan",
+    "ServicePlan",
+    "Setting",
+    "TogetherPlan",
+    "TolerationSetting",
+    "TransferPlan",
+    "VerificationPlan",
+    "VolumePlan",
+]

@@ -1,0 +1,210 @@
+"""One deployment: its roles, its frontend, how KV cache moves, and the plan of it all."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from disagg_operator.api.problems import Problem
+from disagg_operator.api.transport import Promise, Transport
+from disagg_operator.plan.model.pod import PodPlan
+from disagg_operator.plan.model.services import DiscoveryPlan, RoleReference
+from disagg_operator.plan.model.settings import Port, Provenance
+
+PREFILL = "prefill"
+DECODE = "decode"
+ROLES = (PREFILL, DECODE)
+
+
+@dataclass(frozen=True)
+class ConfigSetting:
+    """A setting of an engine's configuration file, for people.
+
+    Attributes:
+        key: its path, the parts separated by dots.
+        value: what the file holds.
+    """
+
+    key: str
+    value: Any
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """What pod groups of several nodes have beside their pods.
+
+    Attributes:
+        ssh: port by which the leader reaches the other pods.
+        key_round: text whose change asks for another ssh key.
+        provenance: why each pod of a group has a node of its own.
+    """
+
+    ssh: Port
+    key_round: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class RolePlan:
+    """The workers of one role.
+
+    Attributes:
+        role: prefill or decode.
+        replicas: model instances, each a pod group.
+        nodes: pods of one pod group, each on a node of its own.
+        gpus: GPUs of each pod.
+        pod: the worker pod.
+        files: the engine's configuration files by name.
+        files_path: folder in which the worker sees these files.
+        engine_config: what the engine's configuration file holds.
+        settings: the same, setting by setting, with the reason of each.
+        group: what pod groups have of their own, where an instance has several nodes.
+    """
+
+    role: str
+    replicas: int
+    nodes: int
+    gpus: int
+    pod: PodPlan
+    files: Mapping[str, str]
+    files_path: str
+    engine_config: Mapping[str, Any] = field(default_factory=dict)
+    settings: tuple[ConfigSetting, ...] = ()
+    group: GroupPlan | None = None
+
+
+@dataclass(frozen=True)
+class FrontendPlan:
+    """The HTTP front door."""
+
+    replicas: int
+    port: int
+    pod: PodPlan
+
+
+@dataclass(frozen=True)
+class TransferPlan:
+    """How KV cache moves; the same for both roles.
+
+    Attributes:
+        method: library that moves it, such as ``NIXL``.
+        nixl_backend: NIXL plugin, or None for another method.
+        provenance: why this method.
+        backend_provenance: why this plugin.
+    """
+
+    method: str
+    nixl_backend: str | None
+    provenance: Provenance
+    backend_provenance: Provenance | None = None
+
+    def __str__(self) -> str:
+        return self.method if self.nixl_backend is None else f"{self.method}/{self.nixl_backend}"
+
+
+@dataclass(frozen=True)
+class ComputeDomainPlan:
+    """The ComputeDomain whose channels the workers of both roles hold, one pod a node.
+
+    Attributes:
+        name: name of the ComputeDomain.
+        template: name of the ResourceClaimTemplate that NVIDIA's driver makes for it.
+        adopted: whether it is the user's: never made, changed or deleted by the operator.
+        nodes: nodes of all prefill and decode workers.
+        num_nodes: what its ``numNodes`` says; None for an adopted one, which says it itself.
+        provenance: why there is one.
+        num_nodes_provenance: why ``numNodes`` is what it is.
+        spread: whether model instances may be in different racks: NVLink spans each, and not all of them.
+    """
+
+    name: str
+    template: str
+    adopted: bool
+    nodes: int
+    num_nodes: int | None
+    provenance: Provenance
+    num_nodes_provenance: Provenance
+    spread: bool = False
+
+
+@dataclass(frozen=True)
+class PromisedTransport:
+    """A transport that the platform promises, and why."""
+
+    transport: Transport
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class VerificationPlan:
+    """How it is verified that KV cache moves as the platform promises.
+
+    Attributes:
+        mode: Warn or Enforce.
+        interval_seconds: time after which it is verified again, or None for never.
+        canary: whether a request of the operator's own makes KV cache move.
+        prompt_tokens: length of its prompt, or None for the default.
+        kv_bytes_per_token: as the user says, or None for the model's own.
+        kv_dtype: data type of the KV cache as configured, or nothing for the model's own.
+        model: name that requests ask for.
+        promises: what a worker pod was promised, by role.
+    """
+
+    mode: str
+    interval_seconds: int | None
+    canary: bool
+    prompt_tokens: int | None
+    kv_bytes_per_token: int | None
+    kv_dtype: str
+    model: str
+    promises: Mapping[str, Promise]
+
+    @property
+    def enforced(self) -> bool:
+        """Whether no revision serves requests before it was verified."""
+        return self.mode == "Enforce"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that was decided for one DisaggDeployment.
+
+    Attributes:
+        name, namespace, uid: of the DisaggDeployment; uid is None offline.
+        revision: what must match between prefill and decode, as a hash. Replica counts are not part of it.
+        address: URL to send OpenAI requests to, from inside the cluster.
+        discovery: where frontend and workers find each other.
+        transfer: how KV cache moves.
+        strategy: how a new revision takes over.
+        strategy_provenance: why it does so.
+        takeover_seconds: how long it has to be ready before it does.
+        service_account: name of the pods' ServiceAccount.
+        own_service_account: whether the operator makes it.
+        discovery_role: role of the pods' ServiceAccount.
+        roles: worker plans by role.
+        frontend: the front door.
+        compute_domain: the NVLink domain of the workers, where the platform has one.
+        promised: the transports that the platform promises; none where anything will do.
+        verification: how that is verified; None where it is not.
+        warnings: what is doubtful, though it is not refused.
+    """
+
+    name: str
+    namespace: str
+    uid: str | None
+    revision: str
+    address: str
+    discovery: DiscoveryPlan
+    transfer: TransferPlan
+    strategy: str
+    strategy_provenance: Provenance
+    takeover_seconds: int
+    service_account: str
+    own_service_account: bool
+    discovery_role: RoleReference
+    roles: Mapping[str, RolePlan]
+    frontend: FrontendPlan
+    compute_domain: ComputeDomainPlan | None = None
+    promised: tuple[PromisedTransport, ...] = ()
+    verification: VerificationPlan | None = None
+    warnings: tuple[Problem, ...] = field(default=())
