@@ -326,6 +326,17 @@ def test_enforcing_what_runs_unverified_takes_nothing_down() -> None:
     assert cluster.condition("Available")["status"] == "True"
 
 
+def test_a_frontend_that_waits_for_its_gate_is_not_complete_though_an_old_one_is_ready() -> None:
+    cluster = running()
+    cluster.edit(verification={"mode": "Enforce"})
+    rounds(cluster)
+    _, deployment_ = next(each for each in cluster.objects.items() if each[0][0] == "Deployment")
+    deployment_["status"] |= {"replicas": 2, "updatedReplicas": 1, "readyReplicas": 1}
+    drive(cluster)
+    assert cluster.condition("Available")["status"] == "True", "the old one serves"
+    assert cluster.condition("Progressing")["reason"] == "RolesNotReady"
+
+
 def test_without_a_second_revision_beside_it_the_new_one_waits_for_its_proof() -> None:
     cluster = running(rollout={"strategy": "Recreate"}, **ENFORCE)
     answer(cluster, found())

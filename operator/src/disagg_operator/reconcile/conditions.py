@@ -195,7 +195,9 @@ def _frontend_complete(view: View) -> bool:
     if frontend is None or view.plan is None:
         return False
     wanted = view.plan.frontend.replicas
-    return frontend.asked == wanted and frontend.ready >= wanted and frontend.updated >= wanted
+    # One of the old template may be the ready one, as long as it is there.
+    changed = frontend.updated >= wanted and frontend.existing <= frontend.updated
+    return frontend.asked == wanted and frontend.ready >= wanted and changed
 
 
 def _rollout_message(view: View) -> str:
