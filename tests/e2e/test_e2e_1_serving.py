@@ -42,8 +42,8 @@ def test_the_operator_measured_that_kv_cache_goes_over_tcp(quickstart: Deploymen
     transport = quickstart.read()["status"]["transport"]
     assert transport["observed"] == "NIXL/UCX tcp"
     assert transport["verifiedRevision"] == quickstart.read()["status"]["revision"]
-    # Within 2 % of what the model's geometry says; TCP adds headers.
-    assert transport["expectedBytes"] == pytest.approx(transport["bytes"], rel=0.02)
+    # Whole blocks of 16 tokens move, which a prompt of some 500 tokens may exceed by 3 %.
+    assert transport["expectedBytes"] == pytest.approx(transport["bytes"], rel=0.04)
 
 
 def test_every_worker_has_an_agent_and_nobody_restarts(quickstart: Deployment) -> None:
