@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.engine.table import Output, Row, report
 from disagg_operator.api.transport import Promise, Transport
 from disagg_worker.prepare import prepare_model
-from integration.worker.measurement import agents_of, verified
+from integration.worker.measurement import agents_of, measured_once
 from integration.worker.stack import MODEL, Stack
 
 WINDOW_SECONDS = 60.0
@@ -151,9 +151,9 @@ async def _client(session: httpx.AsyncClient, stack: Stack, number: int, counted
 
 
 async def _verify(stack: Stack, ports: dict[str, int]) -> None:
-    result = await verified(stack, ports, PROMISE, CANARY_TOKENS)
-    if result.bytes is None:
-        raise RuntimeError(f"the canary moved nothing: {result.message}")
+    measured = await measured_once(stack, ports, PROMISE, CANARY_TOKENS)
+    if measured.reply is None or measured.reply.text is None:
+        raise RuntimeError(f"the canary was not answered: {measured.verdict.message}")
 
 
 async def _up(ports: dict[str, int]) -> None:

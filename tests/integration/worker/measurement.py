@@ -14,6 +14,10 @@ from disagg_operator.api.transport import Promise
 from disagg_operator.reconcile.kinds import Key
 from disagg_operator.reconcile.verification import VerificationAsked, VerificationResult, WorkerPod
 from disagg_operator.runtime.metrics import Metrics
+from disagg_operator.runtime.verification.agents import Agents
+from disagg_operator.runtime.verification.canary import CanaryClient
+from disagg_operator.runtime.verification.measurement import Measured, Measurement, Timing
+from disagg_operator.runtime.verification.pod_logs import PodLogs
 from disagg_operator.runtime.verification.verifier import TransportVerifier
 from integration.worker.stack import MODEL, Stack
 
@@ -44,7 +48,7 @@ def agents_of(serving: Stack, model_dir: Path) -> Iterator[dict[str, int]]:
             metrics = f"http://127.0.0.1:{serving.metrics_ports[role]}/metrics"
             options = ["--port", str(ports[role]), "--engine-metrics", metrics, "--model", str(model_dir)]
             command = [sys.executable, "-m", "disagg_worker.main", "agent", *options]
-            process = subprocess.Popen(command)
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
             ending.callback(process.wait)
             ending.callback(process.terminate)
         yield ports
@@ -69,11 +73,9 @@ async def at_pod_addresses(ports: dict[str, int]) -> AsyncIterator[None]:
         yield
 
 
-async def verified(
-    serving: Stack, agents: dict[str, int], promise: Promise, tokens: int
-) -> VerificationResult:
-    """Measure as the operator does."""
-    asked = VerificationAsked(
+def asked_of(serving: Stack, promise: Promise, tokens: int) -> VerificationAsked:
+    """Return what the operator would ask of the workers."""
+    return VerificationAsked(
         namespace="ns",
         name="demo",
         revision="r1",
@@ -88,6 +90,27 @@ async def verified(
         mode="Warn",
         prompt_tokens=tokens,
     )
+
+
+async def measured_once(serving: Stack, agents: dict[str, int], promise: Promise, tokens: int) -> Measured:
+    """Measure once, whatever the verdict."""
+    timing = Timing()
+    async with at_pod_addresses(agents), aiohttp.ClientSession() as session:
+        witnesses = (
+            Agents(session, timing.agent),
+            CanaryClient(session, timing.answer),
+            PodLogs(Logs(serving)),
+        )
+        return await Measurement(*witnesses, timing).measure(
+            asked_of(serving, promise, tokens), lambda _: None
+        )
+
+
+async def verified(
+    serving: Stack, agents: dict[str, int], promise: Promise, tokens: int
+) -> VerificationResult:
+    """Measure as the operator does, again where it could not be told."""
+    asked = asked_of(serving, promise, tokens)
     changed = asyncio.Event()
     verifier = TransportVerifier(Logs(serving), lambda _: changed.set(), Metrics())
     async with at_pod_addresses(agents), asyncio.timeout(120):
