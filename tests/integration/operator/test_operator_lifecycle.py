@@ -47,12 +47,12 @@ def test_create_makes_everything_and_reports_it(demo: Deployed) -> None:
     )
     assert status["transport"]["configured"] == "NIXL/UCX"
     assert status["address"] == f"http://{demo.name}-frontend.{demo.namespace}.svc:8000"
-    events = [
-        event["reason"]
-        for event in demo.api.find("events", demo.namespace)
-        if event["regarding"].get("uid") == uid
-    ]
-    assert "Available" in events
+
+    def reasons() -> set[str]:
+        events = demo.api.find("events", demo.namespace)
+        return {event["reason"] for event in events if event["regarding"].get("uid") == uid}
+
+    eventually(lambda: "Available" in reasons(), "an Event tells that it is available")
 
 
 def test_scaling_keeps_the_pods(demo: Deployed) -> None:
