@@ -329,6 +329,8 @@ def test_enforcing_what_runs_unverified_takes_nothing_down() -> None:
 def test_a_frontend_that_waits_for_its_gate_is_not_complete_though_an_old_one_is_ready() -> None:
     cluster = running()
     cluster.edit(verification={"mode": "Enforce"})
+    drive(cluster)
+    assert cluster.condition("Progressing")["reason"] == "RolesNotReady", "the new one is not made yet"
     rounds(cluster)
     _, deployment_ = next(each for each in cluster.objects.items() if each[0][0] == "Deployment")
     deployment_["status"] |= {"replicas": 2, "updatedReplicas": 1, "readyReplicas": 1}

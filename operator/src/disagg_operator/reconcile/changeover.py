@@ -22,6 +22,21 @@ def changed_over(plan: Plan, observed: Observed, now: datetime) -> bool:
         observed: what is there.
         now: the time, by which an ending pod is known to be on a lost node.
     """
+    # A Deployment no longer counts the pods that are ending. Which template they have does not matter: few
+    # end at a time, and not for long.
+    return rolled_out(plan, observed) and not any(
+        label(pod, names.LABEL_ROLE) == names.FRONTEND and is_terminating(pod) and not is_overdue(pod, now)
+        for pod in observed.pods
+    )
+
+
+def rolled_out(plan: Plan, observed: Observed) -> bool:
+    """Tell whether every frontend that is not ending is of the plan's template.
+
+    Args:
+        plan: what is desired.
+        observed: what is there.
+    """
     desired = stamp(frontend_deployment(plan))
     live = observed.objects.get(identity(desired))
     if live is None or _applied(live) != _applied(desired):
@@ -29,14 +44,9 @@ def changed_over(plan: Plan, observed: Observed, now: datetime) -> bool:
     status = live.get("status", {})
     if status.get("observedGeneration", 0) < live["metadata"]["generation"]:
         return False
-    if status.get("updatedReplicas", 0) < status.get("replicas", 0):
-        return False
-    # A Deployment no longer counts the pods that are ending. Which template they have does not matter: few
-    # end at a time, and not for long.
-    return not any(
-        label(pod, names.LABEL_ROLE) == names.FRONTEND and is_terminating(pod) and not is_overdue(pod, now)
-        for pod in observed.pods
-    )
+    replicas: int = status.get("replicas", 0)
+    updated: int = status.get("updatedReplicas", 0)
+    return updated >= replicas
 
 
 def _applied(obj: Object) -> str | None:

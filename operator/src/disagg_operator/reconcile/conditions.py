@@ -196,8 +196,7 @@ def _frontend_complete(view: View) -> bool:
         return False
     wanted = view.plan.frontend.replicas
     # One of the old template may be the ready one, as long as it is there.
-    changed = frontend.updated >= wanted and frontend.existing <= frontend.updated
-    return frontend.asked == wanted and frontend.ready >= wanted and changed
+    return view.rolled_out and frontend.asked == wanted and min(frontend.ready, frontend.updated) >= wanted
 
 
 def _rollout_message(view: View) -> str:

@@ -20,7 +20,7 @@ from disagg_operator.plan.model import ROLES
 from disagg_operator.plan.planner import plan as plan_deployment
 from disagg_operator.plan.rollout import step
 from disagg_operator.reconcile.announce import announcements
-from disagg_operator.reconcile.changeover import changed_over
+from disagg_operator.reconcile.changeover import changed_over, rolled_out
 from disagg_operator.reconcile.changes import changes, must_start
 from disagg_operator.reconcile.clock import timestamp
 from disagg_operator.reconcile.cluster import Children, Cluster, Domains, Preflight, Recorder
@@ -195,6 +195,7 @@ class Reconciler:
             domain=domain,
             waits=waits,
             changed_over=current,
+            rolled_out=rolled_out(planned, observed),
         )
 
     async def _assess(self, key: Key, view: View) -> View:

@@ -45,7 +45,8 @@ class View:
         domain: how the ComputeDomain stands, of a deployment that is to have one.
         refusals: why the API server refuses further pods, by role.
         waits: whether workers of the plan are not started, since their ComputeDomain is not there yet.
-        changed_over: whether every frontend is of the plan's template.
+        changed_over: whether every frontend is of the plan's template, those that are ending among them.
+        rolled_out: whether every other frontend is.
         proof: what is known of the transport, or None without a plan.
         leaving: what a deployment that is being deleted waits for.
         now: the time at which it was observed.
@@ -63,6 +64,7 @@ class View:
     refusals: Mapping[str, str] = field(default_factory=dict)
     waits: bool = False
     changed_over: bool = True
+    rolled_out: bool = True
     proof: Proof | None = None
     leaving: str = ""
     now: datetime = field(default_factory=timestamp)
