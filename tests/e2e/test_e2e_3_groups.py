@@ -17,9 +17,15 @@ from testcluster.session import Cluster
 pytestmark = pytest.mark.cluster
 
 NAMESPACE = "disagg-e2e-groups"
-# One node has room for all ranks, and they need no GPU to die.
+# One node has room for all ranks, and they need no GPU, and no TensorRT-LLM, to die.
 NONE: Object = {"$patch": "delete"}
-ANYWHERE: Object = {"spec": {"affinity": NONE, "containers": [{"name": "worker", "resources": NONE}]}}
+ANYWHERE: Object = {
+    "spec": {
+        "affinity": NONE,
+        "containers": [{"name": "worker", "resources": NONE}],
+        "initContainers": [{"name": "preflight", **NONE}],
+    }
+}
 
 
 @pytest.fixture(scope="module")

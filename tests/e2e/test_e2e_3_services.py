@@ -111,7 +111,8 @@ def test_a_chat_is_answered_by_workers_that_register_in_etcd(registry: Deploymen
     assert not registry.children("rolebindings"), "nobody may"
     for role in ("prefill", "decode", "frontend"):
         (pod,) = registry.pods(role)
-        (gate,) = pod["status"]["initContainerStatuses"]
+        started = {each["name"]: each for each in pod["status"]["initContainerStatuses"]}
+        gate = started["await-services"]
         assert gate["state"]["terminated"]["exitCode"] == 0
 
 

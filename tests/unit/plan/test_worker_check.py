@@ -86,6 +86,13 @@ def test_shared_memory_is_no_larger_than_the_pods_and_not_looked_at_where_the_us
     assert "sharedMemory" not in asked(planned("aws-p5.48xlarge", 2, prefill=mounted))
 
 
+def test_devices_are_not_counted_where_the_user_says_what_the_container_is_given() -> None:
+    own = {"spec": {"containers": [{"name": CONTAINER, "resources": {"$patch": "delete"}}]}}
+    found = asked(planned("aws-p5.48xlarge", 2, prefill={"parallelism": {"tensor": 2}, "podTemplate": own}))
+    assert not {"gpus", "fabricDevices"} & found.keys()
+    assert found["lockedMemory"] is True
+
+
 def test_nothing_is_looked_for_where_nothing_is_verified() -> None:
     assert planned(verification={"mode": "Off"}).roles[PREFILL].pod.check is None
 

@@ -48,13 +48,14 @@ def check_plan(basis: Basis, pod: PodPlan, facts: Facts, gpus: int) -> CheckPlan
 
 
 def _asked(basis: Basis, pod: PodPlan, facts: Facts, gpus: int) -> Iterator[tuple[str, Any]]:
-    if devices := _fabric_devices(basis.platform, pod):
+    counted = not _own_resources(pod)
+    if counted and (devices := _fabric_devices(basis.platform, pod)):
         yield "fabricDevices", devices
     if pod.security.mode != "Restricted":
         yield "lockedMemory", True
     if size := _shared_memory(pod):
         yield "sharedMemory", size
-    if gpus:
+    if counted and gpus:
         yield "gpus", gpus
     if pod.claims:
         yield "imexChannel", True
@@ -100,9 +101,18 @@ def _size_limit(mount: Mount) -> Any:
 
 
 def _own_volumes(pod: PodPlan) -> Iterable[str]:
+    return {each.get("name", "") for each in _own(pod, "volumes")}
+
+
+def _own_resources(pod: PodPlan) -> bool:
+    """Tell whether the user says what the engine's container is given."""
+    return any("resources" in each for each in _own(pod, "containers"))
+
+
+def _own(pod: PodPlan, key: str) -> Iterator[Mapping[str, Any]]:
     spec = pod.overrides.get("spec")
-    volumes = spec.get("volumes") if isinstance(spec, Mapping) else None
-    return {each.get("name", "") for each in volumes or () if isinstance(each, Mapping)}
+    written = spec.get(key) if isinstance(spec, Mapping) else None
+    yield from (each for each in written or () if isinstance(each, Mapping))
 
 
 @cache
