@@ -111,6 +111,7 @@ def test_four_of_four_efa_devices_prove_srd() -> None:
     assert verdict.rate == pytest.approx(EXPECTED / 0.5, rel=0.01)
     assert verdict.roles["prefill"].label == verdict.roles["decode"].label == "NIXL/UCX srd"
     assert len(verdict.evidence) <= 6
+    assert "log: UCX names 2 srd devices, for 4 GPUs a pod" in verdict.evidence
 
 
 def test_three_of_four_efa_devices_are_verified_and_told() -> None:

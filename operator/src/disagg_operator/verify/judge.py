@@ -261,6 +261,8 @@ class _Judgement:
             yield f"NIXL's telemetry: {decimal_bytes(max(nixl.sent, nixl.received))}"
         yield from (f"not counted: {remark}" for remark in self.flows.remarks[:2])
         yield from (f"log: {fault.line}" for fault in self.log.faults[:1])
+        if named := len(self.log.srd_devices):
+            yield f"log: UCX names {named} srd devices, for {self.promise.gpus} GPUs a pod"
         yield from (f"log: {line}" for line in self.log.lines)
 
     def _roles(self) -> dict[str, RoleVerdict]:
