@@ -156,11 +156,9 @@ def kinds(evidence: dict[str, Any]) -> set[tuple[str, str]]:
     return set.intersection(*found)
 
 
-@pytest.mark.timeout(180)
-def test_ucx_over_tcp_leaves_its_trace_everywhere(
-    pod: Pod, two_agents: Callable[[str], tuple[Any, Any]]
-) -> None:
-    prefill, decode = two_agents("UCX")
+def read_once(pod: Pod, agents: tuple[Any, Any]) -> tuple[list[int], dict[str, Any], dict[str, Any]]:
+    """Have decode read from prefill; return both pids (prefill first) and the evidence around it."""
+    prefill, decode = agents
     offer = prefill.ask({})
     for pid in (offer["pid"], decode.ask({})["pid"]):
         pod.show(pid)
@@ -168,7 +166,15 @@ def test_ucx_over_tcp_leaves_its_trace_everywhere(
     answer = decode.ask({"metadata": offer["metadata"], "address": offer["address"]})
     assert answer["read"] == SIZE
     after = pod.evidence("--nixl-metrics", f"http://127.0.0.1:{TELEMETRY_PORT + 1}/metrics")
-    assert {each["pid"] for each in after["processes"]} == {offer["pid"], answer["pid"]}
+    return [offer["pid"], answer["pid"]], before, after
+
+
+@pytest.mark.timeout(180)
+def test_ucx_over_tcp_leaves_its_trace_everywhere(
+    pod: Pod, two_agents: Callable[[str], tuple[Any, Any]]
+) -> None:
+    pids, before, after = read_once(pod, two_agents("UCX"))
+    assert {each["pid"] for each in after["processes"]} == set(pids)
     assert {("nixl-plugin", "libplugin_UCX"), ("ucx", "libucp"), ("ucx-transport", "libuct_ib_efa")} <= kinds(
         after
     )
@@ -177,7 +183,7 @@ def test_ucx_over_tcp_leaves_its_trace_everywhere(
     assert SIZE <= moved(before, after) < 1.05 * SIZE
     assert after["nixl"]["available"]
     assert after["nixl"]["rxBytes"] == SIZE
-    (log,) = [each for each in after["logs"] if each["path"].endswith(f"ucx-{answer['pid']}.log")]
+    (log,) = [each for each in after["logs"] if each["path"].endswith(f"ucx-{pids[1]}.log")]
     titles = [number for number, line in enumerate(log["lines"]) if "remote memory read by ucp_get" in line]
     assert titles, log["lines"]
     assert "tcp/" in log["lines"][titles[-1] + 1]
@@ -188,14 +194,7 @@ def test_ucx_over_tcp_leaves_its_trace_everywhere(
 def test_libfabric_over_its_tcp_provider_is_bytes_of_the_network_and_of_no_device(
     pod: Pod, two_agents: Callable[[str], tuple[Any, Any]]
 ) -> None:
-    prefill, decode = two_agents("LIBFABRIC")
-    offer = prefill.ask({})
-    for pid in (offer["pid"], decode.ask({})["pid"]):
-        pod.show(pid)
-    before = pod.evidence()
-    answer = decode.ask({"metadata": offer["metadata"], "address": offer["address"]})
-    assert answer["read"] == SIZE
-    after = pod.evidence("--nixl-metrics", f"http://127.0.0.1:{TELEMETRY_PORT + 1}/metrics")
+    _, before, after = read_once(pod, two_agents("LIBFABRIC"))
     assert {("nixl-plugin", "libplugin_LIBFABRIC"), ("libfabric", "libfabric")} <= kinds(after)
     assert not any(kind in ("ucx", "ucx-transport") for kind, _ in kinds(after))
     assert SIZE <= moved(before, after) < 1.05 * SIZE

@@ -130,5 +130,5 @@ def test_the_user_can_take_the_check_away() -> None:
 @pytest.mark.parametrize("platform", ["aws-p5.48xlarge", "generic"])
 def test_another_check_is_no_other_revision(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = planned(platform).revision
-    monkeypatch.setattr("disagg_operator.plan.worker_check._program", lambda: "pass")
+    monkeypatch.setattr("disagg_operator.plan.worker_check.script", lambda _: "pass")
     assert planned(platform).revision == before

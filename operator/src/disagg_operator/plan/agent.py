@@ -5,9 +5,7 @@ container, and it is no part of the revision but for being there: an operator th
 restarts nobody.
 """
 
-from collections.abc import Iterator
-from functools import cache
-from importlib import resources
+from collections.abc import Iterator, Mapping
 
 from disagg_operator.api.v1alpha1.operations import VerificationMode
 from disagg_operator.api.v1alpha1.runtime import Engine
@@ -16,6 +14,7 @@ from disagg_operator.plan.engines.models import model_path
 from disagg_operator.plan.engines.reference import METRICS_PORT
 from disagg_operator.plan.facts import Facts, applicable, provenance
 from disagg_operator.plan.model import AgentPlan, EnvSetting, Mount, Port, Provenance, SecurityPlan
+from disagg_operator.plan.scripts import script
 
 PORT = Port("agent", 9095)
 _AGAIN_SECONDS = 10
@@ -36,13 +35,14 @@ def agent_plan(basis: Basis, facts: Facts, engine_security: SecurityPlan) -> Age
     """
     if basis.spec.verification.mode is VerificationMode.OFF:
         return None
-    command = ("python3", "-c", _keep_running(), str(_AGAIN_SECONDS), "disagg-worker", "agent")
+    sights = _sights(basis, facts)
+    command = ("python3", "-c", script("keep_running.py"), str(_AGAIN_SECONDS), "disagg-worker", "agent")
     return AgentPlan(
         image=basis.installation.worker_image,
         command=command,
         port=PORT,
-        environment=(*_environment(basis), *_sight_variables(basis, facts)),
-        mounts=_sight_mounts(basis, facts),
+        environment=(*_environment(basis), *_sight_variables(sights)),
+        mounts=_sight_mounts(sights),
         user=basis.platform.release.user if engine_security.own_user else None,
         inspects=engine_security.mode != "Restricted",
         unconfined=engine_security.mode == "Privileged",
@@ -77,8 +77,7 @@ def _sights(basis: Basis, facts: Facts) -> dict[str, Provenance]:
     }
 
 
-def _sight_variables(basis: Basis, facts: Facts) -> Iterator[EnvSetting]:
-    sights = _sights(basis, facts)
+def _sight_variables(sights: Mapping[str, Provenance]) -> Iterator[EnvSetting]:
     if (why := sights.get("node-sys")) is not None:
         yield EnvSetting("DISAGG_AGENT_SYS_ROOT", _NODE_SYS, None, why)
     if (why := sights.get("gpus")) is not None:
@@ -86,14 +85,9 @@ def _sight_variables(basis: Basis, facts: Facts) -> Iterator[EnvSetting]:
         yield EnvSetting("NVIDIA_DRIVER_CAPABILITIES", "utility", None, why)
 
 
-def _sight_mounts(basis: Basis, facts: Facts) -> tuple[Mount, ...]:
-    why = _sights(basis, facts).get("node-sys")
+def _sight_mounts(sights: Mapping[str, Provenance]) -> tuple[Mount, ...]:
+    why = sights.get("node-sys")
     if why is None:
         return ()
     volume = {"hostPath": {"path": "/sys", "type": "Directory"}}
     return (Mount("node-sys", _NODE_SYS, volume, read_only=True, provenance=why),)
-
-
-@cache
-def _keep_running() -> str:
-    return resources.files("disagg_operator.plan").joinpath("keep_running.py").read_text(encoding="utf-8")

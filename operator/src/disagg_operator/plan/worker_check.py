@@ -6,8 +6,6 @@ that brings another check restarts nobody.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from disagg_operator.api.quantities import quantity
@@ -19,6 +17,7 @@ from disagg_operator.plan.facts import Facts, first
 from disagg_operator.plan.hardware import SHARED_MEMORY, fabric_devices, gpu_resource
 from disagg_operator.plan.model import CheckPlan, Mount, PodPlan, Provenance
 from disagg_operator.plan.platform import Platform
+from disagg_operator.plan.scripts import script
 
 _PROGRAM = "check_worker.py"
 _EFA_SDK = "/opt/amazon/efa"
@@ -44,7 +43,7 @@ def check_plan(basis: Basis, pod: PodPlan, facts: Facts, gpus: int) -> CheckPlan
     if not asked:
         return None
     command = ("python3", f"{CONFIG_FOLDER}/{_PROGRAM}", json.dumps(asked))
-    return CheckPlan(command, {_PROGRAM: _program()}, asked, _WHY)
+    return CheckPlan(command, {_PROGRAM: script(_PROGRAM)}, asked, _WHY)
 
 
 def _asked(basis: Basis, pod: PodPlan, facts: Facts, gpus: int) -> Iterator[tuple[str, Any]]:
@@ -113,8 +112,3 @@ def _own(pod: PodPlan, key: str) -> Iterator[Mapping[str, Any]]:
     spec = pod.overrides.get("spec")
     written = spec.get(key) if isinstance(spec, Mapping) else None
     yield from (each for each in written or () if isinstance(each, Mapping))
-
-
-@cache
-def _program() -> str:
-    return resources.files("disagg_operator.plan").joinpath(_PROGRAM).read_text(encoding="utf-8")
