@@ -6,7 +6,6 @@ stand beside the copy engine's in the same run. Run: `make bench-gpu-transport`.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bench.side import Side
 from bench.transport import gpu_side
 from disagg_operator.api.transport import Promise, Transport
 from disagg_operator.verify.canary import Answer, Canary
@@ -76,33 +76,16 @@ class Row:
     evidence: tuple[str, ...]
 
 
-class Process:
-    """A running side in its network namespace."""
+class GpuSide(Side):
+    """A side in its network namespace."""
 
     def __init__(self, role: str, gpu: int, environment: Mapping[str, str]) -> None:
-        self._process = subprocess.Popen(
-            ["ip", "netns", "exec", f"bench-{role}", sys.executable, gpu_side.__file__, str(gpu)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | environment,
-        )
+        program = [sys.executable, gpu_side.__file__, str(gpu)]
+        super().__init__(["ip", "netns", "exec", f"bench-{role}", *program], environment)
 
-    def ask(self, *call: Any) -> Any:
-        """Have the side do something and return its answer; NIXL's own lines are passed over."""
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(json.dumps(call) + "\n")
-        self._process.stdin.flush()
-        while line := self._process.stdout.readline():
-            if line.startswith('{"answer"'):
-                return json.loads(line)["answer"]
-        raise RuntimeError(f"a side ended with status {self._process.wait()}")
-
-    def end(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.wait()
+    def call(self, *call: Any) -> Any:
+        """Have the side do something and return its answer."""
+        return self.ask(json.dumps(call))["answer"]
 
 
 @contextmanager
@@ -129,21 +112,21 @@ def measure(choice: str, folder: Path) -> Row:
     with ExitStack() as stack:
         sides = {}
         for gpu, role in enumerate(SIDES):
-            side = Process(role, gpu, _environment(role, choice, folder))
+            side = GpuSide(role, gpu, _environment(role, choice, folder))
             stack.callback(side.end)
             sides[role] = side
         source, reader = sides[PREFILL], sides[DECODE]
-        metadata, address = source.ask("lend", size)
-        reader.ask("prepare", size, metadata)
-        reader.ask("read", address, 0)  # connections are made at the first read
+        metadata, address = source.call("lend", size)
+        reader.call("prepare", size, metadata)
+        reader.call("read", address, 0)  # connections are made at the first read
         first = _look(sides)
         time.sleep(QUIET_SECONDS)
         before = _look(sides)
         begun = time.monotonic()
-        seconds, whole = reader.ask("read", address, 0)
+        seconds, whole = reader.call("read", address, 0)
         window = Window({role: role for role in SIDES}, first, before, _look(sides), QUIET_SECONDS,
                         time.monotonic() - begun)  # fmt: skip
-        (copied,) = reader.ask("copy", 0)
+        (copied,) = reader.call("copy", 0)
     logs = {role: findings("\n".join(line for log in seen.logs for line in log.lines))
             for role, seen in window.after.items()}  # fmt: skip
     answer = Answer("the same")
@@ -156,8 +139,8 @@ def measure(choice: str, folder: Path) -> Row:
     )  # fmt: skip
 
 
-def _look(sides: Mapping[str, Process]) -> dict[str, Evidence]:
-    return {role: Evidence.model_validate(side.ask("look")) for role, side in sides.items()}
+def _look(sides: Mapping[str, GpuSide]) -> dict[str, Evidence]:
+    return {role: Evidence.model_validate(side.call("look")) for role, side in sides.items()}
 
 
 def _environment(role: str, choice: str, folder: Path) -> dict[str, str]:

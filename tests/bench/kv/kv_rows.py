@@ -5,8 +5,6 @@ processes run in two pods of the test cluster, or here.
 """
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,6 +14,7 @@ from typing import Any
 
 from bench.engine.table import Row
 from bench.kv import kv_side
+from bench.side import Side
 from testcluster.kubectl import Kubectl
 from testcluster.session import running_cluster
 
@@ -25,40 +24,11 @@ SIDES = ("source", "reader")
 PYTHON = "python3"
 TARGET = 0.9
 READS = 8  # in a round
+# Between pods there is no shared memory; without this, processes of one host would not use TCP.
+TCP = {"UCX_TLS": "tcp"}
 
 Launch = Callable[[str, str], Sequence[str]]
 """Gives the command line of a side whose blocks lie in an order."""
-
-
-class Side:
-    """A running process of `kv_side`."""
-
-    def __init__(self, command: Sequence[str]) -> None:
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            # Between pods there is no shared memory; without this, processes of one host would not use TCP.
-            env=os.environ | {"UCX_TLS": "tcp"},
-        )
-
-    def ask(self, line: str) -> dict[str, Any]:
-        """Send a line and return the answer; NIXL's own lines in between are passed over."""
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        while answer := self._process.stdout.readline():
-            if answer.startswith("{"):
-                found: dict[str, Any] = json.loads(answer)
-                return found
-        raise RuntimeError(f"a side of the KV read ended with status {self._process.wait()}")
-
-    def end(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.communicate()
 
 
 def between_processes(rounds: int, progress: Callable[[str], None]) -> list[Row]:
@@ -114,7 +84,7 @@ def _rows(launch: Launch, rounds: int, progress: Callable[[str], None]) -> list[
         name = f"KV read, {kv_side.TOKENS} tokens, blocks {'in a row' if order == 'row' else 'scattered'}"
         progress(name)
         with ExitStack() as stack:
-            source, reader = (Side(launch(side, order)) for side in SIDES)
+            source, reader = (Side(launch(side, order), TCP) for side in SIDES)
             stack.callback(source.end)
             stack.callback(reader.end)
             rows.append(_row(name, source, reader, rounds))
