@@ -179,8 +179,9 @@ def test_ucx_over_tcp_leaves_its_trace_everywhere(
         after
     )
     assert not any(kind == "libfabric" for kind, _ in kinds(after))
-    # Headers, acknowledgements and the agents' own words come on top of the data: a few per cent.
-    assert SIZE <= moved(before, after) < 1.05 * SIZE
+    # Headers, acknowledgements and the agents' own words come on top: little, more on a busy machine. What
+    # the agent must not do is to count bytes twice.
+    assert SIZE <= moved(before, after) < 1.5 * SIZE
     assert after["nixl"]["available"]
     assert after["nixl"]["rxBytes"] == SIZE
     (log,) = [each for each in after["logs"] if each["path"].endswith(f"ucx-{pids[1]}.log")]
@@ -197,7 +198,7 @@ def test_libfabric_over_its_tcp_provider_is_bytes_of_the_network_and_of_no_devic
     _, before, after = read_once(pod, two_agents("LIBFABRIC"))
     assert {("nixl-plugin", "libplugin_LIBFABRIC"), ("libfabric", "libfabric")} <= kinds(after)
     assert not any(kind in ("ucx", "ucx-transport") for kind, _ in kinds(after))
-    assert SIZE <= moved(before, after) < 1.05 * SIZE
+    assert SIZE <= moved(before, after) < 1.5 * SIZE
     assert after["nixl"]["rxBytes"] == SIZE
     assert [device for device in after["devices"] if device["kind"] == "efa"] == []
 
