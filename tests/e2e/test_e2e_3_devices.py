@@ -65,7 +65,7 @@ def unschedulable(kubectl: Kubectl, name: str) -> str:
         assert told, f"the scheduler says nothing about {name}"
         return str(told[0])
 
-    return eventually(check, 20)
+    return eventually(check, 60)
 
 
 @pytest.mark.usefixtures("fake_devices")
@@ -167,7 +167,7 @@ def test_more_devices_than_the_node_has_are_named_with_the_number_to_write(
 ) -> None:
     installed.kubectl.apply_to(place, spec("too-many", platformProfile=with_devices(9)))
     deployment = Deployment(installed.kubectl, place, "too-many")
-    condition = deployment.wait("PlatformReady", "False", timeout=20)
+    condition = deployment.wait("PlatformReady", "False", timeout=60)
     assert condition["reason"] == "DeviceCountTooHigh"
     assert EFA in condition["message"]
     assert "8" in condition["message"]
@@ -181,7 +181,7 @@ def test_privileged_workers_are_not_started_in_a_namespace_that_refuses_them(
     profile = {**with_devices(4), "fabrics": ["efa"]}
     installed.kubectl.apply_to(place, spec("refused", platformProfile=profile))
     deployment = Deployment(installed.kubectl, place, "refused")
-    condition = deployment.wait("PlatformReady", "False", timeout=20)
+    condition = deployment.wait("PlatformReady", "False", timeout=60)
     assert condition["reason"] == "PodSecurity"
     assert (
         f"kubectl label namespace {place} pod-security.kubernetes.io/enforce=privileged"
@@ -200,7 +200,7 @@ def test_claims_that_are_not_there_are_named(installed: Installed, place: str) -
     role = {"podTemplate": {"spec": {"resourceClaims": claims}}}
     installed.kubectl.apply_to(place, spec("claiming", prefill=role))
     deployment = Deployment(installed.kubectl, place, "claiming")
-    condition = deployment.wait("PlatformReady", "False", timeout=20)
+    condition = deployment.wait("PlatformReady", "False", timeout=60)
     assert condition["reason"] == "ClaimMissing"
     assert "claim ResourceClaimTemplate nics, and namespace" in condition["message"]
     assert "claim ResourceClaim scratch, and namespace" in condition["message"]

@@ -20,7 +20,7 @@ def test_a_rollout_converges_though_the_operator_is_killed(
     def begun() -> None:
         assert len(quickstart.children("statefulsets")) > 2
 
-    eventually(begun, 30, every=0.05)
+    eventually(begun, 90, every=0.05)
     installed.kill_operator()
     quickstart.wait_complete()
     assert len(quickstart.children("statefulsets")) == 2
@@ -35,7 +35,7 @@ def test_what_somebody_deletes_comes_back(quickstart: Deployment) -> None:
     def back() -> None:
         assert quickstart.kubectl.get("service", service, quickstart.namespace)["metadata"]["uid"] != before
 
-    eventually(back, 20)
+    eventually(back, 60)
 
 
 def test_a_lost_worker_is_replaced_and_serves_again(quickstart: Deployment, chat: Chat) -> None:
@@ -44,7 +44,7 @@ def test_a_lost_worker_is_replaced_and_serves_again(quickstart: Deployment, chat
     quickstart.kubectl(
         "delete", "pod", name, f"--namespace={quickstart.namespace}", "--grace-period=0", "--force"
     )
-    quickstart.wait("Available", "False", timeout=30)
+    quickstart.wait("Available", "False", timeout=90)
     quickstart.wait_complete()
     assert chat.ask("Say hello.").text
 

@@ -87,7 +87,7 @@ def test_a_group_whose_ranks_die_is_started_anew_as_a_whole(group: Deployment) -
         assert "Pod group 0 was started anew (" in message
         assert f"because pod {stateful_set['metadata']['name']}-" in message
 
-    eventually(told, 30)
+    eventually(told, 90)
 
 
 def test_the_key_of_a_group_goes_with_it(group: Deployment) -> None:

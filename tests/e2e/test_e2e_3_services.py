@@ -92,7 +92,7 @@ def asked_on(load: Load) -> None:
     def answered() -> None:
         assert load.answered >= wanted, f"answered {load.answered} of {wanted}: {load.failures}"
 
-    eventually(answered, 30)
+    eventually(answered, 90)
 
 
 def restarts(deployment: Deployment) -> dict[str, int]:
@@ -132,7 +132,7 @@ def test_workers_roll_over_to_another_etcd_and_to_nats(
         change = {"etcd": {"replicas": 1}, "nats": {"managed": True, "image": services["nats"]}}
         registry.patch(json.dumps({"spec": {"discovery": change}}))
         registry.wait_complete()
-        eventually(lambda: ready(registry, "etcd"), 30)
+        eventually(lambda: ready(registry, "etcd"), 90)
         assert load.answered >= ANSWERED_AT_LEAST
         asked_on(load)
     assert not load.failures

@@ -33,7 +33,7 @@ def test_the_second_operator_takes_over(installed: Installed) -> None:
         assert identity
         return identity
 
-    first = eventually(holder, 30)
+    first = eventually(holder, 90)
     (leader,) = [pod for pod in installed.operator_pods() if first.startswith(pod)]
     installed.kubectl("delete", "pod", leader, f"--namespace={SYSTEM}", "--wait=false")
 

@@ -302,11 +302,15 @@ async def test_a_new_round_ends_the_old_one_and_forgetting_ends_both() -> None:
 
 
 async def test_at_most_four_deployments_are_measured_at_once() -> None:
-    async with cluster(seconds=0.5) as workers, watching() as watcher:
+    # No answer comes before all who may ask have asked once.
+    async with cluster(seconds=5) as workers, watching() as watcher:
         keys = [Key("ns", f"d{number}") for number in range(6)]
         for key in keys:
             watcher.verifier.want(key, workers.asks())
-        await asyncio.sleep(0.45)
+        async with asyncio.timeout(20):
+            while len(workers.requests) < 4:  # noqa: ASYNC110 - the server has no event to wait for
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)
         assert len(workers.requests) == 4
 
 
