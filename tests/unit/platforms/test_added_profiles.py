@@ -7,7 +7,8 @@ import pytest
 
 from disagg_operator.api.problems import Refusal
 from disagg_operator.plan.model import DECODE, Plan, PodPlan
-from disagg_operator.platforms.catalogue import ProfileError, builtin
+from disagg_operator.platforms.catalogue import builtin
+from disagg_operator.platforms.faults import ProfileError
 from disagg_operator.platforms.folder import with_folder
 from unit.deployments import planned
 

@@ -13,8 +13,9 @@ from disagg_operator.build.objects import shared_objects, worker_objects
 from disagg_operator.plan.engines.engine import Asked, EngineWorker
 from disagg_operator.plan.engines.registry import ENGINES
 from disagg_operator.plan.model import DECODE, PREFILL
-from disagg_operator.platforms.catalogue import ProfileError, builtin
+from disagg_operator.platforms.catalogue import builtin
 from disagg_operator.platforms.documents import resolved
+from disagg_operator.platforms.faults import ProfileError
 from disagg_operator.platforms.vocabulary import FACTS
 from unit.deployments import planned
 

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from disagg_operator.cli.terminal import UserError
-from disagg_operator.platforms.catalogue import Catalogue, ProfileError, builtin
+from disagg_operator.platforms.catalogue import Catalogue, builtin
+from disagg_operator.platforms.faults import ProfileError
 from disagg_operator.platforms.folder import with_folder
 
 ProfilesFolder = Annotated[

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 from packaging.version import Version
 from pydantic import ValidationError
 
-from disagg_operator.api.merge import merged
 from disagg_operator.api.problems import Problem, Refusal
+from disagg_operator.platforms.additions import LEAVE_IT, NOT_THERE, extended_by
 from disagg_operator.platforms.documents import LIKE, bases_of, read, resolved
-from disagg_operator.platforms.faults import RULE, problems_of, templates
+from disagg_operator.platforms.faults import RULE, ProfileError, problems_of, templates
 from disagg_operator.platforms.overlay import owned, vain_removals
 from disagg_operator.platforms.profile import (
     Document,
@@ -35,16 +35,10 @@ GENERIC = "generic"
 KNOWN = "platform-known"
 INLINE = "spec.platformProfile"
 BY_USER = "Set by the user."
-_NOT_THERE = "there is no such entry to remove in what the profile is like"
-_LEAVE_IT = "Leave it out; what a fabric adds is removed in a fabric of your own that is like it"
 _MEANT_AT_MOST = 4
 """Suggestions in place of all names."""
 _PART = "_"
 """Begins the name of a document that is no profile of its own: others are like it."""
-
-
-class ProfileError(ValueError):
-    """A profile that cannot be used. The message names the profile, the field and what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +86,9 @@ class Catalogue:
             ProfileError: a profile cannot be used. The message names its file, the field and the fault.
         """
         extended = Catalogue(
-            _extended(MACHINES, self.machine_documents, machines, [GENERIC]),
-            _extended(FABRICS, self.fabric_documents, fabrics or {}, []),
+            extended_by(machines, MACHINES, self.machine_documents, [GENERIC]),
+            extended_by(fabrics or {}, FABRICS, self.fabric_documents, []),
             self.runtime_documents,
-        )
-        _refuse_vain_removals(FABRICS, fabrics or {}, self.fabric_documents, extended.fabric_documents, [])
-        _refuse_vain_removals(
-            MACHINES, machines, self.machine_documents, extended.machine_documents, [GENERIC]
         )
         for name in filter(_is_profile, fabrics or {}):
             _model(FabricProfile, FABRICS, name, extended.fabric_documents)
@@ -152,7 +142,7 @@ class Catalogue:
                 raise Refusal([self._unknown_machine(field, base, rule)])
         below = resolved(INLINE, {**self.machine_documents, INLINE: {LIKE: bases}})
         vain = [
-            Problem(f"{INLINE}.{key}[{name}]", _NOT_THERE, _LEAVE_IT, RULE)
+            Problem(f"{INLINE}.{key}[{name}]", NOT_THERE, LEAVE_IT, RULE)
             for key, name in vain_removals(document, below)
         ]
         if vain:
@@ -233,45 +223,6 @@ def _documents(folder: str) -> dict[str, Document]:
         for file in sorted(files.iterdir(), key=lambda file: file.name)
         if file.name.endswith(".yaml")
     }
-
-
-def _extended(
-    folder: str, known: Mapping[str, Document], added: Mapping[str, Document], default: list[str]
-) -> dict[str, Document]:
-    documents = dict(known)
-    for name, document in added.items():
-        if document.get("name", name) != name:
-            raise ProfileError(
-                f"{folder}/{name}.yaml: name: is {document['name']!r}. Write {name}, or rename the file"
-            )
-        written = bases_of(document)
-        if written is None:
-            raise ProfileError(f"{folder}/{name}.yaml: like: is no name. Write a name, or a list of names")
-        own = {key: value for key, value in document.items() if key != LIKE}
-        if name in known and written in ([], [name]):
-            documents[name] = merged(resolved(name, known), own)
-        else:
-            documents[name] = {**own, "name": name, LIKE: written or default}
-    return documents
-
-
-def _refuse_vain_removals(
-    folder: str,
-    added: Mapping[str, Document],
-    known: Mapping[str, Document],
-    documents: Mapping[str, Document],
-    default: list[str],
-) -> None:
-    for name, document in added.items():
-        others = bases_of(document) or default
-        bases = [name] if name in known and others in (default, [name]) else others
-        laid = {**documents, **({name: known[name]} if name in known else {}), "": {LIKE: bases}}
-        try:
-            base = resolved("", laid)
-        except ValueError:
-            continue  # The profile itself is refused for it.
-        for key, entry in vain_removals(document, base):
-            raise ProfileError(f"{folder}/{name}.yaml: {key}[{entry}]: {_NOT_THERE}. {_LEAVE_IT}")
 
 
 def _models(model: type[P], folder: str, documents: Mapping[str, Document]) -> dict[str, P]:

@@ -12,6 +12,10 @@ RULE = "platform-profile"
 _TEMPLATE_SIGNS = ("{{", "{%", "{#")
 
 
+class ProfileError(ValueError):
+    """A profile that cannot be used. The message names the profile, the field and what is wrong."""
+
+
 def problems_of(
     error: ValidationError, document: Mapping[str, Any], model: type[BaseModel], place: str
 ) -> list[Problem]:

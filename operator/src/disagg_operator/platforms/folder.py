@@ -4,8 +4,9 @@ from pathlib import Path
 
 import yaml
 
-from disagg_operator.platforms.catalogue import FABRICS, MACHINES, Catalogue, ProfileError
+from disagg_operator.platforms.catalogue import FABRICS, MACHINES, Catalogue
 from disagg_operator.platforms.documents import read
+from disagg_operator.platforms.faults import ProfileError
 from disagg_operator.platforms.overlay import owned
 from disagg_operator.platforms.profile import Document
 

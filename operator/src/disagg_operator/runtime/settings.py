@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from disagg_operator.plan.discovery.stores import ETCD, NATS
 from disagg_operator.plan.installation import Installation
-from disagg_operator.platforms.catalogue import ProfileError, builtin
+from disagg_operator.platforms.catalogue import builtin
+from disagg_operator.platforms.faults import ProfileError
 from disagg_operator.platforms.folder import with_folder
 
 PREFIX = "DISAGG_"
