@@ -5,7 +5,6 @@ each of them by itself. Both paths run in batches with what else is there, as in
 """
 
 import asyncio
-import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -27,9 +26,9 @@ PREFILLING = str(Path(__file__).with_name("prefilling_process.py"))
 
 
 def prompts() -> list[list[int]]:
-    """Random prompts whose lengths are spread evenly over the orders of magnitude, the extremes included."""
+    """Random prompts of all orders of magnitude, more of them short than long, the extremes included."""
     rng = random.Random(20260101)  # noqa: S311 - repeatable, not secret
-    lengths = [1, LONGEST] + [round(math.exp(rng.uniform(0, math.log(LONGEST)))) for _ in range(PROMPTS - 2)]
+    lengths = [1, LONGEST] + [round(LONGEST ** rng.random() ** 2) for _ in range(PROMPTS - 2)]
     return [[rng.randrange(20, 49152) for _ in range(length)] for length in lengths]
 
 
