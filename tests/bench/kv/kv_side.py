@@ -71,6 +71,7 @@ async def read(pool: BlockPool) -> None:
     _answer({})  # now the two are connected
     standing = await _ticket()
     _answer({})
+    (part,) = standing.parts
     own = pool.array.ctypes.data
     size = len(standing.blocks) * pool.layout.block_bytes
 
@@ -78,7 +79,7 @@ async def read(pool: BlockPool) -> None:
         (await reader.read("bench", ticket, TOKENS)).release()
 
     async def raw() -> None:
-        await _read_one_piece(thread, standing.agent, Span(own, standing.base_address, size))
+        await _read_one_piece(thread, part.agent, Span(own, part.base_address, size))
 
     kinds = [ours, raw]
     while True:

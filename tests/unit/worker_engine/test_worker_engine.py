@@ -18,6 +18,7 @@ from disagg_worker.engine import (
 )
 from disagg_worker.errors import ConfigError
 from disagg_worker.kv import KVLease
+from disagg_worker.model.llama import Llama
 from unit.worker_engine.tiny import SPEC, naive_logits, prompt, tiny_engine, tiny_weights
 
 GREEDY = SamplingParams(max_tokens=24, ignore_eos=True)
@@ -308,7 +309,7 @@ async def test_stop_ends_requests_as_cancelled_and_refuses_new_ones() -> None:
 async def test_a_failure_of_the_compute_loop_reaches_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = tiny_engine()
     await engine.start()
-    monkeypatch.setattr(engine._compute._model, "decode", lambda _: 1 / 0)
+    monkeypatch.setattr(Llama, "decode", lambda *_: 1 / 0)
     stream = engine.generate("a", prompt(3), GREEDY)
     await anext(stream)
     with pytest.raises(EngineStopped, match="the compute loop failed: division by zero"):

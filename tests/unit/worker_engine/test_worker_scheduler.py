@@ -24,7 +24,7 @@ def run(plan: Plan) -> dict[str, tuple[int, int]]:
     """Pretend to compute a step; returns the positions of each request."""
     for work in (*plan.decode, *plan.prefill):
         work.request.computed = work.segment.end
-        if work.request.caught_up:
+        if work.completes:
             work.request.tokens.append(0)
     return {work.request.id: (work.segment.start, work.segment.end) for work in (*plan.decode, *plan.prefill)}
 

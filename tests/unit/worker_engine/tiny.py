@@ -69,7 +69,10 @@ def prompt(length: int, seed: int = 0) -> list[int]:
 
 def naive_logits(spec: LlamaSpec, weights: LlamaWeights, tokens: Sequence[int]) -> NDArray[np.float64]:
     """Logits at every position, one position, layer and head after the other, in float64, without cache."""
-    states = [weights.embedding[token].astype(np.float64) for token in tokens]
+    embedding, norm, unembedding = map(
+        np.asarray, (weights.embedding, weights.final_norm, weights.unembedding)
+    )
+    states = [embedding[token].astype(np.float64) for token in tokens]
     for layer in weights.layers:
         keys: list[NDArray[np.float64]] = []
         values: list[NDArray[np.float64]] = []
@@ -87,8 +90,8 @@ def naive_logits(spec: LlamaSpec, weights: LlamaWeights, tokens: Sequence[int]) 
             normed = naive_rms(y, layer.mlp_norm, spec.rms_eps)
             gate, up = np.split(layer.gate_up.astype(np.float64) @ normed, 2)
             states[position] = y + layer.down.astype(np.float64) @ (gate / (1 + np.exp(-gate)) * up)
-    finals = [naive_rms(x, weights.final_norm, spec.rms_eps) for x in states]
-    return np.stack([weights.unembedding.astype(np.float64) @ x for x in finals])
+    finals = [naive_rms(x, norm, spec.rms_eps) for x in states]
+    return np.stack([unembedding.astype(np.float64) @ x for x in finals])
 
 
 def naive_rms(x: NDArray[np.float64], weight: NDArray[np.float32], eps: float) -> NDArray[np.float64]:

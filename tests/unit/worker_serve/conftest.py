@@ -76,21 +76,27 @@ class Bench:
     reader: Reader
 
     def ticket(self, **changes: Any) -> Ticket:
-        values: dict[str, Any] = {
-            "lease": "lease-1",
+        """A ticket of a worker of one rank; changes are fields of it or of its part."""
+        part: dict[str, Any] = {
             "peer": "prefill-0",
             "incarnation": "one",
             "started_at": 100.0,
             "agent": "prefill-0-one",
             "agent_metadata": "cHJlZmlsbC0wLW9uZQ==",
-            "layout": asdict(LAYOUT),
             "base_address": 4096,
+            "layers": {"first": 0, "end": 2},
+        }
+        values: dict[str, Any] = {
+            "lease": "lease-1",
+            "layout": asdict(LAYOUT),
             "blocks": [4, 5, 6],
             "tokens": 10,
             "first_token": 3,
             "expires_at": 4e9,
         }
-        return Ticket.parse(values | changes)
+        part |= {key: value for key, value in changes.items() if key in part}
+        own = {key: value for key, value in changes.items() if key not in part}
+        return Ticket.parse(values | {"parts": [part]} | own)
 
     def sample(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0

@@ -33,7 +33,7 @@ async def test_one_read_of_merged_blocks(bench: Any) -> None:
     lease = await bench.reader.read("r", bench.ticket(), 10)
     size = bench.pool.layout.block_bytes
     ((peer, spans, note),) = bench.agent.reads
-    assert (peer, note) == ("prefill-0-one", b"read lease-1")
+    assert (peer, note) == ("prefill-0-one", b"read lease-1 2")
     assert [(span.remote, span.length) for span in spans] == [(4096 + 4 * size, 3 * size)]
     assert bench.agent.released == 1
     assert bench.pool.counts().active == 3

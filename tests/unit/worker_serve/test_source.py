@@ -25,23 +25,23 @@ async def offer(bench: Any, source: Source) -> Any:
 async def test_the_ticket_describes_the_blocks(bench: Any, source: Source) -> None:
     ticket = await offer(bench, source)
     ticket.require_fit(bench.pool.layout, 10)
-    assert ticket.base_address == bench.pool.array.ctypes.data
-    assert (ticket.peer, ticket.agent, ticket.first_token) == ("prefill-0", "fake", 3)
+    assert ticket.parts[0].base_address == bench.pool.array.ctypes.data
+    assert (ticket.peer, ticket.parts[0].agent, ticket.first_token) == ("prefill-0", "fake", 3)
     await source.close()
     assert bench.pool.counts().free == 16
 
 
-@pytest.mark.parametrize(("word", "served_blocks"), [(b"read ", 3), (b"refused ", 0)])
-async def test_the_readers_note_ends_it(bench: Any, source: Source, word: bytes, served_blocks: int) -> None:
+@pytest.mark.parametrize(("note", "served_blocks"), [("read {} 2", 3), ("refused {}", 0)])
+async def test_the_readers_note_ends_it(bench: Any, source: Source, note: str, served_blocks: int) -> None:
     ticket = await offer(bench, source)
-    bench.agent.incoming += [word + ticket.lease.encode(), word + b"unknown", b"noise"]
+    bench.agent.incoming += [note.format(lease).encode() for lease in (ticket.lease, "unknown")] + [b"noise"]
     async with asyncio.timeout(20):
         while bench.pool.counts().free < 16:  # noqa: ASYNC110 - the source has no event to wait for
             await asyncio.sleep(0.01)
     assert source.open_offers == 0
     assert bench.pool.counts().free == 16
     assert bench.sample("disagg_kv_served_bytes_total") == served_blocks * bench.pool.layout.block_bytes
-    bench.agent.incoming.append(word + ticket.lease.encode())
+    bench.agent.incoming.append(note.format(ticket.lease).encode())
     await source.close()
 
 

@@ -13,7 +13,7 @@ def test_a_ticket_survives_json(bench: Any) -> None:
     ticket = bench.ticket()
     again = Ticket.parse(json.loads(json.dumps(ticket.to_json())))
     assert again == ticket
-    assert again.agent_metadata == b"prefill-0-one"
+    assert again.parts[0].agent_metadata == b"prefill-0-one"
 
 
 @pytest.mark.parametrize("document", [None, {}, [], {"version": 2}])
@@ -24,7 +24,8 @@ def test_what_is_no_ticket_is_told(document: Any) -> None:
 
 def test_unknown_versions_and_fields_are_told(bench: Any) -> None:
     document = bench.ticket().to_json()
-    for changed in ({"version": 2}, {"colour": "red"}, {"blocks": []}, {"tokens": 0}):
+    changes: list[dict[str, Any]] = [{"version": 1}, {"colour": "red"}, {"blocks": []}, {"tokens": 0}]
+    for changed in changes:
         with pytest.raises(TransferError, match=f"{next(iter(changed))}"):
             Ticket.parse(document | changed)
 

@@ -8,6 +8,7 @@ another worker with the same weights, chunk size, thread count and kind of CPU.
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 from disagg_worker.config import EngineConfig
@@ -15,6 +16,7 @@ from disagg_worker.engine.compute import limit_threads
 from disagg_worker.engine.loop import ComputeLoop, Events
 from disagg_worker.engine.request import Goal, Request
 from disagg_worker.engine.scheduler import Scheduler
+from disagg_worker.engine.stage import Stage, local_stage, max_positions
 from disagg_worker.engine.stream import Channel, TokenStream, release_event
 from disagg_worker.engine.types import (
     EngineStats,
@@ -24,15 +26,27 @@ from disagg_worker.engine.types import (
     SamplingParams,
     TokenOutput,
 )
-from disagg_worker.errors import ConfigError
-from disagg_worker.kv import BlockPool, KVLayout, KVLease
+from disagg_worker.kv import KVLease
+from disagg_worker.layers import Place
 from disagg_worker.model.gguf import read_gguf
-from disagg_worker.model.kernels import CpuKernels
-from disagg_worker.model.llama import Llama
 from disagg_worker.model.spec import LlamaSpec
-from disagg_worker.model.weights import LlamaWeights, fingerprint
+from disagg_worker.model.weights import LlamaWeights, digests, fingerprint
 
-MIB = 1 << 20
+
+@dataclass(frozen=True)
+class Followers:
+    """The other nodes of a model on several nodes.
+
+    Attributes:
+        stages: Their stages, in the order of their ranks.
+        digests: Of the weights that they hold, in the same order.
+    """
+
+    stages: tuple[Stage, ...] = ()
+    digests: tuple[str, ...] = ()
+
+
+NO_FOLLOWERS = Followers()
 
 
 class Engine:
@@ -41,7 +55,8 @@ class Engine:
     Args:
         config: Sizes and limits.
         spec: The model's dimensions.
-        weights: The model's weights, as NumPy arrays.
+        weights: The model's weights, as NumPy arrays; of a model on several nodes, those of the first.
+        followers: The other nodes.
 
     Attributes:
         layout: Shape of KV blocks; must equal the peer's before blocks are read from it.
@@ -56,18 +71,19 @@ class Engine:
         ConfigError: The KV memory holds no block.
     """
 
-    def __init__(self, config: EngineConfig, spec: LlamaSpec, weights: LlamaWeights) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        spec: LlamaSpec,
+        weights: LlamaWeights,
+        followers: Followers = NO_FOLLOWERS,
+    ) -> None:
         self.threads = limit_threads(config.compute.threads)
-        self.layout = KVLayout(
-            layers=spec.layers,
-            kv_heads=spec.kv_heads,
-            head_dim=spec.head_dim,
-            block_tokens=config.kv_cache.block_tokens,
-            dtype="float32",
-            model_fingerprint=fingerprint(spec, weights),
-        )
-        self.pool = BlockPool(self.layout, _pool_blocks(config, self.layout))
-        self.max_sequence_tokens = min(config.scheduler.max_sequence_tokens, spec.context)
+        model = fingerprint(spec, (*digests(weights), *followers.digests))
+        place = Place(0, 1 + len(followers.stages))
+        self.pool, stage = local_stage(config, spec, weights, place, model)
+        self.layout = self.pool.layout
+        self.max_sequence_tokens = max_positions(config, spec)
         self.eos_token_ids = spec.eos_token_ids
         self.weight_bytes = weights.nbytes
         self.on_step: Callable[[float], None] | None = None
@@ -75,7 +91,7 @@ class Engine:
         self._ids: set[str] = set()
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._compute = ComputeLoop(
-            Llama(spec, weights, self.pool.array, CpuKernels(), self.max_sequence_tokens),
+            (stage, *followers.stages),
             Scheduler(self.pool, config.scheduler.max_batch_size, config.scheduler.prefill_chunk_tokens),
             self._deliver,
             self._step_done,
@@ -247,13 +263,3 @@ def _distribute(events: Events) -> None:
 def _check_lease(lease: KVLease, tokens: int) -> None:
     if lease.tokens < tokens:
         raise RequestRefused(f"tokens: the prompt has {tokens}, its lease holds {lease.tokens} positions")
-
-
-def _pool_blocks(config: EngineConfig, layout: KVLayout) -> int:
-    blocks = config.kv_cache.memory_mib * MIB // layout.block_bytes
-    if blocks == 0:
-        raise ConfigError(
-            f"kv_cache.memory_mib: {config.kv_cache.memory_mib} MiB hold no block "
-            f"of {layout.block_bytes} bytes; write at least {-(-layout.block_bytes // MIB)}"
-        )
-    return blocks

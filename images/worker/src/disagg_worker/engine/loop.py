@@ -7,14 +7,13 @@ through `submit`, `cancel` and `wake`; it talks back through one callback per st
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from disagg_worker.engine.request import Event, Goal, Request
-from disagg_worker.engine.sampling import choose_token
 from disagg_worker.engine.scheduler import Plan, Scheduler, Work
+from disagg_worker.engine.stage import Stage, run_through
+from disagg_worker.engine.step import Pass
 from disagg_worker.engine.types import EngineStats, EngineStopped, Prefilled, RequestCancelled, TokenOutput
-from disagg_worker.model.llama import Llama
-from disagg_worker.model.spec import Array
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +24,7 @@ class ComputeLoop:
     """The thread that computes.
 
     Args:
-        model: Bound to the pool that the scheduler allocates from.
+        stages: The model's, over the blocks that the scheduler allocates.
         scheduler: Owned by this loop from now on.
         deliver: Called from the compute thread with events and their requests, in order.
         on_step: Called from the compute thread with the seconds of each step that computed something.
@@ -33,12 +32,12 @@ class ComputeLoop:
 
     def __init__(
         self,
-        model: Llama,
+        stages: Sequence[Stage],
         scheduler: Scheduler,
         deliver: Callable[[Events], None],
         on_step: Callable[[float], None],
     ) -> None:
-        self._model = model
+        self._stages = stages
         self._scheduler = scheduler
         self._deliver = deliver
         self._on_step = on_step
@@ -151,27 +150,23 @@ class ComputeLoop:
         for request in plan.granted:
             self._hand_over(request, request.lease)
         if plan.decode:
-            hidden = self._model.decode([work.segment for work in plan.decode])
-            self._advance(plan.decode, hidden)
+            self._compute(plan.decode, prompt=False)
             self._flush()
         for work in plan.prefill:
-            hidden = self._model.prefill(work.segment)
+            self._compute([work], prompt=True)
             self._prompt_tokens += len(work.segment.tokens)
-            self._advance([work], hidden[-1:, :])
         if plan.decode or plan.prefill:
             self._on_step(time.perf_counter() - begin)
 
-    def _advance(self, works: list[Work], hidden: Array) -> None:
-        """Note what was computed, and choose the next token of those requests that are ready for it."""
+    def _compute(self, works: list[Work], *, prompt: bool) -> None:
+        """Compute positions, and the next token of those requests that are ready for it."""
+        ready = [(work, row) for work, row in _last_rows(works) if work.completes]
+        picks = tuple(work.request.pick(row) for work, row in ready)
+        tokens = run_through(self._stages, Pass(prompt, tuple(work.segment for work in works), picks))
         for work in works:
             work.request.computed = work.segment.end
-        ready = [row for row, work in enumerate(works) if work.request.caught_up]
-        if not ready:
-            return
-        logits = self._model.logits(hidden[ready, :] if len(ready) < len(works) else hidden)
-        for row, values in zip(ready, logits, strict=True):
-            request = works[row].request
-            token = choose_token(values, request.params, (request.seed, request.generated), request.banned())
+        for (work, _), token in zip(ready, tokens, strict=True):
+            request = work.request
             request.tokens.append(token)
             if request.goal is Goal.PREFILL:
                 self._hand_over_prompt(request, token)
@@ -206,3 +201,11 @@ class ComputeLoop:
         if self._events:
             events, self._events = self._events, []
             self._deliver(events)
+
+
+def _last_rows(works: list[Work]) -> Iterator[tuple[Work, int]]:
+    """Find the row of hidden states that each request's last position has."""
+    row = -1
+    for work in works:
+        row += len(work.segment.tokens)
+        yield work, row

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from disagg_worker.engine.step import Pick
 from disagg_worker.engine.types import FinishReason, Prefilled, SamplingParams, TokenOutput
 from disagg_worker.kv import KVLease
 from disagg_worker.model.llama import Segment
@@ -62,11 +63,6 @@ class Request:
         return self.computed < self.prompt_length
 
     @property
-    def caught_up(self) -> bool:
-        """Whether all known tokens are computed, so that the next one can be chosen."""
-        return self.computed == len(self.tokens)
-
-    @property
     def positions_to_start(self) -> int:
         """Positions to allocate before computing: what is known, and one step more where there is one."""
         if self.goal is not Goal.GENERATE:
@@ -80,9 +76,10 @@ class Request:
         end = min(self.computed + chunk_tokens, self.prompt_length) if self.in_prefill else self.computed + 1
         return Segment(self.tokens[self.computed : end], self.computed, self.lease.blocks)
 
-    def banned(self) -> frozenset[int]:
-        """Tokens that must not be chosen next."""
-        return self._ends() if self.generated < self.params.min_tokens else frozenset()
+    def pick(self, row: int) -> Pick:
+        """How the next token is chosen from a row of hidden states."""
+        banned = self._ends() if self.generated < self.params.min_tokens else frozenset()
+        return Pick(row, self.params, (self.seed, self.generated), banned)
 
     def finish_reason(self) -> FinishReason | None:
         """Why generation ends with the last token, or None when it goes on."""

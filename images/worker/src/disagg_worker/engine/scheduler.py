@@ -26,6 +26,11 @@ class Work:
     request: Request
     segment: Segment
 
+    @property
+    def completes(self) -> bool:
+        """Whether all known tokens are computed after it, so that the next one can be chosen."""
+        return self.segment.end == len(self.request.tokens)
+
 
 @dataclass(frozen=True)
 class Plan:

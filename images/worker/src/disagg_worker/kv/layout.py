@@ -1,5 +1,6 @@
 """The shape of KV blocks in memory, and the number by which two workers know that theirs agree."""
 
+import math
 from dataclasses import dataclass
 
 FLOAT32_BYTES = 4
@@ -10,7 +11,8 @@ class KVLayout:
     """What must be equal on both sides before one worker may read the other's blocks.
 
     A block holds `block_tokens` positions of every layer and is one contiguous segment of shape
-    `[layers, 2, kv_heads, block_tokens, head_dim]` (index 0 of the second axis is K, index 1 is V).
+    `[layers, 2, kv_heads, block_tokens, head_dim]` (index 0 of the second axis is K, index 1 is V). Where
+    several ranks share the layers, each holds its own of every block.
 
     Attributes:
         layers: Transformer layers.
@@ -29,19 +31,19 @@ class KVLayout:
     model_fingerprint: str
 
     @property
-    def block_shape(self) -> tuple[int, int, int, int, int]:
-        """Shape of one block."""
-        return (self.layers, 2, self.kv_heads, self.block_tokens, self.head_dim)
+    def layer_shape(self) -> tuple[int, int, int, int]:
+        """Shape of one layer of one block."""
+        return (2, self.kv_heads, self.block_tokens, self.head_dim)
+
+    @property
+    def layer_bytes(self) -> int:
+        """Bytes of one layer of one block."""
+        return math.prod(self.layer_shape) * FLOAT32_BYTES
 
     @property
     def block_bytes(self) -> int:
-        """Bytes of one block."""
-        return self.token_bytes * self.block_tokens
-
-    @property
-    def token_bytes(self) -> int:
-        """Bytes of K and V of one position over all layers."""
-        return self.layers * 2 * self.kv_heads * self.head_dim * FLOAT32_BYTES
+        """Bytes of one block over all layers."""
+        return self.layers * self.layer_bytes
 
     def blocks_for(self, tokens: int) -> int:
         """Blocks that hold `tokens` positions."""

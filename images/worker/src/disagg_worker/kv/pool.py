@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disagg_worker.kv.layout import KVLayout
+from disagg_worker.layers import Layers
 
 PAGE_BYTES = 4096
 
@@ -77,8 +78,9 @@ class BlockPool:
     """All KV memory of a worker, in blocks of one size.
 
     Args:
-        layout: Shape of a block.
+        layout: Shape of a block over all layers.
         num_blocks: Blocks in the pool.
+        layers: The layers whose KV is here; all of the model if left out.
 
     Attributes:
         array: float32 `[num_blocks, layers, 2, kv_heads, block_tokens, head_dim]`, C-contiguous and
@@ -86,9 +88,10 @@ class BlockPool:
         on_release: Called after blocks came back, from the thread that released them.
     """
 
-    def __init__(self, layout: KVLayout, num_blocks: int) -> None:
+    def __init__(self, layout: KVLayout, num_blocks: int, layers: Layers | None = None) -> None:
         self.layout = layout
-        self.array = _page_aligned((num_blocks, *layout.block_shape))
+        self.layers = layers or Layers(0, layout.layers)
+        self.array = _page_aligned((num_blocks, self.layers.count, *layout.layer_shape))
         self.on_release: Callable[[], None] = lambda: None
         self._free = list(range(num_blocks - 1, -1, -1))
         self._leased: Counter[str] = Counter()
@@ -98,6 +101,11 @@ class BlockPool:
     def num_blocks(self) -> int:
         """Blocks in the pool, free or not."""
         return int(self.array.shape[0])
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of a block here, which holds `layers`."""
+        return self.layers.count * self.layout.layer_bytes
 
     @property
     def capacity_tokens(self) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from gguf import GGUFReader, ReaderTensor, dequantize
 
+from disagg_worker.layers import ALONE, Place
 from disagg_worker.model.spec import Array, LlamaSpec
 from disagg_worker.model.weights import LayerWeights, LlamaWeights, empty_layer
 
@@ -21,11 +22,12 @@ class ModelError(Exception):
     """The model file cannot be used; the text says why."""
 
 
-def read_gguf(path: Path) -> tuple[LlamaSpec, LlamaWeights]:
-    """Read a Llama-architecture model.
+def read_gguf(path: Path, place: Place = ALONE) -> tuple[LlamaSpec, LlamaWeights]:
+    """Read a Llama-architecture model, or the part of it that a rank holds.
 
     Args:
         path: The GGUF file, in any quantisation that the gguf package can undo.
+        place: Which rank reads.
 
     Raises:
         ModelError: The file is missing, is not a GGUF, or holds what this engine does not compute.
@@ -37,7 +39,11 @@ def read_gguf(path: Path) -> tuple[LlamaSpec, LlamaWeights]:
     except ValueError as error:
         raise ModelError(f"{path}: is not a usable GGUF file ({error})") from None
     spec = _read_spec(reader, path)
-    return spec, _Tensors(reader, path).weights(spec)
+    if place.ranks > spec.layers:
+        raise ModelError(
+            f"{path}: {place.ranks} nodes cannot share {spec.layers} layers; give it as many nodes at most"
+        )
+    return spec, _Tensors(reader, path).weights(spec, place)
 
 
 def _read_spec(reader: GGUFReader, path: Path) -> LlamaSpec:
@@ -75,41 +81,51 @@ def _read_spec(reader: GGUFReader, path: Path) -> LlamaSpec:
     )
 
 
+_LAYER = (
+    *("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output"),
+    *("ffn_norm", "ffn_gate", "ffn_up", "ffn_down"),
+)
+"""Tensors of a layer, in the order in which `_Tensors` places them."""
+_EMBEDDING, _NORM, _UNEMBEDDING = "token_embd.weight", "output_norm.weight", "output.weight"
+
+
 class _Tensors:
-    """The tensors of one file; each is taken once, and none may be left over."""
+    """The tensors of one file, none of which may be of no known use."""
 
     def __init__(self, reader: GGUFReader, path: Path) -> None:
-        self._left = {tensor.name: tensor for tensor in reader.tensors}
+        self._found = {tensor.name: tensor for tensor in reader.tensors}
         self._path = path
 
-    def weights(self, spec: LlamaSpec) -> LlamaWeights:
-        embedding = self._matrix("token_embd.weight", spec.vocab, spec.hidden)
-        layers = tuple(self._layer(spec, index) for index in range(spec.layers))
-        final_norm = np.empty(spec.hidden, dtype=np.float32)
-        self._fill("output_norm.weight", final_norm)
-        tied = "output.weight" not in self._left
-        unembedding = embedding if tied else self._matrix("output.weight", spec.vocab, spec.hidden)
-        if self._left:
-            raise ModelError(f"{self._path}: tensors of no known use: {', '.join(sorted(self._left)[:5])}")
+    def weights(self, spec: LlamaSpec, place: Place) -> LlamaWeights:
+        self._require_known(spec)
+        embedding = final_norm = unembedding = None
+        if place.is_first:
+            embedding = self._matrix(_EMBEDDING, spec.vocab, spec.hidden)
+        own = place.layers(spec.layers)
+        layers = tuple(self._layer(spec, index) for index in range(own.first, own.end))
+        if place.is_last:
+            final_norm = np.empty(spec.hidden, dtype=np.float32)
+            self._fill(_NORM, final_norm)
+            unembedding = self._unembedding(spec, embedding)
         return LlamaWeights(embedding, layers, final_norm, unembedding)
+
+    def _require_known(self, spec: LlamaSpec) -> None:
+        layers = {_name(index, part) for index in range(spec.layers) for part in _LAYER}
+        if unknown := self._found.keys() - layers - {_EMBEDDING, _NORM, _UNEMBEDDING}:
+            raise ModelError(f"{self._path}: tensors of no known use: {', '.join(sorted(unknown)[:5])}")
+
+    def _unembedding(self, spec: LlamaSpec, embedding: Array | None) -> Array:
+        if _UNEMBEDDING in self._found:
+            return self._matrix(_UNEMBEDDING, spec.vocab, spec.hidden)
+        return self._matrix(_EMBEDDING, spec.vocab, spec.hidden) if embedding is None else embedding
 
     def _layer(self, spec: LlamaSpec, index: int) -> LayerWeights:
         layer = empty_layer(spec)
         query, key, value = np.split(layer.qkv, [spec.query_width, spec.query_width + spec.kv_width])
         gate, up = np.split(layer.gate_up, 2)
-        places: list[tuple[str, Array]] = [
-            ("attn_norm", layer.attention_norm),
-            ("attn_q", query),
-            ("attn_k", key),
-            ("attn_v", value),
-            ("attn_output", layer.output),
-            ("ffn_norm", layer.mlp_norm),
-            ("ffn_gate", gate),
-            ("ffn_up", up),
-            ("ffn_down", layer.down),
-        ]
-        for name, place in places:
-            self._fill(f"blk.{index}.{name}.weight", place)
+        attention = (layer.attention_norm, query, key, value, layer.output)
+        for part, place in zip(_LAYER, (*attention, layer.mlp_norm, gate, up, layer.down), strict=True):
+            self._fill(_name(index, part), place)
         for rotated, heads in ((query, spec.heads), (key, spec.kv_heads)):
             rotated[...] = halves_from_pairs(rotated, heads)
         return layer
@@ -120,7 +136,7 @@ class _Tensors:
         return matrix
 
     def _fill(self, name: str, place: Array) -> None:
-        tensor: ReaderTensor | None = self._left.pop(name, None)
+        tensor: ReaderTensor | None = self._found.get(name)
         if tensor is None:
             raise ModelError(f"{self._path}: the tensor {name} is missing")
         shape = tuple(int(length) for length in reversed(tensor.shape))
@@ -129,6 +145,10 @@ class _Tensors:
         undo: Callable[[Any], Any] = lambda rows: dequantize(rows, tensor.tensor_type)  # noqa: E731
         for start in range(0, len(place), SLICE_ROWS):
             place[start : start + SLICE_ROWS] = undo(tensor.data[start : start + SLICE_ROWS])
+
+
+def _name(layer: int, part: str) -> str:
+    return f"blk.{layer}.{part}.weight"
 
 
 def halves_from_pairs(rows: Array, heads: int) -> Array:

@@ -1,4 +1,7 @@
-"""The forward pass of a Llama over a paged KV cache.
+"""The forward pass of a Llama, or of some of its layers, over a paged KV cache.
+
+Where other ranks hold the layers before, their hidden states go in; where others hold those after, hidden
+states come out.
 
 Prefill computes one sequence's chunk as matrix products; decode computes one position of each of several
 sequences, row by row, so that its numbers do not depend on the batch.
@@ -38,10 +41,10 @@ class Segment:
 
 
 class Llama:
-    """A model bound to the KV pool it reads and writes.
+    """A model, or those of its layers that a rank holds, bound to the KV pool it reads and writes.
 
     Args:
-        spec: Dimensions.
+        spec: Dimensions of the whole model.
         weights: Arrays of the kernels' namespace.
         pool: `[num_blocks, layers, 2, kv_heads, block_tokens, head_dim]`
         kernels: How to compute.
@@ -60,28 +63,39 @@ class Llama:
         self._cos = kernels.xp.asarray(np.cos(angles).astype(np.float32))
         self._sin = kernels.xp.asarray(np.sin(angles).astype(np.float32))
 
-    def prefill(self, segment: Segment) -> Array:
-        """Compute a chunk of a prompt; returns the last hidden states `[len(tokens), hidden]`."""
-        return self._forward([segment], self._kernels.linear)
+    def prefill(self, segment: Segment, hidden: Array | None = None) -> Array:
+        """Compute a chunk of a prompt.
 
-    def decode(self, segments: Sequence[Segment]) -> Array:
-        """Compute one position of each of several sequences; returns `[len(segments), hidden]`."""
-        return self._forward(segments, self._kernels.linear_rows)
+        Args:
+            segment: The chunk.
+            hidden: `[len(tokens), hidden]` from the layers before; None at the first layer.
+
+        Returns:
+            The last hidden states, of the same shape.
+        """
+        return self._forward([segment], self._kernels.linear, hidden)
+
+    def decode(self, segments: Sequence[Segment], hidden: Array | None = None) -> Array:
+        """Compute one position of each of several sequences; `hidden` and the result as of `prefill`."""
+        return self._forward(segments, self._kernels.linear_rows, hidden)
 
     def logits(self, hidden: Array) -> Array:
-        """Turn hidden states `[n, hidden]` into logits `[n, vocab]`, row by row."""
+        """Turn the last layer's hidden states `[n, hidden]` into logits `[n, vocab]`, row by row."""
         normed = self._kernels.rms_norm(hidden, self.weights.final_norm, self.spec.rms_eps)
         return self._kernels.linear_rows(normed, self.weights.unembedding)
 
-    def _forward(self, segments: Sequence[Segment], linear: Linear) -> Array:
+    def _embed(self, segments: Sequence[Segment]) -> Array:
+        tokens = self._kernels.xp.asarray([token for segment in segments for token in segment.tokens])
+        return self._kernels.xp.take(self.weights.embedding, tokens, axis=0)
+
+    def _forward(self, segments: Sequence[Segment], linear: Linear, hidden: Array | None) -> Array:
         xp, kernels, eps = self._kernels.xp, self._kernels, self.spec.rms_eps
         positions = [p for segment in segments for p in range(segment.start, segment.end)]
         slots = kernels.slots([slot for segment in segments for slot in self._slots(segment)])
         pages = [self._pages(segment) for segment in segments]
         index = xp.asarray(positions)
         cos, sin = (xp.take(table, index, axis=0)[:, None, :] for table in (self._cos, self._sin))
-        tokens = xp.asarray([token for segment in segments for token in segment.tokens])
-        x = xp.take(self.weights.embedding, tokens, axis=0)
+        x = self._embed(segments) if hidden is None else hidden
         for number, layer in enumerate(self.weights.layers):
             projected = linear(kernels.rms_norm(x, layer.attention_norm, eps), layer.qkv)
             query, keys_values = self._split_qkv(projected, cos, sin)

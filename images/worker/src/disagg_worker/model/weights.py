@@ -6,7 +6,7 @@ i + head_dim/2 for the rotary embedding.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,33 +37,30 @@ class LayerWeights:
 
 @dataclass(frozen=True)
 class LlamaWeights:
-    """All weights.
+    """The weights of a model, or of those of its layers that one rank holds.
 
     Attributes:
-        embedding: `[vocab, hidden]`
+        embedding: `[vocab, hidden]`; None where other ranks come before.
         layers: The layers from input to output.
-        final_norm: `[hidden]`
+        final_norm: `[hidden]`; None where other ranks come after, as `unembedding`.
         unembedding: `[vocab, hidden]`; the same array as `embedding` when they are tied.
     """
 
-    embedding: Array
+    embedding: Array | None
     layers: tuple[LayerWeights, ...]
-    final_norm: Array
-    unembedding: Array
+    final_norm: Array | None
+    unembedding: Array | None
 
     def arrays(self) -> Iterator[Array]:
-        """Every distinct array, in a fixed order."""
-        yield self.embedding
-        for layer in self.layers:
-            yield from vars(layer).values()
-        yield self.final_norm
-        if self.unembedding is not self.embedding:
-            yield self.unembedding
+        """Every array that is held, in the order of the model; one that is tied comes twice."""
+        layers = (array for layer in self.layers for array in vars(layer).values())
+        held = (self.embedding, *layers, self.final_norm, self.unembedding)
+        yield from (array for array in held if array is not None)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all weights."""
-        return sum(int(array.nbytes) for array in self.arrays())
+        return sum({id(array): int(array.nbytes) for array in self.arrays()}.values())
 
 
 def empty_layer(spec: LlamaSpec) -> LayerWeights:
@@ -82,13 +79,26 @@ def empty_layer(spec: LlamaSpec) -> LayerWeights:
     )
 
 
-def fingerprint(spec: LlamaSpec, weights: LlamaWeights) -> str:
-    """Hash the spec and the weights: equal only for models whose KV caches mean the same.
+def digests(weights: LlamaWeights) -> tuple[str, ...]:
+    """Hash each array that is held. Those of all ranks, one after the other, are those of the whole model."""
+    known: dict[int, str] = {}
+    for array in weights.arrays():
+        if id(array) not in known:
+            known[id(array)] = hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+    return tuple(known[id(array)] for array in weights.arrays())
+
+
+def fingerprint(spec: LlamaSpec, hashed: Iterable[str]) -> str:
+    """Hash a whole model: equal only for models whose KV caches mean the same.
+
+    Args:
+        spec: Dimensions.
+        hashed: The `digests` of all its arrays.
 
     Returns:
         32 hexadecimal digits.
     """
     digest = hashlib.sha256(repr((spec, sorted(spec.eos_token_ids))).encode())
-    for array in weights.arrays():
-        digest.update(np.ascontiguousarray(array).data)
+    for each in hashed:
+        digest.update(each.encode())
     return digest.hexdigest()[:32]

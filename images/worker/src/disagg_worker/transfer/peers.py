@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from disagg_worker.transfer.agent import AgentThread
 from disagg_worker.transfer.errors import PeerLost, TransferError
-from disagg_worker.transfer.ticket import Ticket
+from disagg_worker.transfer.ticket import Part
 
 
 @dataclass
@@ -46,26 +46,26 @@ class Peers:
         self._connections: dict[str, Connection] = {}
         self._connecting = asyncio.Lock()
 
-    async def acquire(self, ticket: Ticket) -> Connection:
-        """Get the connection to the process that issued a ticket, for one READ; `release` it after that.
+    async def acquire(self, part: Part) -> Connection:
+        """Get the connection to the process that holds some KV, for one READ; `release` it after that.
 
         Raises:
             PeerLost: The process was replaced since, or cannot be reached.
         """
         async with self._connecting:
-            current = self._connections.get(ticket.peer)
-            if current and current.incarnation != ticket.incarnation:
-                if ticket.started_at < current.started_at:
+            current = self._connections.get(part.peer)
+            if current and current.incarnation != part.incarnation:
+                if part.started_at < current.started_at:
                     raise PeerLost(
-                        f"prefill worker {ticket.peer} was restarted after it computed this prompt; "
+                        f"prefill worker {part.peer} was restarted after it computed this prompt; "
                         "send the request again"
                     )
                 await self.lose(current)
                 current = None
             if current is None:
-                agent = await self._thread.call(self._thread.agent.connect, ticket.agent_metadata)
-                current = Connection(ticket.peer, ticket.incarnation, ticket.started_at, agent)
-                self._connections[ticket.peer] = current
+                agent = await self._thread.call(self._thread.agent.connect, part.agent_metadata)
+                current = Connection(part.peer, part.incarnation, part.started_at, agent)
+                self._connections[part.peer] = current
             current.reads += 1
             return current
 

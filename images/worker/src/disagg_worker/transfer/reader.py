@@ -1,33 +1,40 @@
 """The decode side: reads a ticket's blocks into blocks of its own.
 
-Invariant: a block that a READ may still write to is never given to another request. NIXL cannot take a READ
-back (its handle can be freed while bytes are on the way, and they arrive all the same), so the lease of a
-READ that did not succeed is kept in quarantine until NIXL says that the READ is over.
+Invariant: a block that a READ may still write to is never given to another request. The lease of a READ that
+did not succeed is kept in quarantine until the READs of all ranks are over.
+
+Where several ranks share the layers, all of them have the blocks of a lease under the same numbers. The first
+one reserves them, and has every rank read its layers.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from disagg_worker.kv import BlockPool, KVLease
 from disagg_worker.metrics import WorkerMetrics
-from disagg_worker.transfer.agent import SLICE_SECONDS, AgentThread, soon
-from disagg_worker.transfer.errors import PeerLost, TransferError, TransferTimeout
-from disagg_worker.transfer.peers import Connection, Peers
-from disagg_worker.transfer.segments import coalesce, spans
-from disagg_worker.transfer.source import READ, REFUSED
+from disagg_worker.transfer.agent import AgentThread
+from disagg_worker.transfer.errors import TransferError, TransferTimeout
+from disagg_worker.transfer.fetcher import Fetcher, Order, Route
+from disagg_worker.transfer.gathering import all_of
 from disagg_worker.transfer.ticket import Ticket
 from disagg_worker.transfer.transport import TransportWatch
 
-SLOWEST_POLL_SECONDS = 0.25
-IDLE_SECONDS = 0.5
-DELIVERY_SECONDS = 2.0
-SETTLE_SECONDS = 0.5
-
 log = logging.getLogger(__name__)
 Reserve = Callable[[str, int], Awaitable[KVLease]]
+
+
+class OtherFetcher(Protocol):
+    """What reads into the layers of another rank of this worker."""
+
+    async def fetch(self, order: Order) -> None:
+        """Read an order's blocks; raises like `Fetcher.fetch`."""
+
+    async def finished(self, lease: str) -> None:
+        """Wait until no READ of an order writes any more."""
 
 
 class Reader:
@@ -40,6 +47,7 @@ class Reader:
         timeout_seconds: Limit of one read, the wait for blocks included.
         metrics: Where reads are counted.
         watch: Names transports.
+        others: The other ranks, where several share the layers.
     """
 
     def __init__(
@@ -51,18 +59,16 @@ class Reader:
         timeout_seconds: float,
         metrics: WorkerMetrics,
         watch: TransportWatch | None = None,
+        others: Sequence[OtherFetcher] = (),
     ) -> None:
-        self._thread, self._pool, self._reserve = thread, pool, reserve
+        self._layout, self._reserve, self._others = pool.layout, reserve, others
         self._timeout, self._metrics = timeout_seconds, metrics
-        self._watch = watch or TransportWatch()
-        self._peers = Peers(thread)
+        self._fetcher = Fetcher(thread, pool, timeout_seconds, metrics, watch)
         self._quarantine: set[asyncio.Task[None]] = set()
-        self._deliver_until = 0.0
-        self._attendant: asyncio.Task[None] | None = None
 
     @property
     def quarantined(self) -> int:
-        """READs that failed here and may still write to their blocks."""
+        """Reads that failed here and may still write to their blocks."""
         return len(self._quarantine)
 
     async def read(self, request_id: str, ticket: Ticket, prompt_tokens: int) -> KVLease:
@@ -77,81 +83,26 @@ class Reader:
             TransferError: Nothing was read, and why; blocks are given back here and on the other side.
         """
         deadline = min(time.time() + self._timeout, ticket.expires_at)
-        if self._attendant is None:
-            self._attendant = asyncio.create_task(self._attend(), name="kv-connections")
         try:
-            connection = await self._peers.acquire(ticket)
-            try:
-                lease = await self._read(request_id, ticket, connection, prompt_tokens, deadline)
-            except PeerLost:
-                self._watch.forget(ticket.peer)
-                await self._peers.lose(connection)
-                raise PeerLost(f"prefill worker {ticket.peer} was lost while its KV was read") from None
+            routes = await self._fetcher.connect(ticket.parts)
+            lease = await self._reserved(request_id, ticket, routes, prompt_tokens, deadline)
+            await self._fetch(ticket, routes, lease, deadline)
         except TransferError as error:
             self._metrics.kv_reads.labels(error.outcome).inc()
             raise
         self._metrics.kv_reads.labels("ok").inc()
         return lease
 
-    async def _read(
-        self, request_id: str, ticket: Ticket, connection: Connection, prompt_tokens: int, deadline: float
+    async def _reserved(
+        self, request_id: str, ticket: Ticket, routes: list[Route], prompt_tokens: int, deadline: float
     ) -> KVLease:
-        """Check, reserve and transfer; a ticket that comes to no READ is refused to its issuer."""
-        reserved = False
+        """Check and reserve; a ticket that comes to no READ is refused to its issuer."""
         try:
-            ticket.require_fit(self._pool.layout, prompt_tokens)
-            lease = await self._before(deadline, self._reserve(request_id, ticket.tokens))
-            reserved = True
-        finally:
-            if not reserved:
-                await self._refuse(ticket, connection)
-                await self._peers.release(connection)
-        await self._transfer(ticket, connection, lease, deadline)
-        await self._peers.release(connection)
-        return lease
-
-    async def _transfer(
-        self, ticket: Ticket, connection: Connection, lease: KVLease, deadline: float
-    ) -> None:
-        """Make the READ; on failure the lease and the connection pass to the quarantine."""
-        agent, layout = self._thread.agent, self._pool.layout
-        segments = coalesce(lease.blocks[: len(ticket.blocks)], ticket.blocks)
-        places = spans(segments, self._pool.array.ctypes.data, ticket.base_address, layout.block_bytes)
-        note = READ + ticket.lease.encode()
-        begun = time.perf_counter()
-        posted = asyncio.ensure_future(self._thread.call(agent.read, connection.agent, places, note))
-        try:
-            handle = await asyncio.shield(posted)
-            await self._in_time(handle, deadline)
+            ticket.require_fit(self._layout, prompt_tokens)
+            return await self._before(deadline, self._reserve(request_id, ticket.tokens))
         except BaseException:
-            self._keep_until_over(posted, lease, connection)
+            await self._fetcher.refuse(ticket.lease, routes)
             raise
-        self._metrics.kv_read_seconds.observe(time.perf_counter() - begun)
-        await self._thread.call(agent.release, handle)
-        transport = await self._thread.call(self._watch.of, ticket.peer)
-        moved = len(ticket.blocks) * layout.block_bytes
-        self._metrics.kv_read_bytes.labels(agent.backend, transport).inc(moved)
-
-    async def _in_time(self, handle: object, deadline: float) -> None:
-        # A READ that ends late counts as failed: its blocks may have been given to others meanwhile.
-        if not await self._poll(handle, deadline) or time.time() > deadline:
-            raise TransferTimeout(
-                f"the prompt's KV did not arrive within {self._timeout:g} s (transfer.timeout_seconds)"
-            )
-
-    async def _poll(self, handle: object, deadline: float) -> bool:
-        """Wait for a READ; False when it goes on at the deadline."""
-        while not await self._thread.call(soon, lambda: self._thread.agent.is_done(handle)):
-            if time.time() > deadline:
-                return False
-        return True
-
-    async def _settle(self, handle: object) -> None:
-        """Wait for a READ that nobody waits for any more."""
-        pause = SLICE_SECONDS
-        while not await self._thread.call(soon, lambda: self._thread.agent.is_done(handle)):
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, SLOWEST_POLL_SECONDS)
 
     async def _before(self, deadline: float, reservation: Awaitable[KVLease]) -> KVLease:
         try:
@@ -161,50 +112,34 @@ class Reader:
                 f"no KV blocks became free here within {self._timeout:g} s (transfer.timeout_seconds)"
             ) from None
 
-    async def _refuse(self, ticket: Ticket, connection: Connection) -> None:
-        """Tell the prefill worker that nobody will read; its timeout does the same when this fails."""
-        with contextlib.suppress(TransferError):
-            await self._thread.call(
-                self._thread.agent.notify, connection.agent, REFUSED + ticket.lease.encode()
-            )
-            self._deliver_until = time.monotonic() + DELIVERY_SECONDS
-
-    async def _attend(self) -> None:
-        """Keep what belongs to no READ going: refusals that are under way, and farewells."""
-        look = self._thread.agent.notes
-        while True:
-            delivering = time.monotonic() < self._deliver_until
-            with contextlib.suppress(TransferError):
-                await (self._thread.call(soon, look) if delivering else self._thread.call(look))
-            await asyncio.sleep(0 if delivering else IDLE_SECONDS)
-
-    def _keep_until_over(
-        self, posted: asyncio.Future[object], lease: KVLease, connection: Connection
-    ) -> None:
-        task = asyncio.create_task(self._release_when_over(posted, lease, connection), name="kv-quarantine")
-        self._quarantine.add(task)
-        task.add_done_callback(self._quarantine.discard)
-
-    async def _release_when_over(
-        self, posted: asyncio.Future[object], lease: KVLease, connection: Connection
-    ) -> None:
+    async def _fetch(self, ticket: Ticket, routes: list[Route], lease: KVLease, deadline: float) -> None:
+        """Have all ranks read; on failure the lease passes to the quarantine."""
+        order = Order.model_construct(
+            lease=ticket.lease,
+            parts=ticket.parts,
+            local=lease.blocks[: len(ticket.blocks)],
+            remote=ticket.blocks,
+            deadline=deadline,
+        )
         try:
-            handle = await posted
-            try:
-                await self._settle(handle)
-            finally:
-                with contextlib.suppress(TransferError):
-                    await self._thread.call(self._thread.agent.release, handle)
-        except TransferError:
-            # One part of the READ failed; the others end with the same connection, but a little later.
-            await asyncio.sleep(SETTLE_SECONDS)
+            elsewhere = (other.fetch(order) for other in self._others)
+            await all_of((self._fetcher.fetch(order, routes), *elsewhere))
+        except BaseException:
+            task = asyncio.create_task(self._release_when_over(order, lease), name="kv-quarantine")
+            self._quarantine.add(task)
+            task.add_done_callback(self._quarantine.discard)
+            raise
+
+    async def _release_when_over(self, order: Order, lease: KVLease) -> None:
+        elsewhere = (other.finished(order.lease) for other in self._others)
+        await asyncio.gather(self._fetcher.finished(order.lease), *elsewhere)
         lease.release()
-        await self._peers.release(connection)
         log.info("the blocks of a KV read that failed are free again")
 
     async def close(self) -> None:
         """Give up the quarantine: the process ends."""
-        tasks = [*self._quarantine, *([self._attendant] if self._attendant else [])]
-        for task in tasks:
+        for task in self._quarantine:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._quarantine, return_exceptions=True)
+        await self._fetcher.close()

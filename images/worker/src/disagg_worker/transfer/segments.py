@@ -3,8 +3,11 @@
 Each descriptor costs microseconds on every fabric, whatever its size, so fewer and longer ones are faster.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
+
+from disagg_worker.layers import Layers
 
 
 class Segment(NamedTuple):
@@ -21,6 +24,23 @@ class Span(NamedTuple):
     local: int
     remote: int
     length: int
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A rank's pool.
+
+    Attributes:
+        base: Where it begins in memory.
+        layers: The layers of which it holds KV: of each block those, one after the other.
+    """
+
+    base: int
+    layers: Layers
+
+    def address(self, block: int, layer: int, layer_bytes: int) -> int:
+        """Where a layer of a block begins; `layer_bytes` is the size of each."""
+        return self.base + (block * self.layers.count + layer - self.layers.first) * layer_bytes
 
 
 def coalesce(local: Sequence[int], remote: Sequence[int]) -> list[Segment]:
@@ -46,13 +66,28 @@ def coalesce(local: Sequence[int], remote: Sequence[int]) -> list[Segment]:
     return segments
 
 
-def spans(segments: Iterable[Segment], local_base: int, remote_base: int, block_bytes: int) -> list[Span]:
-    """Turn block numbers into addresses, given where both pools begin."""
+def spans(segments: Iterable[Segment], near: Holding, far: Holding, layer_bytes: int) -> list[Span]:
+    """Turn block numbers into addresses, for the layers that both pools hold.
+
+    Args:
+        segments: Runs of blocks.
+        near: The reader's pool.
+        far: The owner's.
+        layer_bytes: Bytes of one layer of one block.
+    """
+    shared = near.layers.shared(far.layers)
+    # Whole blocks follow each other in memory; parts of blocks do not.
+    runs = segments if near.layers == far.layers else _single(segments)
     return [
         Span(
-            local_base + segment.local * block_bytes,
-            remote_base + segment.remote * block_bytes,
-            segment.blocks * block_bytes,
+            near.address(run.local, shared.first, layer_bytes),
+            far.address(run.remote, shared.first, layer_bytes),
+            run.blocks * shared.count * layer_bytes,
         )
-        for segment in segments
+        for run in runs
     ]
+
+
+def _single(segments: Iterable[Segment]) -> Iterator[Segment]:
+    for local, remote, blocks in segments:
+        yield from (Segment(local + step, remote + step, 1) for step in range(blocks))

@@ -6,7 +6,38 @@ from typing import Any, Literal, Self
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError
 
 from disagg_worker.kv import KVLayout
+from disagg_worker.layers import Layers
 from disagg_worker.transfer.errors import ShapeMismatch, TransferError
+from disagg_worker.transfer.segments import Holding
+
+
+class Part(BaseModel):
+    """Where the KV of some layers is: on one rank of a prefill worker, or all of it on the only one.
+
+    Attributes:
+        peer: Which pod holds it; its name stays the same when it restarts.
+        incarnation: Which process of that pod; another after each restart.
+        started_at: When that process began (seconds since the epoch): tells older incarnations from newer.
+        agent: Name of the NIXL agent, different for each incarnation.
+        agent_metadata: How to connect to it and what memory it registered.
+        base_address: Where its pool begins in its memory.
+        layers: The layers that it holds.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    peer: str
+    incarnation: str
+    started_at: float
+    agent: str
+    agent_metadata: Base64Bytes
+    base_address: int = Field(gt=0)
+    layers: Layers
+
+    @property
+    def holding(self) -> Holding:
+        """The pool."""
+        return Holding(self.base_address, self.layers)
 
 
 class Ticket(BaseModel):
@@ -14,14 +45,9 @@ class Ticket(BaseModel):
 
     Attributes:
         version: Of this format.
-        lease: Name of the offer; sent back as the notification that the blocks were read.
-        peer: Which worker holds the blocks (the pod's name); stays the same when it restarts.
-        incarnation: Which process of that worker; another after each restart.
-        started_at: When that process began (seconds since the epoch): tells older incarnations from newer.
-        agent: Name of the NIXL agent, different for each incarnation.
-        agent_metadata: How to connect to it and what memory it registered.
-        layout: Shape of the blocks and fingerprint of the model.
-        base_address: Where the peer's pool begins in its memory.
+        lease: Name of the offer; sent back with the notifications that the blocks were read.
+        layout: Shape of the blocks over all layers, and fingerprint of the model.
+        parts: Where they are, by ranks; the first one decides about the offer.
         blocks: Block numbers in the order of the positions they hold.
         tokens: Positions that are filled.
         first_token: The token that follows the prompt; the decode worker gives it out.
@@ -30,15 +56,10 @@ class Ticket(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     lease: str
-    peer: str
-    incarnation: str
-    started_at: float
-    agent: str
-    agent_metadata: Base64Bytes
     layout: dict[str, int | str]
-    base_address: int = Field(gt=0)
+    parts: tuple[Part, ...] = Field(min_length=1)
     blocks: tuple[int, ...] = Field(min_length=1)
     tokens: int = Field(ge=1)
     first_token: int = Field(ge=0)
@@ -61,6 +82,11 @@ class Ticket(BaseModel):
                 "run the same worker image for prefill and decode"
             ) from None
 
+    @property
+    def peer(self) -> str:
+        """Name of the prefill worker."""
+        return self.parts[0].peer
+
     def to_json(self) -> dict[str, Any]:
         """Give the ticket as JSON values."""
         return self.model_dump(mode="json")
@@ -82,6 +108,7 @@ class Ticket(BaseModel):
                     f"KV of prefill worker {self.peer} cannot be used here: {field} is {theirs} there and "
                     f"{mine} here; give both roles the same model and kv_cache settings"
                 )
+        self._require_all_layers(layout.layers)
         if self.tokens != prompt_tokens:
             raise ShapeMismatch(
                 f"prefill worker {self.peer} computed {self.tokens} tokens, the prompt has {prompt_tokens}; "
@@ -91,4 +118,14 @@ class Ticket(BaseModel):
             raise ShapeMismatch(
                 f"prefill worker {self.peer} offers {len(self.blocks)} blocks for {self.tokens} tokens; "
                 f"{layout.blocks_for(self.tokens)} are expected"
+            )
+
+    def _require_all_layers(self, total: int) -> None:
+        ends = [0, *(part.layers.end for part in self.parts)]
+        begins = [*(part.layers.first for part in self.parts), total]
+        if ends != begins or not all(part.layers.count for part in self.parts):
+            held = ", ".join(f"{part.layers.first} to {part.layers.end - 1}" for part in self.parts)
+            raise ShapeMismatch(
+                f"the ranks of prefill worker {self.peer} hold layers {held}; the model has {total}, "
+                "and each is to be there once"
             )
