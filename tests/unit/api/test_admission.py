@@ -111,6 +111,13 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
         "spec.scaling.prefill.minReplicas",
     ),
     *(
+        ("rollout-can-move", {"rollout": {role: limits}}, f"spec.rollout.{role}.maxUnavailable")
+        for role, limits in (
+            ("prefill", {"maxSurge": 0, "maxUnavailable": 0}),
+            ("decode", {"maxSurge": "0%", "maxUnavailable": "0%"}),
+        )
+    ),
+    *(
         (
             "verification-used",
             {"verification": {"mode": "Off", field: value}},

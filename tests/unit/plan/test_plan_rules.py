@@ -271,7 +271,12 @@ FAULTS: list[Row] = [
     ),
     ("compute-domain-unchanged", NVL, {}, "spec.decode.replicas"),
     ("compute-domain-unchanged", NVL, {"computeDomain": {"numNodes": 2}}, "spec.computeDomain.numNodes"),
-    ("compute-domain-room-to-surge", NVL, {"decode": {**NVL72, "replicas": 9}}, "spec.rollout.strategy"),
+    (
+        "compute-domain-room-to-surge",
+        NVL,
+        {"decode": {**NVL72, "replicas": 15}},
+        "spec.rollout.decode.maxSurge",
+    ),
     ("transfer-method-doubtful", P5, {"transfer": {"method": "MPI"}}, "spec.transfer.method"),
     ("transfer-method-doubtful", P5, {"transfer": {"method": "MOONCAKE"}}, "spec.transfer.method"),
     ("transfer-method-doubtful", P5, {**OLDEST, "transfer": {"method": "NIXL"}}, "spec.transfer.method"),

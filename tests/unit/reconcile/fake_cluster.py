@@ -301,6 +301,17 @@ class FakeCluster:
         live["metadata"]["resourceVersion"] = str(self._next())
         self.after_write("annotate", obj)
 
+    async def scale(self, obj: Object, replicas: int, annotations: Mapping[str, str]) -> None:
+        address = (obj["kind"], obj["metadata"]["name"])
+        self._writing("scale", obj)
+        live = self.objects.get(address)
+        if live and live["metadata"]["uid"] == obj["metadata"]["uid"]:
+            live["spec"]["replicas"] = replicas
+            live["metadata"].setdefault("annotations", {}).update(annotations)
+            live["metadata"]["generation"] += 1
+            live["metadata"]["resourceVersion"] = str(self._next())
+        self.after_write("scale", obj)
+
     async def delete(self, obj: Object) -> None:
         address = (obj["kind"], obj["metadata"]["name"])
         self._writing("delete", obj)

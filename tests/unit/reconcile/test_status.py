@@ -12,12 +12,13 @@ from disagg_operator.api.problems import Problem
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan
 from disagg_operator.plan.planner import plan
-from disagg_operator.plan.rollout import Step
+from disagg_operator.plan.rollout.stepper import Counts, Step
 from disagg_operator.reconcile.announce import Announcement, announcements
 from disagg_operator.reconcile.conditions import verdicts
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed, observe
 from disagg_operator.reconcile.preflight.fault import Assessment, Check, Fault
+from disagg_operator.reconcile.rollout import Rollout
 from disagg_operator.reconcile.status import compute
 from disagg_operator.reconcile.troubles import first_trouble
 from disagg_operator.reconcile.view import Failure, View
@@ -65,9 +66,13 @@ def seen(prefill: int = 1, decode: int = 1, frontend: int = 1, *more: Object) ->
     )
 
 
-def at(serving: str | None = NEW, *, kept: str = "", removed: str = "", run: bool = True) -> Step:
-    names = [frozenset({name} if name else ()) for name in (kept, removed)]
-    return Step(run, names[0], names[1], serving, serving == NEW and not kept and not removed)
+ONE: Counts = {"prefill": 1, "decode": 1}
+
+
+def at(serving: str | None = NEW, *, kept: str = "", removed: str = "", run: bool = True) -> Rollout:
+    staying, going = {kept: ONE} if kept else {}, frozenset({removed} if removed else ())
+    complete = serving == NEW and not kept and not removed
+    return Rollout(NEW, Step(run, ONE, staying, going, serving, complete))
 
 
 READY = View(seen(), at(), NEW, planned(), platform=Assessment())
@@ -193,7 +198,7 @@ def test_messages_name_what_lacks_and_what_to_do() -> None:
     assert "kubectl describe statefulset demo-decode-newnewnw" in message(STARTING, "Available")
     assert str(PROBLEM) in message(replace(READY, plan=None, problems=(PROBLEM,)), "Accepted")
     surge = message(View(seen(1, 0, 1), at(OLD, kept=OLD), NEW, planned()), "Progressing")
-    assert f"Revision {NEW} is being started. Revision {OLD} stays until then." in surge
+    assert f"Revision {NEW} takes over step by step. Started: prefill 1 of 1, decode 1 of 1." in surge
 
 
 @pytest.mark.parametrize(

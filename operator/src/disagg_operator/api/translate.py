@@ -193,6 +193,7 @@ _TRANSLATORS: dict[str, Callable[[ErrorDetails], Words]] = {
     "too_short": _short,
     "too_long": _long,
     "quantity": _own,
+    "number of instances": _own,
     "json_invalid": _not_json,
 }
 

@@ -16,6 +16,7 @@ from disagg_operator.plan.frontend import frontend_plan
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan, RoleReference
 from disagg_operator.plan.roles import roles_plan
+from disagg_operator.plan.rollout.limits import rollout_plan
 from disagg_operator.plan.rules.subject import Subject
 from disagg_operator.plan.strategy import strategy_of
 from disagg_operator.plan.verification import promised_transports, verification_plan
@@ -51,7 +52,7 @@ def _planned(basis: Basis) -> Plan:
     metadata, spec = basis.resource.metadata, basis.spec
     revision, roles = roles_plan(basis)
     promised = promised_transports(basis)
-    strategy, why_strategy = strategy_of(spec.rollout.strategy, basis.runtime)
+    strategy, why_strategy = strategy_of(spec.rollout, basis.runtime)
     return Plan(
         name=metadata.name,
         namespace=metadata.namespace,
@@ -62,6 +63,7 @@ def _planned(basis: Basis) -> Plan:
         transfer=basis.transfer,
         strategy=strategy,
         strategy_provenance=why_strategy,
+        rollout=rollout_plan(basis.resource),
         takeover_seconds=basis.runtime.takeover.seconds,
         service_account=basis.service_account,
         own_service_account=spec.service_account_name is None,

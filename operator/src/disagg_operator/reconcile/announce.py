@@ -10,10 +10,11 @@ from disagg_operator.reconcile.domains import Reason
 _WARNINGS = {
     *("AcceptedWithWarnings", "InvalidSpec", "NotSupported", "Blocked", "ReconcileError"),
     *(Reason.SWITCHED_OFF, Reason.DRIVER_MISSING, Reason.DOMAIN_MISSING),
+    *("ProgressDeadlineExceeded", "VerificationFailed"),
     *(Reason.NAME_TAKEN, Reason.TEMPLATE_TAKEN),
     *(Reason.PODS_OUTDATED, Reason.OUTSIDE_NVLINK, Reason.SEVERAL_CLIQUES),
 }
-_NEWS = {"RolloutInProgress", "Paused", *_WARNINGS}
+_NEWS = {"RolloutInProgress", "RolloutPaused", "Paused", *_WARNINGS}
 
 
 @dataclass(frozen=True)

@@ -5,45 +5,112 @@ that is being deleted is left alone until it is gone; its disappearance starts t
 workers wait for their ComputeDomain, none of their StatefulSets is made and none grows.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from disagg_operator.build.objects import shared_objects, worker_objects
 from disagg_operator.plan import names
-from disagg_operator.plan.model import Plan
-from disagg_operator.plan.rollout import Step
+from disagg_operator.plan.model import ROLES, Plan
 from disagg_operator.reconcile.diff import identity, is_terminating, must_apply, stamp, to_prune
 from disagg_operator.reconcile.kinds import SECRET, STATEFUL_SET, Object
-from disagg_operator.reconcile.observe import Observed
+from disagg_operator.reconcile.observe import Observed, label, number_of
+from disagg_operator.reconcile.rollout import Rollout
 from disagg_operator.reconcile.ssh_keys import may_lack
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """A StatefulSet whose replicas change, and nothing else of it.
+
+    Attributes:
+        obj: the StatefulSet.
+        replicas: pods that it is to have.
+        annotations: what is to be remembered of it.
+    """
+
+    obj: Object
+    replicas: int
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Changes:
-    """Objects to apply and objects to delete, each in order."""
+    """What is to be written, each in order.
+
+    Attributes:
+        apply: objects to apply.
+        scale: StatefulSets of other revisions than the plan's that are to have other replicas.
+        delete: objects to delete.
+    """
 
     apply: tuple[Object, ...]
+    scale: tuple[Scaling, ...]
     delete: tuple[Object, ...]
 
 
-def changes(plan: Plan, step: Step, observed: Observed, owner: str, *, waits: bool = False) -> Changes:
+def changes(plan: Plan, rollout: Rollout, observed: Observed, owner: str, *, waits: bool = False) -> Changes:
     """Return what has to be written now.
 
     Args:
         plan: what is desired.
-        step: where the rollout stands.
+        rollout: where the rollout stands.
         observed: what is there.
         owner: uid of the deployment.
         waits: whether no worker may be started now.
     """
     shared = [stamp(obj) for obj in shared_objects(plan)]
-    workers = [stamp(obj) for obj in worker_objects(plan)]
+    step, forward = rollout.step, rollout.target == plan.revision
+    workers = [stamp(obj) for obj in worker_objects(_stepped(plan, rollout))] if forward else []
     now = [*shared, *workers] if step.run else shared
     if waits:
         now = [obj for obj in now if not _starts_workers(obj, observed)]
     return Changes(
         apply=tuple(obj for obj in now if _differs(obj, observed)),
-        delete=tuple(_deletions([*shared, *workers], step, observed, owner)),
+        scale=tuple(_scalings(plan, rollout, observed)),
+        delete=tuple(_deletions([*shared, *workers], rollout, observed, owner, restores=not forward)),
     )
+
+
+def _stepped(plan: Plan, rollout: Rollout) -> Plan:
+    """Return the plan with the instances that its revision is to have now."""
+    roles = {
+        role: replace(planned, replicas=rollout.step.replicas[role]) for role, planned in plan.roles.items()
+    }
+    return replace(plan, roles=roles)
+
+
+def _scalings(plan: Plan, rollout: Rollout, observed: Observed) -> Iterator[Scaling]:
+    """Yield the StatefulSets of other revisions than the plan's whose replicas are to change."""
+    wanted = {**rollout.step.kept}
+    if rollout.target != plan.revision:
+        wanted[rollout.target] = rollout.step.replicas
+    for obj in observed.stateful_sets():
+        role, counts = label(obj, names.LABEL_ROLE), wanted.get(_revision(obj) or "")
+        if role in ROLES and counts is not None and not is_terminating(obj):
+            now = obj["spec"].get("replicas", 1)
+            replicas = _replicas(obj, counts[role], observed)
+            if replicas != now:
+                parked = label(obj, names.LABEL_GROUP) and not replicas
+                yield Scaling(obj, replicas, {names.ANNOTATION_NODES: str(now)} if parked else {})
+
+
+def _replicas(obj: Object, instances: int, observed: Observed) -> int:
+    """Return the pods that a StatefulSet is to have, of so many instances of its role and revision."""
+    if not label(obj, names.LABEL_GROUP):
+        return instances
+    keys = (names.LABEL_ROLE, names.LABEL_REVISION)
+    groups = [
+        each
+        for each in observed.groups()
+        if [label(each, key) for key in keys] == [label(obj, key) for key in keys]
+    ]
+    lower = sum(number_of(each) < number_of(obj) for each in groups)
+    return max(map(_nodes, groups)) if lower < instances else 0
+
+
+def _nodes(group: Object) -> int:
+    remembered = group["metadata"].get("annotations", {}).get(names.ANNOTATION_NODES, "")
+    return int(group["spec"]["replicas"]) or (int(remembered) if remembered.isdecimal() else 0)
 
 
 def must_start(plan: Plan, observed: Observed) -> bool:
@@ -70,14 +137,19 @@ def _differs(obj: Object, observed: Observed) -> bool:
     return must_apply(obj, live)
 
 
-def _deletions(desired: list[Object], step: Step, observed: Observed, owner: str) -> list[Object]:
+def _deletions(
+    desired: list[Object], rollout: Rollout, observed: Observed, owner: str, *, restores: bool
+) -> list[Object]:
     """Return what goes now: first the StatefulSets, and what their pods use only once these have ended."""
     live = list(observed.objects.values())
     # StatefulSets of no revision are services beside the workers.
     running = {_revision(obj) for obj in live if obj["kind"] == STATEFUL_SET.kind} - {None}
     # What belongs to no revision, such as an etcd or the ServiceAccount, is used by the pods of all of them.
-    outgoing = running & {*step.kept, *step.removed}
-    kept: frozenset[str | None] = frozenset({*step.kept, None} if outgoing else step.kept)
+    step = rollout.step
+    # A revision that is restored is not the plan's, so that none of its objects is desired.
+    staying = {*step.kept, *([rollout.target] if restores else [])}
+    outgoing = running & step.others
+    kept: frozenset[str | None] = frozenset({*staying, None} if outgoing else staying)
     return [
         obj
         for obj in to_prune(live, desired, owner, kept)

@@ -31,6 +31,10 @@ class Cluster(Protocol):
         """Set annotations of this object, unless it has changed since it was seen."""
         ...
 
+    async def scale(self, obj: Object, replicas: int, annotations: Mapping[str, str]) -> None:
+        """Give this StatefulSet other replicas, and set annotations of it; one that is gone is fine."""
+        ...
+
     async def delete(self, obj: Object) -> None:
         """Delete this object, if it still has the uid that was seen; one that is gone already is fine.
 

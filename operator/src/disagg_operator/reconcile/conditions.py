@@ -16,6 +16,7 @@ ComputeDomainReady has the reasons of `domains.Reason`.
 | TransportVerified, Unknown | SwitchedOff, ScaledToZero, WorkersNotReady, FrontendNotReady |
 | TransportVerified, Unknown | RolloutInProgress, Paused, Measuring, and the reasons of `verify.verdict` |
 | Progressing, False | Complete, Paused, NotAccepted, Blocked, PlatformNotReady, ReconcileError |
+| Progressing, False | RolloutPaused, ProgressDeadlineExceeded, VerificationFailed |
 """
 
 from dataclasses import dataclass
@@ -136,7 +137,15 @@ def _progressing(view: View) -> Verdict:
         return Verdict(ConditionType.PROGRESSING, "False", "PlatformNotReady", message)
     if view.waits and view.domain is not None:
         return Verdict(ConditionType.PROGRESSING, "True", "WaitingForComputeDomain", view.domain.message)
-    if view.step.kept | view.step.removed:
+    if view.rollout.failed:
+        return _given_up(view)
+    if view.rollout.paused:
+        message = (
+            f"The rollout of revision {view.target} is paused. {_rollout_counts(view)} Go on with: "
+            "kubectl disagg rollout resume NAME"
+        )
+        return Verdict(ConditionType.PROGRESSING, "False", "RolloutPaused", message)
+    if view.step.others:
         return Verdict(ConditionType.PROGRESSING, "True", "RolloutInProgress", _rollout_message(view))
     services = _services_message(view)
     if services:
@@ -146,6 +155,31 @@ def _progressing(view: View) -> Verdict:
         return Verdict(ConditionType.PROGRESSING, "True", "RolesNotReady", _roles_message(view))
     message = f"Revision {view.target} is fully rolled out."
     return Verdict(ConditionType.PROGRESSING, "False", "Complete", message)
+
+
+def _given_up(view: View) -> Verdict:
+    record = view.rollout.record
+    reason = (record.failed_reason if record else None) or "ProgressDeadlineExceeded"
+    told = record.failed_message if record else ""
+    done = "is restored" if not view.step.others and view.step.complete else "is being restored"
+    message = (
+        f"Revision {view.target} was given up, and revision {view.rollout.target} {done}. {told} Change the "
+        "specification, or try again: kubectl disagg rollout retry NAME"
+    )
+    return Verdict(ConditionType.PROGRESSING, "False", reason, message)
+
+
+def _rollout_counts(view: View) -> str:
+    """Say how many instances of the new revision were started, and what old ones are left."""
+    there = view.observed.revisions(view.now)
+    new = there.get(view.target, {})
+    started = [f"{role} {new[role].asked if role in new else 0} of {_asked(view, role)}" for role in ROLES]
+    parts = [f"Started: {', '.join(started)}."]
+    for name in sorted(there.keys() - {view.target}):
+        left = [f"{role} {found.asked}" for role in ROLES if (found := there[name].get(role))]
+        ending = any(found.terminating for found in there[name].values())
+        parts.append(f"Old revision {name}: {', '.join(left)}{' (ending)' if ending else ''}.")
+    return " ".join(parts)
 
 
 def _transport_verified(view: View) -> list[Verdict]:
@@ -204,12 +238,11 @@ def _rollout_message(view: View) -> str:
         return (
             f"Revision {view.target} starts once the pods of revision {_listed(view.step.removed)} are gone."
         )
-    kept = f" Revision {_listed(view.step.kept)} stays until then." if view.step.kept else ""
     unproven = (
         view.proof is not None and view.plan is not None and not may_take_over(view.plan, view.proof.record)
     )
     parts = (
-        f"Revision {view.target} is being started.{kept}",
+        f"Revision {view.target} takes over step by step. {_rollout_counts(view)}",
         _services_message(view),
         _roles_message(view),
         _frontends_message(view),

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES
-from disagg_operator.plan.rollout import RoleObservation
+from disagg_operator.plan.rollout.stepper import RoleObservation
 from disagg_operator.reconcile.diff import identity, is_terminating
 from disagg_operator.reconcile.kinds import COMPUTE_DOMAIN, DEPLOYMENT, POD, STATEFUL_SET, Object
 
@@ -81,17 +81,34 @@ class Observed:
         ]
         return _workload(found[:1]) if found else None
 
-    def revisions(self) -> dict[str, dict[str, RoleObservation]]:
-        """Return what the rollout stepper looks at: the roles' StatefulSets by revision."""
+    def revisions(self, now: datetime) -> dict[str, dict[str, RoleObservation]]:
+        """Return what the rollout stepper looks at: the roles' StatefulSets by revision.
+
+        Args:
+            now: the time, by which an ending pod is known to be on a lost node, and no longer waited for.
+        """
         found: dict[str, dict[str, RoleObservation]] = {}
         for role in ROLES:
             for revision, objects in self._by_revision(role).items():
                 live = [obj for obj in objects if not is_terminating(obj)]
                 workload = _workload(live or objects)
                 found.setdefault(revision, {})[role] = RoleObservation(
-                    workload.asked, workload.ready, workload.settled, terminating=not live
+                    workload.asked,
+                    min(workload.ready, workload.asked),
+                    min(workload.settled, workload.asked),
+                    lingering=len(self._instances(role, revision, now) - _instances_asked(live)),
+                    terminating=not live,
                 )
         return found
+
+    def _instances(self, role: str, revision: str, now: datetime) -> set[str]:
+        """Return the numbers of the instances of which there are pods, those that end among them."""
+        return {
+            label(pod, names.LABEL_GROUP) or pod["metadata"]["name"].rpartition("-")[2]
+            for pod in self.pods
+            if (label(pod, names.LABEL_ROLE), label(pod, names.LABEL_REVISION)) == (role, revision)
+            and not is_overdue(pod, now)
+        }
 
     def groups(self) -> list[Object]:
         """Return the StatefulSets that are pod groups of several nodes, without those on their way out."""
@@ -190,6 +207,23 @@ def _is_group(obj: Object) -> bool:
     return label(obj, names.LABEL_GROUP) != ""
 
 
+def number_of(group: Object) -> int:
+    """Return the number of a pod group's StatefulSet."""
+    return int(label(group, names.LABEL_GROUP))
+
+
+def _instances_asked(live: Iterable[Object]) -> set[str]:
+    """Return the numbers of the instances that StatefulSets of a role are to have."""
+    numbers: set[str] = set()
+    for obj in live:
+        pods = range(obj["spec"].get("replicas", 1))
+        if not _is_group(obj):
+            numbers.update(map(str, pods))
+        elif pods:
+            numbers.add(label(obj, names.LABEL_GROUP))
+    return numbers
+
+
 def _workload(found: Sequence[Object]) -> Workload:
     """Return the counts of one object's pods, or of pod groups as wholes."""
     if not _is_group(found[0]):
@@ -203,14 +237,16 @@ def _workload(found: Sequence[Object]) -> Workload:
             settled=status.get("availableReplicas", 0),
             updated=status.get("updatedReplicas", 0),
         )
-    lacking = [obj for obj in found if not _whole("readyReplicas")(obj)]
+    # A group of which a rollout has taken the pods stays, so that it can be restored.
+    groups = [obj for obj in found if obj["spec"]["replicas"]]
+    lacking = [obj for obj in groups if not _whole("readyReplicas")(obj)]
     return Workload(
-        name=(lacking or found)[0]["metadata"]["name"],
-        asked=len(found),
-        existing=sum(map(_whole("replicas"), found)),
-        ready=len(found) - len(lacking),
-        settled=sum(map(_whole("availableReplicas"), found)),
-        updated=sum(map(_whole("updatedReplicas"), found)),
+        name=(lacking or groups or found)[0]["metadata"]["name"],
+        asked=len(groups),
+        existing=sum(map(_whole("replicas"), groups)),
+        ready=len(groups) - len(lacking),
+        settled=sum(map(_whole("availableReplicas"), groups)),
+        updated=sum(map(_whole("updatedReplicas"), groups)),
     )
 
 

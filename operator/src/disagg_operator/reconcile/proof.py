@@ -14,7 +14,7 @@ from disagg_operator.build.statefulset import CONTAINER
 from disagg_operator.plan import names
 from disagg_operator.plan.agent import PORT
 from disagg_operator.plan.model import ROLES, Plan, VerificationPlan
-from disagg_operator.plan.rollout import Step
+from disagg_operator.plan.rollout.stepper import Step
 from disagg_operator.reconcile.kinds import Key, Object
 from disagg_operator.reconcile.observe import Observed, holds, is_ready, label
 from disagg_operator.reconcile.verification import (
@@ -86,6 +86,11 @@ def labels_of(resource: Object) -> Mapping[str, str]:
 def may_take_over(plan: Plan, record: TransportStatus) -> bool:
     """Tell whether the plan's revision may serve alone, as far as its transport is concerned."""
     return not _is_enforced(plan) or record.verified_revision == plan.revision
+
+
+def is_refused(plan: Plan, record: TransportStatus) -> bool:
+    """Tell whether the plan's revision was measured, and may not serve because of what was found."""
+    return (record.revision, record.verified) == (plan.revision, "False") and not may_take_over(plan, record)
 
 
 def situation(resource: Object, plan: Plan, step: Step, observed: Observed) -> Situation:
@@ -208,10 +213,13 @@ def _hindrance(at: Situation) -> tuple[str, str] | None:
     empty = [role for role, count in {**asked, names.FRONTEND: plan.frontend.replicas}.items() if not count]
     if empty:
         return "ScaledToZero", f"Nothing can be measured: there are no replicas of {' and '.join(empty)}."
+    # A rollout that waits for the answer has its first instances only.
+    wanted = at.step.replicas if _others(at) else asked
     lacking = [
         role
-        for role, count in asked.items()
-        if (found := at.observed.workers(role).get(plan.revision)) is None or found.ready < count
+        for role in ROLES
+        if (found := at.observed.workers(role).get(plan.revision)) is None
+        or found.ready < max(1, wanted[role])
     ]
     if lacking:
         return "WorkersNotReady", f"It is measured once all {' and '.join(lacking)} workers are ready."
@@ -224,7 +232,7 @@ def _hindrance(at: Situation) -> tuple[str, str] | None:
 
 def _others(at: Situation) -> bool:
     """Tell whether workers of another revision are there."""
-    return bool(at.step.kept | at.step.removed)
+    return bool(at.step.others)
 
 
 def _asked(at: Situation, verification: VerificationPlan) -> VerificationAsked:

@@ -13,12 +13,10 @@ from typing import TypeVar
 
 from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Problem, Refusal
-from disagg_operator.api.v1alpha1.operations import RolloutStrategy
 from disagg_operator.plan import names
 from disagg_operator.plan.installation import Installation
-from disagg_operator.plan.model import ROLES
 from disagg_operator.plan.planner import plan as plan_deployment
-from disagg_operator.plan.rollout import step
+from disagg_operator.plan.rollout.stepper import Gates
 from disagg_operator.reconcile.announce import announcements
 from disagg_operator.reconcile.changeover import changed_over, rolled_out
 from disagg_operator.reconcile.changes import changes, must_start
@@ -32,6 +30,7 @@ from disagg_operator.reconcile.kinds import CONFIG_MAP, SECRET, Key, Object, des
 from disagg_operator.reconcile.observe import Observed, label, observe
 from disagg_operator.reconcile.proof import Proof, gates, may_take_over, prove, record_of, situation
 from disagg_operator.reconcile.refusals import Shortage, frontend_refusal, refusal, shortage
+from disagg_operator.reconcile.rollout import at_rest, kept_record, rollout
 from disagg_operator.reconcile.ssh_keys import next_offer, with_new_key
 from disagg_operator.reconcile.status import compute, current_target, is_news, last_report
 from disagg_operator.reconcile.verification import Verifier
@@ -135,7 +134,7 @@ class Reconciler:
         offer = next_offer(view.observed)
         measured = None if view.proof is None else view.proof.again
         over = 0.0 if _may_go_on(resource, view) else None
-        sooner = _sooner(again, lacking.again, offer, measured, over, *due)
+        sooner = _sooner(again, lacking.again, offer, measured, over, view.rollout.again, *due)
         return Outcome(there=True, again=sooner, transport=_shown(view))
 
     def _forget(self, key: Key) -> None:
@@ -169,33 +168,28 @@ class Reconciler:
                 planned = plan_deployment(accepted, self.installation, facts)
         except Refusal as refusal:
             return _at_rest(resource, observed, problems=refusal.problems, paused=paused)
-        replicas = {role: planned.roles[role].replicas for role in ROLES}
-        revisions = observed.revisions()
         domain = self.keeper.look(key, planned, observed)
         waits = domain is not None and not domain.starts and must_start(planned, observed)
-        strategy = RolloutStrategy(planned.strategy)
-        current = changed_over(planned, observed, timestamp())
+        now = timestamp()
         # What the status keeps, and nothing that is about to be written: the old revision goes because of it.
-        proven = may_take_over(planned, record_of(resource))
-        now = step(
-            strategy,
-            planned.revision,
-            replicas,
-            revisions,
+        record = record_of(resource)
+        gates = Gates(
             held=waits,
-            changed_over=current,
-            proven=proven,
+            paused=planned.rollout.paused,
+            changed_over=changed_over(planned, observed, now),
+            proven=may_take_over(planned, record),
         )
         return View(
             observed,
-            now,
+            rollout(planned, observed, gates, transport=record, kept=kept_record(resource), now=now),
             planned.revision,
             planned,
             paused=paused,
             domain=domain,
             waits=waits,
-            changed_over=current,
+            changed_over=gates.changed_over,
             rolled_out=rolled_out(planned, observed),
+            now=now,
         )
 
     async def _assess(self, key: Key, view: View) -> View:
@@ -239,7 +233,7 @@ class Reconciler:
                 return None
             await self.keeper.keep(resource, view.plan, view.domain, view.observed)
             owner = resource["metadata"]["uid"]
-            todo = changes(view.plan, view.step, view.observed, owner, waits=view.waits)
+            todo = changes(view.plan, view.rollout, view.observed, owner, waits=view.waits)
             there = dict(view.observed.objects)
             for obj in todo.apply:
                 if obj["kind"] == SECRET.kind:
@@ -247,6 +241,11 @@ class Reconciler:
                     continue
                 there[identity(obj)] = await self._do(self.cluster.apply(obj), f"apply {describe(obj)}")
                 logger.info("applied %s", describe(obj), extra=_context(resource))
+            for scaling in todo.scale:
+                doing = f"scale {describe(scaling.obj)} to {scaling.replicas}"
+                writing = self.cluster.scale(scaling.obj, scaling.replicas, scaling.annotations)
+                await self._do(writing, doing)
+                logger.info("%s", doing, extra=_context(resource))
             for obj in todo.delete:
                 await self._do(self.cluster.delete(obj), f"delete {describe(obj)}")
                 logger.info("deleted %s", describe(obj), extra=_context(resource))
@@ -348,12 +347,10 @@ def _at_rest(
     failure: Failure | None = None,
 ) -> View:
     """Return the view of a deployment that cannot be planned: of the revision that was accepted last."""
+    now = timestamp()
     target = current_target(resource)
-    revisions = observed.revisions()
-    asked = {role: found.asked for role, found in revisions.get(target, {}).items()}
-    replicas = {role: asked.get(role, 0) for role in ROLES}
-    now = step(RolloutStrategy.SURGE, target, replicas, revisions)
-    return View(observed, now, target, problems=problems, paused=paused, failure=failure)
+    rest = at_rest(target, observed, kept_record(resource), now)
+    return View(observed, rest, target, problems=problems, paused=paused, failure=failure, now=now)
 
 
 def _failure(error: Exception) -> Failure | None:

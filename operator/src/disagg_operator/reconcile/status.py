@@ -58,6 +58,7 @@ def compute(resource: Object, view: View, now: datetime) -> Object:
             frontend=_frontend_status(view, metadata["name"]),
         ),
         transport=_transport(view, resource),
+        rollout=view.rollout.record,
         compute_domain=_compute_domain(view, current),
         conditions=conditions,
     )
@@ -146,15 +147,15 @@ def _gist(status: Mapping[str, Any]) -> object:
 
 def _worker_status(view: View, name: str, role: str, transport: str | None) -> RoleStatus:
     workloads = view.observed.workers(role)
-    shown = workloads.get(view.step.serving or view.target) or workloads.get(view.target)
     target = workloads.get(view.target)
     desired = view.plan.roles[role].replicas if view.plan else (target.asked if target else 0)
+    ready = sum(workload.ready for workload in workloads.values())
     return RoleStatus(
         replicas=sum(workload.existing for workload in workloads.values()),
-        ready_replicas=sum(workload.ready for workload in workloads.values()),
+        ready_replicas=ready,
         updated_replicas=target.existing if target else 0,
         desired_replicas=desired,
-        ready=f"{shown.ready if shown else 0}/{desired}",
+        ready=f"{ready}/{desired}",
         selector=_selector(name, role),
         preflight=summary(view.observed.pods_of(role, None)) or None,
         transport=transport,

@@ -7,13 +7,14 @@ from functools import cached_property
 
 from disagg_operator.api.problems import Problem
 from disagg_operator.plan.model import Plan
-from disagg_operator.plan.rollout import Step
+from disagg_operator.plan.rollout.stepper import Step
 from disagg_operator.reconcile.clock import timestamp
 from disagg_operator.reconcile.domains import Standing
 from disagg_operator.reconcile.groups import Restart, restarts
 from disagg_operator.reconcile.observe import Observed
 from disagg_operator.reconcile.preflight.fault import Assessment
 from disagg_operator.reconcile.proof import Proof
+from disagg_operator.reconcile.rollout import Rollout
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class View:
 
     Attributes:
         observed: what is there.
-        step: where the rollout stands. For a refused specification: of the revision accepted last.
+        rollout: where the rollout stands. For a refused specification: of the revision accepted last.
         target: revision that the specification asks for; of a refused one, the revision accepted last.
         plan: what is desired, or None for a refused specification.
         problems: why the specification was refused.
@@ -53,7 +54,7 @@ class View:
     """
 
     observed: Observed
-    step: Step
+    rollout: Rollout
     target: str
     plan: Plan | None = None
     problems: tuple[Problem, ...] = ()
@@ -70,9 +71,14 @@ class View:
     now: datetime = field(default_factory=timestamp)
 
     @property
+    def step(self) -> Step:
+        """What workers are to be there now."""
+        return self.rollout.step
+
+    @property
     def held(self) -> bool:
         """Whether the plan's revision is not started, since the API server would refuse each of its pods."""
-        started = self.target in self.observed.revisions()
+        started = self.target in self.observed.revisions(self.now) or self.rollout.failed
         return self.platform is not None and self.platform.fatal and not started
 
     @property

@@ -113,6 +113,18 @@ class KubeCluster:
         query = {"fieldManager": manager}
         await self._write("patch", kind, "PATCH", path, body, content=_MERGE, query=query)
 
+    async def scale(self, obj: Object, replicas: int, annotations: Mapping[str, str]) -> None:
+        """Give this StatefulSet other replicas, and set annotations of it; one that is gone is fine."""
+        kind, metadata = kind_of(obj), obj["metadata"]
+        path = _path(kind, metadata["namespace"], metadata["name"])
+        changed = {"uid": metadata["uid"], "annotations": dict(annotations)}
+        body = {"metadata": changed, "spec": {"replicas": replicas}}
+        query = {"fieldManager": FIELD_MANAGER}
+        try:
+            await self._write("patch", kind, "PATCH", path, body, content=_MERGE, query=query)
+        except NotFoundError:
+            return
+
     async def delete(self, obj: Object) -> None:
         """Delete this object, if it still has the uid that was seen."""
         kind, metadata = kind_of(obj), obj["metadata"]

@@ -94,6 +94,18 @@ def _scaling(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
             yield Finding(f"spec.scaling.{role}.minReplicas", fault, remedy)
 
 
+def _rollout_moves(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    for role, written in (("prefill", spec.rollout.prefill), ("decode", spec.rollout.decode)):
+        if written is not None and _none(written.max_surge) and _none(written.max_unavailable):
+            fault = "with no instance more (maxSurge) and none less, nothing can ever change"
+            remedy = "Write 1, or maxSurge: 1 where there is room for an instance more"
+            yield Finding(f"spec.rollout.{role}.maxUnavailable", fault, remedy)
+
+
+def _none(share: int | str | None) -> bool:
+    return share is not None and not str(share).strip("0%")
+
+
 def _verification_used(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
     asked = spec.verification
     off, without = "the mode is Off", "canary is false"
@@ -160,6 +172,7 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("gpus-equal-ranks", f"{_TRTLLM_DOCS}/parallel-strategy.md", _ranks),
     Rule("lists-no-duplicates", "Kubernetes: x-kubernetes-list-type: set", _sets),
     Rule("scaling-bounds", "docs: spec.scaling", _scaling),
+    Rule("rollout-can-move", "https://github.com/sgl-project/rbg/issues/307", _rollout_moves),
     Rule("verification-used", "docs: spec.verification", _verification_used),
     Rule("verification-can-end", "docs: spec.verification", _verification_can_end),
     Rule("compute-domain-consistent", "docs: spec.computeDomain", _compute_domain),

@@ -5,6 +5,7 @@ API does not know is an error, never ignored, and null means absent.
 """
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import (
@@ -25,6 +26,7 @@ from disagg_operator.api.v1alpha1.patterns import (
     OBJECT_NAME,
     QUANTITY,
     SECRET_KEY,
+    SHARE,
     VARIABLE,
     WORDS,
 )
@@ -62,26 +64,34 @@ class ApiModel(BaseModel):
         return without_nulls(data)
 
 
-def _quantity(given: Any) -> int | str:
-    if isinstance(given, bool) or not isinstance(given, int | str):
-        fault = "must be a whole number or text"
-        raise PydanticCustomError(
-            "quantity", "{fault}", {"fault": fault, "remedy": f"Write {WORDS[QUANTITY]}"}
-        )
-    if not re.fullmatch(QUANTITY, str(given)):
-        fault = f"{str(given)[:60]!r} is no quantity"
-        raise PydanticCustomError(
-            "quantity", "{fault}", {"fault": fault, "remedy": f"Write {WORDS[QUANTITY]}"}
-        )
-    return given
+def _written(pattern: str, called: str) -> Callable[[Any], int | str]:
+    """Return the check of a field that holds a whole number or text of a pattern."""
+
+    def check(given: Any) -> int | str:
+        if isinstance(given, bool) or not isinstance(given, int | str):
+            fault = "must be a whole number or text"
+        elif not re.fullmatch(pattern, str(given)):
+            fault = f"{str(given)[:60]!r} is no {called}"
+        else:
+            return given
+        raise PydanticCustomError(called, "{fault}", {"fault": fault, "remedy": f"Write {WORDS[pattern]}"})
+
+    return check
 
 
 Quantity = Annotated[
     int | str,
-    PlainValidator(_quantity),
+    PlainValidator(_written(QUANTITY, "quantity")),
     WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": QUANTITY, "maxLength": 64}),
 ]
 """A Kubernetes quantity such as ``2``, ``500m`` or ``16Gi``, never negative."""
+
+Share = Annotated[
+    int | str,
+    PlainValidator(_written(SHARE, "number of instances")),
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": SHARE, "maxLength": 4}),
+]
+"""Model instances: a whole number, or a percentage of the replicas such as ``25%``."""
 
 OpaqueObject = Annotated[
     dict[str, Any],

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from disagg_operator.api.v1alpha1.base import ApiModel, ObjectName, OpaqueObject, Sparse
+from disagg_operator.api.v1alpha1.base import ApiModel, ObjectName, OpaqueObject, Share, Sparse
 from disagg_operator.api.v1alpha1.markers import cel, list_set, rules, whole
 
 
@@ -81,13 +81,41 @@ class RolloutStrategy(StrEnum):
     RECREATE = "Recreate"
 
 
+class RoleRollout(ApiModel):
+    """How far a rollout may go at once in one role."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!(has(self.maxSurge) && has(self.maxUnavailable) && "
+                "string(self.maxSurge) in ['0', '0%'] && string(self.maxUnavailable) in ['0', '0%'])",
+                "nothing can change with 0 in both: write 1 in one",
+                ".maxUnavailable",
+            )
+        )
+    )
+
+    max_surge: Share | None = None
+    """Instances beyond replicas; a percentage is rounded up. 0 needs no room. Default: 25%."""
+    max_unavailable: Share | None = None
+    """Instances short of replicas; a percentage is rounded down. Default: 0, or 1 without a surge."""
+
+
 class RolloutSpec(ApiModel):
     """How a change that restarts pods is rolled out. Prefill and decode always change together."""
 
     strategy: RolloutStrategy | None = None
-    """Surge: the new revision is started beside the old one, which is removed once the new one is available
-    (needs twice the capacity for a while). Recreate: the old one is removed first. Default: Surge, or
-    Recreate with a release of the frontend that cannot keep two revisions apart."""
+    """Surge: the new revision is started beside the old one and takes over in steps. Recreate: the old one is
+    removed first. Default: Surge, or Recreate with a release of the frontend that cannot keep two revisions
+    apart."""
+    prefill: RoleRollout | None = None
+    """Steps of prefill."""
+    decode: RoleRollout | None = None
+    """Steps of decode."""
+    paused: bool = False
+    """Whether a rollout stays where it is."""
+    progress_deadline_seconds: Annotated[int, Field(ge=60, le=86400, json_schema_extra=whole())] = 3600
+    """Seconds without a further instance ready, after which the old revision is restored."""
 
 
 class RoleScaling(ApiModel):

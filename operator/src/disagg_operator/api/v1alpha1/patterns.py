@@ -10,6 +10,7 @@ OBJECT_NAME = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"
 SECRET_KEY = r"^[-._a-zA-Z0-9]+$"  # noqa: S105 - the shape of a key's name, not a key
 VARIABLE = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
 QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
+SHARE = r"^([0-9]{1,4}|[0-9]{1,3}%)$"
 NO_SPACE = r"^[^\x00-\x20\x7f]+$"
 QUALIFIED_NAME = r"^([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$"
 ABSOLUTE_PATH = r"^/[^\x00-\x20\x7f]*$"
@@ -25,6 +26,7 @@ WORDS = {
     SECRET_KEY: "letters, digits, dashes, dots and underscores",
     VARIABLE: "letters, digits, underscores, dashes and dots, not beginning with a digit",
     QUANTITY: "a quantity such as 2, 500m or 16Gi",
+    SHARE: "a number such as 1, or 25%",
     NO_SPACE: "it without spaces",
     QUALIFIED_NAME: "a name as Kubernetes has them, such as pool or example.com/pool",
     ABSOLUTE_PATH: "an absolute path without spaces, beginning with /",

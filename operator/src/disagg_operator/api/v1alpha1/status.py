@@ -116,6 +116,29 @@ class TransportStatus(ApiModel):
     """What the measurement does now."""
 
 
+class RolloutStatus(ApiModel):
+    """What is remembered of a rollout: all else is seen in the cluster."""
+
+    revision: Annotated[str, Field(max_length=63)]
+    """Revision that was to take over."""
+    retry: Annotated[str, Field(max_length=256)] = ""
+    """Annotation ``disagg.dev/rollout-retry`` of this try."""
+    started_time: datetime | None = None
+    """When it was first seen to run, or to go on."""
+    ready: Count = 0
+    """Most instances of it that were ready."""
+    remaining: Count = 0
+    """Fewest instances of old revisions that were left."""
+    progress_time: datetime | None = None
+    """When one of both last improved."""
+    failed_reason: Annotated[str, Field(pattern=REASON, max_length=64)] | None = None
+    """ProgressDeadlineExceeded or VerificationFailed."""
+    failed_message: Annotated[str, Field(max_length=1024)] | None = None
+    """Why, as a sentence."""
+    failed_time: datetime | None = None
+    """When it failed."""
+
+
 class DomainNode(ApiModel):
     """A node of the ComputeDomain."""
 
@@ -155,6 +178,8 @@ class DisaggDeploymentStatus(ApiModel):
     """Replica counts by role."""
     transport: TransportStatus = Field(default_factory=TransportStatus)
     """How KV cache moves."""
+    rollout: RolloutStatus | None = None
+    """The rollout that runs, or failed."""
     compute_domain: ComputeDomainStatus | None = None
     """NVLink between the nodes of the workers, on platforms that have it."""
     conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))] = Field(

@@ -31,6 +31,7 @@ from disagg_operator.plan.model.pod import (
     SecurityPlan,
     TogetherPlan,
 )
+from disagg_operator.plan.model.rollout import Limits, RolloutPlan
 from disagg_operator.plan.model.services import DiscoveryPlan, RoleReference, ServicePlan, VolumePlan
 from disagg_operator.plan.model.settings import (
     Claim,
@@ -66,6 +67,7 @@ __all__ = [
     "GatePlan",
     "GroupPlan",
     "HttpProbe",
+    "Limits",
     "Mount",
     "Plan",
     "PodPlan",
@@ -75,6 +77,7 @@ __all__ = [
     "Provenance",
     "RolePlan",
     "RoleReference",
+    "RolloutPlan",
     "SecurityPlan",
     "ServicePlan",
     "Setting",

@@ -7,6 +7,7 @@ from typing import Any
 from disagg_operator.api.problems import Problem
 from disagg_operator.api.transport import Promise, Transport
 from disagg_operator.plan.model.pod import PodPlan
+from disagg_operator.plan.model.rollout import RolloutPlan
 from disagg_operator.plan.model.services import DiscoveryPlan, RoleReference
 from disagg_operator.plan.model.settings import Port, Provenance
 
@@ -177,6 +178,7 @@ class Plan:
         transfer: how KV cache moves.
         strategy: how a new revision takes over.
         strategy_provenance: why it does so.
+        rollout: how far it may go at once, and when it has failed.
         takeover_seconds: how long it has to be ready before it does.
         service_account: name of the pods' ServiceAccount.
         own_service_account: whether the operator makes it.
@@ -198,6 +200,7 @@ class Plan:
     transfer: TransferPlan
     strategy: str
     strategy_provenance: Provenance
+    rollout: RolloutPlan
     takeover_seconds: int
     service_account: str
     own_service_account: bool

@@ -67,13 +67,22 @@ def _room_to_surge(subject: Subject) -> Iterator[Finding]:
     planned, domain = subject.plan.compute_domain, domain_of(subject.platform.fabrics)
     if planned is None or domain is None or planned.spread:
         return
-    if not domain.max_nodes // 2 < planned.nodes <= domain.max_nodes:
+    if subject.plan.strategy != RolloutStrategy.SURGE or planned.nodes > domain.max_nodes:
         return
-    if subject.plan.strategy == RolloutStrategy.SURGE:
-        fault = f"two revisions need {2 * planned.nodes} nodes, more than the domain's {domain.max_nodes}"
-        yield Finding(
-            "spec.rollout.strategy", fault, "Write Recreate, or use at most half of the domain's nodes"
+    limits = subject.plan.rollout.limits
+    # No more than all of the new revision can be there beside the old one.
+    more = {
+        role: min(limits[role].surge, found.replicas) * found.nodes
+        for role, found in subject.plan.roles.items()
+    }
+    needed = planned.nodes + sum(more.values())
+    if needed > domain.max_nodes:
+        larger = max(ROLES, key=lambda role: more[role])
+        fault = f"a rollout needs {needed} nodes for a while, more than the domain's {domain.max_nodes}"
+        remedy = (
+            "Write maxSurge: 0, which takes one instance away before it makes another, or use fewer nodes"
         )
+        yield Finding(f"spec.rollout.{larger}.maxSurge", fault, remedy)
 
 
 def _nvlink_off(subject: Subject) -> Iterator[Finding]:

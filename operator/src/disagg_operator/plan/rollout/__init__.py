@@ -1,0 +1,1 @@
+"""How a new revision of the workers takes over from the old one, in steps; pure, without memory or clock."""

@@ -1,0 +1,330 @@
+"""Rollouts on the fake cluster: in steps, paused, failing, taken up again, and with operators that die."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.verification import VerificationResult
+from unit.reconcile.fake_cluster import Crash, FakeCluster, deployment
+from unit.reconcile.test_reconciler import converge, drive
+
+Sizes = dict[str, int]
+
+
+def sizes(cluster: FakeCluster, revision: str) -> Sizes:
+    """Return the instances that each role of a revision is to have."""
+    found: Sizes = {}
+    for (kind, _), obj in cluster.objects.items():
+        labels = obj["metadata"]["labels"]
+        if kind != "StatefulSet" or labels.get("disagg.dev/revision") != revision:
+            continue
+        replicas = obj["spec"]["replicas"]
+        count = int(replicas > 0) if "disagg.dev/group" in labels else replicas
+        found[labels["disagg.dev/role"]] = found.get(labels["disagg.dev/role"], 0) + count
+    return found
+
+
+def revisions(cluster: FakeCluster) -> set[str]:
+    """Return the revisions of which there are StatefulSets."""
+    return {
+        obj["metadata"]["labels"]["disagg.dev/revision"]
+        for (kind, _), obj in cluster.objects.items()
+        if kind == "StatefulSet"
+    }
+
+
+def serving(prefill: int = 4, decode: int = 2, **spec: Object) -> tuple[FakeCluster, str]:
+    """Return a deployment that serves, and its revision."""
+    resource = deployment(prefill={"replicas": prefill}, decode={"replicas": decode}, **spec)
+    cluster = FakeCluster(resource)
+    converge(cluster)
+    (revision,) = revisions(cluster)
+    return cluster, revision
+
+
+def begun(cluster: FakeCluster, old: str, *, healthy: bool = True, **edit: Object) -> str:
+    """Change the image, reconcile once, and return the new revision."""
+    cluster.healthy = lambda name: healthy or old in name or name.endswith("-frontend")
+    cluster.edit(runtime={"image": "worker:2"}, **edit)
+    drive(cluster)
+    (new,) = revisions(cluster) - {old}
+    return new
+
+
+def status(cluster: FakeCluster) -> Object:
+    assert cluster.resource
+    found: Object = cluster.resource["status"]
+    return found
+
+
+def later(cluster: FakeCluster, seconds: float) -> None:
+    """Let the last progress be so long ago."""
+    written = datetime.now(UTC) - timedelta(seconds=seconds)
+    status(cluster)["rollout"]["progressTime"] = written.isoformat()
+
+
+def test_both_roles_go_over_in_steps_and_never_beyond_what_may_be_there() -> None:
+    cluster, old = serving()
+    new = begun(cluster, old)
+    seen = [(sizes(cluster, new), sizes(cluster, old))]
+    while cluster.condition("Progressing")["reason"] != "Complete":
+        cluster.settle()
+        drive(cluster)
+        after = sizes(cluster, new), sizes(cluster, old)
+        seen += [after] if after != seen[-1] else []
+        assert len(seen) < 20
+    assert seen == [
+        ({"prefill": 1, "decode": 1}, {"prefill": 4, "decode": 2}),
+        ({"prefill": 1, "decode": 1}, {"prefill": 3, "decode": 1}),
+        ({"prefill": 2, "decode": 2}, {"prefill": 3, "decode": 1}),
+        ({"prefill": 2, "decode": 2}, {"prefill": 2, "decode": 1}),
+        ({"prefill": 3, "decode": 2}, {"prefill": 2, "decode": 1}),
+        ({"prefill": 3, "decode": 2}, {"prefill": 1, "decode": 1}),
+        ({"prefill": 4, "decode": 2}, {"prefill": 1, "decode": 1}),
+        ({"prefill": 4, "decode": 2}, {}),
+    ]
+    assert "rollout" not in status(cluster)
+
+
+def test_a_full_cluster_gives_up_one_instance_at_a_time() -> None:
+    cluster, old = serving(rollout={"prefill": {"maxSurge": 0}, "decode": {"maxSurge": 0}})
+    new = begun(cluster, old)
+    assert sizes(cluster, new) == {"prefill": 0, "decode": 0}
+    assert sizes(cluster, old) == {"prefill": 4, "decode": 2}, "not before the frontends changed over"
+    cluster.settle()
+    drive(cluster)
+    assert sizes(cluster, new) == {"prefill": 0, "decode": 0}
+    assert sizes(cluster, old) == {"prefill": 3, "decode": 1}
+    converge(cluster, 30)
+    assert revisions(cluster) == {new}
+
+
+def test_one_instance_on_a_full_cluster_is_replaced() -> None:
+    cluster, old = serving(1, 1, rollout={"prefill": {"maxSurge": 0}, "decode": {"maxSurge": 0}})
+    new = begun(cluster, old)
+    cluster.settle()
+    drive(cluster)
+    assert sizes(cluster, old) == {"prefill": 0, "decode": 0}
+    converge(cluster, 30)
+    assert revisions(cluster) == {new}
+    assert cluster.condition("Available")["status"] == "True"
+
+
+@pytest.mark.parametrize("write", range(12))
+def test_an_operator_that_dies_at_any_write_of_a_rollout_changes_nothing(write: int, quiet: None) -> None:  # noqa: ARG001
+    cluster, old = serving()
+    cluster.edit(runtime={"image": "worker:2"})
+    died = 0
+    for _ in range(30):
+        try:
+            with cluster.dying(write if not died else None):
+                drive(cluster)
+        except Crash:
+            died += 1
+        for revision in revisions(cluster):
+            found = sizes(cluster, revision)
+            assert not all(found.values()) or min(found.values()) > 0
+        cluster.settle()
+    assert revisions(cluster).isdisjoint({old})
+    assert cluster.condition("Progressing")["reason"] == "Complete"
+
+
+def test_a_paused_rollout_stays_where_it_is_and_goes_on() -> None:
+    cluster, old = serving()
+    new = begun(cluster, old)
+    cluster.settle()
+    drive(cluster)
+    cluster.edit(rollout={"paused": True})
+    converge(cluster)
+    assert (sizes(cluster, new), sizes(cluster, old)) == (
+        {"prefill": 1, "decode": 1},
+        {"prefill": 3, "decode": 1},
+    )
+    assert cluster.condition("Progressing")["reason"] == "RolloutPaused"
+    assert "kubectl disagg rollout resume NAME" in cluster.condition("Progressing")["message"]
+    assert "rollout" not in status(cluster), "the deadline does not run"
+    cluster.edit(rollout={"paused": False})
+    converge(cluster, 30)
+    assert revisions(cluster) == {new}
+
+
+def test_what_is_changed_while_paused_starts_once_it_goes_on() -> None:
+    cluster, old = serving(rollout={"paused": True})
+    cluster.edit(runtime={"image": "worker:2"})
+    converge(cluster)
+    assert revisions(cluster) == {old}
+    cluster.edit(prefill={"replicas": 5})
+    converge(cluster)
+    assert sizes(cluster, old)["prefill"] == 4, "the old one is not scaled: it goes once this goes on"
+    cluster.edit(rollout={"paused": False})
+    converge(cluster, 40)
+    assert old not in revisions(cluster)
+
+
+def test_editing_back_takes_the_old_revision_up_where_it_is() -> None:
+    cluster, old = serving()
+    new = begun(cluster, old)
+    for _ in range(3):
+        cluster.settle()
+        drive(cluster)
+    assert sizes(cluster, old)["prefill"] < 4
+    assert cluster.resource
+    made = {name: obj["metadata"]["uid"] for (_, name), obj in cluster.objects.items() if old in name}
+    cluster.edit(runtime={"image": "worker:1"})
+    converge(cluster, 30)
+    assert revisions(cluster) == {old}
+    assert sizes(cluster, old) == {"prefill": 4, "decode": 2}
+    assert new not in revisions(cluster)
+    assert {
+        name: cluster.objects["StatefulSet", name]["metadata"]["uid"] for name in cluster.names("StatefulSet")
+    }.items() <= made.items()
+
+
+def test_a_revision_that_never_becomes_ready_is_given_up_and_the_old_one_restored() -> None:
+    limits = {"maxSurge": 0}
+    cluster, old = serving(rollout={"prefill": limits, "decode": limits, "progressDeadlineSeconds": 600})
+    new = begun(cluster, old, healthy=False)
+    converge(cluster)
+    assert sizes(cluster, new) == {"prefill": 1, "decode": 1}
+    later(cluster, 590)
+    assert 0 < (drive(cluster).again or 0) <= 15, "it is looked at again when time is up"
+    assert cluster.condition("Progressing")["reason"] == "RolloutInProgress"
+    later(cluster, 601)
+    drive(cluster)
+    converge(cluster, 30)
+    assert revisions(cluster) == {old}
+    assert sizes(cluster, old) == {"prefill": 4, "decode": 2}
+    progressing = cluster.condition("Progressing")
+    assert (progressing["status"], progressing["reason"]) == ("False", "ProgressDeadlineExceeded")
+    assert f"Revision {new} was given up, and revision {old} is restored." in progressing["message"]
+    assert "No further instance became ready within 600 s." in progressing["message"]
+    assert status(cluster)["revision"] == old
+    cluster.healthy = lambda _: True
+    cluster.edit(prefill={"replicas": 5})
+    converge(cluster)
+    assert (revisions(cluster), sizes(cluster, old)["prefill"]) == ({old}, 5), "scaling is not another try"
+
+
+def given_up() -> tuple[FakeCluster, str, str]:
+    cluster, old = serving(rollout={"progressDeadlineSeconds": 600})
+    new = begun(cluster, old, healthy=False)
+    converge(cluster)
+    later(cluster, 601)
+    converge(cluster, 30)
+    assert revisions(cluster) == {old}
+    return cluster, old, new
+
+
+def test_progress_puts_the_deadline_off() -> None:
+    cluster, old = serving(rollout={"progressDeadlineSeconds": 600})
+    new = begun(cluster, old, healthy=False)
+    converge(cluster)
+    later(cluster, 601)
+    cluster.healthy = lambda _: True
+    cluster.settle()
+    drive(cluster)
+    assert "failedReason" not in status(cluster)["rollout"]
+    converge(cluster, 30)
+    assert revisions(cluster) == {new}
+
+
+def test_a_revision_that_was_given_up_is_tried_again_on_demand() -> None:
+    cluster, _, new = given_up()
+    cluster.healthy = lambda _: True
+    converge(cluster)
+    assert new not in revisions(cluster), "not by itself"
+    assert cluster.resource
+    cluster.resource["metadata"]["annotations"] = {"disagg.dev/rollout-retry": "now"}
+    converge(cluster, 30)
+    assert revisions(cluster) == {new}
+    assert cluster.condition("Progressing")["reason"] == "Complete"
+
+
+def test_another_revision_is_tried_after_one_that_was_given_up() -> None:
+    cluster, old, new = given_up()
+    cluster.healthy = lambda _: True
+    cluster.edit(runtime={"image": "worker:3"})
+    converge(cluster, 30)
+    assert revisions(cluster).isdisjoint({old, new})
+    assert cluster.condition("Progressing")["reason"] == "Complete"
+
+
+def test_without_an_old_revision_nothing_is_given_up() -> None:
+    cluster = FakeCluster(deployment(rollout={"progressDeadlineSeconds": 60}))
+    cluster.healthy = lambda _: False
+    converge(cluster)
+    assert "rollout" not in status(cluster)
+    assert cluster.condition("Progressing")["reason"] == "RolesNotReady"
+
+
+def test_an_operator_that_dies_while_a_revision_is_given_up_changes_nothing() -> None:
+    cluster, old = serving(rollout={"progressDeadlineSeconds": 600})
+    begun(cluster, old, healthy=False)
+    converge(cluster)
+    later(cluster, 601)
+    with pytest.raises(Crash), cluster.dying(0):
+        drive(cluster)
+    converge(cluster, 30)
+    assert revisions(cluster) == {old}
+    assert sizes(cluster, old) == {"prefill": 4, "decode": 2}
+
+
+def test_a_revision_whose_transport_is_refused_is_given_up_by_its_first_instances() -> None:
+    cluster = FakeCluster(
+        deployment(prefill={"replicas": 4}, decode={"replicas": 2}, verification={"mode": "Enforce"})
+    )
+    converge(cluster)
+    (old,) = revisions(cluster)
+    before = VerificationResult("True", "Verified", "As promised.", datetime.now(UTC))
+    cluster.verifier.result = before
+    status(cluster)["transport"] = {
+        "revision": old,
+        "verifiedRevision": old,
+        "verified": "True",
+        "reason": "Verified",
+    }
+    new = begun(cluster, old)
+    converge(cluster, 5)
+    assert (sizes(cluster, new), sizes(cluster, old)) == (
+        {"prefill": 1, "decode": 1},
+        {"prefill": 4, "decode": 2},
+    ), "not proven, it gets no more"
+    found = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    refused = {
+        "revision": new,
+        "verified": "False",
+        "reason": "SlowerTransport",
+        "message": "TCP.",
+        "time": found,
+    }
+    status(cluster)["transport"] |= refused
+    converge(cluster, 30)
+    assert revisions(cluster) == {old}
+    progressing = cluster.condition("Progressing")
+    assert (progressing["reason"], "TCP." in progressing["message"]) == ("VerificationFailed", True)
+
+
+def test_groups_of_nodes_are_taken_down_highest_first_and_restored() -> None:
+    limits = {"maxSurge": 0, "maxUnavailable": 1}
+    cluster = FakeCluster(
+        deployment(
+            runtime={"engine": "trtllm", "version": "1.3.1", "image": "worker:1"},
+            prefill={"replicas": 1},
+            decode={"replicas": 3, "nodesPerReplica": 2, "parallelism": {"tensor": 2}},
+            rollout={"decode": limits, "progressDeadlineSeconds": 600},
+        )
+    )
+    converge(cluster)
+    (old,) = revisions(cluster)
+    new = begun(cluster, old, healthy=False)
+    converge(cluster)
+    assert sizes(cluster, old)["decode"] == 2
+    parked = cluster.objects["StatefulSet", f"demo-decode-{old}-2"]
+    assert parked["spec"]["replicas"] == 0
+    assert sizes(cluster, new) == {"prefill": 1, "decode": 1}
+    later(cluster, 601)
+    converge(cluster, 30)
+    assert revisions(cluster) == {old}
+    assert cluster.objects["StatefulSet", f"demo-decode-{old}-2"]["spec"]["replicas"] == 2
+    assert cluster.condition("Progressing")["reason"] == "ProgressDeadlineExceeded"
