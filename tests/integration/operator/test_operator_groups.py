@@ -106,7 +106,7 @@ def test_a_rollout_replaces_all_groups_after_the_new_ones_serve(demo: Groups) ->
     old = {obj["metadata"]["name"] for obj in demo.sets().values()}
     demo.edit(runtime={"image": "disagg.local/worker:two"})
     demo.wait_for("Progressing", "RolloutInProgress", unless="-decode-")
-    eventually(lambda: len(demo.find("statefulsets", "decode")) == 4, "both revisions are there")
+    eventually(lambda: len(demo.find("statefulsets", "decode")) == 3, "a quarter more of two groups is there")
     assert demo.condition("Available")["status"] == "True"
     demo.wait_for("Progressing", "Complete")
     eventually(lambda: len(demo.find("statefulsets", "decode")) == 2, "the old groups are gone")

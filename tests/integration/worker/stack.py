@@ -75,9 +75,7 @@ class Stack:
         self._start(
             name,
             [*command, "--metrics-port", str(port)],
-            DYN_NAMESPACE_WORKER_SUFFIX="r1",
-            DYN_SYSTEM_PORT=str(free_port()),
-            **extra,
+            **{"DYN_NAMESPACE_WORKER_SUFFIX": "r1", "DYN_SYSTEM_PORT": str(free_port()), **extra},
         )
 
     def wait_until(self, what: str, true: Callable[[], bool], seconds: float = 240.0) -> None:

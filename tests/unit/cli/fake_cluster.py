@@ -10,7 +10,7 @@ from kubernetes.aio.client import Configuration
 from disagg_operator.cli.cluster_options import Place
 from disagg_operator.cli.live.connection import Connection
 from disagg_operator.reconcile.errors import ClusterError, NotFoundError
-from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, Kind, Object
+from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, POD, STATEFUL_SET, Kind, Object
 
 Answers = Callable[[str], list[Object]]
 """What the operator writes into the status for a request, one state after the other."""
@@ -59,6 +59,8 @@ class FakeCluster:
         """Verb and kind of what may not be done."""
         self.conflicts = 0
         self.annotated: list[str] = []
+        self.merged: list[Object] = []
+        self.children: list[Object] = []
         self._states: asyncio.Queue[Object] = asyncio.Queue()
 
     @asynccontextmanager
@@ -77,6 +79,12 @@ class FakeCluster:
             raise NotFoundError(404, "NotFound", f"{name} not found")
         return self.resource
 
+    async def merge(self, obj: Object, patch: Object, *, manager: str) -> None:
+        self._check("patch", DISAGG_DEPLOYMENT)
+        assert manager == "kubectl-disagg"
+        self.merged.append(patch)
+        self.resource = {**obj, "spec": {**obj["spec"], **patch["spec"]}}
+
     async def annotate(self, obj: Object, annotations: Mapping[str, str], *, manager: str) -> None:
         self._check("patch", DISAGG_DEPLOYMENT)
         if self.conflicts:
@@ -90,9 +98,17 @@ class FakeCluster:
             self._states.put_nowait({**state, "metadata": {**self.resource["metadata"], **state["metadata"]}})
 
     async def list_page(
-        self, kind: Kind, namespace: str, selector: str, token: str | None, limit: int, *, fields: str
+        self, kind: Kind, namespace: str, selector: str, token: str | None, limit: int, *, fields: str = ""
     ) -> Object:
         self._check("list", kind)
+        if kind in (STATEFUL_SET, POD):
+            assert (namespace, selector) == ("models", "disagg.dev/deployment=llama")
+            # As a real API server does: what a list holds does not say its kind.
+            found = [each for each in self.children if each["kind"] == kind.kind]
+            items = [{key: each[key] for key in each if key != "kind"} for each in found]
+            half = len(items) // 2
+            more = {"continue": "more"} if token is None and half else {}
+            return {"metadata": more, "items": items[:half] if more else items[half:]}
         assert (namespace, selector, token, limit, fields) == ("models", "", None, 1, "regarding.uid=u")
         return {"metadata": {"resourceVersion": "7"}, "items": []}
 

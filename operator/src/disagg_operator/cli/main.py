@@ -2,7 +2,7 @@
 
 import typer
 
-from disagg_operator.cli import verify
+from disagg_operator.cli import rollout, verify
 from disagg_operator.cli.cluster_options import ScriptedCommand
 from disagg_operator.cli.lint import lint
 from disagg_operator.cli.platforms import platforms
@@ -21,6 +21,8 @@ app.command()(lint)
 app.command()(platforms)
 app.command()(profile)
 app.command(cls=ScriptedCommand, epilog=verify.EPILOG)(verify.verify)
+
+app.add_typer(rollout.app)
 
 
 @app.callback()

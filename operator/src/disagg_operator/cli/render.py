@@ -6,19 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from disagg_operator.api.parse import accept
-from disagg_operator.api.problems import Refusal
 from disagg_operator.build.objects import domain_objects, shared_objects, worker_objects
 from disagg_operator.cli import documents, provenance
+from disagg_operator.cli.planning import DEFAULT_WORKER_IMAGE, planned
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
 from disagg_operator.cli.terminal import Format, UserError, fail, show, warn
 from disagg_operator.plan.cluster import ClusterFacts, ExistingDomain
 from disagg_operator.plan.explanation import explained
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan
-from disagg_operator.plan.planner import plan
-
-DEFAULT_WORKER_IMAGE = "disagg-worker:latest"
 
 
 def render(
@@ -60,7 +56,7 @@ def render(
         cluster = ClusterFacts(num_nodes_required, adopted)
         installation = Installation(worker_image=worker_image, catalogue=catalogue(profiles))
         plans = [
-            _planned(document, namespace, installation, cluster, file) for document in documents.read(file)
+            planned(document, namespace, installation, cluster, file) for document in documents.read(file)
         ]
     except UserError as error:
         fail(error)
@@ -73,8 +69,8 @@ def render(
         _print([manifest for each in plans for manifest in _manifests(each)], form)
 
 
-def _manifests(planned: Plan) -> list[dict[str, Any]]:
-    return [*shared_objects(planned), *domain_objects(planned), *worker_objects(planned)]
+def _manifests(plan: Plan) -> list[dict[str, Any]]:
+    return [*shared_objects(plan), *domain_objects(plan), *worker_objects(plan)]
 
 
 def _print(manifests: list[dict[str, Any]], form: Format) -> None:
@@ -82,20 +78,6 @@ def _print(manifests: list[dict[str, Any]], form: Format) -> None:
         typer.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}, indent=2))
     else:
         typer.echo(documents.write(manifests), nl=False)
-
-
-def _planned(
-    document: dict[str, Any], namespace: str, installation: Installation, cluster: ClusterFacts, file: str
-) -> Plan:
-    metadata = document.get("metadata")
-    if isinstance(metadata, dict):
-        document = {**document, "metadata": {"namespace": namespace, **metadata}}
-    try:
-        return plan(accept(document), installation, cluster)
-    except Refusal as refusal:
-        name = metadata.get("name", "?") if isinstance(metadata, dict) else "?"
-        faults = "\n".join(f"  {problem}" for problem in refusal.problems)
-        raise UserError(f"{file}: DisaggDeployment {name} cannot be accepted:\n{faults}") from None
 
 
 def _explain(plans: list[Plan], form: Format) -> None:
@@ -111,10 +93,10 @@ def _explain(plans: list[Plan], form: Format) -> None:
     typer.echo(json.dumps(entries, indent=2))
 
 
-def _print_explained(planned: Plan) -> None:
+def _print_explained(plan: Plan) -> None:
     rows = [
         (", ".join(setting.components), setting.kind, setting.name, setting.value, *provenance.cells(setting))
-        for setting in explained(planned)
+        for setting in explained(plan)
     ]
     headings = ("Component", "Kind", "Name", "Value", *provenance.HEADINGS)
-    show(headings, rows, title=f"{planned.namespace}/{planned.name}")
+    show(headings, rows, title=f"{plan.namespace}/{plan.name}")

@@ -106,22 +106,21 @@ class KubeCluster:
         self, obj: Object, annotations: Mapping[str, str], *, manager: str = FIELD_MANAGER
     ) -> None:
         """Set annotations of this object, unless it has changed since it was seen."""
+        seen = {key: obj["metadata"][key] for key in ("uid", "resourceVersion")}
+        await self.merge(obj, {"metadata": {**seen, "annotations": dict(annotations)}}, manager=manager)
+
+    async def merge(self, obj: Object, patch: Object, *, manager: str = FIELD_MANAGER) -> None:
+        """Change fields of an object by a JSON merge patch."""
         kind, metadata = kind_of(obj), obj["metadata"]
         path = _path(kind, metadata["namespace"], metadata["name"])
-        seen = {key: metadata[key] for key in ("uid", "resourceVersion")}
-        body = {"metadata": {**seen, "annotations": dict(annotations)}}
         query = {"fieldManager": manager}
-        await self._write("patch", kind, "PATCH", path, body, content=_MERGE, query=query)
+        await self._write("patch", kind, "PATCH", path, patch, content=_MERGE, query=query)
 
     async def scale(self, obj: Object, replicas: int, annotations: Mapping[str, str]) -> None:
         """Give this StatefulSet other replicas, and set annotations of it; one that is gone is fine."""
-        kind, metadata = kind_of(obj), obj["metadata"]
-        path = _path(kind, metadata["namespace"], metadata["name"])
-        changed = {"uid": metadata["uid"], "annotations": dict(annotations)}
-        body = {"metadata": changed, "spec": {"replicas": replicas}}
-        query = {"fieldManager": FIELD_MANAGER}
+        changed = {"uid": obj["metadata"]["uid"], "annotations": dict(annotations)}
         try:
-            await self._write("patch", kind, "PATCH", path, body, content=_MERGE, query=query)
+            await self.merge(obj, {"metadata": changed, "spec": {"replicas": replicas}})
         except NotFoundError:
             return
 

@@ -114,7 +114,7 @@ class RolloutSpec(ApiModel):
     """Steps of decode."""
     paused: bool = False
     """Whether a rollout stays where it is."""
-    progress_deadline_seconds: Annotated[int, Field(ge=60, le=86400, json_schema_extra=whole())] = 3600
+    progress_deadline_seconds: Annotated[int, Field(ge=10, le=86400, json_schema_extra=whole())] = 3600
     """Seconds without a further instance ready, after which the old revision is restored."""
 
 

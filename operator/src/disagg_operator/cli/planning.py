@@ -1,0 +1,39 @@
+"""Plans resources of files, and says what is wrong with those that cannot be planned."""
+
+from typing import Any
+
+from disagg_operator.api.parse import accept
+from disagg_operator.api.problems import Refusal
+from disagg_operator.cli.terminal import UserError
+from disagg_operator.plan.cluster import ClusterFacts
+from disagg_operator.plan.installation import Installation
+from disagg_operator.plan.model import Plan
+from disagg_operator.plan.planner import plan
+
+DEFAULT_WORKER_IMAGE = "disagg-worker:latest"
+
+
+def planned(
+    document: dict[str, Any], namespace: str, installation: Installation, cluster: ClusterFacts, file: str
+) -> Plan:
+    """Return the plan of a resource.
+
+    Args:
+        document: the resource.
+        namespace: its namespace, where it names none.
+        installation: settings of the operator's installation.
+        cluster: what is known of the cluster.
+        file: where it was read from, for people.
+
+    Raises:
+        UserError: it cannot be accepted.
+    """
+    metadata = document.get("metadata")
+    if isinstance(metadata, dict):
+        document = {**document, "metadata": {"namespace": namespace, **metadata}}
+    try:
+        return plan(accept(document), installation, cluster)
+    except Refusal as refusal:
+        name = metadata.get("name", "?") if isinstance(metadata, dict) else "?"
+        faults = "\n".join(f"  {problem}" for problem in refusal.problems)
+        raise UserError(f"{file}: DisaggDeployment {name} cannot be accepted:\n{faults}") from None
