@@ -22,7 +22,7 @@ log and fails on one that is never used. Server-side apply is `patch`, and `crea
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [rolebindings]
   verbs: [list, watch, create, patch, delete]
-# Of an etcd or NATS of several members.
+# Of the roles, of the frontend, and of an etcd or NATS of several members.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [list, watch, create, patch, delete]

@@ -89,6 +89,8 @@ def test_scaling_adds_and_removes_the_newest_groups_and_touches_no_other() -> No
     assert groups(cluster) == {"0"}
     assert decode(cluster)["ready"] == "1/1"
     kept = {address: obj["metadata"]["resourceVersion"] for address, obj in cluster.objects.items()}
+    # What evictions must leave depends on how many there are.
+    del kept["PodDisruptionBudget", "demo-decode"]
     assert kept.items() <= uids.items()
 
 

@@ -91,7 +91,7 @@ def test_mere_counts_are_written_once_in_a_while_and_news_at_once() -> None:
     assert cluster.condition("Available")["status"] == "False"
 
 
-def test_scaling_writes_one_stateful_set_and_restarts_nothing() -> None:
+def test_scaling_writes_one_stateful_set_and_its_budget_and_restarts_nothing() -> None:
     cluster = FakeCluster(deployment())
     converge(cluster)
     before = cluster.names("StatefulSet")
@@ -99,7 +99,8 @@ def test_scaling_writes_one_stateful_set_and_restarts_nothing() -> None:
     cluster.writes.clear()
     drive(cluster)
     assert [name for verb, name in cluster.writes if verb == "apply"] == [
-        f"StatefulSet {next(name for name in before if '-decode-' in name)}"
+        "PodDisruptionBudget demo-decode",
+        f"StatefulSet {next(name for name in before if '-decode-' in name)}",
     ]
     converge(cluster)
     assert cluster.names("StatefulSet") == before

@@ -5,6 +5,7 @@ from disagg_operator.build.computedomain import compute_domain
 from disagg_operator.build.configmap import engine_config_map
 from disagg_operator.build.deployment import frontend_deployment
 from disagg_operator.build.discovery import discovery_objects
+from disagg_operator.build.disruption import disruption_budgets
 from disagg_operator.build.metadata import Object
 from disagg_operator.build.rbac import role_binding, service_account
 from disagg_operator.build.secret import ssh_key_secret
@@ -14,11 +15,12 @@ from disagg_operator.plan.model import Plan
 
 
 def shared_objects(plan: Plan) -> list[Object]:
-    """Return what outlives revisions: services of discovery, the pods' identity and the frontend."""
+    """Return what outlives revisions: services of discovery, the pods' identity, budgets and frontend."""
     account = [service_account(plan)] if plan.own_service_account else []
     binding = [role_binding(plan)] if plan.discovery.backend == DiscoveryBackend.KUBERNETES else []
     services = discovery_objects(plan)
-    return [*services, *account, *binding, frontend_service(plan), frontend_deployment(plan)]
+    front_door = [frontend_service(plan), frontend_deployment(plan)]
+    return [*services, *account, *binding, *disruption_budgets(plan), *front_door]
 
 
 def domain_objects(plan: Plan) -> list[Object]:

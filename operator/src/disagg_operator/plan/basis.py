@@ -6,6 +6,7 @@ Invariant: nothing here depends on one role alone, or on the revision.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from disagg_operator.api.v1alpha1.operations import DrainSpec
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
 from disagg_operator.api.v1alpha1.role import RoleSpec
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
@@ -70,6 +71,11 @@ class Basis:
         return {PREFILL: self.spec.prefill, DECODE: self.spec.decode}
 
     @property
+    def drain(self) -> DrainSpec:
+        """How pods end, also where the user says nothing of it."""
+        return _drain_of(self.spec)
+
+    @property
     def service_account(self) -> str:
         """Name of the pods' ServiceAccount."""
         return self.spec.service_account_name or names.service_account(self.name)
@@ -113,6 +119,11 @@ def basis_of(resource: DisaggDeployment, installation: Installation, cluster: Cl
     )
 
 
+def _drain_of(spec: DisaggDeploymentSpec) -> DrainSpec:
+    """Return how pods end."""
+    return spec.drain or DrainSpec()
+
+
 def _services(resource: DisaggDeployment, installation: Installation) -> ServicePlanner:
     spec = resource.spec
     return ServicePlanner(
@@ -144,6 +155,8 @@ def _facts(spec: DisaggDeploymentSpec, platform: Platform, discovery: DiscoveryP
         "kind": platform.fabrics[0].kind,
         "fabrics": ",".join(fabric.name for fabric in platform.fabrics),
         "architecture": architecture.value if architecture else selected,
+        "request_seconds": str(_drain_of(spec).request_seconds),
+        "transfer_seconds": str(spec.transfer.timeout_seconds),
         **discovery_facts(discovery),
     }
 

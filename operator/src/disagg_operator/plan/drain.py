@@ -1,18 +1,56 @@
-"""The drain of a frontend: it is asked to end once its requests have ended and no more can come."""
+"""The end of a pod: it is asked to end once its requests have ended and no more can come.
 
-from disagg_operator.plan.facts import provenance
-from disagg_operator.plan.model import DrainPlan
+Invariant: a pod's grace period covers all that it may wait for, and what an engine does at its end.
+"""
+
+from dataclasses import replace
+
+from disagg_operator.plan.basis import Basis
+from disagg_operator.plan.facts import Facts, applies, provenance
+from disagg_operator.plan.model import PREFILL, DrainPlan, PodPlan, Provenance
+from disagg_operator.plan.pod import GRACE_SECONDS
 from disagg_operator.plan.scripts import script
-from disagg_operator.platforms.profile import Drain
+from disagg_operator.platforms.profile import Component, Drain
+
+_FIELDS = "spec.drain.requestSeconds, spec.transfer.timeoutSeconds"
 
 
-def drain_plan(drain: Drain, port: int, seconds: int) -> DrainPlan:
-    """Return how a frontend drains.
+def draining(pod: PodPlan, basis: Basis, component: Component, port: int, facts: Facts) -> PodPlan:
+    """Return the pod with how it drains, and the grace period that this needs.
 
     Args:
-        drain: what the release's frontend needs.
-        port: port of its HTTP server.
-        seconds: longest time that its requests are waited for.
+        pod: a worker or a frontend.
+        basis: what the deployment's pods have in common.
+        component: what the release says of it.
+        port: port of its metrics.
+        facts: what is known of it.
     """
+    requests, transfer = basis.drain.request_seconds, basis.spec.transfer.timeout_seconds
+    drain = component.drain
+    unread = basis.platform.release.blind_to_reads if facts.get("role") == PREFILL else None
+    plan = None
+    if drain is not None and applies(drain, facts):
+        plan = _drain_plan(drain, port, requests)
+        if unread is not None:
+            plan = replace(
+                plan,
+                command=(*plan.command, str(transfer)),
+                kept_seconds=transfer,
+                kept_provenance=provenance(unread),
+            )
+    routes = 0 if drain is None else drain.route_seconds
+    reason = (
+        f"Requests may take {requests} s, and a transfer of KV cache {transfer} s; "
+        f"{GRACE_SECONDS + routes} s are for the rest."
+    )
+    return replace(
+        pod,
+        drain=plan,
+        grace_seconds=GRACE_SECONDS + routes + requests + transfer,
+        grace_provenance=Provenance(reason, _FIELDS),
+    )
+
+
+def _drain_plan(drain: Drain, port: int, seconds: int) -> DrainPlan:
     arguments = (str(port), drain.path, drain.gauge, str(drain.route_seconds), str(seconds))
     return DrainPlan(("python3", "-c", script("await_requests.py"), *arguments), seconds, provenance(drain))

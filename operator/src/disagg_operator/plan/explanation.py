@@ -127,6 +127,8 @@ def _beside(pod: PodPlan) -> Iterator[_Entry]:
         yield "gate", "waits for", " ".join(pod.gate.services), pod.gate.provenance
     if pod.drain is not None:
         yield "drain", "finishes requests for", f"{pod.drain.seconds} s", pod.drain.provenance
+        yield "drain", "then keeps KV cache for", f"{pod.drain.kept_seconds} s", pod.drain.kept_provenance
+    yield "drain", "terminationGracePeriodSeconds", str(pod.grace_seconds), pod.grace_provenance
     if pod.check is not None:
         for check, asked in pod.check.asked.items():
             yield "check", check, json.dumps(asked), pod.check.provenance

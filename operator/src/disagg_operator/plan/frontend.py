@@ -5,13 +5,14 @@ from dataclasses import replace
 from disagg_operator.api.v1alpha1.operations import VerificationMode
 from disagg_operator.plan import dynamo, names
 from disagg_operator.plan.basis import Basis
-from disagg_operator.plan.drain import drain_plan
+from disagg_operator.plan.disruption import budget_plan
+from disagg_operator.plan.drain import draining
 from disagg_operator.plan.engines.models import hub_environment, model_mounts
 from disagg_operator.plan.environment import layered, written
 from disagg_operator.plan.hardware import frontend_placement
 from disagg_operator.plan.image import image_of
 from disagg_operator.plan.model import FrontendPlan
-from disagg_operator.plan.pod import GRACE_SECONDS, wired_pod
+from disagg_operator.plan.pod import wired_pod
 from disagg_operator.plan.resources import requirements
 
 
@@ -36,13 +37,9 @@ def frontend_plan(basis: Basis) -> FrontendPlan:
         spec.resources, machine.frontend_resources, "spec.frontend.resources"
     )
     labels, tolerations = frontend_placement(machine, facts)
-    drain, seconds = basis.runtime.frontend.drain, basis.spec.transfer.timeout_seconds
     enforced = basis.spec.verification.mode is VerificationMode.ENFORCE
     pod = replace(
         wired_pod(basis, wiring, image, spec.pod_template),
-        # A frontend stays as long as the workers that serve its requests.
-        grace_seconds=GRACE_SECONDS + seconds,
-        drain=None if drain is None else drain_plan(drain, spec.port, seconds),
         environment=layered(
             wiring.environment,
             hub_environment(model.source) if reads_model else (),
@@ -55,4 +52,9 @@ def frontend_plan(basis: Basis) -> FrontendPlan:
         derived_tolerations=tolerations,
         readiness_gate=names.CONDITION_TRANSPORT_VERIFIED if enforced else None,
     )
-    return FrontendPlan(replicas=spec.replicas, port=spec.port, pod=pod)
+    return FrontendPlan(
+        replicas=spec.replicas,
+        port=spec.port,
+        pod=draining(pod, basis, basis.runtime.frontend, spec.port, facts),
+        budget=budget_plan(basis.drain, spec.replicas),
+    )

@@ -7,6 +7,7 @@
 | Service of all pods of these groups | ``<base>-<role>-<revision>-all`` |
 | Secret with these groups' ssh key | ``<base>-<role>-<revision>-ssh`` |
 | frontend Deployment and Service | ``<base>-frontend`` |
+| PodDisruptionBudget of a role or the frontend | ``<base>-<role or frontend>`` |
 | ServiceAccount | ``<base>-worker`` |
 | RoleBinding | ``<base>-worker-<hash of what it binds>`` |
 | StatefulSet, Service and PodDisruptionBudget of a service | ``<base>-<etcd or nats>-<hash of its shape>`` |
@@ -90,6 +91,11 @@ def ssh_key(deployment: str, role: str, revision: str) -> str:
 def frontend(deployment: str) -> str:
     """Return the name of the frontend's Deployment and Service."""
     return f"{base(deployment)}-frontend"
+
+
+def budget(deployment: str, component: str) -> str:
+    """Return the name of the PodDisruptionBudget of a role or of the frontend."""
+    return f"{base(deployment)}-{component}"
 
 
 def service_account(deployment: str) -> str:

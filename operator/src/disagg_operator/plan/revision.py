@@ -1,8 +1,8 @@
 """The revision: a hash of all that must match between prefill and decode.
 
 Invariant: it depends on the worker pods and their configuration files, and on nothing else; in particular not
-on replica counts, the frontend, the rollout's settings, what the check and the transport agent are made of,
-or the words that explain a setting.
+on replica counts and what evictions must leave of them, the frontend, the rollout's settings, what the check
+and the transport agent are made of, or the words that explain a setting.
 """
 
 import json
@@ -29,7 +29,7 @@ def revision_of(roles: Iterable[RolePlan]) -> str:
     for role in roles:
         # The engine's configuration is in the files already.
         described = asdict(replace(role, engine_config={}, settings=()))
-        del described["replicas"]
+        del described["replicas"], described["budget"]
         # Whether the agent is there counts, what it is does not: another agent is no reason for a rollout.
         described["pod"]["agent"] = role.pod.agent is not None or None
         del described["pod"]["check"]

@@ -13,6 +13,8 @@ from disagg_operator.plan import dynamo, names
 from disagg_operator.plan.agent import agent_plan
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.computedomain import channel_claim
+from disagg_operator.plan.disruption import budget_plan
+from disagg_operator.plan.drain import draining
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER, Asked
 from disagg_operator.plan.environment import layered, written
 from disagg_operator.plan.facts import Facts, image_kind
@@ -20,7 +22,7 @@ from disagg_operator.plan.hardware import hardware, huge_pages
 from disagg_operator.plan.image import image_of
 from disagg_operator.plan.launch.group import grouped
 from disagg_operator.plan.model import DECODE, PREFILL, RolePlan
-from disagg_operator.plan.pod import GRACE_SECONDS, wired_pod
+from disagg_operator.plan.pod import wired_pod
 from disagg_operator.plan.resources import worker_resources
 from disagg_operator.plan.revision import NO_REVISION, revision_of
 from disagg_operator.plan.security import security
@@ -112,7 +114,6 @@ def _draft(basis: Basis, role: str, spec: RoleSpec) -> _Draft:
         mounts=(*dynamo.SCRATCH, *engine.mounts, *added.mounts),
         resources=resources,
         resources_provenance=why_resources,
-        grace_seconds=GRACE_SECONDS + basis.spec.transfer.timeout_seconds,
         security=context,
         devices=added.devices,
         claims=() if basis.compute_domain is None else (channel_claim(basis.compute_domain),),
@@ -125,6 +126,7 @@ def _draft(basis: Basis, role: str, spec: RoleSpec) -> _Draft:
         joined=added.joined,
         agent=agent_plan(basis, facts, context),
     )
+    pod = draining(pod, basis, basis.runtime.worker, wiring.port.number, facts)
     pod = replace(pod, check=check_plan(basis, pod, facts, gpus))
     planned = RolePlan(
         role=role,
@@ -136,6 +138,7 @@ def _draft(basis: Basis, role: str, spec: RoleSpec) -> _Draft:
         files_path=CONFIG_FOLDER,
         engine_config=engine.config,
         settings=engine.settings,
+        budget=budget_plan(basis.drain, spec.replicas, spec.nodes_per_replica),
     )
     return _Draft(basis, planned, None if planned.nodes == 1 else _launch(basis, planned))
 

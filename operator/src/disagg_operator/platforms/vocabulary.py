@@ -16,6 +16,7 @@
 | nats | on: requests and events go through NATS; else off |
 | kvbm | on: the workers keep KV cache in Dynamo's block manager; else off |
 | security | Restricted, IpcLock, Privileged |
+| request_seconds, transfer_seconds | ``spec.drain.requestSeconds``, ``spec.transfer.timeoutSeconds`` |
 | image | efa if its tag says that the EFA SDK is inside (``1.6.1-efa``, ``1.1.1-efa-amd64``), else standard |
 
 Invariant: a condition on another fact, or on a value that a fact never has, is a fault of the profile.
@@ -52,6 +53,8 @@ FACTS: Mapping[str, frozenset[str] | None] = {
     "kvbm": frozenset({ON, OFF}),
     "security": frozenset({"Restricted", "IpcLock", "Privileged"}),
     "image": frozenset({WITH_EFA, STANDARD}),
+    "request_seconds": None,
+    "transfer_seconds": None,
 }
 """Facts by name with all values that they may have; None where profiles make the values."""
 

@@ -22,6 +22,7 @@ from disagg_operator.reconcile.changeover import changed_over, rolled_out
 from disagg_operator.reconcile.changes import changes, must_start
 from disagg_operator.reconcile.clock import timestamp
 from disagg_operator.reconcile.cluster import Children, Cluster, Domains, Preflight, Recorder
+from disagg_operator.reconcile.departing import left_behind
 from disagg_operator.reconcile.departure import FINALIZER
 from disagg_operator.reconcile.diff import identity, is_terminating
 from disagg_operator.reconcile.errors import BlockedError, ClusterError, RetrySoonError, attempt
@@ -229,6 +230,7 @@ class Reconciler:
             return None
         try:
             await self._restart(resource, view)
+            await self._see_off(resource, view)
             if view.plan is None or view.held:
                 return None
             await self.keeper.keep(resource, view.plan, view.domain, view.observed)
@@ -267,6 +269,15 @@ class Reconciler:
             message = f"All pods of {group} are started anew, because {restart.reason}"
             logger.warning("%s", message, extra=_context(resource))
             self.recorder.record(resource, "Warning", "GroupRestarted", message)
+
+    async def _see_off(self, resource: Object, view: View) -> None:
+        """Ask the rest of pod groups to end with the pod of theirs that was."""
+        for group, pods in left_behind(view.observed):
+            for pod in pods:
+                await self._do(self.cluster.delete(pod), f"delete {describe(pod)}")
+            message = f"{describe(group)} ends as a whole, because a pod of it was asked to end."
+            logger.info("%s", message, extra=_context(resource))
+            self.recorder.record(resource, "Normal", "GroupEnding", message)
 
     async def _make_key(self, resource: Object, secret: Object, owner: Object) -> None:
         """Make the ssh key of a role's pod groups unless there is one. It is never read back."""

@@ -118,6 +118,20 @@ class RolloutSpec(ApiModel):
     """Seconds without a further instance ready, after which the old revision is restored."""
 
 
+class DrainSpec(ApiModel):
+    """What pods that are asked to end owe to their requests, and how many may be asked at a time."""
+
+    request_seconds: Annotated[int, Field(ge=1, le=7200, json_schema_extra=whole())] = 300
+    """Longest time of one request, in seconds. A pod that is asked to end finishes its requests, for no
+    longer than this; one without requests ends at once."""
+    disruption_budgets: bool = True
+    """Whether PodDisruptionBudgets are made for the roles and the frontend. A pod may have one alone: turn
+    ours off to have yours."""
+    max_unavailable: Annotated[int, Field(ge=0, le=1000, json_schema_extra=whole())] = 1
+    """Model instances of each role, and frontends, that may be evicted at a time, as when nodes are drained.
+    0: none, so that a drain waits until you scale or delete."""
+
+
 class RoleScaling(ApiModel):
     """Bounds of one role's replica count."""
 

@@ -10,6 +10,7 @@ from disagg_operator.api.v1alpha1.markers import cel, list_map, rules
 from disagg_operator.api.v1alpha1.model import ModelSpec
 from disagg_operator.api.v1alpha1.operations import (
     ComputeDomainSpec,
+    DrainSpec,
     PlacementSpec,
     RolloutSpec,
     ScalingSpec,
@@ -83,6 +84,8 @@ class DisaggDeploymentSpec(ApiModel):
     """Where pods may run."""
     rollout: RolloutSpec = Field(default_factory=RolloutSpec)
     """How changes are rolled out."""
+    drain: DrainSpec | None = None
+    """How pods end without losing requests. Default: as with an empty one, {}."""
     scaling: ScalingSpec | None = None
     """Automatic scaling of the roles. Default: none; replicas says how many."""
     compute_domain: ComputeDomainSpec | None = None

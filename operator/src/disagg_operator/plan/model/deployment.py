@@ -46,6 +46,18 @@ class GroupPlan:
 
 
 @dataclass(frozen=True)
+class BudgetPlan:
+    """What evictions must leave, whatever the revision.
+
+    Attributes:
+        min_available: pods that must be ready.
+    """
+
+    min_available: int
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
 class RolePlan:
     """The workers of one role.
 
@@ -60,6 +72,7 @@ class RolePlan:
         engine_config: what the engine's configuration file holds.
         settings: the same, setting by setting, with the reason of each.
         group: what pod groups have of their own, where an instance has several nodes.
+        budget: what evictions must leave; None for nothing, or where that is the user's business.
     """
 
     role: str
@@ -72,15 +85,17 @@ class RolePlan:
     engine_config: Mapping[str, Any] = field(default_factory=dict)
     settings: tuple[ConfigSetting, ...] = ()
     group: GroupPlan | None = None
+    budget: BudgetPlan | None = None
 
 
 @dataclass(frozen=True)
 class FrontendPlan:
-    """The HTTP front door."""
+    """The HTTP front door. Its budget is as a role's."""
 
     replicas: int
     port: int
     pod: PodPlan
+    budget: BudgetPlan | None = None
 
 
 @dataclass(frozen=True)

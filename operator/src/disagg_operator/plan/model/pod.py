@@ -81,12 +81,16 @@ class DrainPlan:
 
     Attributes:
         command: argument vector that runs in the container and ends once its requests have.
-        seconds: longest time that it takes.
+        seconds: longest time that requests are waited for.
+        kept_seconds: time after the last request for which KV cache is kept.
+        kept_provenance: why it is kept.
     """
 
     command: tuple[str, ...]
     seconds: int
     provenance: Provenance
+    kept_seconds: int = 0
+    kept_provenance: Provenance | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,7 @@ class PodPlan:
         drain: what it waits for before its container is asked to end.
         check: what looks for all that the engine needs before it starts, or None.
         agent: what shows how the pod moves KV cache, or None.
+        grace_provenance: why the grace period is that long.
         readiness_gate: condition that somebody sets before the pod is ready, or None.
     """
 
@@ -200,3 +205,4 @@ class PodPlan:
     check: CheckPlan | None = None
     agent: AgentPlan | None = None
     readiness_gate: str | None = None
+    grace_provenance: Provenance | None = None

@@ -102,6 +102,8 @@ class EngineRelease(Layer):
         transceiver: the known fields of TensorRT-LLM's ``cache_transceiver_config``.
         kvbm: how it uses Dynamo's KV block manager; none if it cannot.
         launch: how an instance on several nodes is started; none where it cannot be.
+        blind_to_reads: why nobody can ask a prefill worker whether its KV cache was read, so that it has to
+            outlast the transfer's time-out; none if the engine itself waits for its readers.
     """
 
     version: str
@@ -117,3 +119,4 @@ class EngineRelease(Layer):
     transceiver: Transceiver | None = None
     kvbm: Kvbm | None = None
     launch: MpiLaunch | None = None
+    blind_to_reads: Sourced | None = None

@@ -7,10 +7,10 @@ from pydantic import Field
 
 from disagg_operator.platforms.profile.engine import EngineRelease
 from disagg_operator.platforms.profile.layer import Variable
-from disagg_operator.platforms.profile.values import Choice, Probe, ProfileModel, Sourced
+from disagg_operator.platforms.profile.values import Choice, Conditional, Probe, ProfileModel, Sourced
 
 
-class Drain(Sourced):
+class Drain(Conditional):
     """What a component waits for before it is asked to end.
 
     Attributes:
@@ -33,7 +33,7 @@ class Component(ProfileModel):
         environment: variables of its container.
         model_files: why it must see the model's files; none if it need not.
         startup, liveness, readiness: probes.
-        drain: what it waits for before it is asked to end; none if it needs not.
+        drain: what it waits for before it is asked to end; none if it needs not, or if that helps nothing.
     """
 
     port: int
