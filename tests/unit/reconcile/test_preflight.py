@@ -525,6 +525,14 @@ def test_overrides_of_the_pod_template_count() -> None:
     assert found(made, cluster(machine("a", {"rack": "7"}))) == Assessment()
 
 
+def test_an_override_of_the_workers_container_is_no_second_container() -> None:
+    changed = {"podTemplate": {"spec": {"containers": [{"name": "worker", "workingDir": "/"}]}}}
+    nodes = cluster(ROOM, machine("a", {}), enforced="restricted")
+    for roles in ({}, {"prefill": changed, "decode": changed}):
+        made = plan(accept(deployment(**roles)), Installation("w:1"))
+        assert found(made, nodes) == Assessment()
+
+
 def test_what_may_not_be_read_is_unknown_and_hides_no_fault() -> None:
     closed = ClusterSnapshot(None, None, None, {WORKER_METADATA: True})
     assert found(efa(), closed) == Assessment(

@@ -10,6 +10,7 @@ from typing import Any
 
 from disagg_operator.api.quantities import quantity
 from disagg_operator.build.pods import pod_template
+from disagg_operator.build.statefulset import CONTAINER
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES, Plan, PodPlan, Provenance, TogetherPlan
 from disagg_operator.reconcile.kinds import CLAIM, CLAIM_TEMPLATE, COMPUTE_DOMAIN, Kind, Object
@@ -178,7 +179,8 @@ def needs_of(plan: Plan) -> Needs:
 
 
 def _template(pod: PodPlan, plan: Plan, role: str) -> Object:
-    template: Object = pod_template(pod, role, names.labels(plan.name, role))["spec"]
+    container = role if role == names.FRONTEND else CONTAINER
+    template: Object = pod_template(pod, container, names.labels(plan.name, role))["spec"]
     return template
 
 
