@@ -1,5 +1,7 @@
 """A prefill worker without Dynamo: the engine and its offers, driven by JSON lines.
 
+Arguments: the configuration, and of a group the number of its ranks and the leader's port.
+
 A line {"id": …, "tokens": […]} is answered, in any order, by {"id": …, "ticket": …}.
 """
 
@@ -11,15 +13,21 @@ from typing import Any
 
 from disagg_worker.config import load_config
 from disagg_worker.engine import SamplingParams
+from disagg_worker.group.membership import membership
 from disagg_worker.metrics import WorkerMetrics
 from disagg_worker.serve.worker import build_parts
 from disagg_worker.transfer import Source
 
 
 async def main() -> None:
-    parts = build_parts("prefill", load_config(Path(sys.argv[1])), WorkerMetrics())
+    path, *size = sys.argv[1:]
+    ranks, port = (int(number) for number in size or (1, 0))
+    member = membership(0, ranks, "localhost", port, 200)
+    parts = build_parts("prefill", load_config(Path(path)), WorkerMetrics(), member)
     source = parts.closer
     assert isinstance(source, Source)
+    if parts.group:
+        await parts.group.start()
     await parts.engine.start()
     lines = asyncio.StreamReader(limit=1 << 20)
     await asyncio.get_running_loop().connect_read_pipe(
@@ -37,6 +45,8 @@ async def main() -> None:
             group.create_task(answer(json.loads(line)))
     await source.close()
     await parts.engine.stop()
+    if parts.group:
+        await parts.group.close()
 
 
 asyncio.run(main())

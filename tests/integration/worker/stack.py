@@ -34,6 +34,7 @@ class Stack:
         self.http = free_port()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.metrics_ports: dict[str, int] = {}
+        self.health_ports: dict[str, int] = {}
         for name in ("home", "kv"):
             (directory / name).mkdir()
 
@@ -71,11 +72,16 @@ class Stack:
 
     def start_worker(self, name: str, role: str, config: Path, **extra: str) -> None:
         self.metrics_ports[name] = port = free_port()
+        self.health_ports[name] = free_port()
         command = ["-m", "disagg_worker.main", "serve", "--role", role, "--config", str(config)]
         self._start(
             name,
             [*command, "--metrics-port", str(port)],
-            **{"DYN_NAMESPACE_WORKER_SUFFIX": "r1", "DYN_SYSTEM_PORT": str(free_port()), **extra},
+            **{
+                "DYN_NAMESPACE_WORKER_SUFFIX": "r1",
+                "DYN_SYSTEM_PORT": str(self.health_ports[name]),
+                **extra,
+            },
         )
 
     def wait_until(self, what: str, true: Callable[[], bool], seconds: float = 240.0) -> None:

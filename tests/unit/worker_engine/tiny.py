@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from disagg_worker.config import EngineConfig, parse_config
 from disagg_worker.engine import Engine
+from disagg_worker.layers import Place
 from disagg_worker.model.spec import LlamaSpec
 from disagg_worker.model.weights import LlamaWeights, empty_layer
 
@@ -123,3 +124,14 @@ def naive_attend(
     for weight, value in zip(weights, values, strict=True):
         mixed += weight / total * value[head]
     return mixed
+
+
+def parted(weights: LlamaWeights, place: Place) -> LlamaWeights:
+    """The part of a model's weights that a rank holds."""
+    own = place.layers(len(weights.layers))
+    return LlamaWeights(
+        weights.embedding if place.is_first else None,
+        weights.layers[own.first : own.end],
+        weights.final_norm if place.is_last else None,
+        weights.unembedding if place.is_last else None,
+    )

@@ -25,19 +25,43 @@ def _about() -> None:
 
 @app.command()
 def serve(
+    *,
     role: Annotated[RoleOption, typer.Option(help="What this worker does with requests.")],
     config: Annotated[Path, typer.Option(help="The engine's configuration file.")],
     metrics_port: Annotated[
         int, typer.Option(envvar="DISAGG_METRICS_PORT", help="Port of the worker's own /metrics.")
     ] = 9091,
+    nodes: Annotated[
+        int, typer.Option(envvar="DISAGG_NODES", help="Nodes that share the model by layers.")
+    ] = 1,
+    node_rank: Annotated[
+        int, typer.Option(envvar="DISAGG_NODE_RANK", help="Which of them this is; 0 leads.")
+    ] = 0,
+    leader: Annotated[
+        str, typer.Option(envvar="DISAGG_LEADER", help="Host name of the one that leads.")
+    ] = "",
+    group_port: Annotated[
+        int, typer.Option(envvar="DISAGG_GROUP_PORT", help="Port on which it awaits the others.")
+    ] = 9092,
+    group_wait_seconds: Annotated[
+        float, typer.Option(envvar="DISAGG_GROUP_WAIT_SECONDS", help="How long they wait for each other.")
+    ] = 900.0,
 ) -> None:
     """Serve requests behind a Dynamo frontend until SIGTERM."""
     from disagg_worker.config import load_config  # noqa: PLC0415 - loads pydantic
 
     settings = load_config(config)
+    from disagg_worker.group.membership import membership  # noqa: PLC0415 - tells bad options before what follows
+
+    group = membership(node_rank, nodes, leader, group_port, group_wait_seconds)
+    if group is not None and not group.place.is_first:
+        from disagg_worker.group.follower import follow  # noqa: PLC0415 - needs no Dynamo
+
+        follow(role.value, settings, group, metrics_port)
+        return
     from disagg_worker.serve.worker import run  # noqa: PLC0415 - loads Dynamo; a bad file is told before that
 
-    run(role.value, settings, metrics_port)
+    run(role.value, settings, metrics_port, group)
 
 
 @app.command(add_help_option=False, context_settings={"ignore_unknown_options": True})

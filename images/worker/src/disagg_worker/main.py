@@ -3,10 +3,9 @@
 The agent is started without the others' way of reading a command line, which would be a third of its memory.
 """
 
-import os
 import sys
-from typing import NoReturn
 
+from disagg_worker.ending import leave
 from disagg_worker.errors import ConfigError
 
 
@@ -16,9 +15,9 @@ def main() -> None:
         _run(sys.argv[1:])
     except ConfigError as error:
         sys.stderr.write(f"disagg-worker: cannot start\n{error}\n")
-        _leave(1)
+        leave(1)
     except SystemExit as end:
-        _leave(end.code if isinstance(end.code, int) else int(end.code is not None))
+        leave(end.code if isinstance(end.code, int) else int(end.code is not None))
 
 
 def _run(arguments: list[str]) -> None:
@@ -30,13 +29,6 @@ def _run(arguments: list[str]) -> None:
         from disagg_worker.commands import app  # noqa: PLC0415 - instead of the other import
 
         app()
-
-
-def _leave(code: int) -> NoReturn:
-    """End the process without the destructors of C libraries: those of NIXL's wheel (libnl) may crash."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from disagg_worker.engine.types import (
     TokenOutput,
 )
 from disagg_worker.kv import KVLease
-from disagg_worker.layers import Place
+from disagg_worker.layers import ALONE, Place
 from disagg_worker.model.gguf import read_gguf
 from disagg_worker.model.spec import LlamaSpec
 from disagg_worker.model.weights import LlamaWeights, digests, fingerprint
@@ -99,14 +99,22 @@ class Engine:
         self.pool.on_release = self._compute.wake
 
     @classmethod
-    def load(cls, config: EngineConfig) -> Self:
+    def load(
+        cls, config: EngineConfig, place: Place = ALONE, join: Callable[[], Followers] = lambda: NO_FOLLOWERS
+    ) -> Self:
         """Read the weights and allocate the pool (seconds; blocking).
+
+        Args:
+            config: Sizes and limits.
+            place: Which part of the model is read.
+            join: Waits for the other nodes; called once the weights are read.
 
         Raises:
             ModelError: The model cannot be used.
             ConfigError: The KV memory holds no block.
         """
-        return cls(config, *read_gguf(config.model.path / "model.gguf"))
+        spec, weights = read_gguf(config.model.path / "model.gguf", place)
+        return cls(config, spec, weights, join())
 
     @property
     def failure(self) -> Exception | None:

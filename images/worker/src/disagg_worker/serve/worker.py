@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from wsgiref.simple_server import WSGIServer
@@ -25,8 +26,13 @@ from dynamo.common.utils.namespace import get_worker_namespace
 from dynamo.llm.exceptions import Cancelled, CannotConnect, DynamoException, InvalidArgument, Unknown
 
 from disagg_worker.config import EngineConfig
+from disagg_worker.ending import leave
 from disagg_worker.engine import Engine, EngineError, RequestCancelled, RequestRefused
+from disagg_worker.engine.engine import Followers
 from disagg_worker.errors import ConfigError
+from disagg_worker.group.joining import gather, group_digest
+from disagg_worker.group.leader import Leader
+from disagg_worker.group.membership import Membership, pod_name
 from disagg_worker.metrics import WorkerMetrics
 from disagg_worker.model.gguf import ModelError
 from disagg_worker.serve.request import parse_request
@@ -43,18 +49,28 @@ MODE: dict[RoleName, DisaggregationMode] = {
     "aggregated": DisaggregationMode.AGGREGATED,
 }
 DRAIN_SECONDS = 600.0
+FAIL_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Parts:
-    """What a running worker is made of; `thread` is None in the aggregated role, which transfers nothing."""
+    """What a running worker is made of.
+
+    Attributes:
+        engine: Computes.
+        role: Serves.
+        thread: Of the NIXL agent; None in the aggregated role, which transfers nothing.
+        closer: What transfers.
+        group: The other ranks of a model instance on several nodes.
+    """
 
     engine: Engine
     role: Role
     thread: AgentThread | None
     closer: Source | Reader | None
+    group: Leader | None = None
 
 
 class DisaggEngine(LLMEngine):
@@ -87,7 +103,11 @@ class DisaggEngine(LLMEngine):
     async def start(self, worker_id: int) -> Registration:
         """Start computing and answering /metrics, and say what to register."""
         del worker_id
-        config, engine = self._config, self._require_parts().engine
+        config, parts = self._config, self._require_parts()
+        engine = parts.engine
+        if parts.group:
+            parts.group.on_lost, parts.group.on_leaving = self._lose_group, _ask_to_end
+            await parts.group.start()
         await engine.start()
         self._server = self._metrics.serve(self._metrics_port)
         log.info("engine started: %d KV blocks, %d threads", engine.pool.num_blocks, engine.threads)
@@ -152,6 +172,17 @@ class DisaggEngine(LLMEngine):
         counts = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
         return {"token_ids": tokens, "index": 0, "finish_reason": "stop", "completion_usage": counts}
 
+    def _lose_group(self, sentence: str) -> None:
+        """End: the group starts anew as a whole."""
+        log.error("%s; this worker ends, and the group starts anew", sentence)
+        self._ending = asyncio.create_task(self._end_without_group())
+
+    async def _end_without_group(self) -> None:
+        """End once running requests have failed, as their next step does."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), FAIL_SECONDS)
+        leave(1)
+
     def _require_parts(self) -> Parts:
         if self._parts is None:
             raise Unknown("the worker is not started")
@@ -177,6 +208,8 @@ class DisaggEngine(LLMEngine):
                 await parts.closer.close()
             if parts.thread:
                 await asyncio.to_thread(parts.thread.close)
+            if parts.group:
+                await parts.group.close()
         if self._server:
             self._server.shutdown()
             self._server.server_close()
@@ -189,27 +222,52 @@ class DisaggEngine(LLMEngine):
         return payload
 
 
-def build_parts(role: RoleName, config: EngineConfig, metrics: WorkerMetrics) -> Parts:
+def build_parts(
+    role: RoleName, config: EngineConfig, metrics: WorkerMetrics, membership: Membership | None = None
+) -> Parts:
     """Load the model and connect it with what the role needs (seconds).
 
+    Args:
+        role: What the worker does with requests.
+        config: Engine configuration.
+        metrics: What it counts.
+        membership: Of the leader of a model instance on several nodes, for whose other ranks is waited.
+
     Raises:
-        ConfigError: The model or the transfer backend cannot be used.
+        ConfigError: The model or the transfer backend cannot be used, or a rank does not come.
     """
     try:
-        engine = Engine.load(config)
+        if membership is None:
+            engine, group = Engine.load(config), None
+        else:
+            engine, group = _load_group(role, config, membership)
     except ModelError as error:
         raise ConfigError(f"model.path: {error}") from None
     metrics.observe(engine)
     if role == "aggregated":
-        return Parts(engine, Aggregated(engine), None, None)
-    peer = os.environ.get("POD_NAME") or f"{os.uname().nodename}-{os.getpid()}"
+        return Parts(engine, Aggregated(engine), None, None, group)
+    peer = pod_name()
+    others = group.ranks if group else ()
     thread = open_agent(f"{peer}-{uuid.uuid4().hex[:8]}", config.transfer.backend, engine.pool.array)
     seconds = config.transfer.timeout_seconds
     if role == "prefill":
-        source = Source(thread, engine.pool, peer, seconds, metrics)
-        return Parts(engine, Prefill(engine, source), thread, source)
-    reader = Reader(thread, engine.pool, engine.reserve, timeout_seconds=seconds, metrics=metrics)
-    return Parts(engine, Decode(engine, reader), thread, reader)
+        source = Source(thread, engine.pool, peer, seconds, metrics, others=others)
+        return Parts(engine, Prefill(engine, source), thread, source, group)
+    reader = Reader(
+        thread, engine.pool, engine.reserve, timeout_seconds=seconds, metrics=metrics, others=others
+    )
+    return Parts(engine, Decode(engine, reader), thread, reader, group)
+
+
+def _load_group(role: RoleName, config: EngineConfig, membership: Membership) -> tuple[Engine, Leader]:
+    joined: list[Leader] = []
+
+    def join() -> Followers:
+        joined.append(Leader(membership, gather(membership, group_digest(role, config))))
+        return joined[0].followers
+
+    engine = Engine.load(config, membership.place, join)
+    return engine, joined[0]
 
 
 def dynamo_config(role: RoleName, config: EngineConfig) -> WorkerConfig:
@@ -233,23 +291,42 @@ def dynamo_config(role: RoleName, config: EngineConfig) -> WorkerConfig:
     )
 
 
-def run(role: RoleName, config: EngineConfig, metrics_port: int) -> None:
-    """Serve until SIGTERM.
+def run(
+    role: RoleName, config: EngineConfig, metrics_port: int, membership: Membership | None = None
+) -> None:
+    """Serve until SIGTERM, alone or as the leader of a group.
 
     Raises:
-        ConfigError: The model or the transfer backend cannot be used.
+        ConfigError: The model or the transfer backend cannot be used, or a rank does not come.
     """
     drain = config.transfer.timeout_seconds + GRACE_SECONDS
     os.environ.setdefault("DYN_PREFILL_DRAIN_TIMEOUT_S", f"{drain:g}")
     # Dynamo's own limit (30 s) would cut off long answers; in Kubernetes the pod's grace period is the limit.
     os.environ.setdefault("DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT", f"{DRAIN_SECONDS + drain:.0f}")
     metrics = WorkerMetrics()
-    engine = DisaggEngine(role, config, build_parts(role, config, metrics), metrics, metrics_port)
+    with _ended_by_sigterm():
+        parts = build_parts(role, config, metrics, membership)
+    engine = DisaggEngine(role, config, parts, metrics, metrics_port)
     uvloop.run(_serve(engine, dynamo_config(role, config)))
 
 
 async def _serve(engine: DisaggEngine, config: WorkerConfig) -> None:
     await Worker(engine, config).run()
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """End at once while nothing is served yet: the first process of a container ignores SIGTERM otherwise."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: leave(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _ask_to_end() -> None:
+    """A rank is to end, and so the group: requests end first."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _outcome(chunk: Chunk, before: str) -> str:
