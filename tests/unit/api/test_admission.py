@@ -270,7 +270,6 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
         row
         for role in ("prefill", "decode")
         for row in (
-            (f"{role}.nodesPerReplica", {role: {"nodesPerReplica": 2}}),
             (f"{role}.gpusPerNode", {role: {"gpusPerNode": 1}}),
             (f"{role}.parallelism.tensor", {role: {"parallelism": {"tensor": 2}}}),
             (f"{role}.parallelism.pipeline", {role: {"parallelism": {"pipeline": 2}}}),

@@ -3,10 +3,7 @@
 import subprocess
 from typing import Any
 
-import pytest
-
 from disagg_operator.api.parse import accept
-from disagg_operator.api.problems import Refusal
 from disagg_operator.build.objects import worker_objects
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import DECODE, PREFILL, Plan
@@ -159,15 +156,3 @@ def test_what_is_a_pods_own_is_not_handed_to_the_others() -> None:
     for name in ("POD_IP", "POD_NAME", "POD_UID", "HOSTNAME", "DISAGG_NODE_RANK", "NVIDIA_VISIBLE_DEVICES"):
         assert name in own
     assert "FI_PROVIDER" not in own
-
-
-def test_the_reference_engine_stays_in_one_pod() -> None:
-    resource = deployment_of(
-        {
-            "model": {"name": "m", "source": {"runtimeImage": {"path": "/m"}}},
-            "runtime": {"engine": "reference"},
-            "decode": {"nodesPerReplica": 2},
-        }
-    )
-    with pytest.raises(Refusal, match=r"spec\.decode\.nodesPerReplica: not supported yet: 2"):
-        accept(resource)

@@ -35,7 +35,8 @@ def worker_objects(plan: Plan) -> list[Object]:
     for role in plan.roles.values():
         found += [engine_config_map(plan, role), worker_service(plan, role)]
         if role.group is not None:
-            found += [ssh_key_secret(plan, role)] if role.replicas else []
+            keyed = role.replicas and role.group.ssh is not None
+            found += [ssh_key_secret(plan, role)] if keyed else []
             found += [all_pods_service(plan, role, role.group)]
         found += worker_stateful_sets(plan, role)
     return found

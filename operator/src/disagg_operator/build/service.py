@@ -1,8 +1,10 @@
 """Services: the address of the frontend, and the headless ones through which workers are discovered."""
 
+from collections.abc import Iterable
+
 from disagg_operator.build.metadata import Object, metadata
 from disagg_operator.plan import names
-from disagg_operator.plan.model import GroupPlan, Plan, RolePlan
+from disagg_operator.plan.model import GroupPlan, Plan, Port, RolePlan
 
 _DISCOVERY = {
     # Dynamo 1.6.1 selects EndpointSlices by the first label alone, though its source means both.
@@ -37,10 +39,7 @@ def worker_service(plan: Plan, role: RolePlan) -> Object:
         "spec": {
             "clusterIP": "None",
             "selector": {**names.selector(plan.name, role.role, plan.revision), **leaders},
-            "ports": [
-                {"name": port.name, "port": port.number, "targetPort": port.name, "protocol": "TCP"}
-                for port in role.pod.ports
-            ],
+            "ports": _ports(role.pod.ports),
         },
     }
 
@@ -58,13 +57,12 @@ def all_pods_service(plan: Plan, role: RolePlan, group: GroupPlan) -> Object:
             # Ranks meet before any of them is ready.
             "publishNotReadyAddresses": True,
             "selector": names.selector(plan.name, role.role, plan.revision),
-            "ports": [
-                {
-                    "name": group.ssh.name,
-                    "port": group.ssh.number,
-                    "targetPort": group.ssh.name,
-                    "protocol": "TCP",
-                }
-            ],
+            "ports": _ports(group.ports),
         },
     }
+
+
+def _ports(ports: Iterable[Port]) -> list[Object]:
+    return [
+        {"name": port.name, "port": port.number, "targetPort": port.name, "protocol": "TCP"} for port in ports
+    ]

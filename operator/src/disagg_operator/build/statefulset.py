@@ -28,7 +28,7 @@ def _stateful_set(plan: Plan, role: RolePlan, size: Object, number: int | None) 
     shared = names.worker(plan.name, role.role, plan.revision)
     name = shared if number is None else names.group(plan.name, role.role, plan.revision, number)
     config = Mount("config", role.files_path, {"configMap": {"name": shared}}, read_only=True)
-    ports = role.pod.ports if role.group is None else (*role.pod.ports, role.group.ssh)
+    ports = role.pod.ports if role.group is None else (*role.pod.ports, *role.group.ports)
     pod = replace(role.pod, mounts=(*role.pod.mounts, config), ports=ports)
     identity = (plan.name, role.role, plan.revision, number)
     return {

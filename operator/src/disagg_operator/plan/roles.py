@@ -20,8 +20,8 @@ from disagg_operator.plan.environment import layered, written
 from disagg_operator.plan.facts import Facts, image_kind
 from disagg_operator.plan.hardware import hardware, huge_pages
 from disagg_operator.plan.image import image_of
-from disagg_operator.plan.launch.group import grouped
-from disagg_operator.plan.model import DECODE, PREFILL, RolePlan
+from disagg_operator.plan.launch.group import grouped, joined
+from disagg_operator.plan.model import DECODE, PREFILL, Port, RolePlan
 from disagg_operator.plan.pod import wired_pod
 from disagg_operator.plan.resources import worker_resources
 from disagg_operator.plan.revision import NO_REVISION, revision_of
@@ -52,11 +52,13 @@ class _Draft:
     Attributes:
         basis: what the deployment's pods have in common.
         role: the workers, as if one pod were one instance, and without the variables of the wiring.
-        launch: how an instance on several nodes is started; None for one on one node.
+        port: by which the engine's ranks find each other, where they do that by themselves.
+        launch: how they are started, where they do not; None for an instance on one node as well.
     """
 
     basis: Basis
     role: RolePlan
+    port: Port | None
     launch: MpiLaunch | None
 
     def of(self, revision: str) -> RolePlan:
@@ -64,6 +66,8 @@ class _Draft:
         wiring = _wiring(self.basis, revision)
         environment = layered(wiring.environment, self.role.pod.environment)
         role = replace(self.role, pod=replace(self.role.pod, environment=environment))
+        if role.nodes > 1 and self.port is not None:
+            return joined(role, self.port, self.basis.name, revision)
         if self.launch is None:
             return role
         key_round = self.basis.resource.metadata.annotations.get(names.ANNOTATION_SSH_KEY, "")
@@ -140,7 +144,8 @@ def _draft(basis: Basis, role: str, spec: RoleSpec) -> _Draft:
         settings=engine.settings,
         budget=budget_plan(basis.drain, spec.replicas, spec.nodes_per_replica),
     )
-    return _Draft(basis, planned, None if planned.nodes == 1 else _launch(basis, planned))
+    started = planned.nodes > 1 and engine.group_port is None
+    return _Draft(basis, planned, engine.group_port, _launch(basis, planned) if started else None)
 
 
 def _wiring(basis: Basis, revision: str) -> dynamo.Wiring:

@@ -57,7 +57,6 @@ def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-_SINGLE_NODE = "Write 1: the reference engine computes an instance in one pod"
 _ON_CPU = "Write 1 or leave it out: the reference engine computes on CPU"
 _SOURCES = "Use runtimeImage or persistentVolumeClaim"
 
@@ -65,7 +64,6 @@ _SOURCES = "Use runtimeImage or persistentVolumeClaim"
 def _reference_role(role: str) -> tuple[Supported, ...]:
     sizes = ("tensor", "pipeline", "context", "expert")
     return (
-        Supported(f"{role}.nodes_per_replica", (1,), _SINGLE_NODE),
         Supported(f"{role}.gpus_per_node", (0,), "Leave it out: the reference engine computes on CPU"),
         *(Supported(f"{role}.parallelism.{size}", (1,), _ON_CPU) for size in sizes),
     )

@@ -50,6 +50,8 @@ class EngineWorker:
         files: configuration files by name, seen in CONFIG_FOLDER.
         mounts: volumes beside those of the frontend's wiring.
         ports: ports beside the one of the probes.
+        group_port: port by which pods of one instance on several nodes find each other, where the engine
+            sees to that; None where its release says how they are started.
         environment: derived variables.
         config: what the configuration file holds.
         settings: the same, setting by setting, with the reason of each.
@@ -59,6 +61,7 @@ class EngineWorker:
     files: Mapping[str, str]
     mounts: tuple[Mount, ...] = ()
     ports: tuple[Port, ...] = ()
+    group_port: Port | None = None
     environment: tuple[EnvSetting, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     settings: tuple[ConfigSetting, ...] = ()

@@ -17,6 +17,7 @@ from disagg_operator.plan.model import Port
 
 CONFIG_FILE = "engine.yaml"
 METRICS_PORT = Port("metrics", 9091)
+GROUP_PORT = Port("group", 9092)
 
 
 class _Section(BaseModel):
@@ -82,6 +83,7 @@ def worker(asked: Asked) -> EngineWorker:
         files={CONFIG_FILE: yaml.safe_dump(document, sort_keys=False)},
         mounts=model_mounts(spec.model.source),
         ports=(METRICS_PORT,),
+        group_port=GROUP_PORT,
     )
 
 

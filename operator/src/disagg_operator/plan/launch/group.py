@@ -1,7 +1,7 @@
 """What makes the pods of one StatefulSet a group that serves one model instance.
 
-The index of a pod is its rank among the nodes. Rank 0 leads: it starts the ranks of all nodes through mpirun,
-over ssh; it alone serves and is discovered.
+The index of a pod is its rank among the nodes. Rank 0 leads: it alone serves and is discovered. It starts the
+ranks of all nodes through mpirun, over ssh, unless the engine's ranks find each other by themselves.
 """
 
 from dataclasses import replace
@@ -31,6 +31,7 @@ _OWN = ("HOSTNAME", "NVIDIA_VISIBLE_DEVICES")
 _FIELDS = ("fieldRef", "resourceFieldRef")
 _STATEFUL_SET = "https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#pod-index-label"
 _GROUPS = "docs/architecture.md, Pod groups"
+_BY_PLAN = Provenance("How many share one model instance.", "spec.*.nodesPerReplica, spec.*.parallelism")
 _APART = Provenance("Each pod of a model instance has a node of its own.", "spec.*.nodesPerReplica")
 
 
@@ -45,9 +46,7 @@ def grouped(role: RolePlan, launch: MpiLaunch, deployment: str, revision: str, k
         key_round: text whose change asks for another ssh key.
     """
     ranks = Ranks(role.nodes, role.gpus)
-    worker = names.worker(deployment, role.role, revision)
-    leader = f"{worker}-$({_GROUP})-0.{names.all_pods(deployment, role.role, revision)}"
-    variables = (*role.pod.environment, *_environment(ranks, leader))
+    variables = (*role.pod.environment, *_environment(role, deployment, revision, ranks))
     own = {each.name for each in variables if each.value_from and set(_FIELDS) & set(each.value_from)}
     secret = {"secret": {"secretName": names.ssh_key(deployment, role.role, revision)}}
     key = Mount("ssh-key", KEY_FOLDER, secret, read_only=True, provenance=_by_launch(launch))
@@ -68,20 +67,42 @@ def grouped(role: RolePlan, launch: MpiLaunch, deployment: str, revision: str, k
     )
 
 
+def joined(role: RolePlan, port: Port, deployment: str, revision: str) -> RolePlan:
+    """Return the role as pod groups of ``role.nodes`` pods, whose engine finds its other ranks by itself.
+
+    All pods answer the probes alike; ranks wait for each other, and end with each other.
+
+    Args:
+        role: the role as if one pod were one instance.
+        port: where the leader listens for the other ranks.
+        deployment: name of the DisaggDeployment.
+        revision: revision of the workers.
+    """
+    environment = (*role.pod.environment, *_environment(role, deployment, revision))
+    return replace(
+        role, pod=replace(role.pod, environment=environment), group=GroupPlan(None, "", _APART, meeting=port)
+    )
+
+
 def _by_launch(launch: MpiLaunch) -> Provenance:
     return Provenance(launch.reason, launch.source, launch.line)
 
 
-def _environment(ranks: Ranks, leader: str) -> tuple[EnvSetting, ...]:
+def _environment(
+    role: RolePlan, deployment: str, revision: str, ranks: Ranks | None = None
+) -> tuple[EnvSetting, ...]:
+    worker = names.worker(deployment, role.role, revision)
+    leader = f"{worker}-$({_GROUP})-0.{names.all_pods(deployment, role.role, revision)}"
     by_index = Provenance("The index of a pod is its rank among the nodes of its group.", _STATEFUL_SET)
     by_label = Provenance("Says which model instance of the role this is.", _GROUPS)
     by_service = Provenance("The first pod of the group, resolvable before it is ready.", _GROUPS)
-    by_plan = Provenance("How many share one model instance.", "spec.*.nodesPerReplica, spec.*.parallelism")
+    size = None if ranks is None else str(ranks.nodes * ranks.slots)
+    world = () if size is None else (EnvSetting("DISAGG_WORLD_SIZE", size, None, _BY_PLAN),)
     return (
         EnvSetting(_GROUP, None, _label(names.LABEL_GROUP), by_label),
         EnvSetting(_NODE_RANK, None, _label(names.LABEL_POD_INDEX), by_index),
-        EnvSetting("DISAGG_NODES", str(ranks.nodes), None, by_plan),
-        EnvSetting("DISAGG_WORLD_SIZE", str(ranks.nodes * ranks.slots), None, by_plan),
+        EnvSetting("DISAGG_NODES", str(role.nodes), None, _BY_PLAN),
+        *world,
         EnvSetting("DISAGG_LEADER", leader, None, by_service),
     )
 

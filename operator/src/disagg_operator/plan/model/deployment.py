@@ -35,14 +35,21 @@ class GroupPlan:
     """What pod groups of several nodes have beside their pods.
 
     Attributes:
-        ssh: port by which the leader reaches the other pods.
+        ssh: port by which the leader reaches the other pods; None where the ranks meet by themselves.
         key_round: text whose change asks for another ssh key.
         provenance: why each pod of a group has a node of its own.
+        meeting: port on which the leader awaits the other ranks, where they meet by themselves.
     """
 
-    ssh: Port
+    ssh: Port | None
     key_round: str
     provenance: Provenance
+    meeting: Port | None = None
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """Ports by which the pods of a group reach each other."""
+        return tuple(port for port in (self.ssh, self.meeting) if port is not None)
 
 
 @dataclass(frozen=True)
