@@ -99,11 +99,11 @@ def rollout(
     forward = step(goal_of(plan), revisions, gates)
     if not forward.others:
         return Rollout(plan.revision, forward)
-    if gates.held or gates.paused:
+    kept = _of_this_try(kept, plan)
+    if (gates.held or gates.paused) and (kept is None or kept.failed_reason is None):
         # The time of a pause is not counted.
-        failed = _of_this_try(kept, plan) if kept and kept.failed_reason else None
-        return Rollout(plan.revision, forward, failed, paused=gates.paused)
-    record = _progressed(_of_this_try(kept, plan), plan, revisions, now)
+        return Rollout(plan.revision, forward, paused=gates.paused)
+    record = _progressed(kept, plan, revisions, now)
     reason = record.failed_reason or _failure(plan, record, transport, now)
     back = best_of(revisions, plan.revision)
     if reason is None or back is None or plan.strategy != RolloutStrategy.SURGE:
@@ -118,7 +118,8 @@ def rollout(
             }
         )
     goal = replace(goal_of(plan), revision=back)
-    return Rollout(back, step(goal, revisions, replace(gates, proven=True)), record)
+    restoring = replace(gates, held=False, proven=True)
+    return Rollout(back, step(goal, revisions, restoring), record)
 
 
 def _of_this_try(kept: RolloutStatus | None, plan: Plan) -> RolloutStatus | None:
