@@ -8,7 +8,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,14 +15,13 @@ import pytest
 
 from e2e.cluster_client import Kubectl, Object, eventually
 from e2e.deployments import Deployment, spec
-from e2e.installation import Installed
+from e2e.installation import NAMESPACE, Installed
+from e2e.plugin import PROGRAM, disagg
 from testcluster.session import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
-PROGRAM = Path(sys.executable).with_name("kubectl-disagg")
 PROFILED, POD = "profiled", "profiled-decode-0"
-NAMESPACE = "disagg-e2e"
 BLOCK_BYTES = 30 * 2 * 3 * 16 * 64 * 4
 """SmolLM2-135M: layers, keys and values, KV heads, tokens of a block, numbers of a head, bytes of each."""
 SHELL_TOOLS = ("sh", "cat", "tail", "mktemp", "wc", "rm", "sleep", "head")
@@ -39,11 +37,6 @@ report=$2; shift 2
 head -c 5000000 /dev/urandom > "$report.nsys-rep"
 echo "Generated: $report.nsys-rep"
 """
-
-
-def disagg(cluster: Cluster, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(PROGRAM), *arguments, "--namespace", NAMESPACE, "--kubeconfig", str(cluster.kubeconfig)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 def test_the_transport_is_proven_on_demand(cluster: Cluster, quickstart: Deployment) -> None:

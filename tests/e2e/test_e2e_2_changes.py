@@ -11,6 +11,9 @@ from e2e.deployments import Deployment, spec
 from e2e.installation import Installed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+STEPS_SECONDS = 300
+"""Two steps of a rollout, each with two workers that start while the others serve, on two shared cores."""
+NEVER_READY = {"spec": {"nodeSelector": {"disagg.dev/no-such-node": "true"}}}
 
 
 def worker_names(deployment: Deployment) -> set[str]:
@@ -165,6 +168,34 @@ def test_a_new_revision_takes_over_without_a_failed_request(quickstart: Deployme
         assert not worker_names(quickstart) & old
 
     eventually(replaced, 60)
+
+
+@pytest.mark.timeout(900)
+def test_a_revision_that_never_becomes_ready_is_given_up(quickstart: Deployment, chat: Chat) -> None:
+    before = {pod["metadata"]["uid"] for role in ("prefill", "decode") for pod in quickstart.pods(role)}
+    serving = quickstart.read()["status"]["revision"]
+    broken = {"podTemplate": NEVER_READY}
+    quickstart.patch(json.dumps({"spec": {"decode": broken, "rollout": {"progressDeadlineSeconds": 10}}}))
+
+    def given_up() -> None:
+        condition = quickstart.condition("Progressing")
+        assert condition["reason"] == "ProgressDeadlineExceeded", condition["message"]
+        assert len(worker_names(quickstart)) == 2, "the new revision is still there"
+
+    eventually(given_up, STEPS_SECONDS)
+    status = quickstart.read()["status"]
+    assert (status["revision"], status["rollout"]["revision"]) == (serving, status["updateRevision"])
+    assert {
+        pod["metadata"]["uid"] for role in ("prefill", "decode") for pod in quickstart.pods(role)
+    } == before
+    assert chat.ask("Say hello.").text
+    mended = {"podTemplate": None}
+    quickstart.patch(json.dumps({"spec": {"decode": mended, "rollout": {"progressDeadlineSeconds": None}}}))
+    quickstart.wait_complete()
+    assert quickstart.read()["status"]["revision"] == serving
+    assert {
+        pod["metadata"]["uid"] for role in ("prefill", "decode") for pod in quickstart.pods(role)
+    } == before
 
 
 def _more(number: int, least: int) -> None:

@@ -1,0 +1,52 @@
+"""Two revisions side by side behind Dynamo's real frontend: which of them it gives requests to."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.timeout(400)
+REQUESTS = 15
+
+
+@pytest.fixture(scope="module")
+def config(engine_yaml: Callable[..., Path]) -> Path:
+    return engine_yaml(kv_cache={"memory_mib": 64})
+
+
+def start(stack: Any, config: Path, revision: str, *names: str) -> None:
+    for name in names:
+        role = name.split("-")[0]
+        stack.start_worker(f"{name}-{revision}", role, config, DYN_NAMESPACE_WORKER_SUFFIX=revision)
+
+
+def served(stack: Any, worker: str) -> float:
+    return float(stack.metric(worker, 'disagg_requests_total{outcome="ok"'))
+
+
+def test_a_revision_serves_once_it_has_both_roles_and_only_by_its_own(stack: Any, config: Path) -> None:
+    stack.start_frontend()
+    start(stack, config, "old", "prefill-0", "decode-0")
+    stack.wait_ready()
+    start(stack, config, "new", "decode-0")
+    stack.wait_until("the new decode worker is known", lambda: "test-new" in known(stack))
+    answers = [stack.chat("Say hello.", max_tokens=2) for _ in range(REQUESTS)]
+    assert [answer.status_code for answer in answers] == [200] * REQUESTS
+    assert served(stack, "decode-0-new") == 0, "without prefill it gets nothing"
+    start(stack, config, "new", "prefill-0")
+    stack.wait_until("the new revision serves", lambda: takes_part(stack))
+    for revision in ("old", "new"):
+        pair = [served(stack, f"{role}-0-{revision}") for role in ("prefill", "decode")]
+        assert pair[0] == pair[1] > 0, "a request was served by a mixed pair"
+
+
+def known(stack: Any) -> str:
+    """Return what the frontend says of the workers that it knows."""
+    return httpx.get(f"{stack.url}/health").text
+
+
+def takes_part(stack: Any) -> bool:
+    assert stack.chat("Say hello.", max_tokens=2).status_code == 200
+    return served(stack, "decode-0-new") > 0
