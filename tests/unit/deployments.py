@@ -1,6 +1,6 @@
 """Deployments that tests plan: by default of TensorRT-LLM with a model from the hub."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from disagg_operator.api.parse import accept
@@ -32,3 +32,9 @@ def planned(
     """Plan such a deployment, with the profiles of the package or others."""
     installation = Installation("worker:test", catalogue=catalogue or builtin())
     return plan(accept(trtllm(platform, gpus, **spec)), installation)
+
+
+def watched(command: Sequence[str]) -> tuple[str, ...]:
+    """Return what a TensorRT-LLM worker's command starts and watches."""
+    assert list(command[:2]) == ["python3", "/etc/disagg/watch_output.py"]
+    return tuple(command)[command.index("--") + 1 :]

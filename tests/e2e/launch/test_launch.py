@@ -17,6 +17,7 @@ from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.launch.scripts import WORK_FOLDER
 from disagg_operator.plan.model import DECODE, PREFILL
 from disagg_operator.plan.planner import plan
+from disagg_operator.plan.watch_output import WEDGED
 from disagg_operator.reconcile.ssh_keys import new_key
 from e2e.launch.pods import USER, Group, Object
 from testcluster.console import Progress
@@ -166,6 +167,19 @@ def test_asked_to_end_the_engine_finishes_its_requests_and_all_pods_end(
         assert group.ended(0, 20) == 0
         assert group.ended(1, 20) == 0
         assert "--disaggregation-mode decode" in (shared / "reports/drained").read_text()
+
+
+def test_an_engine_that_says_it_is_broken_ends_its_group(
+    make_group: Callable[..., Group], shared: Path
+) -> None:
+    with make_group(DECODE) as group:
+        start(group)
+        eventually(lambda: group.probe(0, "readinessProbe"), "the leader serves", group)
+        (shared / "reports/poison").touch()
+        assert group.ended(0, 60) == WEDGED
+        group.ended(1, 60)
+        assert (shared / "reports/drained").exists(), "it finishes its requests first"
+        assert "its log says: " in group.log(0).read_text()
 
 
 def test_pods_without_ranks_end_at_once(make_group: Callable[..., Group]) -> None:

@@ -3,7 +3,8 @@
 Called as `trtllm-llmapi-launch` it is what each rank runs: it reports the rank's variables; rank 0 runs the
 worker's command in addition, and the others stay until that has ended. Called as `python3 -m dynamo.trtllm`,
 it is the worker: it answers probes until it is asked to end, takes a moment for its last requests, and
-says so.
+says so; once the file `poison` is there, it says what TensorRT-LLM says of a poisoned transfer buffer. Called
+as python3 with anything else, it is Python.
 """
 
 import json
@@ -11,12 +12,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 REPORTS = Path(os.environ["REPORTS"])
 DRAIN_SECONDS = 1.0
+# https://github.com/ai-dynamo/dynamo/pull/9434
+POISONED = (
+    "[TensorRT-LLM][ERROR] Cannot assign cache transfer buffer kind=kv because a previous transfer left the "
+    "buffer pool poisoned. The process must restart before these memory ranges can be safely reused."
+)
 
 
 def rank() -> None:
@@ -54,11 +61,19 @@ def worker() -> None:
         (REPORTS / "drained").write_text(" ".join(sys.argv[1:]))
         os._exit(0)
 
+    def poison() -> None:
+        while not (REPORTS / "poison").exists():
+            time.sleep(0.05)
+        print(POISONED, flush=True)
+
     signal.signal(signal.SIGTERM, end)
+    threading.Thread(target=poison, daemon=True).start()
     server.serve_forever()
 
 
 if Path(sys.argv[0]).name == "trtllm-llmapi-launch":
     rank()
+elif sys.argv[1:2] != ["-m"]:
+    os.execv("/usr/bin/python3", sys.argv)  # noqa: S606 - what the launch asks for
 else:
     worker()

@@ -8,7 +8,7 @@ from disagg_operator.build.objects import worker_objects
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import DECODE, PREFILL, Plan
 from disagg_operator.plan.planner import plan
-from unit.deployments import deployment_of
+from unit.deployments import deployment_of, watched
 
 PLUGINS = "tensorrt_llm/libs/nixl/plugins"
 
@@ -109,9 +109,9 @@ def test_only_a_decode_of_several_nodes_gets_the_plugins_of_the_bundled_nixl() -
 
 def test_the_workers_command_is_what_the_leader_starts() -> None:
     result = planned()
-    command = container(result)["command"]
-    assert command[:2] == ["bash", "/etc/disagg/launch.sh"]
-    assert command[2:5] == container(result, PREFILL)["command"][:3] == ["python3", "-m", "dynamo.trtllm"]
+    command, one_node = (watched(container(result, role)["command"]) for role in (DECODE, PREFILL))
+    assert command[:2] == ("bash", "/etc/disagg/launch.sh")
+    assert command[2:5] == one_node[:3] == ("python3", "-m", "dynamo.trtllm")
 
 
 def test_the_leader_gets_the_time_that_the_others_have_to_appear() -> None:
@@ -143,11 +143,12 @@ def test_another_key_is_another_revision_and_replicas_are_not() -> None:
 
 def test_scripts_are_files_of_the_role_that_bash_can_read() -> None:
     files = objects(planned(), "ConfigMap")[0]["data"]
-    assert files.keys() == {"engine.yaml", "check_worker.py", "launch.sh", "session.sh", "probe.sh"}
+    programs = {"check_worker.py", "watch_output.py"}
+    assert files.keys() == {"engine.yaml", *programs, "launch.sh", "session.sh", "probe.sh"}
     for name in ("launch.sh", "session.sh", "probe.sh"):
         subprocess.run(["bash", "-n"], input=files[name], text=True, check=True)
     assert "{{" not in "".join(files.values())
-    assert objects(planned(), "ConfigMap", PREFILL)[0]["data"].keys() == {"engine.yaml", "check_worker.py"}
+    assert objects(planned(), "ConfigMap", PREFILL)[0]["data"].keys() == {"engine.yaml", *programs}
 
 
 def test_what_is_a_pods_own_is_not_handed_to_the_others() -> None:

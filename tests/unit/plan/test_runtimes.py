@@ -14,7 +14,7 @@ from disagg_operator.plan.model import HttpProbe, Plan, PodPlan
 from disagg_operator.plan.planner import plan
 from disagg_operator.platforms.catalogue import Catalogue, builtin
 from disagg_operator.platforms.profile import RuntimeProfile
-from unit.deployments import deployment_of
+from unit.deployments import deployment_of, watched
 
 RELEASES = builtin().runtimes["dynamo"]
 STORES = {
@@ -169,7 +169,7 @@ def test_image_on_efa(version: str, architecture: str, tag: str) -> None:
 @pytest.mark.parametrize("version", RELEASES)
 def test_worker_command(version: str) -> None:
     for role in ("prefill", "decode"):
-        command = planned(version, runtime={"image": "own:1"}).roles[role].pod.command
+        command = watched(planned(version, runtime={"image": "own:1"}).roles[role].pod.command)
         assert command[:3] == ("python3", "-m", "dynamo.trtllm")
         assert following(command, "--model-path" if version in ETCD_ONLY else "--model") == "org/m"
         assert following(command, "--served-model-name") == "m"

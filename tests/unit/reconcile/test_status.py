@@ -381,3 +381,29 @@ def test_the_status_sums_up_what_the_checks_found() -> None:
     seen_pods = seen(1, 1, 1, checked("d-0", fine))
     role = compute(deployment(), replace(READY, observed=seen_pods), EARLY)["roles"]["decode"]
     assert role["preflight"] == "passed in 1 pod"
+
+
+def ended_for_what_it_said(finished: str, name: str = "d-0", code: int = 86) -> Object:
+    """A pod whose worker was ended by its watcher, and runs again."""
+    said = "KV transfer is broken until this worker is started anew; its log says: buffer pool poisoned"
+    terminated = {"exitCode": code, "reason": "Error", "message": said, "finishedAt": finished}
+    container = {"name": "worker", "ready": True, "state": {}, "lastState": {"terminated": terminated}}
+    made = pod("decode", containerStatuses=[container])
+    return {**made, "metadata": {**made["metadata"], "name": name}}
+
+
+def test_a_worker_that_was_ended_for_what_its_engine_said_is_told_once() -> None:
+    def told(*pods: Object) -> Object:
+        return compute(deployment(), replace(READY, observed=seen(1, 1, 1, *pods)), EARLY)
+
+    first = ended_for_what_it_said("2026-01-01T00:00:00Z")
+    later = ended_for_what_it_said("2026-01-01T00:05:00Z", "d-1")
+    other = ended_for_what_it_said("2026-01-01T00:09:00Z", "d-2", code=1)
+    assert "wedged" not in told(other)["roles"]["decode"]
+    message = told(first, later, other)["roles"]["decode"]["wedged"]
+    assert message.startswith("Pod d-1 was started anew at 2026-01-01T00:05:00Z: KV transfer is broken until")
+    assert message.endswith("buffer pool poisoned")
+    (news,) = announcements(told(first), told(first, later, other))
+    assert (news.kind, news.reason, news.message) == ("Warning", "WorkerWedged", message)
+    assert not list(announcements(told(first, later), told(first, later)))
+    assert not list(announcements(told(first), told()))

@@ -10,6 +10,7 @@ import pytest
 from disagg_worker.config import parse_config
 from disagg_worker.engine import (
     Engine,
+    EngineOverloaded,
     EngineStopped,
     RequestCancelled,
     RequestRefused,
@@ -201,6 +202,20 @@ async def test_a_prompt_longer_than_the_pool_is_refused() -> None:
         assert engine.pool.capacity_tokens == 200
         with pytest.raises(RequestRefused, match="takes 200 at most"):
             engine.generate("a", prompt(201), GREEDY)
+
+
+async def test_more_than_may_wait_are_refused_and_told_why() -> None:
+    async with running(longest=128, waiting=2) as engine:
+        held = [await engine.prefill(f"held{n}", prompt(100), GREEDY) for n in range(2)]
+        waiting = [asyncio.create_task(engine.prefill(f"w{n}", prompt(100), GREEDY)) for n in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(EngineOverloaded, match=r"2 requests wait .* 50 held until decode has read them"):
+            await engine.prefill("one-too-many", prompt(100), GREEDY)
+        for each in held:
+            each.lease.release()
+        for got in await asyncio.gather(*waiting):
+            got.lease.release()
+        (await engine.prefill("again", prompt(100), GREEDY)).lease.release()
 
 
 async def test_a_refused_resume_gives_its_lease_back() -> None:

@@ -41,7 +41,13 @@ def tiny_weights(seed: int = 0, spec: LlamaSpec = SPEC) -> LlamaWeights:
 
 
 def tiny_config(
-    *, block_tokens: int = 4, mib: int = 1, batch: int = 4, chunk: int = 8, longest: int = 128
+    *,
+    block_tokens: int = 4,
+    mib: int = 1,
+    batch: int = 4,
+    chunk: int = 8,
+    longest: int = 128,
+    waiting: int = 256,
 ) -> EngineConfig:
     """A configuration for the tiny model: one MiB of KV memory is 256 positions."""
     return parse_config(
@@ -52,6 +58,7 @@ def tiny_config(
                 "max_batch_size": batch,
                 "prefill_chunk_tokens": chunk,
                 "max_sequence_tokens": longest,
+                "max_waiting_requests": waiting,
             },
             "compute": {"threads": 1},
         }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from disagg_worker.kv import KVLease, PoolExhausted
-from disagg_worker.transfer import PeerLost, Reader, ShapeMismatch, TransferTimeout
+from disagg_worker.transfer import NoRoom, PeerLost, PeerSilent, Reader, ShapeMismatch, TransferTimeout
 
 
 def reborn(bench: Any, incarnation: str, started_at: float) -> Any:
@@ -96,6 +96,54 @@ async def test_a_lost_peer_is_connected_anew(bench: Any) -> None:
     assert bench.agent.connected == ["prefill-0-one"] * 2
 
 
+async def test_a_peer_whose_read_is_overdue_is_not_asked_until_that_is_over(bench: Any) -> None:
+    bench.agent.done = False
+    with pytest.raises(TransferTimeout):
+        await bench.reader.read("r", bench.ticket(expires_at=time.time() + 0.2), 10)
+    for _ in range(3):
+        with pytest.raises(PeerSilent, match="prefill-0 has not delivered"):
+            await bench.reader.read("r", bench.ticket(), 10)
+    assert len(bench.agent.reads) == 1
+    assert bench.pool.counts().free == 13, "further requests keep no blocks"
+    assert bench.sample("disagg_kv_reads_total", outcome="peer_silent") == 3
+    other = bench.ticket(
+        peer="prefill-1", agent="prefill-1-one", agent_metadata=base64.b64encode(b"prefill-1-one").decode()
+    )
+    reading = asyncio.create_task(bench.reader.read("r", other, 10))
+    await eventually(lambda: len(bench.agent.reads) == 2)
+    bench.agent.done = True
+    (await reading).release()
+    await eventually(lambda: bench.reader.quarantined == 0)
+    (await bench.reader.read("r", bench.ticket(), 10)).release()
+    assert bench.pool.counts().free == 16
+
+
+async def test_a_peer_that_broke_while_overdue_is_connected_anew(bench: Any) -> None:
+    bench.agent.done = False
+    with pytest.raises(TransferTimeout):
+        await bench.reader.read("r", bench.ticket(expires_at=time.time() + 0.2), 10)
+    bench.agent.broken = True
+    await eventually(lambda: bench.reader.quarantined == 0)
+    bench.agent.broken, bench.agent.done = False, True
+    (await bench.reader.read("r", bench.ticket(), 10)).release()
+    assert bench.agent.connected == ["prefill-0-one"] * 2
+    assert bench.pool.counts().free == 16
+
+
+async def test_a_client_that_leaves_makes_no_peer_silent(bench: Any) -> None:
+    bench.agent.done = False
+    reading = asyncio.create_task(bench.reader.read("r", bench.ticket(), 10))
+    await eventually(lambda: bool(bench.agent.reads))
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    again = asyncio.create_task(bench.reader.read("r", bench.ticket(), 10))
+    await eventually(lambda: len(bench.agent.reads) == 2)
+    bench.agent.done = True
+    (await again).release()
+    await eventually(lambda: bench.pool.counts().free == 16)
+
+
 async def test_what_does_not_fit_is_refused_to_its_issuer(bench: Any) -> None:
     with pytest.raises(ShapeMismatch):
         await bench.reader.read("r", bench.ticket(tokens=20), 20)
@@ -109,7 +157,7 @@ async def test_no_room_in_time_is_refused_to_the_issuer(bench: Any) -> None:
         await asyncio.sleep(60)
         raise PoolExhausted(f"{request_id} {tokens}")
 
-    reader = Reader(bench.thread, bench.pool, never, timeout_seconds=0.05, metrics=bench.metrics)
-    with pytest.raises(TransferTimeout, match="no KV blocks became free"):
+    reader = Reader(bench.thread, bench.pool, never, timeout_seconds=1.0, metrics=bench.metrics)
+    with pytest.raises(NoRoom, match="no KV blocks became free"):
         await reader.read("r", bench.ticket(), 10)
     assert bench.agent.sent == [("prefill-0-one", b"refused lease-1")]

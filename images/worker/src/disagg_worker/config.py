@@ -41,6 +41,7 @@ class SchedulerSection(Section):
     max_batch_size: Annotated[int, Field(ge=1, le=1024, description="Sequences computed at a time.")] = 8
     prefill_chunk_tokens: Annotated[int, Field(ge=1, description="Prompt tokens computed in one step.")] = 512
     max_sequence_tokens: Annotated[int, Field(ge=2, description="Prompt and answer together.")] = 4096
+    max_waiting_requests: Annotated[int, Field(ge=1, description="Beyond these, requests are refused.")] = 256
 
 
 class TransferSection(Section):

@@ -37,6 +37,12 @@ class WorkerMetrics:
         self.kv_reads = Counter(
             "disagg_kv_reads", "KV reads by how they ended.", ("outcome",), registry=self.registry
         )
+        self.prompts_recomputed = Counter(
+            "disagg_prompts_recomputed",
+            "Prompts that decode computed itself, by why their KV could not be read.",
+            ("outcome",),
+            registry=self.registry,
+        )
         self.kv_served_bytes = Counter(
             "disagg_kv_served_bytes",
             "KV bytes that decode workers confirmed to have read.",

@@ -26,6 +26,7 @@ from disagg_operator.plan.pod import wired_pod
 from disagg_operator.plan.resources import worker_resources
 from disagg_operator.plan.revision import NO_REVISION, revision_of
 from disagg_operator.plan.security import security
+from disagg_operator.plan.wedged import watched
 from disagg_operator.plan.worker_check import check_plan
 from disagg_operator.platforms.profile import MpiLaunch
 from disagg_operator.platforms.vocabulary import NO_BACKEND, OFF, ON, ONE, SEVERAL
@@ -67,11 +68,14 @@ class _Draft:
         environment = layered(wiring.environment, self.role.pod.environment)
         role = replace(self.role, pod=replace(self.role.pod, environment=environment))
         if role.nodes > 1 and self.port is not None:
-            return joined(role, self.port, self.basis.name, revision)
-        if self.launch is None:
+            role = joined(role, self.port, self.basis.name, revision)
+        elif self.launch is not None:
+            key_round = self.basis.resource.metadata.annotations.get(names.ANNOTATION_SSH_KEY, "")
+            role = grouped(role, self.launch, self.basis.name, revision, key_round)
+        transfer = self.basis.spec.transfer
+        if not transfer.restart_wedged:
             return role
-        key_round = self.basis.resource.metadata.annotations.get(names.ANNOTATION_SSH_KEY, "")
-        return grouped(role, self.launch, self.basis.name, revision, key_round)
+        return watched(role, self.basis.platform.release.wedged, transfer.timeout_seconds)
 
 
 def _draft(basis: Basis, role: str, spec: RoleSpec) -> _Draft:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from disagg_operator.api.v1alpha1.status import ConditionType
+from disagg_operator.plan.model import ROLES
 from disagg_operator.reconcile.domains import Reason
 
 _WARNINGS = {
@@ -33,6 +34,10 @@ def announcements(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[An
         old: the status before; empty for a new deployment.
         new: the status now.
     """
+    for role in ROLES:
+        wedged = new["roles"][role].get("wedged")
+        if wedged and wedged != old.get("roles", {}).get(role, {}).get("wedged"):
+            yield Announcement("Warning", "WorkerWedged", wedged)
     before = {condition["type"]: condition for condition in old.get("conditions", [])}
     for condition in new["conditions"]:
         last = before.get(condition["type"], {})

@@ -24,6 +24,7 @@ from disagg_operator.reconcile.conditions import Verdict, verdicts
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.proof import labels_of
 from disagg_operator.reconcile.view import View
+from disagg_operator.reconcile.wedged import last_wedged
 from disagg_operator.reconcile.worker_checks import summary
 
 _MOST_NODES = 64
@@ -158,6 +159,7 @@ def _worker_status(view: View, name: str, role: str, transport: str | None) -> R
         ready=f"{ready}/{desired}",
         selector=_selector(name, role),
         preflight=summary(view.observed.pods_of(role, None)) or None,
+        wedged=last_wedged(view.observed.pods_of(role, None)),
         transport=transport,
     )
 

@@ -37,16 +37,23 @@ class EventRecorder:
     """Posts Events in the background."""
 
     def __init__(
-        self, creator: Creator, instance: str, *, dropped: Callable[[], None] = lambda: None
+        self,
+        creator: Creator,
+        instance: str,
+        *,
+        recorded: Callable[[str], None] = lambda _: None,
+        dropped: Callable[[], None] = lambda: None,
     ) -> None:
         """Make a recorder; `run` it as a task.
 
         Args:
             creator: where Events are posted.
             instance: name of this process, which the Events show.
+            recorded: is called with the reason of each Event that is to be posted.
             dropped: is called for each Event beyond the rate limit.
         """
-        self._creator, self._instance, self._dropped = creator, instance, dropped
+        self._creator, self._instance = creator, instance
+        self._recorded, self._dropped = recorded, dropped
         self._queue: asyncio.Queue[Object] = asyncio.Queue(maxsize=BURST)
         self._posted: dict[tuple[str, str, str], float] = {}
 
@@ -63,6 +70,7 @@ class EventRecorder:
             self._dropped()
         else:
             self._posted[key] = now
+            self._recorded(reason)
 
     async def run(self) -> None:
         """Post Events until cancelled."""

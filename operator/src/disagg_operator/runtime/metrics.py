@@ -69,6 +69,12 @@ class Metrics:
             "Seconds from the start of the process to its first being ready.",
             registry=self.registry,
         )
+        self.events = Counter(
+            "disagg_events",
+            "Events about deployments by reason, such as WorkerWedged and GroupRestarted.",
+            ["reason"],
+            registry=self.registry,
+        )
         self.events_dropped = Counter(
             "disagg_events_dropped", "Events not posted for the rate limit.", registry=self.registry
         )

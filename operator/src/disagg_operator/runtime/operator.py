@@ -67,7 +67,12 @@ class Operator:
         self._identity = settings.pod_name or f"{socket.gethostname()}-{os.getpid()}"
         self._cluster = KubeCluster(configuration, counted=self._count, fence=self._check)
         self._elector = Elector(self._cluster, settings.lease_namespace, settings.lease_name, self._identity)
-        self._recorder = EventRecorder(self._cluster, self._identity, dropped=metrics.events_dropped.inc)
+        self._recorder = EventRecorder(
+            self._cluster,
+            self._identity,
+            recorded=lambda reason: metrics.events.labels(reason).inc(),
+            dropped=metrics.events_dropped.inc,
+        )
         stores = tuple(Store(kind) for kind in OBSERVED)
         self._surroundings = Surroundings(self._cluster, self._concerned)
         self._verifier = TransportVerifier(self._cluster, self._concerned, metrics)

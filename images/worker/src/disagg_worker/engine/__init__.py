@@ -3,6 +3,7 @@
 from disagg_worker.engine.engine import Engine
 from disagg_worker.engine.types import (
     EngineError,
+    EngineOverloaded,
     EngineStats,
     EngineStopped,
     FinishReason,
@@ -16,6 +17,7 @@ from disagg_worker.engine.types import (
 __all__ = [
     "Engine",
     "EngineError",
+    "EngineOverloaded",
     "EngineStats",
     "EngineStopped",
     "FinishReason",

@@ -19,6 +19,7 @@ from disagg_worker.engine.scheduler import Scheduler
 from disagg_worker.engine.stage import Stage, local_stage, max_positions
 from disagg_worker.engine.stream import Channel, TokenStream, release_event
 from disagg_worker.engine.types import (
+    EngineOverloaded,
     EngineStats,
     EngineStopped,
     Prefilled,
@@ -88,6 +89,7 @@ class Engine:
         self.weight_bytes = weights.nbytes
         self.on_step: Callable[[float], None] | None = None
         self._vocab = spec.vocab
+        self._most_waiting = config.scheduler.max_waiting_requests
         self._ids: set[str] = set()
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._compute = ComputeLoop(
@@ -148,6 +150,7 @@ class Engine:
         Raises:
             RequestRefused: The prompt can never be computed here.
             RequestCancelled: `cancel` was called.
+            EngineOverloaded: Too many requests wait already.
             EngineStopped: The engine does not run.
         """
         request = self._request(request_id, Goal.PREFILL, list(tokens), len(tokens), sampling)
@@ -177,8 +180,8 @@ class Engine:
     ) -> AsyncIterator[TokenOutput]:
         """Compute a prompt and generate from it in one place.
 
-        The request starts with the call. Raises RequestRefused and EngineStopped at once; the iterator raises
-        EngineStopped when the compute loop fails.
+        The request starts with the call. Raises RequestRefused, EngineOverloaded and EngineStopped at once;
+        the iterator raises EngineStopped when the compute loop fails.
         """
         request = self._request(request_id, Goal.GENERATE, list(tokens), len(tokens), sampling)
         return TokenStream(self._submit(request))
@@ -239,11 +242,22 @@ class Engine:
             raise RequestRefused(f"request_id: {request.id} is in use")
         if self._event_loop is None:
             raise EngineStopped("the engine does not take requests: it was not started")
+        self._require_a_place()
         channel = Channel(lambda: self._abandon(request.id))
         request.receive = channel.put
         self._compute.submit(request)
         self._ids.add(request.id)
         return channel
+
+    def _require_a_place(self) -> None:
+        waiting = len(self._ids) - self._compute.stats().running
+        if waiting >= self._most_waiting:
+            blocks = self.pool.counts()
+            raise EngineOverloaded(
+                f"this worker is overloaded: {waiting} requests wait (scheduler.max_waiting_requests), and "
+                f"of {self.pool.num_blocks} KV blocks {blocks.free} are free, {blocks.active} in use and "
+                f"{blocks.held} held until decode has read them; send the request again later"
+            )
 
     def _abandon(self, request_id: str) -> None:
         self._ids.discard(request_id)

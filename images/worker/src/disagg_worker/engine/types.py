@@ -16,6 +16,10 @@ class RequestRefused(EngineError):  # noqa: N818 - the request is at fault, not 
     """The request can never run here (too long, empty, unknown token ids, an id in use)."""
 
 
+class EngineOverloaded(EngineError):  # noqa: N818 - a state of the engine
+    """Too many requests wait already."""
+
+
 class EngineStopped(EngineError):  # noqa: N818 - a state of the engine
     """The engine does not take requests: not started, stopped, or its compute loop failed."""
 

@@ -2,16 +2,22 @@
 
 A role yields Dynamo's response chunks as dicts. Blocks belong to exactly one of engine, offer and reader at
 any time, whatever is cancelled or fails in between.
+
+A prompt whose KV cannot be read, because its prefill worker is gone or cut off, is computed by decode: the
+tokens are the same, and no request is lost. It is logged and counted, for it costs decode time.
 """
 
+import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 from disagg_worker.engine import Engine, TokenOutput
+from disagg_worker.metrics import WorkerMetrics
 from disagg_worker.serve.request import Generation
-from disagg_worker.transfer import Reader, Source, Ticket
+from disagg_worker.transfer import NoRoom, Reader, ShapeMismatch, Source, Ticket, TransferError
 
 Chunk = dict[str, Any]
+log = logging.getLogger(__name__)
 
 
 class Role(Protocol):
@@ -69,10 +75,11 @@ class Decode:
     Args:
         engine: Computes.
         reader: Reads.
+        metrics: Where prompts that were computed here are counted.
     """
 
-    def __init__(self, engine: Engine, reader: Reader) -> None:
-        self._engine, self._reader = engine, reader
+    def __init__(self, engine: Engine, reader: Reader, metrics: WorkerMetrics) -> None:
+        self._engine, self._reader, self._metrics = engine, reader, metrics
 
     @property
     def idle(self) -> bool:
@@ -84,10 +91,19 @@ class Decode:
     ) -> AsyncIterator[Chunk]:
         """Yield the first token, which came with the ticket, and then one token a chunk."""
         ticket = Ticket.parse((request.get("prefill_result") or {}).get("disaggregated_params"))
-        lease = await self._reader.read(request_id, ticket, len(work.tokens))
-        outputs = self._engine.resume(request_id, work.tokens, lease, ticket.first_token, work.sampling)
-        async for chunk in deltas(outputs, work):
+        async for chunk in deltas(await self._outputs(request_id, ticket, work), work):
             yield chunk
+
+    async def _outputs(self, request_id: str, ticket: Ticket, work: Generation) -> AsyncIterator[TokenOutput]:
+        try:
+            lease = await self._reader.read(request_id, ticket, len(work.tokens))
+        except (ShapeMismatch, NoRoom):
+            raise  # of the user's making, or no better here
+        except TransferError as error:
+            log.warning("request %s: %s; its prompt is computed here instead", request_id, error)
+            self._metrics.prompts_recomputed.labels(error.outcome).inc()
+            return self._engine.generate(request_id, work.tokens, work.sampling)
+        return self._engine.resume(request_id, work.tokens, lease, ticket.first_token, work.sampling)
 
 
 class Aggregated:

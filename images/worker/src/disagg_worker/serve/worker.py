@@ -25,9 +25,9 @@ from dynamo.common.constants import DisaggregationMode
 from dynamo.common.utils.namespace import get_worker_namespace
 from dynamo.llm.exceptions import Cancelled, CannotConnect, DynamoException, InvalidArgument, Unknown
 
-from disagg_worker.config import EngineConfig
+from disagg_worker.config import EngineConfig, TransferSection
 from disagg_worker.ending import leave
-from disagg_worker.engine import Engine, EngineError, RequestCancelled, RequestRefused
+from disagg_worker.engine import Engine, EngineError, EngineOverloaded, RequestCancelled, RequestRefused
 from disagg_worker.engine.engine import Followers
 from disagg_worker.errors import ConfigError
 from disagg_worker.group.joining import gather, group_digest
@@ -160,7 +160,9 @@ class DisaggEngine(LLMEngine):
             raise InvalidArgument(str(error)) from None
         except (TransferError, EngineError) as error:
             log.warning("request %s failed: %s", request_id, error)
-            kind = CannotConnect if isinstance(error, TransferError) else Unknown
+            # Of these, clients get 503 (try again) for the first and 500 for the second, without the text.
+            passing = isinstance(error, TransferError | EngineOverloaded)
+            kind = CannotConnect if passing else Unknown
             raise kind(str(error)) from None
 
     def _probe_answer(self, request: Mapping[str, Any]) -> Chunk:
@@ -243,20 +245,42 @@ def build_parts(
             engine, group = _load_group(role, config, membership)
     except ModelError as error:
         raise ConfigError(f"model.path: {error}") from None
+    return assemble(role, engine, config.transfer, metrics, group)
+
+
+def assemble(
+    role: RoleName,
+    engine: Engine,
+    transfer: TransferSection,
+    metrics: WorkerMetrics,
+    group: Leader | None = None,
+) -> Parts:
+    """Connect an engine with what the role needs.
+
+    Args:
+        role: What the worker does with requests.
+        engine: Its engine, not started yet.
+        transfer: Backend and time-out.
+        metrics: What it counts.
+        group: The other ranks of a model instance on several nodes.
+
+    Raises:
+        ConfigError: The transfer backend cannot be used.
+    """
     metrics.observe(engine)
     if role == "aggregated":
         return Parts(engine, Aggregated(engine), None, None, group)
     peer = pod_name()
     others = group.ranks if group else ()
-    thread = open_agent(f"{peer}-{uuid.uuid4().hex[:8]}", config.transfer.backend, engine.pool.array)
-    seconds = config.transfer.timeout_seconds
+    thread = open_agent(f"{peer}-{uuid.uuid4().hex[:8]}", transfer.backend, engine.pool.array)
+    seconds = transfer.timeout_seconds
     if role == "prefill":
         source = Source(thread, engine.pool, peer, seconds, metrics, others=others)
         return Parts(engine, Prefill(engine, source), thread, source, group)
     reader = Reader(
         thread, engine.pool, engine.reserve, timeout_seconds=seconds, metrics=metrics, others=others
     )
-    return Parts(engine, Decode(engine, reader), thread, reader, group)
+    return Parts(engine, Decode(engine, reader, metrics), thread, reader, group)
 
 
 def _load_group(role: RoleName, config: EngineConfig, membership: Membership) -> tuple[Engine, Leader]:

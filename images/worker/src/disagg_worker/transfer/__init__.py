@@ -1,7 +1,14 @@
 """KV transfer: the prefill worker offers blocks with a ticket, the decode worker reads them with NIXL."""
 
 from disagg_worker.transfer.agent import Agent, NixlAgent, open_agent
-from disagg_worker.transfer.errors import PeerLost, ShapeMismatch, TransferError, TransferTimeout
+from disagg_worker.transfer.errors import (
+    NoRoom,
+    PeerLost,
+    PeerSilent,
+    ShapeMismatch,
+    TransferError,
+    TransferTimeout,
+)
 from disagg_worker.transfer.reader import Reader
 from disagg_worker.transfer.source import Source
 from disagg_worker.transfer.ticket import Ticket
@@ -9,7 +16,9 @@ from disagg_worker.transfer.ticket import Ticket
 __all__ = [
     "Agent",
     "NixlAgent",
+    "NoRoom",
     "PeerLost",
+    "PeerSilent",
     "Reader",
     "ShapeMismatch",
     "Source",

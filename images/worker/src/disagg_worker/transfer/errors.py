@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-Outcome = Literal["ok", "timeout", "peer_lost", "shape", "error"]
+Outcome = Literal["ok", "timeout", "peer_lost", "peer_silent", "shape", "no_room", "error"]
 
 
 class TransferError(Exception):
@@ -21,6 +21,18 @@ class PeerLost(TransferError):  # noqa: N818 - reads as what happened
     """The prefill worker that holds the blocks is gone, or was restarted since."""
 
     outcome = "peer_lost"
+
+
+class PeerSilent(TransferError):  # noqa: N818 - reads as what happened
+    """A READ from this prefill worker is overdue: nothing more is asked of it until that one is over."""
+
+    outcome = "peer_silent"
+
+
+class NoRoom(TransferError):  # noqa: N818 - reads as what happened
+    """No blocks became free here to read into."""
+
+    outcome = "no_room"
 
 
 class ShapeMismatch(TransferError):  # noqa: N818 - reads as what happened

@@ -1,7 +1,9 @@
 """One rank's READs: an order's blocks, of the layers that the rank holds, from all ranks that hold them.
 
 NIXL cannot take a READ back (its handle can be freed while bytes are on the way, and they arrive all the
-same). What becomes of a READ that did not succeed is therefore followed until NIXL says that it is over.
+same). What becomes of a READ that did not succeed is therefore followed until NIXL says that it is over: its
+bytes came after all, or the connection broke. Nothing less is safe: bytes arrive even after the peer was
+disconnected.
 """
 
 import asyncio
@@ -89,6 +91,7 @@ class Fetcher:
 
         Raises:
             PeerLost: One was replaced since, or cannot be reached.
+            PeerSilent: A READ from one is overdue.
         """
         if self._attendant is None:
             self._attendant = asyncio.create_task(self._attend(), name="kv-connections")
@@ -141,7 +144,8 @@ class Fetcher:
             handle = await asyncio.shield(posted)
             await self._in_time(handle, order.deadline)
         except BaseException as error:
-            self._follow(order.lease, posted, route.connection)
+            overdue = isinstance(error, TransferTimeout)
+            self._follow(order.lease, posted, route.connection, overdue=overdue)
             if isinstance(error, PeerLost):
                 self._watch.forget(part.peer)
                 await self._peers.lose(route.connection)
@@ -177,9 +181,14 @@ class Fetcher:
             await asyncio.sleep(pause)
             pause = min(2 * pause, SLOWEST_POLL_SECONDS)
 
-    def _follow(self, lease: str, posted: asyncio.Future[object], connection: Connection) -> None:
+    def _follow(
+        self, lease: str, posted: asyncio.Future[object], connection: Connection, *, overdue: bool
+    ) -> None:
         task = asyncio.create_task(self._until_over(posted, connection), name="kv-unfinished")
         self._unfinished[lease].add(task)
+        if overdue:
+            connection.begin_overdue()
+            task.add_done_callback(lambda _: connection.end_overdue())
 
     async def _until_over(self, posted: asyncio.Future[object], connection: Connection) -> None:
         try:
@@ -190,6 +199,7 @@ class Fetcher:
                 with contextlib.suppress(TransferError):
                     await self._thread.call(self._thread.agent.release, handle)
         except TransferError:
+            await self._peers.lose(connection)
             # One part of the READ failed; the others end with the same connection, but a little later.
             await asyncio.sleep(SETTLE_SECONDS)
         await self._peers.release(connection)

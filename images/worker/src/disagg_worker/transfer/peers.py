@@ -3,17 +3,21 @@
 A worker that restarts keeps its name (and in Kubernetes often its address) but is another process whose
 memory holds nothing that was offered before: its incarnation tells. A connection is closed only when no
 READ uses it any more.
+
+A peer of which a READ is overdue is not asked again until that READ is over: were the network cut, every
+further request would wait for the whole time-out, and keep blocks of its own.
 """
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 from disagg_worker.transfer.agent import AgentThread
-from disagg_worker.transfer.errors import PeerLost, TransferError
+from disagg_worker.transfer.errors import PeerLost, PeerSilent, TransferError
 from disagg_worker.transfer.ticket import Part
 
 
-@dataclass
+@dataclass(eq=False)
 class Connection:
     """A connected peer process.
 
@@ -24,6 +28,8 @@ class Connection:
         agent: Name of its NIXL agent.
         reads: READs in flight.
         retired: Replaced or lost; closed with its last READ.
+        overdue: READs in flight that have passed their deadline.
+        silent_since: When the first of them did (monotonic).
     """
 
     peer: str
@@ -32,6 +38,18 @@ class Connection:
     agent: str
     reads: int = 0
     retired: bool = False
+    overdue: int = 0
+    silent_since: float = 0.0
+
+    def begin_overdue(self) -> None:
+        """Note that a READ has passed its deadline and goes on."""
+        if not self.overdue:
+            self.silent_since = time.monotonic()
+        self.overdue += 1
+
+    def end_overdue(self) -> None:
+        """Note that it is over."""
+        self.overdue -= 1
 
 
 class Peers:
@@ -51,6 +69,7 @@ class Peers:
 
         Raises:
             PeerLost: The process was replaced since, or cannot be reached.
+            PeerSilent: A READ from it is overdue.
         """
         async with self._connecting:
             current = self._connections.get(part.peer)
@@ -66,6 +85,12 @@ class Peers:
                 agent = await self._thread.call(self._thread.agent.connect, part.agent_metadata)
                 current = Connection(part.peer, part.incarnation, part.started_at, agent)
                 self._connections[part.peer] = current
+            if current.overdue:
+                silent = time.monotonic() - current.silent_since
+                raise PeerSilent(
+                    f"prefill worker {part.peer} has not delivered KV that is {silent:.0f} s overdue; "
+                    "it is asked again as soon as that has come, or the connection has broken"
+                )
             current.reads += 1
             return current
 

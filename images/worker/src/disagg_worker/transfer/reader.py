@@ -17,7 +17,7 @@ from typing import Protocol
 from disagg_worker.kv import BlockPool, KVLease
 from disagg_worker.metrics import WorkerMetrics
 from disagg_worker.transfer.agent import AgentThread
-from disagg_worker.transfer.errors import TransferError, TransferTimeout
+from disagg_worker.transfer.errors import NoRoom, TransferError, TransferTimeout
 from disagg_worker.transfer.fetcher import Fetcher, Order, Route
 from disagg_worker.transfer.gathering import all_of
 from disagg_worker.transfer.ticket import Ticket
@@ -99,6 +99,7 @@ class Reader:
         """Check and reserve; a ticket that comes to no READ is refused to its issuer."""
         try:
             ticket.require_fit(self._layout, prompt_tokens)
+            _require_time(deadline)
             return await self._before(deadline, self._reserve(request_id, ticket.tokens))
         except BaseException:
             await self._fetcher.refuse(ticket.lease, routes)
@@ -108,7 +109,7 @@ class Reader:
         try:
             return await asyncio.wait_for(reservation, max(0.0, deadline - time.time()))
         except TimeoutError:
-            raise TransferTimeout(
+            raise NoRoom(
                 f"no KV blocks became free here within {self._timeout:g} s (transfer.timeout_seconds)"
             ) from None
 
@@ -143,3 +144,8 @@ class Reader:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*self._quarantine, return_exceptions=True)
         await self._fetcher.close()
+
+
+def _require_time(deadline: float) -> None:
+    if time.time() > deadline:
+        raise TransferTimeout("the KV that the prefill worker kept for this prompt is too old")

@@ -122,5 +122,7 @@ class TransferSpec(ApiModel):
     timeout_seconds: Annotated[int, Field(ge=1, le=3600, json_schema_extra=whole())] = 60
     """Seconds that one transfer may take, after which the request fails and its blocks are freed. Pods also
     get this long to finish transfers."""
+    restart_wedged: bool = True
+    """Whether a worker is started anew whose engine says that it cannot move KV cache until then."""
     kvbm: KvbmSpec | None = None
     """Dynamo's KV block manager on prefill workers. Default: none; blocks that leave GPU memory are lost."""

@@ -62,6 +62,8 @@ class RoleStatus(ApiModel):
     """What its KV cache was seen to move over."""
     preflight: Annotated[str, Field(max_length=256)] | None = None
     """What checks of its pods found."""
+    wedged: Annotated[str, Field(max_length=512)] | None = None
+    """Worker that last ended because its engine said that it could no longer move KV cache."""
 
 
 class RolesStatus(ApiModel):

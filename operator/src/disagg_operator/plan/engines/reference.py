@@ -32,11 +32,15 @@ class KvCache(_Section):
 
 
 class Scheduler(_Section):
-    """Continuous batching: sequences decoded at once, prompt tokens of a step, longest sequence in tokens."""
+    """Continuous batching: sequences decoded at once, prompt tokens of a step, longest sequence in tokens.
+
+    Beyond ``max_waiting_requests`` further ones are refused (None: the worker's own limit).
+    """
 
     max_batch_size: Annotated[int, Field(ge=1, le=256)] = 8
     prefill_chunk_tokens: Annotated[int, Field(ge=1)] = 512
     max_sequence_tokens: Annotated[int, Field(ge=1)] = 4096
+    max_waiting_requests: Annotated[int | None, Field(ge=1)] = None
 
 
 class Compute(_Section):
@@ -64,7 +68,7 @@ def worker(asked: Asked) -> EngineWorker:
     config = _checked(asked.spec.engine_config, f"{asked.path}.engineConfig")
     document = {
         "model": {"path": model_path(spec.model.source), "name": spec.model.name},
-        **config.model_dump(),
+        **config.model_dump(exclude_none=True),
         "transfer": {
             "method": asked.transfer.method,
             "backend": asked.transfer.nixl_backend,

@@ -16,6 +16,7 @@ from disagg_operator.platforms.profile.engine import (
     MpiLaunch,
     Transceiver,
     TransceiverField,
+    Wedged,
 )
 from disagg_operator.platforms.profile.fabric import (
     Apart,
@@ -98,4 +99,5 @@ __all__ = [
     "Transceiver",
     "TransceiverField",
     "Variable",
+    "Wedged",
 ]

@@ -1,9 +1,10 @@
 """Engines inside a release: their images, how they move KV cache, and how their ranks are started."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from disagg_operator.platforms.profile.layer import Layer, Variable
 from disagg_operator.platforms.profile.values import Choice, Conditional, ProfileModel, Sourced
@@ -66,6 +67,25 @@ class Kvbm(Sourced):
     arguments: tuple[str, ...]
 
 
+class Wedged(Sourced):
+    """Words with which an engine says that it cannot move KV cache until its process is started anew.
+
+    Attributes:
+        pattern: regular expression (Python's) that is looked for in each line of its output.
+    """
+
+    pattern: Annotated[str, Field(min_length=8)]
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from None
+        return pattern
+
+
 class MpiLaunch(Sourced):
     """How the ranks of a model instance on several nodes are started: by mpirun, over ssh.
 
@@ -104,6 +124,7 @@ class EngineRelease(Layer):
         launch: how an instance on several nodes is started; none where it cannot be.
         blind_to_reads: why nobody can ask a prefill worker whether its KV cache was read, so that it has to
             outlast the transfer's time-out; none if the engine itself waits for its readers.
+        wedged: what it says when only a restart lets it move KV cache again.
     """
 
     version: str
@@ -120,3 +141,4 @@ class EngineRelease(Layer):
     kvbm: Kvbm | None = None
     launch: MpiLaunch | None = None
     blind_to_reads: Sourced | None = None
+    wedged: tuple[Wedged, ...] = ()

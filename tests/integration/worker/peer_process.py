@@ -1,0 +1,120 @@
+"""A worker of either role without Dynamo: its own roles, engine and real NIXL, over a tiny random model.
+
+Answers JSON lines with JSON lines, in any order, told apart by "id":
+{"id", "tokens"} asks prefill for a "ticket"; {"id", "tokens", "ticket"} asks decode for the "tokens" of the
+answer; a request that fails is answered with its "error". {"id", "counts": true} tells the pool's counts,
+READs in quarantine, reads by outcome, and prompts that decode computed itself.
+
+With --nursery it makes such a worker for each line on its standard input, a path: a fork of itself that reads
+from PATH.in and writes to PATH.out. All libraries are loaded by then, and it starts in no time.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from disagg_worker.config import parse_config
+from disagg_worker.engine import Engine, EngineError, SamplingParams
+from disagg_worker.metrics import WorkerMetrics
+from disagg_worker.serve.request import Generation
+from disagg_worker.serve.worker import Parts, assemble
+from disagg_worker.transfer import Reader, TransferError
+from disagg_worker.transfer.transport import prepare_evidence
+from unit.worker_engine.tiny import SPEC, tiny_weights
+
+LONGEST = 400
+SAMPLING = SamplingParams(max_tokens=8, ignore_eos=True)
+
+
+def samples(metrics: WorkerMetrics, name: str) -> dict[str, float]:
+    """The values of a metric by its label `outcome`."""
+    found = (sample for metric in metrics.registry.collect() for sample in metric.samples)
+    return {sample.labels["outcome"]: sample.value for sample in found if sample.name == name}
+
+
+async def answer(parts: Parts, metrics: WorkerMetrics, asked: dict[str, Any]) -> dict[str, Any]:
+    if "counts" in asked:
+        return {
+            **parts.engine.pool.counts()._asdict(),
+            "quarantined": parts.closer.quarantined if isinstance(parts.closer, Reader) else 0,
+            "reads": samples(metrics, "disagg_kv_reads_total"),
+            "recomputed": samples(metrics, "disagg_prompts_recomputed_total"),
+        }
+    request = {"prefill_result": {"disaggregated_params": asked.get("ticket")}}
+    work = Generation(tuple(asked["tokens"]), SAMPLING)
+    try:
+        chunks = [chunk async for chunk in parts.role.serve(asked["id"], work, request)]
+    except (TransferError, EngineError) as error:
+        return {"error": str(error)}
+    if "disaggregated_params" in chunks[0]:
+        return {"ticket": chunks[0]["disaggregated_params"]}
+    return {"tokens": [token for chunk in chunks for token in chunk["token_ids"]]}
+
+
+def fork() -> None:
+    """Return in a fork of this process for each line that comes."""
+    prepare_evidence(os.environ)
+    import nixl._api  # noqa: F401, PLC0415 - UCX reads its environment once
+
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while path := sys.stdin.buffer.raw.readline().decode().strip():  # type: ignore[attr-defined]
+        pid = os.fork()
+        if not pid:
+            os.dup2(os.open(f"{path}.in", os.O_RDONLY), 0)
+            os.dup2(os.open(f"{path}.out", os.O_WRONLY), 1)
+            return
+        sys.stdout.write(json.dumps({"pid": pid}) + "\n")
+        sys.stdout.flush()
+    sys.exit()
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("role", choices=("prefill", "decode"))
+    parser.add_argument("--timeout", type=float, required=True)
+    parser.add_argument("--waiting", type=int, default=256)
+    parser.add_argument("--nursery", action="store_true")
+    return parser.parse_args()
+
+
+async def main(given: argparse.Namespace) -> None:
+    config = parse_config(
+        {
+            "model": {"path": "unused", "name": "tiny"},
+            "kv_cache": {"block_tokens": 4, "memory_mib": 2},
+            "scheduler": {"max_sequence_tokens": LONGEST, "max_waiting_requests": given.waiting},
+            "transfer": {"timeout_seconds": given.timeout},
+            "compute": {"threads": 1},
+        }
+    )
+    metrics = WorkerMetrics()
+    engine = Engine(config, replace(SPEC, context=LONGEST), tiny_weights())
+    parts = assemble(given.role, engine, config.transfer, metrics)
+    await parts.engine.start()
+    lines = asyncio.StreamReader(limit=1 << 20)
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(lines), os.fdopen(0, "rb", buffering=0, closefd=False)
+    )
+
+    async def reply(asked: dict[str, Any]) -> None:
+        told = {"id": asked["id"], **await answer(parts, metrics, asked)}
+        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.flush()
+
+    async with asyncio.TaskGroup() as group:
+        while line := await lines.readline():
+            group.create_task(reply(json.loads(line)))
+
+
+asked_for = options()
+if asked_for.nursery:
+    fork()
+asyncio.run(main(asked_for))
