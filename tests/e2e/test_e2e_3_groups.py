@@ -1,13 +1,15 @@
-"""Pod groups on a real kubelet: made with a key of their own, started anew as wholes, gone without a trace.
+"""TensorRT-LLM's workers on a real kubelet: pod groups are started anew as wholes, and wedged workers.
 
-SIMULATED is the engine's image: the worker's image, in which the launch script finds no shell, so that each
-rank dies at once. How ranks that live start together is tried in tests/e2e/launch.
+SIMULATED is the engine: the image is the worker's, in which the launch script finds no shell, so that each
+rank dies at once; a worker on one node is a program that says what TensorRT-LLM says of a poisoned buffer.
+How ranks that live start together is tried in tests/e2e/launch.
 """
 
 from collections.abc import Iterator
 
 import pytest
 
+from disagg_operator.plan.watch_output import WEDGED
 from disagg_operator.reconcile.groups import RESTARTS
 from e2e.cluster_client import Kubectl, Object, eventually
 from e2e.deployments import Deployment
@@ -28,6 +30,53 @@ ANYWHERE: Object = {
 }
 
 
+# SIMULATED TensorRT-LLM: it says once, when it has served for a moment, that it is poisoned.
+POISONED = (
+    "Cannot assign cache transfer buffer kind=kv because a previous transfer left the buffer pool poisoned."
+)
+ENGINE = f"""
+import http.server, pathlib, threading, time
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+server = http.server.ThreadingHTTPServer(("", 9090), Health)
+once = pathlib.Path("/tmp/poisoned")
+def poison():
+    time.sleep(5)
+    once.touch()
+    print("[TensorRT-LLM][ERROR] {POISONED}", flush=True)
+if not once.exists():
+    threading.Thread(target=poison, daemon=True).start()
+server.serve_forever()
+"""
+SIMULATED: Object = {
+    "spec": {
+        "containers": [
+            {
+                "name": "worker",
+                "resources": NONE,
+                "env": [{"name": "PYTHONPATH", "value": "/simulated"}],
+                "volumeMounts": [{"name": "simulated", "mountPath": "/simulated"}],
+            }
+        ],
+        "initContainers": [{"name": "preflight", **NONE}],
+        "volumes": [
+            {
+                "name": "simulated",
+                "configMap": {
+                    "name": "simulated",
+                    "items": [
+                        {"key": "package", "path": "dynamo/__init__.py"},
+                        {"key": "engine", "path": "dynamo/trtllm.py"},
+                    ],
+                },
+            }
+        ],
+    }
+}
+
+
 @pytest.fixture(scope="module")
 def place(kubectl: Kubectl) -> Iterator[str]:
     """A namespace that admits all pods, as TensorRT-LLM's image runs as a user of its own."""
@@ -36,24 +85,30 @@ def place(kubectl: Kubectl) -> Iterator[str]:
     kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
-@pytest.fixture
-def group(installed: Installed, cluster: Cluster, place: str) -> Iterator[Deployment]:
-    """A deployment whose decode instance is a group of two pods."""
+def deployed(installed: Installed, cluster: Cluster, place: str, name: str, decode: Object) -> Deployment:
+    """Make a deployment that consists of decode workers alone."""
     resource = {
         "apiVersion": "disagg.dev/v1alpha1",
         "kind": "DisaggDeployment",
-        "metadata": {"name": "groups"},
+        "metadata": {"name": name},
         "spec": {
             "model": {"name": "m", "source": {"runtimeImage": {"path": "/models/m"}}},
             "platform": "generic",
             "runtime": {"engine": "trtllm", "image": cluster.images["worker"]},
             "prefill": {"replicas": 0},
-            "decode": {"nodesPerReplica": 2, "parallelism": {"tensor": 2}, "podTemplate": ANYWHERE},
+            "decode": decode,
             "frontend": {"replicas": 0},
         },
     }
     installed.kubectl.apply_to(place, resource)
-    deployment = Deployment(installed.kubectl, place, "groups")
+    return Deployment(installed.kubectl, place, name)
+
+
+@pytest.fixture
+def group(installed: Installed, cluster: Cluster, place: str) -> Iterator[Deployment]:
+    """A deployment whose decode instance is a group of two pods."""
+    decode = {"nodesPerReplica": 2, "parallelism": {"tensor": 2}, "podTemplate": ANYWHERE}
+    deployment = deployed(installed, cluster, place, "groups", decode)
     yield deployment
     deployment.delete()
 
@@ -106,3 +161,39 @@ def test_the_key_of_a_group_goes_with_it(group: Deployment) -> None:
         assert not secrets()
 
     eventually(gone, 60)
+
+
+def test_a_worker_whose_engine_says_it_is_broken_is_started_anew(
+    installed: Installed, cluster: Cluster, place: str
+) -> None:
+    program = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "simulated"}}
+    installed.kubectl.apply_to(place, {**program, "data": {"package": "", "engine": ENGINE}})
+    deployment = deployed(installed, cluster, place, "wedged", {"replicas": 1, "podTemplate": SIMULATED})
+    try:
+
+        def served_again() -> Object:
+            (pod,) = deployment.pods("decode")
+            (worker,) = pod["status"]["containerStatuses"]
+            assert (worker["restartCount"], worker["ready"]) == (1, True), worker
+            ended: Object = worker["lastState"]["terminated"]
+            return ended
+
+        ended = eventually(served_again, 150)
+        assert ended["exitCode"] == WEDGED
+        assert POISONED in ended["message"]
+
+        def told() -> None:
+            wedged = deployment.read()["status"]["roles"]["decode"]["wedged"]
+            assert POISONED in wedged
+            events = deployment.kubectl(
+                "get",
+                "events",
+                f"--namespace={place}",
+                "--field-selector=reason=WorkerWedged",
+                "--output=yaml",
+            )
+            assert "buffer pool poisoned" in events
+
+        eventually(told, 60)
+    finally:
+        deployment.delete()

@@ -33,6 +33,10 @@ class Child:
             bufsize=1,
         )
 
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
     def tell(self, command: dict[str, Any]) -> None:
         assert self.process.stdin
         self.process.stdin.write(json.dumps(command) + "\n")

@@ -65,7 +65,8 @@ def fork() -> None:
     import nixl._api  # noqa: F401, PLC0415 - UCX reads its environment once
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    while path := sys.stdin.buffer.raw.readline().decode().strip():  # type: ignore[attr-defined]
+    lines = os.fdopen(0, "rb", buffering=0, closefd=False)
+    while path := lines.readline().decode().strip():
         pid = os.fork()
         if not pid:
             os.dup2(os.open(f"{path}.in", os.O_RDONLY), 0)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class Peer:
         self._child = child
         self._heard: dict[str, dict[str, Any]] = {}
         self._ids = map(str, itertools.count())
+        self.pid = child.pid
         self.signal = child.signal
         self.end = child.end
 
@@ -72,7 +74,7 @@ class Fork:
         assert nursery.process.stdin
         nursery.process.stdin.write(f"{path}\n")
         nursery.process.stdin.flush()
-        self._pid = nursery.hear()["pid"]
+        self.pid = nursery.hear()["pid"]
         self._in = os.fdopen(os.open(f"{path}.in", os.O_WRONLY), "w")
         self._out = os.fdopen(os.open(f"{path}.out", os.O_RDONLY))
 
@@ -88,11 +90,11 @@ class Fork:
         raise AssertionError("the process ended")
 
     def signal(self, number: signal.Signals) -> None:
-        os.kill(self._pid, number)
+        os.kill(self.pid, number)
 
     def end(self) -> None:
         with suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
+            os.kill(self.pid, signal.SIGKILL)
         self._in.close()
         self._out.close()
 
@@ -117,9 +119,20 @@ def until(true: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
         time.sleep(0.02)
 
 
+def stop(peer: Peer) -> None:
+    """Stop a process, and wait until it has stopped: it may go on for some milliseconds."""
+    peer.signal(signal.SIGSTOP)
+    until(lambda: Path(f"/proc/{peer.pid}/stat").read_text().rpartition(") ")[2][0] == "T", "it has stopped")
+
+
 def all_free(peer: Peer) -> bool:
     counts = peer.counts()
     return (counts["free"], counts["quarantined"]) == (BLOCKS, 0)
+
+
+def reads(decode: Peer) -> bool:
+    """Whether blocks for a long prompt are taken, as they are while it is read."""
+    return bool(decode.counts()["active"] >= LONG // 4)
 
 
 def answered(decode: Peer, prefill: Peer, tokens: list[int]) -> Any:
@@ -141,9 +154,9 @@ def test_decode_outlives_thirty_prefills_killed_while_their_kv_is_read(
         if number < 3:
             expected[100 + number] = answered(decode, prefill, broken)
         ticket = prefill.offer(broken)
-        prefill.signal(signal.SIGSTOP)
+        stop(prefill)
         reading = decode.begin(tokens=broken, ticket=ticket)
-        until(lambda: decode.counts()["active"] >= LONG // 4, "KV is being read")
+        until(partial(reads, decode), f"KV is being read in round {number}")
         prefill.signal(signal.SIGKILL)
         assert decode.result(reading) == {"id": reading, "tokens": expected[100 + number % 3]}
         prefill.end()
@@ -157,7 +170,7 @@ def test_a_decode_that_hangs_takes_no_prefill_with_it(start: Start) -> None:
     prefill, hung, other = start("prefill", timeout=2.0), start("decode", timeout=2.0), start("decode")
     expected = answered(hung, prefill, prompt(LONG))
     ticket = prefill.offer(prompt(LONG))
-    hung.signal(signal.SIGSTOP)
+    stop(hung)
     reading = hung.begin(tokens=prompt(LONG), ticket=ticket)
     # 360 of 512 positions are kept for the decode worker that hangs; the next prompt waits for them.
     waiting = prefill.begin(tokens=prompt(LONG, seed=1))
@@ -255,6 +268,5 @@ def test_no_request_is_lost_in_a_network_that_is_cut(cuts: list[Cut]) -> None:
         assert cut.error is None, f"{told}: {cut.error}"
         assert cut.wrong == 0, told
         assert cut.right > 1, told
-    for cut in cuts:
-        until(lambda peer=cut.decode: all_free(peer), "all blocks of decode are free")
-        until(lambda peer=cut.prefill: all_free(peer), "all blocks of prefill are free")
+    for peer in (each for cut in cuts for each in (cut.decode, cut.prefill)):
+        until(partial(all_free, peer), "all blocks are free")

@@ -32,11 +32,14 @@ class FakeAgent:
     released: int = 0
     done: bool = True
     broken: bool = False
+    unreachable: bool = False
 
     def metadata(self) -> bytes:
         return b"metadata"
 
     def connect(self, metadata: bytes) -> str:
+        if self.unreachable:
+            raise PeerLost("the prefill worker cannot be reached")
         self.connected.append(metadata.decode())
         return metadata.decode()
 

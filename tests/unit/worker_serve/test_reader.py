@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from disagg_worker.kv import KVLease, PoolExhausted
-from disagg_worker.transfer import NoRoom, PeerLost, PeerSilent, Reader, ShapeMismatch, TransferTimeout
+from disagg_worker.transfer import NoRoom, PeerLost, PeerSilent, Reader, ShapeMismatch, TransferTimeout, peers
 
 
 def reborn(bench: Any, incarnation: str, started_at: float) -> Any:
@@ -128,6 +128,25 @@ async def test_a_peer_that_broke_while_overdue_is_connected_anew(bench: Any) -> 
     (await bench.reader.read("r", bench.ticket(), 10)).release()
     assert bench.agent.connected == ["prefill-0-one"] * 2
     assert bench.pool.counts().free == 16
+
+
+async def test_a_peer_that_cannot_be_reached_is_left_alone_for_a_while(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.agent.unreachable = True
+    with pytest.raises(PeerLost, match="cannot be reached"):
+        await bench.reader.read("r", bench.ticket(), 10)
+    bench.agent.unreachable = False
+    with pytest.raises(PeerSilent, match="prefill-0 could not be reached"):
+        await bench.reader.read("r", bench.ticket(), 10)
+    assert bench.agent.connected == []
+    (await bench.reader.read("r", reborn(bench, "two", 200.0), 10)).release()
+    bench.agent.unreachable = True
+    with pytest.raises(PeerLost, match="cannot be reached"):
+        await bench.reader.read("r", reborn(bench, "three", 300.0), 10)
+    monkeypatch.setattr(peers, "AGAIN_SECONDS", 0.0)
+    bench.agent.unreachable = False
+    (await bench.reader.read("r", reborn(bench, "three", 300.0), 10)).release()
 
 
 async def test_a_client_that_leaves_makes_no_peer_silent(bench: Any) -> None:

@@ -75,6 +75,9 @@ class NixlAgent:
 
     def __init__(self, name: str, backend: str, pool: NDArray[np.float32]) -> None:
         transport.prepare_evidence(os.environ)
+        # NIXL connects in this thread, which can do nothing else meanwhile: by Linux's default for two
+        # minutes where nobody answers. With one repetition UCX gives up after 3 s.
+        os.environ.setdefault("UCX_TCP_SYN_CNT", "1")
         from nixl import _api, _bindings  # noqa: PLC0415 - loads UCX, which reads its environment once
 
         self.name, self.backend = name, backend

@@ -5,7 +5,8 @@ memory holds nothing that was offered before: its incarnation tells. A connectio
 READ uses it any more.
 
 A peer of which a READ is overdue is not asked again until that READ is over: were the network cut, every
-further request would wait for the whole time-out, and keep blocks of its own.
+further request would wait for the whole time-out, and keep blocks of its own. One that cannot be connected
+to is left alone for a while: connecting keeps all other READs waiting.
 """
 
 import asyncio
@@ -15,6 +16,9 @@ from dataclasses import dataclass
 from disagg_worker.transfer.agent import AgentThread
 from disagg_worker.transfer.errors import PeerLost, PeerSilent, TransferError
 from disagg_worker.transfer.ticket import Part
+
+AGAIN_SECONDS = 10.0
+"""Pause after a peer could not be connected to."""
 
 
 @dataclass(eq=False)
@@ -62,6 +66,7 @@ class Peers:
     def __init__(self, thread: AgentThread) -> None:
         self._thread = thread
         self._connections: dict[str, Connection] = {}
+        self._unreachable: dict[str, tuple[str, float]] = {}
         self._connecting = asyncio.Lock()
 
     async def acquire(self, part: Part) -> Connection:
@@ -69,7 +74,7 @@ class Peers:
 
         Raises:
             PeerLost: The process was replaced since, or cannot be reached.
-            PeerSilent: A READ from it is overdue.
+            PeerSilent: A READ from it is overdue, or it could not be reached a moment ago.
         """
         async with self._connecting:
             current = self._connections.get(part.peer)
@@ -82,8 +87,7 @@ class Peers:
                 await self.lose(current)
                 current = None
             if current is None:
-                agent = await self._thread.call(self._thread.agent.connect, part.agent_metadata)
-                current = Connection(part.peer, part.incarnation, part.started_at, agent)
+                current = await self._connect(part)
                 self._connections[part.peer] = current
             if current.overdue:
                 silent = time.monotonic() - current.silent_since
@@ -93,6 +97,19 @@ class Peers:
                 )
             current.reads += 1
             return current
+
+    async def _connect(self, part: Part) -> Connection:
+        incarnation, since = self._unreachable.get(part.peer, ("", 0.0))
+        ago = time.monotonic() - since
+        if incarnation == part.incarnation and ago < AGAIN_SECONDS:
+            raise PeerSilent(f"prefill worker {part.peer} could not be reached {ago:.0f} s ago")
+        try:
+            agent = await self._thread.call(self._thread.agent.connect, part.agent_metadata)
+        except TransferError:
+            self._unreachable[part.peer] = (part.incarnation, time.monotonic())
+            raise
+        self._unreachable.pop(part.peer, None)
+        return Connection(part.peer, part.incarnation, part.started_at, agent)
 
     async def release(self, connection: Connection) -> None:
         """End one READ's use of a connection."""
