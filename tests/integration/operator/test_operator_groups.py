@@ -113,6 +113,45 @@ def test_a_rollout_replaces_all_groups_after_the_new_ones_serve(demo: Groups) ->
     assert not old & {obj["metadata"]["name"] for obj in demo.sets().values()}
 
 
+def test_on_a_full_cluster_a_group_gives_its_place_up_and_comes_back_where_the_new_revision_fails(
+    demo: Groups,
+) -> None:
+    limits = {"maxSurge": 0}
+    demo.create(rollout={"prefill": limits, "decode": limits, "progressDeadlineSeconds": 30})
+    demo.wait_for("Progressing", "Complete")
+    old = demo.status()["revision"]
+    before = {obj["metadata"]["name"]: obj["metadata"]["uid"] for obj in demo.sets().values()}
+    kept = demo.pods("0")
+    demo.edit(prefill={"replicas": 2})
+    demo.wait_for("Progressing", "Complete")
+    demo.edit(runtime={"image": "disagg.local/worker:two"})
+    eventually(lambda: demo.status()["updateRevision"] != old, "there is another revision")
+    new = demo.status()["updateRevision"]
+
+    def pods_asked() -> dict[str, int]:
+        found = demo.find("statefulsets", "decode")
+        return {obj["metadata"]["name"]: obj["spec"]["replicas"] for obj in found}
+
+    last = f"{demo.name}-decode-{old}-1"
+    eventually(
+        lambda: pods_asked().get(last) == 0,
+        "the highest group gives its place up",
+        meanwhile=lambda: demo.make_ready(f"-{new}-"),
+    )
+    demo.wait_for("Progressing", "ProgressDeadlineExceeded", unless=f"-{new}-")
+    eventually(
+        lambda: pods_asked() == dict.fromkeys(before, 2),
+        "the old groups are restored, and the new ones gone",
+        meanwhile=lambda: demo.make_ready(f"-{new}-"),
+    )
+    assert {obj["metadata"]["name"]: obj["metadata"]["uid"] for obj in demo.sets().values()} == before
+    assert demo.pods("0") == kept, "the other group served all the time"
+    assert demo.status()["revision"] == old
+    demo.edit(runtime={"image": None})
+    demo.wait_for("Progressing", "Complete")
+    assert demo.status()["updateRevision"] == old
+
+
 def dead() -> Object:
     """Return the status of a container that ended once and runs again."""
     terminated = {"exitCode": 137, "reason": "OOMKilled", "startedAt": NOW, "finishedAt": NOW}
