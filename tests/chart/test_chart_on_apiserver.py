@@ -20,6 +20,7 @@ from testcluster.fixtures import private_apiserver
 pytestmark = pytest.mark.apiserver
 
 OURS = "disaggdeployments.disagg.dev"
+SCALERS = "disaggscalers.disagg.dev"
 DYNAMO = "dynamoworkermetadatas.nvidia.com"
 SET_IMAGES = settings(**IMAGES)
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -117,9 +118,9 @@ def test_the_api_server_accepts_every_manifest_in_a_restricted_namespace(
 def test_crds_stay_after_uninstall_only_if_kept(server: Server, keep: bool) -> None:
     namespace = server.namespace("disagg-system")
     server.helm("install", "one", CHART, "--namespace", namespace, *SET_IMAGES, *settings(crds__keep=keep))
-    assert set(server.crds()) == {OURS, DYNAMO}
+    assert set(server.crds()) == {OURS, SCALERS, DYNAMO}
     server.helm("uninstall", "one", "--namespace", namespace, "--wait")
-    assert set(server.crds()) == ({OURS, DYNAMO} if keep else set())
+    assert set(server.crds()) == ({OURS, SCALERS, DYNAMO} if keep else set())
 
 
 def test_an_upgrade_leaves_the_crds_and_their_objects(server: Server) -> None:
@@ -137,7 +138,7 @@ def test_kept_crds_are_taken_up_again_by_the_same_release(server: Server) -> Non
     for _ in range(2):
         server.helm("install", "one", CHART, "--namespace", namespace, *SET_IMAGES)
         server.helm("uninstall", "one", "--namespace", namespace, "--wait")
-    assert set(server.crds()) == {OURS, DYNAMO}
+    assert set(server.crds()) == {OURS, SCALERS, DYNAMO}
 
 
 def test_a_release_of_another_name_takes_kept_crds_over_when_told_to(server: Server) -> None:
@@ -189,7 +190,9 @@ def test_the_administrator_of_one_namespace_can_install(server: Server) -> None:
     namespace = server.namespace("team-a")
     crds = of_kind(server.helm.render(*SET_IMAGES), "CustomResourceDefinition")
     server.kubectl("apply", "--server-side", "--filename=-", stdin=yaml.safe_dump_all(crds))
-    server.kubectl("wait", "--for=condition=Established", *(f"crd/{name}" for name in (OURS, DYNAMO)))
+    server.kubectl(
+        "wait", "--for=condition=Established", *(f"crd/{name}" for name in (OURS, SCALERS, DYNAMO))
+    )
     rights = [
         # An administrator cannot give away what she does not hold.
         {"apiGroups": ["disagg.dev"], "resources": ["*"], "verbs": ["*"]},

@@ -6,8 +6,12 @@ log and fails on one that is never used. Server-side apply is `patch`, and `crea
 - apiGroups: [disagg.dev]
   resources: [disaggdeployments]
   verbs: [get, list, watch]
+# Of roles that are scaled from outside. Their counts are others' to write: a patch mends labels and owner.
 - apiGroups: [disagg.dev]
-  resources: [disaggdeployments/status]
+  resources: [disaggscalers]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [disagg.dev]
+  resources: [disaggdeployments/status, disaggscalers/status]
   verbs: [patch]
 # Asked for by OwnerReferencesPermissionEnforcement, where it is on, of who makes an owner wait for its children.
 - apiGroups: [disagg.dev]

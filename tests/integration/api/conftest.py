@@ -8,7 +8,7 @@ from testcluster.fixtures import ApiServer
 from testcluster.kubectl import Kubectl
 from testcluster.paths import REPOSITORY
 
-CRD = "customresourcedefinitions.apiextensions.k8s.io/disaggdeployments.disagg.dev"
+CRDS = [f"crd/{plural}.disagg.dev" for plural in ("disaggdeployments", "disaggscalers")]
 
 
 @pytest.fixture(scope="session")
@@ -35,4 +35,4 @@ def namespaces(kubectl: Kubectl) -> Iterator[None]:
 def crd(kubectl: Kubectl) -> None:
     """The committed CRD, served."""
     kubectl.text("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
-    kubectl.text("wait", "--for=condition=Established", CRD, "--timeout=60s")
+    kubectl.text("wait", "--for=condition=Established", *CRDS, "--timeout=60s")

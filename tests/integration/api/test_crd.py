@@ -43,12 +43,11 @@ def create(kubectl: Kubectl, resource: dict[str, Any], *options: str) -> Any:
 
 def explained(kubectl: Kubectl, *arguments: str) -> str:
     """Return what ``kubectl explain`` says, once the API server has published the schema."""
-    for _ in range(30):
-        listed = kubectl.text("api-resources", "--api-group=disagg.dev", "-o", "name")
-        paths = kubectl.text("get", "--raw", "/openapi/v3")
-        if listed and "apis/disagg.dev/v1alpha1" in paths:
-            break
-        time.sleep(1)
+    for _ in range(90):
+        try:
+            return kubectl.text("explain", *arguments)
+        except ClusterError:
+            time.sleep(1)
     return kubectl.text("explain", *arguments)
 
 
@@ -70,6 +69,25 @@ def test_explain_is_a_manual(kubectl: Kubectl) -> None:
         assert re.search(rf"^\s+{field}\s+<", fields, re.MULTILINE), field
     assert "Seconds that one transfer may take" in explained(kubectl, "dd.spec.transfer.timeoutSeconds")
     assert "From 1 to 3600. Default: 60." in " ".join(explained(kubectl, "dd.spec.transfer").split())
+
+
+def test_explain_tells_of_scalers_what_is_asked_and_what_is_in_force(kubectl: Kubectl) -> None:
+    assert "From 0 to 1000" in " ".join(explained(kubectl, "dsc.spec.replicas").split())
+    status = explained(kubectl, "disaggscaler.status")
+    for field in ("desiredReplicas", "readyReplicas", "selector", "bounds", "conditions"):
+        assert re.search(rf"^\s+{field}\s+<", status, re.MULTILINE), field
+
+
+@pytest.mark.parametrize("replicas", [-1, 1001, None, "two", 1.5])
+def test_a_scaler_takes_no_count_that_cannot_be(kubectl: Kubectl, replicas: object) -> None:
+    scaler = {
+        "apiVersion": "disagg.dev/v1alpha1",
+        "kind": "DisaggScaler",
+        "metadata": {"name": "wrong", "namespace": NAMESPACE},
+        "spec": {"replicas": replicas},
+    }
+    with pytest.raises(ClusterError, match=r"spec\.replicas"):
+        create(kubectl, scaler, "--dry-run=server")
 
 
 def test_every_example_applies(kubectl: Kubectl) -> None:

@@ -13,7 +13,7 @@ from testcluster.fixtures import ApiServer
 from testcluster.kubectl import Kubectl
 from testcluster.paths import REPOSITORY
 
-CRD = "customresourcedefinitions.apiextensions.k8s.io/disaggdeployments.disagg.dev"
+CRDS = [f"crd/{plural}.disagg.dev" for plural in ("disaggdeployments", "disaggscalers")]
 PROGRAM = OperatorProcess.program
 DYNAMO = "templates/crds/nvidia.com_dynamoworkermetadatas.yaml"
 
@@ -25,7 +25,7 @@ def api(apiserver: ApiServer) -> Iterator[Api]:
     kubectl.text("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
     helm = Helm(Path(apiserver.tools.path("helm")))
     kubectl.apply(helm.render(*settings(**IMAGES), "--show-only", DYNAMO))
-    kubectl.text("wait", "--for=condition=Established", CRD, "--timeout=60s")
+    kubectl.text("wait", "--for=condition=Established", *CRDS, "--timeout=60s")
     client = Api(apiserver.kubeconfig)
     yield client
     client.close()

@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 GROUPS = {
     "disaggdeployments": "/apis/disagg.dev/v1alpha1",
+    "disaggscalers": "/apis/disagg.dev/v1alpha1",
     "statefulsets": "/apis/apps/v1",
     "deployments": "/apis/apps/v1",
     "rolebindings": "/apis/rbac.authorization.k8s.io/v1",

@@ -18,7 +18,7 @@ from testcluster.paths import REPOSITORY
 from testcluster.platforms.cluster import PlatformCluster
 
 OPERATOR = f"system:serviceaccount:{SYSTEM}:{RELEASE}"
-DEPLOYMENTS_CRD = "customresourcedefinitions.apiextensions.k8s.io/disaggdeployments.disagg.dev"
+OUR_CRDS = [f"crd/{plural}.disagg.dev" for plural in ("disaggdeployments", "disaggscalers")]
 DYNAMO_CRD = "dynamoworkermetadatas.nvidia.com"
 CLIQUE = "0a1b2c3d-0000-4000-8000-000000000000.1"
 OTHER_CLIQUE = "0a1b2c3d-0000-4000-8000-000000000000.2"
@@ -56,7 +56,7 @@ def chart_operator(platform: PlatformCluster, directory: Path) -> Iterator[Opera
     """Run an operator process with the service account, the roles and the settings of the chart."""
     kubectl = platform.kubectl
     kubectl.text("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
-    kubectl.text("wait", "--for=condition=Established", DEPLOYMENTS_CRD, "--timeout=60s")
+    kubectl.text("wait", "--for=condition=Established", *OUR_CRDS, "--timeout=60s")
     images = settings(**{"image.repository": "example.com/operator", "worker.image": "example.com/worker:1"})
     objects = Helm(Path(platform.apiserver.tools.path("helm"))).render(*images)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}

@@ -152,6 +152,36 @@ def test_scaling_past_a_rack_is_refused_and_harms_nothing(
     assert demo.made_domain()["metadata"]["resourceVersion"] == domain, "scaling needs no other domain"
 
 
+def test_a_scaler_gets_as_much_of_a_rack_as_there_is_and_what_runs_goes_on(
+    platform: PlatformCluster, demo: RackDeployment
+) -> None:
+    add_trays(platform, 2)
+    demo.create(scaling={"decode": {"maxReplicas": 100}})
+    demo.running_on(2)
+    demo.wait_for("Progressing", "Complete")
+    before = demo.pods()
+    pods = {pod["metadata"]["uid"] for pod in before}
+    scaler = (demo.namespace, f"{demo.name}-decode")
+
+    def told(kind: str) -> dict[str, Any]:
+        status = demo.api.get("disaggscalers", *scaler).get("status", {})
+        found = [each for each in status.get("conditions", []) if each["type"] == kind]
+        return found[0] if found else {"reason": ""}
+
+    demo.api.patch("disaggscalers", *scaler, {"spec": {"replicas": 30}}, "/scale")
+    eventually(lambda: told("ScalingLimited")["reason"] == "NotPlannable", "the scaler says what limits it")
+    assert "30 cannot be had, and 17 is in force" in told("ScalingLimited")["message"]
+    assert demo.condition("Accepted")["status"] == "True"
+    eventually(lambda: len(demo.pods()) == 18, "the whole rack is asked for")
+    lacks = ("TooFewNodes", "NoLargeDomain")
+    eventually(lambda: told("Ready")["reason"] in lacks, "it says that the rack lacks trays")
+    assert pods < {pod["metadata"]["uid"] for pod in demo.pods()}
+    assert demo.condition("Available")["status"] == "True"
+    demo.api.patch("disaggscalers", *scaler, {"spec": {"replicas": 1}}, "/scale")
+    eventually(lambda: {pod["metadata"]["uid"] for pod in demo.pods()} == pods, "only the first are left")
+    eventually(lambda: told("Ready")["reason"] == "AllReady", "all that is asked for is ready")
+
+
 def test_what_cannot_change_is_refused_before_the_driver_refuses_it(
     platform: PlatformCluster, demo: RackDeployment
 ) -> None:

@@ -279,7 +279,6 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ),
     ("frontend.routerMode", {"frontend": {"routerMode": "kv"}}),
     ("transfer.kvbm", {"transfer": {"kvbm": {"nixlBackends": {"GDS": True}}}}),
-    ("scaling", {"scaling": {}}),
 ]
 
 ROWS = (*TABLE, *REFERENCE_TABLE)
@@ -294,6 +293,8 @@ GOOD: list[dict[str, Any]] = [
     {"discovery": {"etcd": {"managed": False, "endpoints": ["http://e:2379"]}, "nats": {"replicas": 3}}},
     {"discovery": {"etcd": {"managed": True, "replicas": 3, "storage": {"size": "1Gi"}}}},
     {"computeDomain": {}},
+    {"scaling": {}},
+    {"scaling": {"decode": {"minReplicas": 0, "maxReplicas": 4}}},
     {"computeDomain": {"enabled": True, "name": "mine"}},
     {"model": claim("")},
     {"model": claim("llama..3/instruct")},

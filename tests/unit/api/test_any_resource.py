@@ -47,7 +47,7 @@ FULL: dict[str, Any] = {
         "security": {"mode": "Restricted", "allowUnsafe": ["env-plain-secret"]},
         "placement": {"nodeSelector": {"a": "b"}, "tolerations": [{"key": "a", "operator": "Exists"}]},
         "rollout": {"strategy": "Surge"},
-        "scaling": None,
+        "scaling": {"prefill": {"minReplicas": 0, "maxReplicas": 4}, "decode": None},
     },
 }
 

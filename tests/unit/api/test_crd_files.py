@@ -98,14 +98,14 @@ def test_command_writes_then_finds_nothing_stale(root: Path) -> None:
     assert run(root, "--check").returncode == 1
     written = run(root)
     assert written.returncode == 0, written.stderr
-    assert len(written.stdout.splitlines()) == 2
+    assert len(written.stdout.splitlines()) == 4
     assert run(root, "--check").returncode == 0
     assert run(root).stdout == ""
 
 
 def test_check_names_a_stale_file(root: Path) -> None:
     run(root)
-    (file,) = (root / "crds").iterdir()
+    file = root / "crds" / "disagg.dev_disaggdeployments.yaml"
     file.write_text(file.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     checked = run(root, "--check")
     assert checked.returncode == 1

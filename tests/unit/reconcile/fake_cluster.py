@@ -210,7 +210,7 @@ class FakeCluster:
 
     def of(self, key: Key) -> Iterator[Object]:
         for obj in self.objects.values():
-            if obj["metadata"]["labels"][names.LABEL_DEPLOYMENT] == key.name:
+            if obj["metadata"]["labels"].get(names.LABEL_DEPLOYMENT) == key.name:
                 yield copy.deepcopy(obj)
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
@@ -262,6 +262,9 @@ class FakeCluster:
         if old and old.get("roleRef") != obj.get("roleRef"):
             raise refusal(422, "roleRef is immutable")
         new = copy.deepcopy(obj)
+        if obj["kind"] == "DisaggScaler":
+            assert old, "made by a create, since an apply would own the count"
+            new["spec"] = copy.deepcopy(old["spec"])
         old_metadata = old["metadata"] if old else {}
         changed = old is None or old.get("spec") != _defaulted(new).get("spec")
         new = _defaulted(new)
@@ -284,10 +287,16 @@ class FakeCluster:
 
     async def create_once(self, obj: Object) -> bool:
         address = (obj["kind"], obj["metadata"]["name"])
-        if address in self.secrets:
+        if address in self.secrets or address in self.objects:
             return False
         self._writing("create", obj)
-        self.secrets[address] = copy.deepcopy(obj)
+        if obj["kind"] == "Secret":
+            self.secrets[address] = copy.deepcopy(obj)
+        else:
+            version = str(self._next())
+            made = {"uid": f"uid-{version}", "creationTimestamp": MADE, "resourceVersion": version}
+            metadata = {**obj["metadata"], **made, "generation": 1}
+            self.objects[address] = copy.deepcopy({**obj, "metadata": metadata})
         self.after_write("create", obj)
         return True
 
@@ -338,7 +347,10 @@ class FakeCluster:
 
     async def patch_status(self, resource: Object, status: Object) -> None:
         self._writing("status", resource)
-        if self.resource and self.resource["metadata"]["uid"] == resource["metadata"]["uid"]:
+        address = (resource["kind"], resource["metadata"]["name"])
+        if address in self.objects:
+            self.objects[address]["status"] = copy.deepcopy(status)
+        elif self.resource and self.resource["metadata"]["uid"] == resource["metadata"]["uid"]:
             self.resource["status"] = copy.deepcopy(status)
         self.after_write("status", resource)
 
@@ -358,6 +370,12 @@ class FakeCluster:
         for part, fields in spec.items():
             self.resource["spec"].setdefault(part, {}).update(fields)
         self.resource["metadata"]["generation"] += 1
+
+    def scale_role(self, role: str, replicas: int) -> None:
+        """Write the count of a role's scaler as kubectl scale does."""
+        scaler = self.objects["DisaggScaler", f"demo-{role}"]
+        scaler["spec"]["replicas"] = replicas
+        scaler["metadata"]["generation"] += 1
 
     def settle(self) -> None:
         """Let Kubernetes' own controllers catch up."""

@@ -301,7 +301,7 @@ def test_a_bug_is_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("disagg_operator.reconcile.reconciler.plan_deployment", broken)
+    monkeypatch.setattr("disagg_operator.reconcile.scaling.plan", broken)
     with pytest.raises(ZeroDivisionError):
         drive(cluster)
     assert cluster.condition("Progressing")["reason"] == "ReconcileError"

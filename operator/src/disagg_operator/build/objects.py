@@ -8,6 +8,7 @@ from disagg_operator.build.discovery import discovery_objects
 from disagg_operator.build.disruption import disruption_budgets
 from disagg_operator.build.metadata import Object
 from disagg_operator.build.rbac import role_binding, service_account
+from disagg_operator.build.scaler import scaler
 from disagg_operator.build.secret import ssh_key_secret
 from disagg_operator.build.service import all_pods_service, frontend_service, worker_service
 from disagg_operator.build.statefulset import worker_stateful_sets
@@ -21,6 +22,11 @@ def shared_objects(plan: Plan) -> list[Object]:
     services = discovery_objects(plan)
     front_door = [frontend_service(plan), frontend_deployment(plan)]
     return [*services, *account, *binding, *disruption_budgets(plan), *front_door]
+
+
+def scaler_objects(plan: Plan) -> list[Object]:
+    """Return the scalers, which outlive revisions too. Nothing waits for them, so they come last."""
+    return [scaler(plan, each) for each in plan.scalers]
 
 
 def domain_objects(plan: Plan) -> list[Object]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from disagg_operator.build.objects import domain_objects, shared_objects, worker_objects
+from disagg_operator.build.objects import domain_objects, scaler_objects, shared_objects, worker_objects
 from disagg_operator.cli import documents, provenance
 from disagg_operator.cli.planning import DEFAULT_WORKER_IMAGE, planned
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
@@ -70,7 +70,8 @@ def render(
 
 
 def _manifests(plan: Plan) -> list[dict[str, Any]]:
-    return [*shared_objects(plan), *domain_objects(plan), *worker_objects(plan)]
+    parts = (shared_objects, domain_objects, worker_objects, scaler_objects)
+    return [obj for part in parts for obj in part(plan)]
 
 
 def _print(manifests: list[dict[str, Any]], form: Format) -> None:

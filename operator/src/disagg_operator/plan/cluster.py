@@ -1,6 +1,7 @@
 """What planning needs to know of the cluster. The defaults stand for one with current drivers."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,12 @@ class ClusterFacts:
         num_nodes_required: whether its ComputeDomains must say how many nodes they have. NVIDIA's DRA driver
             25.3 asks for it; later ones deprecate the field and recommend 0.
         domain: the ComputeDomain of this deployment, if it is there.
+        counts: replicas that its DisaggScalers ask for, by role.
     """
 
     num_nodes_required: bool = False
     domain: ExistingDomain | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 UNSEEN = ClusterFacts()

@@ -8,6 +8,7 @@
 | Secret with these groups' ssh key | ``<base>-<role>-<revision>-ssh`` |
 | frontend Deployment and Service | ``<base>-frontend`` |
 | PodDisruptionBudget of a role or the frontend | ``<base>-<role or frontend>`` |
+| DisaggScaler of a role | ``<deployment>-<role>`` |
 | ServiceAccount | ``<base>-worker`` |
 | RoleBinding | ``<base>-worker-<hash of what it binds>`` |
 | StatefulSet, Service and PodDisruptionBudget of a service | ``<base>-<etcd or nats>-<hash of its shape>`` |
@@ -96,6 +97,11 @@ def frontend(deployment: str) -> str:
 def budget(deployment: str, component: str) -> str:
     """Return the name of the PodDisruptionBudget of a role or of the frontend."""
     return f"{base(deployment)}-{component}"
+
+
+def scaler(deployment: str, role: str) -> str:
+    """Return the name of a role's DisaggScaler: never shortened, since users write it."""
+    return f"{deployment}-{role}"
 
 
 def service_account(deployment: str) -> str:

@@ -18,6 +18,7 @@ from disagg_operator.plan.model import Plan, RoleReference
 from disagg_operator.plan.roles import roles_plan
 from disagg_operator.plan.rollout.limits import rollout_plan
 from disagg_operator.plan.rules.subject import Subject
+from disagg_operator.plan.scaling import scaler_plans, with_counts
 from disagg_operator.plan.strategy import strategy_of
 from disagg_operator.plan.verification import promised_transports, verification_plan
 
@@ -33,6 +34,7 @@ def plan(resource: DisaggDeployment, installation: Installation, cluster: Cluste
     Raises:
         Refusal: the platform, version or engine configuration cannot be planned, or cannot work.
     """
+    resource = with_counts(resource, cluster.counts)
     try:
         basis = basis_of(resource, installation, cluster)
         planned = _planned(basis)
@@ -73,6 +75,7 @@ def _planned(basis: Basis) -> Plan:
         roles=roles,
         frontend=frontend_plan(basis),
         compute_domain=basis.compute_domain,
+        scalers=scaler_plans(basis.resource, roles),
         promised=promised,
         verification=verification_plan(basis, roles, promised),
     )

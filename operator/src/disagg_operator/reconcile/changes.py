@@ -8,13 +8,14 @@ workers wait for their ComputeDomain, none of their StatefulSets is made and non
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from disagg_operator.build.objects import shared_objects, worker_objects
+from disagg_operator.build.objects import scaler_objects, shared_objects, worker_objects
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES, Plan
 from disagg_operator.reconcile.diff import identity, is_terminating, must_apply, stamp, to_prune
 from disagg_operator.reconcile.kinds import SECRET, STATEFUL_SET, Object
 from disagg_operator.reconcile.observe import Observed, label, number_of
 from disagg_operator.reconcile.rollout import Rollout
+from disagg_operator.reconcile.scalers import applied
 from disagg_operator.reconcile.ssh_keys import may_lack
 
 
@@ -59,15 +60,18 @@ def changes(plan: Plan, rollout: Rollout, observed: Observed, owner: str, *, wai
         waits: whether no worker may be started now.
     """
     shared = [stamp(obj) for obj in shared_objects(plan)]
+    scalers = [applied(obj, observed) for obj in scaler_objects(plan)]
     step, forward = rollout.step, rollout.target == plan.revision
     workers = [stamp(obj) for obj in worker_objects(_stepped(plan, rollout))] if forward else []
-    now = [*shared, *workers] if step.run else shared
+    now = [*shared, *workers, *scalers] if step.run else [*shared, *scalers]
     if waits:
         now = [obj for obj in now if not _starts_workers(obj, observed)]
     return Changes(
         apply=tuple(obj for obj in now if _differs(obj, observed)),
         scale=tuple(_scalings(plan, rollout, observed)),
-        delete=tuple(_deletions([*shared, *workers], rollout, observed, owner, restores=not forward)),
+        delete=tuple(
+            _deletions([*shared, *workers, *scalers], rollout, observed, owner, restores=not forward)
+        ),
     )
 
 

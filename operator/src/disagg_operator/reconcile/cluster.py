@@ -70,7 +70,7 @@ class Cluster(Protocol):
         ...
 
     async def patch_status(self, resource: Object, status: Object) -> None:
-        """Replace the operator's part of a DisaggDeployment's status; a deleted one is fine."""
+        """Replace the operator's part of the status of a deployment or scaler; a deleted one is fine."""
         ...
 
 

@@ -101,7 +101,7 @@ def _available(view: View) -> Verdict:
         return Verdict(ConditionType.AVAILABLE, "True", "ServingRequests", _serving_message(view, serving))
     empty = _scaled_to_zero(view)
     if empty:
-        message = f"{' and '.join(empty)} have no replicas, so that no request is served. Set at least 1."
+        message = f"{' and '.join(empty)} have no replicas, so that no request is served. {_more(view)}"
         return Verdict(ConditionType.AVAILABLE, "False", "ScaledToZero", message)
     services = _services_message(view)
     if services:
@@ -291,6 +291,13 @@ def _scaled_to_zero(view: View) -> list[str]:
     asked = {role: view.plan.roles[role].replicas for role in ROLES}
     asked[names.FRONTEND] = view.plan.frontend.replicas
     return [f"spec.{role}" for role, replicas in asked.items() if replicas == 0]
+
+
+def _more(view: View) -> str:
+    """Say how to scale up again what has no replicas."""
+    scaled = [scaler.name for scaler in view.plan.scalers if scaler.replicas == 0] if view.plan else []
+    commands = [f"kubectl scale disaggscaler {name} --replicas=1" for name in scaled]
+    return f"Scale up with: {' && '.join(commands)}" if scaled else "Set at least 1."
 
 
 def _roles_message(view: View) -> str:

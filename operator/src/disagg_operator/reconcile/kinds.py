@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from disagg_operator.api.v1alpha1 import API_VERSION, KIND, PLURAL
+from disagg_operator.api.v1alpha1 import API_VERSION, KIND, PLURAL, SCALER_KIND, SCALER_PLURAL
 
 Object = dict[str, Any]
 """A Kubernetes object in the shape of its JSON."""
@@ -40,6 +40,7 @@ class Kind:
 
 
 DISAGG_DEPLOYMENT = Kind(API_VERSION, KIND, PLURAL)
+DISAGG_SCALER = Kind(API_VERSION, SCALER_KIND, SCALER_PLURAL)
 SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 SERVICE = Kind("v1", "Service", "services")
@@ -64,6 +65,7 @@ OWNED = (
     STATEFUL_SET,
     DEPLOYMENT,
     POD_DISRUPTION_BUDGET,
+    DISAGG_SCALER,
 )
 """Kinds that the operator applies and prunes."""
 OBSERVED = (*OWNED, POD)

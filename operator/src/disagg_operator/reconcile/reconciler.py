@@ -11,11 +11,9 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.plan import names
 from disagg_operator.plan.installation import Installation
-from disagg_operator.plan.planner import plan as plan_deployment
 from disagg_operator.plan.rollout.stepper import Gates
 from disagg_operator.reconcile.announce import announcements
 from disagg_operator.reconcile.changeover import changed_over, rolled_out
@@ -27,11 +25,13 @@ from disagg_operator.reconcile.departure import FINALIZER
 from disagg_operator.reconcile.diff import identity, is_terminating
 from disagg_operator.reconcile.errors import BlockedError, ClusterError, RetrySoonError, attempt
 from disagg_operator.reconcile.keeper import DomainKeeper
-from disagg_operator.reconcile.kinds import CONFIG_MAP, SECRET, Key, Object, describe
+from disagg_operator.reconcile.kinds import CONFIG_MAP, DISAGG_SCALER, SECRET, Key, Object, describe
 from disagg_operator.reconcile.observe import Observed, label, observe
+from disagg_operator.reconcile.planning import plan_now
 from disagg_operator.reconcile.proof import Proof, gates, may_take_over, prove, record_of, situation
 from disagg_operator.reconcile.refusals import Shortage, frontend_refusal, refusal, shortage
 from disagg_operator.reconcile.rollout import at_rest, kept_record, rollout
+from disagg_operator.reconcile.scalers import ScalerKeeper
 from disagg_operator.reconcile.ssh_keys import next_offer, with_new_key
 from disagg_operator.reconcile.status import compute, current_target, is_news, last_report
 from disagg_operator.reconcile.verification import Verifier
@@ -96,6 +96,11 @@ class Reconciler:
         """What sees to ComputeDomains."""
         return DomainKeeper(self.cluster, self.domains, self.recorder)
 
+    @property
+    def scalers(self) -> ScalerKeeper:
+        """What sees to DisaggScalers."""
+        return ScalerKeeper(self.cluster, self.recorder)
+
     async def reconcile(self, key: Key) -> Outcome:
         """Do one reconcile.
 
@@ -130,6 +135,7 @@ class Reconciler:
         # After the report: what lets requests in must be known to whoever leads next.
         if again is None:
             await self._open_gates(resource, view)
+            await self.scalers.report(resource, view, timestamp())
         waits = [(restart.due - view.now).total_seconds() for restart in view.restarts]
         due = [seconds for seconds in waits if seconds > 0]
         offer = next_offer(view.observed)
@@ -161,14 +167,10 @@ class Reconciler:
     async def _plan(self, key: Key, resource: Object, observed: Observed) -> View:
         paused = resource["metadata"].get("annotations", {}).get(names.ANNOTATION_PAUSED) == "true"
         try:
-            accepted = accept(resource)
-            facts = self.keeper.facts(accepted)
-            planned = plan_deployment(accepted, self.installation, facts)
-            if await self.keeper.must_say_nodes(planned):
-                facts = replace(facts, num_nodes_required=True)
-                planned = plan_deployment(accepted, self.installation, facts)
+            scaled = await plan_now(resource, observed, self.installation, self.keeper)
         except Refusal as refusal:
             return _at_rest(resource, observed, problems=refusal.problems, paused=paused)
+        planned = scaled.plan
         domain = self.keeper.look(key, planned, observed)
         waits = domain is not None and not domain.starts and must_start(planned, observed)
         now = timestamp()
@@ -191,6 +193,7 @@ class Reconciler:
             changed_over=gates.changed_over,
             rolled_out=rolled_out(planned, observed),
             now=now,
+            scaling_refusal=scaled.refusal,
         )
 
     async def _assess(self, key: Key, view: View) -> View:
@@ -240,6 +243,9 @@ class Reconciler:
             for obj in todo.apply:
                 if obj["kind"] == SECRET.kind:
                     await self._make_key(resource, obj, there[_owner_of_key(resource, obj)])
+                    continue
+                if obj["kind"] == DISAGG_SCALER.kind and "spec" in obj:
+                    await self.scalers.make(obj)
                     continue
                 there[identity(obj)] = await self._do(self.cluster.apply(obj), f"apply {describe(obj)}")
                 logger.info("applied %s", describe(obj), extra=_context(resource))

@@ -41,7 +41,7 @@ def compute(resource: Object, view: View, now: datetime) -> Object:
     metadata = resource["metadata"]
     current = resource.get("status", {})
     generation = metadata.get("generation")
-    times = _transition_times(current)
+    times = transition_times(current)
     conditions = [_condition(verdict, generation, times, now) for verdict in verdicts(view)]
     plan = view.plan
     labels = labels_of(resource) if view.proof is None else view.proof.labels
@@ -54,8 +54,8 @@ def compute(resource: Object, view: View, now: datetime) -> Object:
         revision=view.step.serving or "",
         update_revision=view.target,
         roles=RolesStatus(
-            prefill=_worker_status(view, metadata["name"], PREFILL, labels.get(PREFILL)),
-            decode=_worker_status(view, metadata["name"], DECODE, labels.get(DECODE)),
+            prefill=_worker_status(view, resource, PREFILL, labels.get(PREFILL)),
+            decode=_worker_status(view, resource, DECODE, labels.get(DECODE)),
             frontend=_frontend_status(view, metadata["name"]),
         ),
         transport=_transport(view, resource),
@@ -111,7 +111,8 @@ def _condition(
     )
 
 
-def _transition_times(status: Mapping[str, Any]) -> dict[tuple[str, str], datetime]:
+def transition_times(status: Mapping[str, Any]) -> dict[tuple[str, str], datetime]:
+    """Return when conditions of a status last changed, by type and status."""
     return {
         (condition["type"], condition["status"]): datetime.fromisoformat(condition["lastTransitionTime"])
         for condition in status.get("conditions", [])
@@ -146,7 +147,7 @@ def _gist(status: Mapping[str, Any]) -> object:
     )
 
 
-def _worker_status(view: View, name: str, role: str, transport: str | None) -> RoleStatus:
+def _worker_status(view: View, resource: Object, role: str, transport: str | None) -> RoleStatus:
     workloads = view.observed.workers(role)
     target = workloads.get(view.target)
     desired = view.plan.roles[role].replicas if view.plan else (target.asked if target else 0)
@@ -157,11 +158,20 @@ def _worker_status(view: View, name: str, role: str, transport: str | None) -> R
         updated_replicas=target.existing if target else 0,
         desired_replicas=desired,
         ready=f"{ready}/{desired}",
-        selector=_selector(name, role),
+        selector=_selector(resource["metadata"]["name"], role),
+        scaler=_scaler(view, resource, role),
         preflight=summary(view.observed.pods_of(role, None)) or None,
         wedged=last_wedged(view.observed.pods_of(role, None)),
         transport=transport,
     )
+
+
+def _scaler(view: View, resource: Object, role: str) -> str | None:
+    """Return the name of the scaler whose count is in force; of a refused specification that stays."""
+    if view.plan is None:
+        kept: str | None = resource.get("status", {}).get("roles", {}).get(role, {}).get("scaler")
+        return kept
+    return next((scaler.name for scaler in view.plan.scalers if scaler.role == role), None)
 
 
 def _frontend_status(view: View, name: str) -> RoleStatus:

@@ -48,6 +48,7 @@ class View:
         waits: whether workers of the plan are not started, since their ComputeDomain is not there yet.
         changed_over: whether every frontend is of the plan's template, those that are ending among them.
         rolled_out: whether every other frontend is.
+        scaling_refusal: why the counts that scalers ask for are not in force; nothing where they are.
         proof: what is known of the transport, or None without a plan.
         leaving: what a deployment that is being deleted waits for.
         now: the time at which it was observed.
@@ -66,6 +67,7 @@ class View:
     waits: bool = False
     changed_over: bool = True
     rolled_out: bool = True
+    scaling_refusal: str = ""
     proof: Proof | None = None
     leaving: str = ""
     now: datetime = field(default_factory=timestamp)

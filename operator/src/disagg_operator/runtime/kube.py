@@ -140,18 +140,18 @@ class KubeCluster:
                 raise
 
     async def patch_status(self, resource: Object, status: Object) -> None:
-        """Replace the operator's part of a DisaggDeployment's status."""
-        metadata = resource["metadata"]
+        """Replace the operator's part of a DisaggDeployment's or DisaggScaler's status."""
+        kind, metadata = kind_of(resource), resource["metadata"]
         # The uid keeps this status from a namesake that was created in the meantime.
         body = {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
             "metadata": {key: metadata[key] for key in ("name", "namespace", "uid")},
             "status": status,
         }
-        path = f"{_path(DISAGG_DEPLOYMENT, metadata['namespace'], metadata['name'])}/status"
+        path = f"{_path(kind, metadata['namespace'], metadata['name'])}/status"
         try:
-            await self._write("apply", DISAGG_DEPLOYMENT, "PATCH", path, body, content=_APPLY, query=_FORCED)
+            await self._write("apply", kind, "PATCH", path, body, content=_APPLY, query=_FORCED)
         except NotFoundError:
             return
 

@@ -17,7 +17,7 @@ from kubernetes.aio.client import Configuration
 from disagg_operator.plan import names
 from disagg_operator.plan.installation import Installation
 from disagg_operator.reconcile.errors import ClusterError, NotFoundError
-from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, OBSERVED, Key, Kind
+from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, DISAGG_SCALER, OBSERVED, Key, Kind
 from disagg_operator.reconcile.reconciler import Reconciler
 from disagg_operator.runtime import glue
 from disagg_operator.runtime.controller import Controller
@@ -103,6 +103,9 @@ class Operator:
                     SELECTOR,
                     changed=self._controller.child_changed,
                     restarted=self._restarted,
+                    # A chart of an older version lacks it. What it said last then holds on.
+                    refused=tuple if store.kind == DISAGG_SCALER else None,
+                    rest=ABSENT_SECONDS,
                 )
 
     def _of_surroundings(self) -> Iterator[Reflector[Kind]]:

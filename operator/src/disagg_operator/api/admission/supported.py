@@ -73,7 +73,6 @@ TABLE: tuple[Supported, ...] = (
     Supported("runtime.engine", (Engine.REFERENCE, Engine.TRTLLM)),
     Supported("runtime.frontend", (FrontendKind.DYNAMO,)),
     Supported("frontend.router_mode", (RouterMode.ROUND_ROBIN, RouterMode.RANDOM)),
-    Supported("scaling"),
 )
 """Fields whose values are not all built. Fields that are not here work in full."""
 

@@ -1,20 +1,23 @@
-"""Writes the CustomResourceDefinition into the repository, or checks that it is up to date."""
+"""Writes the CustomResourceDefinitions into the repository, or checks that they are up to date."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from disagg_operator.api.crd.definition import definition
+from disagg_operator.api.crd.definition import definitions
 from disagg_operator.api.crd.text import plain, template
 
-_FILE = "disagg.dev_disaggdeployments.yaml"
 CHART_TEMPLATES = Path("charts/disagg-operator/templates")
 
 
 def files() -> dict[Path, str]:
     """Return the content of each file by its path from the repository's root."""
-    crd = definition()
-    return {Path("crds") / _FILE: plain(crd), CHART_TEMPLATES / "crds" / _FILE: template(crd)}
+    written: dict[Path, str] = {}
+    for crd in definitions():
+        file = f"{crd['spec']['group']}_{crd['spec']['names']['plural']}.yaml"
+        written[Path("crds") / file] = plain(crd)
+        written[CHART_TEMPLATES / "crds" / file] = template(crd)
+    return written
 
 
 def stale(root: Path) -> list[Path]:

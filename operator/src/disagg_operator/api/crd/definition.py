@@ -1,14 +1,15 @@
-"""The CustomResourceDefinition of the DisaggDeployment as Kubernetes takes it."""
+"""The CustomResourceDefinitions of DisaggDeployment and DisaggScaler as Kubernetes takes them."""
 
 from typing import Any
+
+from pydantic import BaseModel
 
 from disagg_operator.api.crd.schema import Schema, structural
 from disagg_operator.api.crd.spoken import spoken
 from disagg_operator.api.crd.words import documented
-from disagg_operator.api.v1alpha1 import GROUP, KIND, PLURAL, VERSION
+from disagg_operator.api.v1alpha1 import GROUP, KIND, PLURAL, SCALER_KIND, SCALER_PLURAL, VERSION
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
-
-NAME = f"{PLURAL}.{GROUP}"
+from disagg_operator.api.v1alpha1.scaler import DisaggScaler
 
 _TYPE_META = {
     "apiVersion": {"type": "string", "description": "Version of this representation of the object."},
@@ -20,38 +21,67 @@ _METADATA = {"type": "object", "properties": {"name": {"type": "string"}}}
 
 
 def definition() -> dict[str, Any]:
-    """Return the CustomResourceDefinition."""
+    """Return the CustomResourceDefinition of the DisaggDeployment."""
+    names = _names(KIND, PLURAL, "dd")
+    return _definition(
+        {**names, "categories": ["all", "disagg"]}, DisaggDeployment, {"status": {}}, _columns()
+    )
+
+
+def scaler_definition() -> dict[str, Any]:
+    """Return the CustomResourceDefinition of the DisaggScaler."""
+    scale = {
+        "specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    }
+    names = {**_names(SCALER_KIND, SCALER_PLURAL, "dsc"), "categories": ["disagg"]}
+    return _definition(names, DisaggScaler, {"status": {}, "scale": scale}, _scaler_columns())
+
+
+def definitions() -> tuple[dict[str, Any], ...]:
+    """Return all CustomResourceDefinitions."""
+    return definition(), scaler_definition()
+
+
+def _names(kind: str, plural: str, short: str) -> dict[str, Any]:
+    singular = kind.lower()
+    return {
+        "kind": kind,
+        "listKind": f"{kind}List",
+        "plural": plural,
+        "singular": singular,
+        "shortNames": [short],
+    }
+
+
+def _definition(
+    names: dict[str, Any], model: type[BaseModel], subresources: Schema, columns: list[dict[str, Any]]
+) -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": NAME},
+        "metadata": {"name": f"{names['plural']}.{GROUP}"},
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",
-            "names": {
-                "kind": KIND,
-                "listKind": f"{KIND}List",
-                "plural": PLURAL,
-                "singular": KIND.lower(),
-                "shortNames": ["dd"],
-                "categories": ["all", "disagg"],
-            },
+            "names": names,
             "versions": [
                 {
                     "name": VERSION,
                     "served": True,
                     "storage": True,
-                    "schema": {"openAPIV3Schema": _schema()},
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": _columns(),
+                    "schema": {"openAPIV3Schema": _schema(model)},
+                    "subresources": subresources,
+                    "additionalPrinterColumns": columns,
                 }
             ],
         },
     }
 
 
-def _schema() -> Schema:
-    schema = structural(DisaggDeployment)
+def _schema(model: type[BaseModel]) -> Schema:
+    schema = structural(model)
     properties = schema["properties"]
     return {
         **schema,
@@ -94,14 +124,30 @@ def _columns() -> list[dict[str, Any]]:
     ]
 
 
-def _condition(kind: str) -> str:
-    return f'.status.conditions[?(@.type=="{kind}")].status'
+def _scaler_columns() -> list[dict[str, Any]]:
+    return [
+        _column("Deployment", r".metadata.labels.disagg\.dev/deployment", "DisaggDeployment that is scaled."),
+        _column("Role", r".metadata.labels.disagg\.dev/role", "Role that is scaled."),
+        _column("Asked", ".spec.replicas", "Model instances asked for.", form="integer"),
+        _column("Desired", ".status.desiredReplicas", "Model instances in force.", form="integer"),
+        _column("Ready", ".status.readyReplicas", "Model instances that are ready.", form="integer"),
+        _column("Bounds", ".status.bounds", "Lowest and highest count."),
+        _column("Limited", _condition("ScalingLimited"), "Whether another count than asked is in force."),
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+        _column("Because", _condition("ScalingLimited", "message"), "Why that is so.", priority=1),
+    ]
 
 
-def _column(name: str, path: str, description: str, priority: int = 0) -> dict[str, Any]:
+def _condition(kind: str, part: str = "status") -> str:
+    return f'.status.conditions[?(@.type=="{kind}")].{part}'
+
+
+def _column(
+    name: str, path: str, description: str, priority: int = 0, form: str = "string"
+) -> dict[str, Any]:
     return {
         "name": name,
-        "type": "string",
+        "type": form,
         "jsonPath": path,
         "description": description,
         "priority": priority,

@@ -133,7 +133,7 @@ class DrainSpec(ApiModel):
 
 
 class RoleScaling(ApiModel):
-    """Bounds of one role's replica count."""
+    """Bounds of one role's replica count, which DisaggScaler NAME-ROLE holds."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -146,13 +146,13 @@ class RoleScaling(ApiModel):
     )
 
     min_replicas: Annotated[int, Field(ge=0, le=1000, json_schema_extra=whole())] = 1
-    """Lowest number of model instances."""
+    """Lowest number of model instances; 0 lets the role be scaled to nothing."""
     max_replicas: Annotated[int, Field(ge=1, le=1000, json_schema_extra=whole())]
     """Highest number of model instances."""
 
 
 class ScalingSpec(ApiModel):
-    """Automatic scaling of the roles. Not run by this version of the operator."""
+    """Scaling of the roles by kubectl scale, HPA or KEDA, each through a DisaggScaler."""
 
     prefill: RoleScaling | None = None
     """Bounds for prefill. Default: not scaled."""

@@ -39,7 +39,8 @@ class RoleSpec(ApiModel):
     """Workers of one role. One model instance is a pod group of nodesPerReplica pods."""
 
     replicas: Annotated[int, Field(ge=0, le=1000, json_schema_extra=whole())] = 1
-    """Number of model instances. Changing it never restarts the others."""
+    """Number of model instances; with spec.scaling, only what the scaler starts with. Changing it never
+    restarts the others."""
     nodes_per_replica: Annotated[int, Field(ge=1, le=256, json_schema_extra=whole())] = 1
     """Number of pods, each on its own node, that serve one model instance together."""
     gpus_per_node: Annotated[int, Field(ge=0, le=16, json_schema_extra=whole())] | None = None

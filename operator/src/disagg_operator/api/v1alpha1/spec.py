@@ -87,6 +87,6 @@ class DisaggDeploymentSpec(ApiModel):
     drain: DrainSpec | None = None
     """How pods end without losing requests. Default: as with an empty one, {}."""
     scaling: ScalingSpec | None = None
-    """Automatic scaling of the roles. Default: none; replicas says how many."""
+    """Roles that are scaled from outside: replicas is then where they start. Default: none."""
     compute_domain: ComputeDomainSpec | None = None
     """NVIDIA ComputeDomain of platforms with NVLink between nodes. Default: from the platform."""

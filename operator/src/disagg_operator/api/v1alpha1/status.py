@@ -29,8 +29,7 @@ class Condition(ApiModel):
     """A condition in the standard shape of Kubernetes."""
 
     type: Annotated[str, Field(min_length=1, max_length=316)]
-    """Accepted, PlatformReady, Available, Progressing, TransportVerified, or ComputeDomainReady where there
-    is one."""
+    """Name of the condition."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     reason: Annotated[str, Field(pattern=REASON, max_length=1024)]
@@ -64,6 +63,8 @@ class RoleStatus(ApiModel):
     """What checks of its pods found."""
     wedged: Annotated[str, Field(max_length=512)] | None = None
     """Worker that last ended because its engine said that it could no longer move KV cache."""
+    scaler: Annotated[str, Field(max_length=253)] | None = None
+    """DisaggScaler that says how many, where there is one."""
 
 
 class RolesStatus(ApiModel):

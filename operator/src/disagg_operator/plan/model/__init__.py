@@ -18,6 +18,7 @@ from disagg_operator.plan.model.deployment import (
     Plan,
     PromisedTransport,
     RolePlan,
+    ScalerPlan,
     TransferPlan,
     VerificationPlan,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "RolePlan",
     "RoleReference",
     "RolloutPlan",
+    "ScalerPlan",
     "SecurityPlan",
     "ServicePlan",
     "Setting",

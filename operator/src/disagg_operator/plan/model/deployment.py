@@ -96,6 +96,26 @@ class RolePlan:
 
 
 @dataclass(frozen=True)
+class ScalerPlan:
+    """The DisaggScaler of a role that is scaled from outside.
+
+    Attributes:
+        name: its name.
+        role: prefill or decode.
+        lowest, highest: bounds of the count.
+        replicas: the count in force.
+        selector: labels of one pod for each model instance.
+    """
+
+    name: str
+    role: str
+    lowest: int
+    highest: int
+    replicas: int
+    selector: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class FrontendPlan:
     """The HTTP front door. Its budget is as a role's."""
 
@@ -208,6 +228,7 @@ class Plan:
         roles: worker plans by role.
         frontend: the front door.
         compute_domain: the NVLink domain of the workers, where the platform has one.
+        scalers: one for each role that is scaled from outside.
         promised: the transports that the platform promises; none where anything will do.
         verification: how that is verified; None where it is not.
         warnings: what is doubtful, though it is not refused.
@@ -230,6 +251,7 @@ class Plan:
     roles: Mapping[str, RolePlan]
     frontend: FrontendPlan
     compute_domain: ComputeDomainPlan | None = None
+    scalers: tuple[ScalerPlan, ...] = ()
     promised: tuple[PromisedTransport, ...] = ()
     verification: VerificationPlan | None = None
     warnings: tuple[Problem, ...] = field(default=())

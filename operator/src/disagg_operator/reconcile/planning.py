@@ -1,0 +1,33 @@
+"""The plan by what is known of the cluster now: the ComputeDomain, and the counts that scalers ask for."""
+
+from dataclasses import replace
+
+from disagg_operator.api.parse import accept
+from disagg_operator.plan.installation import Installation
+from disagg_operator.reconcile.keeper import DomainKeeper
+from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.observe import Observed
+from disagg_operator.reconcile.scaling import Scaled, plan_scaled
+
+
+async def plan_now(
+    resource: Object, observed: Observed, installation: Installation, keeper: DomainKeeper
+) -> Scaled:
+    """Plan a deployment with the counts in force.
+
+    Args:
+        resource: the DisaggDeployment as it is.
+        observed: what is there of it.
+        installation: settings of the operator's installation.
+        keeper: what knows ComputeDomains.
+
+    Raises:
+        Refusal: the specification cannot be accepted or planned.
+    """
+    accepted, status = accept(resource), resource.get("status", {})
+    facts = keeper.facts(accepted)
+    scaled = plan_scaled(accepted, installation, facts, status, observed)
+    if await keeper.must_say_nodes(scaled.plan):
+        facts = replace(facts, num_nodes_required=True)
+        scaled = plan_scaled(accepted, installation, facts, status, observed)
+    return scaled
