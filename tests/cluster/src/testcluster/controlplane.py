@@ -23,6 +23,10 @@ API_SERVICE_ADDRESS = "10.96.0.1"
 READY_SECONDS = 60.0
 # Without raised limits the controller manager's own throttle (20 requests/s) is what a test would measure.
 CLIENT_LIMITS = ("--kube-api-qps=1000", "--kube-api-burst=1000")
+FRONT_PROXY = "front-proxy-client"
+"""Name by which the API server passes requests on to other API servers."""
+AUTOSCALER_PERIOD = "2s"
+"""How often a HorizontalPodAutoscaler looks; the stock 15 s are what a test would wait for."""
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -106,6 +110,7 @@ class ControlPlane:
         self.audit_log = directory / "audit.log"
         directory.mkdir(parents=True, exist_ok=True)
         self.authority = Authority(directory / "pki")
+        self.front_proxy = Authority(directory / "front-proxy")
 
     def start(self, *, scheduler: bool) -> None:
         """Start what does not run and wait until the API server serves.
@@ -165,6 +170,7 @@ class ControlPlane:
         server = authority.issue("apiserver", "kube-apiserver", hosts=hosts)
         kubelet = authority.issue("apiserver-kubelet", "kube-apiserver-kubelet", groups=["system:masters"])
         tokens = authority.signing_key("service-accounts")
+        proxy = self.front_proxy.issue("front-proxy-client", FRONT_PROXY)
         policy = self.directory / "audit-policy.yaml"
         policy.write_text(yaml.safe_dump(AUDIT_POLICY), encoding="utf-8")
         return [
@@ -190,6 +196,15 @@ class ControlPlane:
             f"--service-account-signing-key-file={tokens}",
             # Off by default and on in some distributions: objects of ours have to get past it there too.
             "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
+            # Other API servers, such as one of metrics, are reached by their pods' addresses.
+            f"--requestheader-client-ca-file={self.front_proxy.identity.certificate}",
+            f"--requestheader-allowed-names={FRONT_PROXY}",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-username-headers=X-Remote-User",
+            f"--proxy-client-cert-file={proxy.certificate}",
+            f"--proxy-client-key-file={proxy.key}",
+            "--enable-aggregator-routing=true",
             f"--audit-policy-file={policy}",
             f"--audit-log-path={self.audit_log}",
             "--audit-log-maxsize=2000",
@@ -212,6 +227,7 @@ class ControlPlane:
             "--use-service-account-credentials=true",
             "--leader-elect=false",
             "--concurrent-statefulset-syncs=20",
+            f"--horizontal-pod-autoscaler-sync-period={AUTOSCALER_PERIOD}",
             *CLIENT_LIMITS,
         ]
 

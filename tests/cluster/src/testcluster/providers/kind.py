@@ -8,7 +8,7 @@ import yaml
 
 from testcluster.commands import logged, output, succeeds
 from testcluster.console import Progress
-from testcluster.controlplane import AUDIT_POLICY
+from testcluster.controlplane import AUDIT_POLICY, AUTOSCALER_PERIOD
 from testcluster.errors import ClusterError
 from testcluster.paths import Paths
 from testcluster.providers.base import Image, Part, ProviderName
@@ -51,6 +51,7 @@ def kind_config(policy: Path, audit: Path) -> dict[str, Any]:
                 for volume in volumes
             ],
         },
+        "controllerManager": {"extraArgs": {"horizontal-pod-autoscaler-sync-period": AUTOSCALER_PERIOD}},
     }
     mounts = [
         {"hostPath": str(policy), "containerPath": POLICY_FOLDER, "readOnly": True},
