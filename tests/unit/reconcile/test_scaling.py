@@ -296,3 +296,30 @@ def test_a_cluster_that_does_not_serve_scalers_says_so_and_serves_all_the_same()
         drive(cluster)
     assert running(cluster) == 1
     assert cluster.condition("Progressing")["reason"] == "Blocked"
+
+
+@pytest.mark.parametrize("role", ["prefill", "decode"])
+def test_a_rollout_from_a_role_without_instances_ends_once_it_is_scaled_up(role: str) -> None:
+    """The old revision serves nobody, and must not be waited for."""
+    cluster = scaled(scaling={role: {"minReplicas": 0, "maxReplicas": 4}})
+    cluster.scale_role(role, 0)
+    converge(cluster)
+    cluster.edit(runtime={"image": "worker:2"})
+    cluster.scale_role(role, 2)
+    converge(cluster, rounds=20)
+    assert cluster.condition("Progressing")["reason"] == "Complete"
+    assert running(cluster, role) == 2
+
+
+def test_scaling_in_the_middle_of_a_rollout_converges() -> None:
+    cluster = scaled()
+    cluster.edit(runtime={"image": "worker:2"})
+    for count in (3, 0, 4, 1):
+        cluster.settle()
+        drive(cluster)
+        cluster.scale_role("decode", count)
+        cluster.settle()
+        drive(cluster)
+    converge(cluster, rounds=20)
+    assert cluster.condition("Progressing")["reason"] == "Complete"
+    assert running(cluster) == 1

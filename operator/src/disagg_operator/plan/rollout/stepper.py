@@ -207,10 +207,18 @@ def _is_complete(role: RoleObservation | None, replicas: int) -> bool:
 
 
 def _stays(revision: Revision) -> bool:
-    """Tell whether an old revision is worth keeping: a pod is ready, or it has none on purpose."""
-    if any(role.terminating for role in revision.values()):
+    """Tell whether an old revision is worth keeping: a pod is ready, or it has none on purpose.
+
+    One that has instances of one role alone, as the other was scaled to nothing, serves nobody.
+    """
+    if any(role.terminating for role in revision.values()) or _is_half(revision):
         return False
     return _worth(revision)[1] > 0 or _asked(revision) == moves.NONE
+
+
+def _is_half(revision: Revision) -> bool:
+    asked = _asked(revision)
+    return 0 in asked and asked != moves.NONE
 
 
 def _worth(revision: Revision) -> tuple[int, int]:
