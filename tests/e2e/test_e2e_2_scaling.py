@@ -29,7 +29,7 @@ FAST_SECONDS = 15
 
 def example() -> list[Object]:
     """Return the documents of the example: a deployment of the quickstart's name, and an HPA."""
-    (file,) = (ROOT / "examples" / "09-autoscaling").glob("*.yaml")
+    (file,) = (ROOT / "examples" / "10-autoscaling").glob("*.yaml")
     return list(yaml.safe_load_all(file.read_text()))
 
 
