@@ -22,12 +22,20 @@ class Answer:
         chunks: how many pieces it came in.
         prompt_tokens: tokens of the prompt, chat template included.
         completion_tokens: tokens of the answer.
+        finish_reason: why it ended; None where it broke off.
     """
 
     text: str
     chunks: int
     prompt_tokens: int
     completion_tokens: int
+    finish_reason: str | None
+
+    def is_whole(self, max_tokens: int) -> bool:
+        """Tell whether nothing is missing of an answer of at most so many tokens."""
+        if self.finish_reason == "length":
+            return self.completion_tokens == max_tokens
+        return self.finish_reason == "stop"
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class Chat:
         """
         body = chat_request(MODEL, question, max_tokens=max_tokens)
         pieces: list[str] = []
+        reasons: list[str] = []
         usage: dict[str, int] = {}
         with self.http.stream("POST", f"{self.url}/v1/chat/completions", json=body) as answer:
             if answer.is_error:
@@ -70,7 +79,15 @@ class Chat:
             for event in events_of(answer.iter_lines()):
                 usage = event.get("usage") or usage
                 pieces += pieces_of(event)
-        return Answer("".join(pieces), len(pieces), usage["prompt_tokens"], usage["completion_tokens"])
+                choices = event.get("choices", ())
+                reasons += [choice["finish_reason"] for choice in choices if choice.get("finish_reason")]
+        return Answer(
+            text="".join(pieces),
+            chunks=len(pieces),
+            prompt_tokens=usage.get("prompt_tokens", 0),
+            completion_tokens=usage.get("completion_tokens", 0),
+            finish_reason=reasons[-1] if reasons else None,
+        )
 
 
 def metrics(http: httpx.Client, namespace: str, pod: str, port: int = 9091) -> str:
@@ -81,47 +98,66 @@ def metrics(http: httpx.Client, namespace: str, pod: str, port: int = 9091) -> s
 
 @dataclass
 class Load:
-    """What a client that asks again and again has met.
+    """What clients that ask again and again have met.
 
     Attributes:
-        answered: number of answers.
-        failures: what went wrong, one line each.
+        answered: number of answers that were whole.
+        failures: what went wrong, one line each: requests that failed, and answers that broke off.
     """
 
     answered: int = 0
     failures: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def asked(self) -> int:
+        """Number of requests that have ended, one way or the other."""
+        return self.answered + len(self.failures)
+
+    def add(self, failure: str | None) -> None:
+        """Count one request, and what went wrong with it, if anything did."""
+        with self._lock:
+            if failure is None:
+                self.answered += 1
+            else:
+                self.failures.append(f"{time.strftime('%X')} {failure}")
 
 
 @contextmanager
-def constant_load(chat: Chat, pause: float = 0.2) -> Iterator[Load]:
-    """Ask short questions one after the other while the block runs.
+def constant_load(chat: Chat, pause: float = 0.2, clients: int = 1, max_tokens: int = 4) -> Iterator[Load]:
+    """Ask short questions while the block runs.
 
     Args:
         chat: whom to ask.
-        pause: time between an answer and the next question, in seconds.
+        pause: time between an answer and the same client's next question, in seconds.
+        clients: how many ask at the same time, each one question after the other.
+        max_tokens: longest answer, in tokens.
     """
     load = Load()
     ended = threading.Event()
 
     def ask_on() -> None:
         while not ended.is_set():
-            try:
-                answer = chat.ask("Say hello.", max_tokens=4)
-            except (httpx.HTTPError, ClusterError, KeyError, ValueError) as error:
-                # The words of a refusal tell who refused: the API server's proxy, or a frontend and why.
-                words = error.response.text if isinstance(error, httpx.HTTPStatusError) else ""
-                load.failures.append(f"{time.strftime('%X')} {type(error).__name__}: {error} {words}".strip())
-            else:
-                if answer.completion_tokens:
-                    load.answered += 1
-                else:
-                    load.failures.append(f"{time.strftime('%X')} an empty answer")
+            load.add(_fault(chat, max_tokens))
             ended.wait(pause)
 
-    client = threading.Thread(target=ask_on, name="constant-load")
-    client.start()
+    asking = [threading.Thread(target=ask_on, name=f"constant-load-{number}") for number in range(clients)]
+    for client in asking:
+        client.start()
     try:
         yield load
     finally:
         ended.set()
-        client.join()
+        for client in asking:
+            client.join()
+
+
+def _fault(chat: Chat, max_tokens: int) -> str | None:
+    """Ask once; return what went wrong, if anything did."""
+    try:
+        answer = chat.ask("Say hello.", max_tokens=max_tokens)
+    except (httpx.HTTPError, ClusterError, ValueError) as error:
+        # The words of a refusal tell who refused: the API server's proxy, or a frontend and why.
+        words = error.response.text if isinstance(error, httpx.HTTPStatusError) else ""
+        return f"{type(error).__name__}: {error} {words}".strip()
+    return None if answer.is_whole(max_tokens) else f"an answer that is not whole: {answer}"

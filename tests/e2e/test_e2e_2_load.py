@@ -1,0 +1,145 @@
+"""Under constant load nothing is lost, whatever is done to a deployment: each time 500 requests.
+
+A request counts as lost if it failed, and also if its answer broke off: without a reason for its end, or
+with fewer tokens than that reason says.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from e2e import quick_model
+from e2e.chat import Chat, constant_load
+from e2e.cluster_client import Kubectl, eventually
+from e2e.deployments import Deployment, spec
+from e2e.installation import SYSTEM, Installed
+from testcluster.demo import MODEL
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+REQUESTS = 500
+CLIENTS = 4
+TOKENS = 8
+PAUSE = 0.05
+LOAD_SECONDS = 500
+"""Longest time that what is done in one test, or its requests, may take."""
+START_SECONDS = 400
+
+
+@pytest.fixture(scope="module")
+def busy(installed: Installed, namespace: str) -> Iterator[Deployment]:
+    """A deployment with two of everything, so that what one loses, the other one serves."""
+    model = {"name": MODEL, "source": {"runtimeImage": {"path": quick_model.PATH}}}
+    role = {"replicas": 2, "podTemplate": quick_model.pod_template(installed.images["worker"])}
+    fields = {"prefill": role, "decode": role, "frontend": {"replicas": 2}, "verification": {"mode": "Off"}}
+    installed.kubectl.apply_to(namespace, spec("busy", **{"model": model, **fields}))
+    deployment = Deployment(installed.kubectl, namespace, "busy")
+    deployment.wait_complete(START_SECONDS)
+    yield deployment
+    deployment.delete()
+
+
+@pytest.fixture
+def clients(http: httpx.Client, busy: Deployment) -> Chat:
+    """Those who ask it."""
+    return Chat(http, busy.namespace, busy.name)
+
+
+def scale(deployment: Deployment, prefill: int, decode: int, frontend: int) -> None:
+    counts = {"prefill": prefill, "decode": decode, "frontend": frontend}
+    deployment.patch(json.dumps({"spec": {role: {"replicas": count} for role, count in counts.items()}}))
+    deployment.wait_complete(LOAD_SECONDS)
+
+    def done() -> None:
+        # Pods that are ending count: they still finish their requests.
+        there = {role: len(deployment.children("pods", role)) for role in counts}
+        assert there == counts
+
+    eventually(done, LOAD_SECONDS)
+
+
+@contextmanager
+def nothing_lost(chat: Chat) -> Iterator[None]:
+    """Ask on while the block runs, and until enough was asked; nothing must have been lost."""
+    with constant_load(chat, PAUSE, clients=CLIENTS, max_tokens=TOKENS) as load:
+        yield
+
+        def enough() -> None:
+            assert load.asked >= REQUESTS, f"{load.asked} asked, lost: {load.failures[:5]}"
+
+        eventually(enough, LOAD_SECONDS)
+    assert not load.failures, f"{len(load.failures)} of {load.asked} lost: {load.failures[:20]}"
+
+
+def test_both_roles_scale_down_and_up(busy: Deployment, clients: Chat) -> None:
+    with nothing_lost(clients):
+        scale(busy, 1, 1, 1)
+        scale(busy, 2, 2, 2)
+
+
+def test_the_operator_is_killed(installed: Installed, clients: Chat) -> None:
+    with nothing_lost(clients):
+        before = set(installed.operator_pods())
+        installed.kill_operator()
+
+        def back() -> None:
+            assert set(installed.operator_pods()) - before
+
+        eventually(back, 60)
+        ready = ("wait", "--for=condition=Ready", "pod", "--selector=app.kubernetes.io/component=operator")
+        installed.kubectl(*ready, f"--namespace={SYSTEM}", "--timeout=120s", timeout=150)
+
+
+def test_every_pod_is_evicted_as_a_drain_of_its_node_does_it(busy: Deployment, clients: Chat) -> None:
+    """`kubectl drain` evicts pods, and waits where a budget says so: of both frontends, for one of them."""
+    before = {pod["metadata"]["uid"] for pod in busy.children("pods")}
+    with nothing_lost(clients):
+        for index in (1, 0):
+            drain(busy, f"{busy.selector()},apps.kubernetes.io/pod-index={index}")
+            eventually(lambda: settled(busy), LOAD_SECONDS)
+        told = drain(busy, busy.selector("frontend"))
+        busy.wait_complete(LOAD_SECONDS)
+    assert not before & {pod["metadata"]["uid"] for pod in busy.children("pods")}
+    assert "violate the pod's disruption budget" in told
+
+
+def settled(deployment: Deployment) -> None:
+    """All workers have been ready for so long that every frontend knows them."""
+    available = [found["status"].get("availableReplicas") for found in deployment.children("statefulsets")]
+    assert available == [2, 2]
+
+
+def drain(deployment: Deployment, selector: str) -> str:
+    """Drain the nodes of some pods; return what kubectl told.
+
+    There may be one node alone, on which the pods' successors must find a place: it is uncordoned again as
+    soon as the drain has begun.
+    """
+    kubectl = deployment.kubectl
+    pods = kubectl.list("pods", deployment.namespace, selector)
+    return "".join(_drain(kubectl, node, selector) for node in {pod["spec"]["nodeName"] for pod in pods})
+
+
+def _drain(kubectl: Kubectl, node: str, selector: str) -> str:
+    argv = kubectl.argv("drain", node, f"--pod-selector={selector}", "--delete-emptydir-data")
+    with subprocess.Popen(
+        [*argv, f"--timeout={LOAD_SECONDS}s"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+
+            def cordoned() -> None:
+                found = json.loads(kubectl("get", "node", node, "--output=json"))
+                assert found["spec"].get("unschedulable"), "the node is not cordoned yet"
+
+            eventually(cordoned, 60, every=0.1)
+            kubectl("uncordon", node)
+            told, _ = process.communicate(timeout=LOAD_SECONDS + 60)
+        finally:
+            process.kill()
+            kubectl("uncordon", node)
+    assert process.returncode == 0, told
+    return told
