@@ -56,14 +56,20 @@ def wait_running(deployment: Deployment, role: str, count: int) -> None:
     eventually(check, LIMIT_SECONDS)
 
 
+def workers(deployment: Deployment) -> set[str]:
+    """Return the uids of the workers that are not ending."""
+    return {pod["metadata"]["uid"] for role in ("prefill", "decode") for pod in deployment.pods(role)}
+
+
 @pytest.fixture(scope="module")
 def scaled(quickstart: Deployment) -> Iterator[Deployment]:
     """The quickstart with what the example adds to it; nothing restarts."""
-    before = {pod["metadata"]["uid"] for pod in quickstart.children("pods")}
+    quickstart.wait_complete(LIMIT_SECONDS)
+    before = workers(quickstart)
     quickstart.patch(json.dumps({"spec": {"scaling": example()[0]["spec"]["scaling"]}}))
     for role in ("prefill", "decode"):
         wait_running(quickstart, role, 1)
-    assert {pod["metadata"]["uid"] for pod in quickstart.children("pods")} == before
+    assert workers(quickstart) == before
     yield quickstart
     quickstart.patch('{"spec": {"scaling": null}}')
 
@@ -71,7 +77,7 @@ def scaled(quickstart: Deployment) -> Iterator[Deployment]:
         assert not quickstart.kubectl.list(SCALERS, quickstart.namespace)
 
     eventually(gone, LIMIT_SECONDS)
-    quickstart.wait_complete()
+    quickstart.wait_complete(LIMIT_SECONDS)
 
 
 def refused(chat: Chat) -> str:
@@ -83,6 +89,8 @@ def refused(chat: Chat) -> str:
         words = f"{error.response.status_code} {error.response.text}"
     except ClusterError as error:
         words = str(error)
+    except httpx.HTTPError as error:
+        raise AssertionError(f"broken off, as the last worker or the last frontend left: {error}") from error
     else:
         raise AssertionError(f"it was answered: {answer}")
     assert time.monotonic() - began < FAST_SECONDS, f"only after {time.monotonic() - began:.0f} s: {words}"
