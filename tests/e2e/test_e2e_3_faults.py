@@ -18,9 +18,12 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 KILL_ENGINE = """
 import os, pathlib
-for each in pathlib.Path("/proc").glob("[0-9]*"):
-    if int(each.name) != os.getpid() and b"disagg-worker\0serve" in (each / "cmdline").read_bytes():
-        os.kill(int(each.name), 9)
+for each in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    try:
+        if b"serve" in each.read_bytes().split(bytes(1)):
+            os.kill(int(each.parent.name), 9)
+    except OSError:
+        pass
 """
 
 
