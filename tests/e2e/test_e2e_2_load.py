@@ -109,6 +109,8 @@ def test_every_pod_is_evicted_as_a_drain_of_its_node_does_it(busy: Deployment, c
 
 def settled(deployment: Deployment) -> None:
     """All workers have been ready for so long that every frontend knows them."""
+    assert [len(deployment.pods(role)) for role in ("prefill", "decode")] == [2, 2]
+    deployment.wait_complete(LOAD_SECONDS)
     available = [found["status"].get("availableReplicas") for found in deployment.children("statefulsets")]
     assert available == [2, 2]
 
