@@ -74,7 +74,7 @@ def test_a_prefill_worker_that_is_killed_is_told_and_decode_goes_on(
         *("exec", name, f"--namespace={quickstart.namespace}", "--container=worker", "--"),
         *("python3", "-c", KILL_ENGINE),
     )
-    quickstart.wait("Available", "False", timeout=30)
+    quickstart.wait("Available", "False", timeout=90)
 
     def told() -> None:
         message = quickstart.condition("Available")["message"]
