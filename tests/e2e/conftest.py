@@ -42,8 +42,10 @@ def helm(cluster: Cluster) -> Helm:
 @pytest.fixture(scope="session")
 def installed(cluster: Cluster, helm: Helm, kubectl: Kubectl) -> Iterator[Installed]:
     """The chart, installed in a namespace that admits restricted pods only."""
-    # NVIDIA's driver is not on this cluster; its permissions are audited in tests/integration/platforms.
-    values = (*chart_values(cluster.images), *settings(computeDomain__enabled=False))
+    # Neither NVIDIA's driver nor gang scheduling is on this cluster; tests/integration/platforms audits the
+    # permissions for them.
+    without = settings(computeDomain__enabled=False, gangScheduling__enabled=False)
+    values = (*chart_values(cluster.images), *without)
     if cluster.provider == "existing" and kubectl("get", "crd", f"--selector={OUR_CRDS}", "--output=name"):
         pytest.fail(
             "these tests remove all DisaggDeployments, and this cluster has them installed: use another"

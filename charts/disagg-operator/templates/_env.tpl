@@ -10,6 +10,8 @@
   value: {{ include "disagg-operator.preflight" . | quote }}
 - name: DISAGG_COMPUTE_DOMAINS
   value: {{ .Values.computeDomain.enabled | quote }}
+- name: DISAGG_GANG_SCHEDULING
+  value: {{ .Values.gangScheduling.enabled | quote }}
 - name: DISAGG_WORKER_IMAGE
   value: {{ .Values.worker.image | quote }}
 - name: DISAGG_ETCD_IMAGE

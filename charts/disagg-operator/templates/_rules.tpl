@@ -65,6 +65,16 @@ log and fails on one that is never used. Server-side apply is `patch`, and `crea
 - apiGroups: [resource.k8s.io]
   resources: [resourceclaims, resourceclaimtemplates]
   verbs: [get]
+{{- if .Values.gangScheduling.enabled }}
+# What has the pods of a model instance on several nodes scheduled all or none. It is made once and never read, and goes
+# with the instance.
+- apiGroups: [scheduling.k8s.io]
+  resources: [podgroups, workloads]
+  verbs: [create]
+- apiGroups: [scheduling.run.ai, scheduling.x-k8s.io]
+  resources: [podgroups]
+  verbs: [create]
+{{- end }}
 {{- if .Values.computeDomain.enabled }}
 # ComputeDomains of deployments on NVLink platforms, and the claim templates that NVIDIA's driver makes for them.
 - apiGroups: [resource.nvidia.com]

@@ -152,6 +152,22 @@ def test_on_a_full_cluster_a_group_gives_its_place_up_and_comes_back_where_the_n
     assert demo.status()["updateRevision"] == old
 
 
+def test_a_scheduler_of_gangs_that_is_not_there_harms_nothing_that_runs(demo: Groups) -> None:
+    demo.create()
+    demo.wait_for("Progressing", "Complete")
+    before = demo.pods("0")
+    demo.edit(placement={"gang": {"scheduler": "KAI"}})
+    demo.wait_for("Progressing", "PlatformNotReady")
+    ready = demo.condition("PlatformReady")
+    assert ready["reason"] == "GangSchedulerMissing"
+    assert "helm install kai-scheduler" in ready["message"]
+    assert len(demo.sets()) == 2
+    assert demo.pods("0") == before
+    demo.edit(placement={"gang": {"scheduler": "None"}})
+    demo.wait_for("Progressing", "Complete")
+    assert demo.pods("0") == before
+
+
 def dead() -> Object:
     """Return the status of a container that ended once and runs again."""
     terminated = {"exitCode": 137, "reason": "OOMKilled", "startedAt": NOW, "finishedAt": NOW}

@@ -154,6 +154,7 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
         {"computeDomain": {"enabled": False, "numNodes": 2}},
         "spec.computeDomain.enabled",
     ),
+    ("gang-consistent", {"placement": {"gang": {"scheduler": "Kueue"}}}, "spec.placement.gang.queue"),
     ("frontend-port-free", {"frontend": {"port": 80}}, "spec.frontend.port"),
     ("env-no-duplicates", {"env": env(("A", "1"), ("B", "2"), ("A", "3"))}, "spec.env[2]"),
     (

@@ -7,7 +7,7 @@ in tests/integration/platforms.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -162,6 +162,8 @@ class FakeCluster:
         verifier: what measures the transport.
         lingering: whether pods whose StatefulSet is deleted do not end yet.
         looked: deployments that are reconciled when a ComputeDomain changes.
+        vanished: what the caches have seen go, and was not on its way out.
+        stored_as: is what the API server makes of what is applied.
     """
 
     resource: Object | None
@@ -177,6 +179,8 @@ class FakeCluster:
     verifier: FakeVerifier = field(default_factory=FakeVerifier)
     lingering: bool = False
     looked: set[Key] = field(default_factory=set)
+    vanished: set[Address] = field(default_factory=set)
+    stored_as: Callable[[Object], Object] = lambda obj: obj
     _version: int = 1
 
     @contextmanager
@@ -212,6 +216,11 @@ class FakeCluster:
         for obj in self.objects.values():
             if obj["metadata"]["labels"].get(names.LABEL_DEPLOYMENT) == key.name:
                 yield copy.deepcopy(obj)
+
+    def lost(self, key: Key) -> frozenset[Address]:
+        assert key == self.key
+        found, self.vanished = frozenset(self.vanished), set()
+        return found
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         assert namespace == self.key.namespace
@@ -261,7 +270,7 @@ class FakeCluster:
         old = self.objects.get(address)
         if old and old.get("roleRef") != obj.get("roleRef"):
             raise refusal(422, "roleRef is immutable")
-        new = copy.deepcopy(obj)
+        new = self.stored_as(copy.deepcopy(obj))
         if obj["kind"] == "DisaggScaler":
             assert old, "made by a create, since an apply would own the count"
             new["spec"] = copy.deepcopy(old["spec"])
@@ -290,7 +299,7 @@ class FakeCluster:
         if address in self.secrets or address in self.objects:
             return False
         self._writing("create", obj)
-        if obj["kind"] == "Secret":
+        if obj["kind"] in ("Secret", "PodGroup"):
             self.secrets[address] = copy.deepcopy(obj)
         else:
             version = str(self._next())
@@ -300,13 +309,17 @@ class FakeCluster:
         self.after_write("create", obj)
         return True
 
-    async def annotate(self, obj: Object, annotations: Mapping[str, str]) -> None:
+    async def annotate(self, obj: Object, annotations: Mapping[str, str | None]) -> None:
         address = (obj["kind"], obj["metadata"]["name"])
         self._writing("annotate", obj)
         live = self.objects[address]
-        if live["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
+        seen = obj["metadata"].get("resourceVersion", live["metadata"]["resourceVersion"])
+        if live["metadata"]["resourceVersion"] != seen:
             raise refusal(409, "the object has been modified")
-        live["metadata"].setdefault("annotations", {}).update(annotations)
+        for key, value in annotations.items():
+            live["metadata"].setdefault("annotations", {})[key] = value
+            if value is None:
+                del live["metadata"]["annotations"][key]
         live["metadata"]["resourceVersion"] = str(self._next())
         self.after_write("annotate", obj)
 
@@ -357,6 +370,10 @@ class FakeCluster:
     async def assess(self, key: Key, plan: Plan) -> Assessment:
         assert key == self.key
         return assess(needs_of(plan), self.surroundings)
+
+    async def serving(self, kinds: Iterable[Kind]) -> Mapping[Kind, bool]:
+        served = self.surroundings.served
+        return {kind: served[kind] for kind in kinds if kind in served}
 
     def forget(self, key: Key) -> None:
         assert key == self.key

@@ -6,6 +6,7 @@ from disagg_operator.build.configmap import engine_config_map
 from disagg_operator.build.deployment import frontend_deployment
 from disagg_operator.build.discovery import discovery_objects
 from disagg_operator.build.disruption import disruption_budgets
+from disagg_operator.build.gang import gang_objects
 from disagg_operator.build.metadata import Object
 from disagg_operator.build.rbac import role_binding, service_account
 from disagg_operator.build.scaler import scaler
@@ -44,5 +45,5 @@ def worker_objects(plan: Plan) -> list[Object]:
             keyed = role.replicas and role.group.ssh is not None
             found += [ssh_key_secret(plan, role)] if keyed else []
             found += [all_pods_service(plan, role, role.group)]
-        found += worker_stateful_sets(plan, role)
+        found += [*worker_stateful_sets(plan, role), *gang_objects(plan, role)]
     return found

@@ -1,7 +1,8 @@
 """Where workers go relative to each other: one zone or clique for all, different nodes for the two roles.
 
 The pods of one pod group are on different nodes as well: each stands for a node of the instance. Where
-workers may be in several racks, those of one group are in one still.
+workers may be in several racks, those of one group are in one still; users may name a further label whose
+value those of one group share.
 """
 
 from collections.abc import Mapping
@@ -36,9 +37,10 @@ def affinity(pod: PodPlan, labels: Mapping[str, str]) -> Object:
         }
         term = {"labelSelector": workers, "topologyKey": pod.together.topology_key}
         found["podAffinity"] = _rule(term, required=pod.together.required)
-    if pod.joined is not None and own:
-        joined = _rule({"labelSelector": own, "topologyKey": pod.joined.topology_key}, required=True)
-        found["podAffinity"] = _both(found.get("podAffinity", {}), joined)
+    for shared in (pod.joined, pod.grouped) if own else ():
+        if shared is not None:
+            term = {"labelSelector": own, "topologyKey": shared.topology_key}
+            found["podAffinity"] = _both(found.get("podAffinity", {}), _rule(term, required=shared.required))
     apart = []
     if pod.apart is not None:
         apart.append({"matchLabels": names.selector(deployment, pod.apart.other_role)})

@@ -6,6 +6,7 @@ each instance is a StatefulSet of its own: its pods have labels of their own, an
 
 from dataclasses import replace
 
+from disagg_operator.build.gang import as_member, queue_labels
 from disagg_operator.build.metadata import Object, metadata
 from disagg_operator.build.pods import pod_template
 from disagg_operator.plan import names
@@ -31,10 +32,16 @@ def _stateful_set(plan: Plan, role: RolePlan, size: Object, number: int | None) 
     ports = role.pod.ports if role.group is None else (*role.pod.ports, *role.group.ports)
     pod = replace(role.pod, mounts=(*role.pod.mounts, config), ports=ports)
     identity = (plan.name, role.role, plan.revision, number)
+    described = metadata(plan, name, role.role, plan.revision, number)
+    template = pod_template(pod, CONTAINER, {**names.labels(*identity), **_sizes(role)})
+    gang = None if role.group is None else role.group.gang
+    if gang is not None:
+        described = {**described, "labels": {**described["labels"], **queue_labels(gang)}}
+        template = as_member(template, gang, name)
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
-        "metadata": metadata(plan, name, role.role, plan.revision, number),
+        "metadata": described,
         "spec": {
             "replicas": size["replicas"],
             "minReadySeconds": plan.takeover_seconds,
@@ -44,6 +51,16 @@ def _stateful_set(plan: Plan, role: RolePlan, size: Object, number: int | None) 
             # What changes within a revision is the agent alone, and that is no reason to restart a worker.
             "updateStrategy": {"type": "OnDelete"},
             "selector": {"matchLabels": names.selector(*identity)},
-            "template": pod_template(pod, CONTAINER, names.labels(*identity)),
+            "template": template,
         },
+    }
+
+
+def _sizes(role: RolePlan) -> dict[str, str]:
+    """Return how large a pod group is, for whoever reads its pods: nodes, and ranks on all of them."""
+    if role.group is None:
+        return {}
+    return {
+        names.LABEL_GROUP_SIZE: str(role.nodes),
+        names.LABEL_WORLD_SIZE: str(role.nodes * max(role.gpus, 1)),
     }

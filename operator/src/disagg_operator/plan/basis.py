@@ -17,9 +17,17 @@ from disagg_operator.plan.discovery.services import ServicePlanner
 from disagg_operator.plan.discovery.stores import discovery_facts, discovery_plan
 from disagg_operator.plan.engines.registry import ENGINES, Engine
 from disagg_operator.plan.facts import Facts
+from disagg_operator.plan.gang import gang_plan
 from disagg_operator.plan.hardware import ARCHITECTURE_LABEL
 from disagg_operator.plan.installation import Installation
-from disagg_operator.plan.model import DECODE, PREFILL, ComputeDomainPlan, DiscoveryPlan, TransferPlan
+from disagg_operator.plan.model import (
+    DECODE,
+    PREFILL,
+    ComputeDomainPlan,
+    DiscoveryPlan,
+    GangPlan,
+    TransferPlan,
+)
 from disagg_operator.plan.platform import Platform
 from disagg_operator.plan.transfer import transfer_plan
 from disagg_operator.platforms.catalogue import services
@@ -42,6 +50,7 @@ class Basis:
         transfer: how KV cache moves.
         gpus: GPUs of each worker pod, by role.
         compute_domain: the NVLink domain of the workers, where the platform has one.
+        gang: how instances on several nodes are scheduled all or none, or None.
     """
 
     resource: DisaggDeployment
@@ -54,6 +63,7 @@ class Basis:
     transfer: TransferPlan
     gpus: Mapping[str, int]
     compute_domain: ComputeDomainPlan | None
+    gang: GangPlan | None
 
     @property
     def name(self) -> str:
@@ -116,6 +126,7 @@ def basis_of(resource: DisaggDeployment, installation: Installation, cluster: Cl
         transfer=transfer_plan(spec.transfer, platform, facts),
         gpus=gpus,
         compute_domain=compute_domain_plan(resource.metadata.name, spec, platform, gpus, cluster),
+        gang=gang_plan(spec, cluster.gang_apis),
     )
 
 

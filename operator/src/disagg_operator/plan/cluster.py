@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from disagg_operator.plan.gang import GangApi
+
 
 @dataclass(frozen=True)
 class ExistingDomain:
@@ -26,11 +28,13 @@ class ClusterFacts:
             25.3 asks for it; later ones deprecate the field and recommend 0.
         domain: the ComputeDomain of this deployment, if it is there.
         counts: replicas that its DisaggScalers ask for, by role.
+        gang_apis: the APIs of gang scheduling that it serves.
     """
 
     num_nodes_required: bool = False
     domain: ExistingDomain | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    gang_apis: tuple[GangApi, ...] = ()
 
 
 UNSEEN = ClusterFacts()

@@ -8,7 +8,8 @@ each. Whether it can work is judged in `plan.rules.computedomain`.
 from collections.abc import Iterable, Mapping
 
 from disagg_operator.api.problems import Problem, Refusal
-from disagg_operator.api.v1alpha1.operations import ComputeDomainSpec, PlacementSpec
+from disagg_operator.api.v1alpha1.operations import ComputeDomainSpec
+from disagg_operator.api.v1alpha1.placement import PlacementSpec
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 from disagg_operator.plan import names
 from disagg_operator.plan.cluster import ClusterFacts

@@ -96,6 +96,9 @@ def _domain(domain: ComputeDomainPlan) -> Iterator[_Entry]:
 
 def _role(role: RolePlan) -> Iterator[_Entry]:
     yield from _pod(role.pod)
+    gang = None if role.group is None else role.group.gang
+    if gang is not None:
+        yield "placement", "all or none", f"{gang.scheduler} ({gang.api_version})", gang.provenance
     for setting in role.settings:
         yield "engine setting", setting.key, json.dumps(setting.value), setting.provenance
 
@@ -147,8 +150,10 @@ def _placement(pod: PodPlan) -> Iterator[_Entry]:
     if pod.together is not None:
         strength = "required" if pod.together.required else "preferred"
         yield "placement", "together", f"{pod.together.topology_key} ({strength})", pod.together.provenance
-    if pod.joined is not None:
-        yield "placement", "instance", f"{pod.joined.topology_key} (required)", pod.joined.provenance
+    for shared in (pod.joined, pod.grouped):
+        if shared is not None:
+            strength = "required" if shared.required else "preferred"
+            yield "placement", "instance", f"{shared.topology_key} ({strength})", shared.provenance
     if pod.apart is not None:
         value = f"on no node with {pod.apart.other_role} workers"
         yield "placement", "apart", value, pod.apart.provenance

@@ -7,7 +7,7 @@ writes wins over all of them.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from disagg_operator.api.v1alpha1.operations import PlacementSpec
+from disagg_operator.api.v1alpha1.placement import PlacementSpec
 from disagg_operator.plan.environment import derived, fill, layered
 from disagg_operator.plan.facts import Facts, applicable, first, provenance
 from disagg_operator.plan.model import (
@@ -50,6 +50,7 @@ class Hardware:
     together: TogetherPlan | None
     apart: ApartPlan | None
     joined: TogetherPlan | None
+    grouped: TogetherPlan | None
 
 
 def hardware(
@@ -94,6 +95,7 @@ def hardware(
         together=_together(platform, facts, placement),
         apart=_apart(platform, facts, other_role),
         joined=_joined(platform, facts),
+        grouped=_grouped(facts, placement),
     )
 
 
@@ -247,6 +249,13 @@ def _joined(platform: Platform, facts: Facts) -> TogetherPlan | None:
     reason = "The pods of a model instance are in one rack, whose NVLink their collectives cross."
     why = Provenance(reason, domain.source, domain.line)
     return TogetherPlan(domain.clique_label, required=True, provenance=why)
+
+
+def _grouped(facts: Facts, placement: PlacementSpec) -> TogetherPlan | None:
+    if placement.group is None or facts["nodes"] != SEVERAL:
+        return None
+    written = Provenance("Set by the user.", "spec.placement.group.topologyKey")
+    return TogetherPlan(placement.group.topology_key, placement.group.required, written)
 
 
 def _apart(platform: Platform, facts: Facts, other_role: str) -> ApartPlan | None:

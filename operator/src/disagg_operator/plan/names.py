@@ -3,7 +3,7 @@
 | object | name |
 |---|---|
 | StatefulSet, Service and ConfigMap of a role | ``<base>-<role>-<revision>`` |
-| StatefulSet of a pod group of several nodes | ``<base>-<role>-<revision>-<group>`` |
+| StatefulSet and PodGroup of a pod group of several nodes | ``<base>-<role>-<revision>-<group>`` |
 | Service of all pods of these groups | ``<base>-<role>-<revision>-all`` |
 | Secret with these groups' ssh key | ``<base>-<role>-<revision>-ssh`` |
 | frontend Deployment and Service | ``<base>-frontend`` |
@@ -37,6 +37,10 @@ LABEL_REVISION = "disagg.dev/revision"
 LABEL_GROUP = "disagg.dev/group"
 LABEL_POD_INDEX = "apps.kubernetes.io/pod-index"
 """Set by Kubernetes on the pods of a StatefulSet; in a pod group it is the rank of the node."""
+LABEL_GROUP_SIZE = "disagg.dev/group-size"
+"""Number of pods of a pod group, which is that of its nodes."""
+LABEL_WORLD_SIZE = "disagg.dev/world-size"
+"""Number of ranks of a pod group."""
 LABEL_SERVICE = "disagg.dev/service"
 ANNOTATION_PAUSED = "disagg.dev/paused"
 ANNOTATION_SSH_KEY = "disagg.dev/ssh-key"
@@ -48,6 +52,8 @@ ANNOTATION_VERIFY = "disagg.dev/verify"
 """Asks for a verification of the transport, again whenever its text changes."""
 CONDITION_TRANSPORT_VERIFIED = "disagg.dev/transport-verified"
 """Condition of frontend pods that must be true before they are ready, where verification is enforced."""
+ANNOTATION_STORED_OTHERWISE = "disagg.dev/stored-otherwise"
+"""Fields that the API server stores otherwise than they were applied."""
 ANNOTATION_APPLIED_HASH = "disagg.dev/applied-hash"
 MANAGER = "disagg-operator"
 APP = "disagg-deployment"

@@ -2,7 +2,7 @@
 
 Invariant: it depends on the worker pods and their configuration files, and on nothing else; in particular not
 on replica counts and what evictions must leave of them, the frontend, the rollout's settings, what the check
-and the transport agent are made of, or the words that explain a setting.
+and the transport agent are made of, the version of a scheduler's API, or the words that explain a setting.
 """
 
 import json
@@ -33,6 +33,9 @@ def revision_of(roles: Iterable[RolePlan]) -> str:
         # Whether the agent is there counts, what it is does not: another agent is no reason for a rollout.
         described["pod"]["agent"] = role.pod.agent is not None or None
         del described["pod"]["check"]
+        if role.group is not None and role.group.gang is not None:
+            # By an upgrade of Kubernetes the same PodGroup may be of another version.
+            del described["group"]["gang"]["api_version"]
         material.append(_without_words(described))
     return names.digest(json.dumps(material, sort_keys=True))
 

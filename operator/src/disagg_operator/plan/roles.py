@@ -72,6 +72,8 @@ class _Draft:
         elif self.launch is not None:
             key_round = self.basis.resource.metadata.annotations.get(names.ANNOTATION_SSH_KEY, "")
             role = grouped(role, self.launch, self.basis.name, revision, key_round)
+        if role.group is not None:
+            role = replace(role, group=replace(role.group, gang=self.basis.gang))
         transfer = self.basis.spec.transfer
         if not transfer.restart_wedged:
             return role
@@ -132,6 +134,7 @@ def _draft(basis: Basis, role: str, spec: RoleSpec) -> _Draft:
         together=added.together,
         apart=added.apart,
         joined=added.joined,
+        grouped=added.grouped,
         agent=agent_plan(basis, facts, context),
     )
     pod = draining(pod, basis, basis.runtime.worker, wiring.port.number, facts)

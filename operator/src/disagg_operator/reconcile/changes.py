@@ -12,11 +12,11 @@ from disagg_operator.build.objects import scaler_objects, shared_objects, worker
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES, Plan
 from disagg_operator.reconcile.diff import identity, is_terminating, must_apply, stamp, to_prune
-from disagg_operator.reconcile.kinds import SECRET, STATEFUL_SET, Object
+from disagg_operator.reconcile.kinds import STATEFUL_SET, Object
 from disagg_operator.reconcile.observe import Observed, label, number_of
+from disagg_operator.reconcile.once import is_made_once, may_lack
 from disagg_operator.reconcile.rollout import Rollout
-from disagg_operator.reconcile.scalers import applied
-from disagg_operator.reconcile.ssh_keys import may_lack
+from disagg_operator.reconcile.scalers import applied as applied_scaler
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,19 @@ def changes(plan: Plan, rollout: Rollout, observed: Observed, owner: str, *, wai
         waits: whether no worker may be started now.
     """
     shared = [stamp(obj) for obj in shared_objects(plan)]
-    scalers = [applied(obj, observed) for obj in scaler_objects(plan)]
+    scalers = [applied_scaler(obj, observed) for obj in scaler_objects(plan)]
     step, forward = rollout.step, rollout.target == plan.revision
     workers = [stamp(obj) for obj in worker_objects(_stepped(plan, rollout))] if forward else []
     now = [*shared, *workers, *scalers] if step.run else [*shared, *scalers]
     if waits:
         now = [obj for obj in now if not _starts_workers(obj, observed)]
+    applied = {identity(obj) for obj in now if not is_made_once(obj) and _differs(obj, observed)}
     return Changes(
-        apply=tuple(obj for obj in now if _differs(obj, observed)),
+        apply=tuple(
+            obj
+            for obj in now
+            if (may_lack(obj, observed, applied) if is_made_once(obj) else identity(obj) in applied)
+        ),
         scale=tuple(_scalings(plan, rollout, observed)),
         delete=tuple(
             _deletions([*shared, *workers, *scalers], rollout, observed, owner, restores=not forward)
@@ -133,8 +138,6 @@ def _starts_workers(obj: Object, observed: Observed) -> bool:
 
 
 def _differs(obj: Object, observed: Observed) -> bool:
-    if obj["kind"] == SECRET.kind:
-        return may_lack(obj, observed)
     live = observed.objects.get(identity(obj))
     if live is not None and is_terminating(live):
         return False

@@ -27,8 +27,11 @@ class Cluster(Protocol):
         """Create an object and return whether that was done; one of this name is left as it is."""
         ...
 
-    async def annotate(self, obj: Object, annotations: Mapping[str, str]) -> None:
-        """Set annotations of this object, unless it has changed since it was seen."""
+    async def annotate(self, obj: Object, annotations: Mapping[str, str | None]) -> None:
+        """Set annotations of this object, or (None) remove them.
+
+        Nothing is done to an object that has changed since the resource version that it carries, if any.
+        """
         ...
 
     async def scale(self, obj: Object, replicas: int, annotations: Mapping[str, str]) -> None:
@@ -81,12 +84,20 @@ class Children(Protocol):
         """Return the objects and pods that carry the deployment's label, as last seen."""
         ...
 
+    def lost(self, key: Key) -> frozenset[tuple[str, str]]:
+        """Return kinds and names of a deployment's objects that vanished since this was last asked."""
+        ...
+
 
 class Preflight(Protocol):
     """What the cluster says of itself, compared with what deployments ask for."""
 
     async def assess(self, key: Key, plan: Plan) -> Assessment:
         """Return whether the cluster can run a deployment; have it reconciled when the answer changes."""
+        ...
+
+    async def serving(self, kinds: Iterable[Kind]) -> Mapping[Kind, bool]:
+        """Return whether the API server serves some kinds; one of which that is not known is missing."""
         ...
 
     def forget(self, key: Key) -> None:

@@ -2,11 +2,13 @@
 
 Invariants: pure; an object is written only where its desired content is another one than was applied last, or
 where somebody changed a field of ours. Fields of others (defaults, other field managers) are left alone, as
-server-side apply leaves them.
+server-side apply leaves them. What the API server itself stores otherwise, by a feature gate or a webhook, is
+noted on the object, and not written again and again.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -26,6 +28,25 @@ def stamp(obj: Object) -> Object:
     return {**obj, "metadata": {**metadata, "annotations": annotations}}
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A field that is not as it is desired.
+
+    Attributes:
+        path: the field; entries of lists by their key, such as ``spec.ports[http].port``.
+        wanted: its desired value.
+        found: its value, or MISSING.
+    """
+
+    path: str
+    wanted: Any
+    found: Any
+
+
+MISSING = object()
+"""Stands for the value of a field that is not there."""
+
+
 def must_apply(desired: Object, live: Object | None) -> bool:
     """Tell whether a stamped object has to be written.
 
@@ -33,7 +54,30 @@ def must_apply(desired: Object, live: Object | None) -> bool:
         desired: the object with its hash.
         live: the object as last seen, or None.
     """
-    return live is None or not _contained(desired, live)
+    return live is None or any(True for _ in drift(desired, live))
+
+
+def drift(desired: Object, live: Object) -> Iterator[Difference]:
+    """Yield the differences that a write would mend: not those that the API server would make again."""
+    known = stored_otherwise(live)
+    for each in differences(desired, live):
+        if known.get(each.path, "") != value_digest(each.found):
+            yield each
+
+
+def stored_otherwise(live: Object) -> dict[str, str | None]:
+    """Return what the API server stored otherwise than it was applied: digests of its values, by path."""
+    text = live["metadata"].get("annotations", {}).get(names.ANNOTATION_STORED_OTHERWISE)
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def value_digest(value: Any) -> str | None:
+    """Return a short text that stands for a value, or None for MISSING."""
+    return None if value is MISSING else names.digest(json.dumps(value, sort_keys=True))
 
 
 def is_terminating(obj: Mapping[str, Any]) -> bool:
@@ -75,24 +119,36 @@ def is_controlled_by(obj: Mapping[str, Any], owner: str) -> bool:
     return any(reference.get("controller") and reference["uid"] == owner for reference in references)
 
 
-def _contained(desired: Any, live: Any) -> bool:
-    if isinstance(desired, Mapping):
-        return isinstance(live, Mapping) and all(
-            _contained(value, live[key]) if key in live else _is_zero(value) for key, value in desired.items()
-        )
-    if isinstance(desired, list):
-        return isinstance(live, list) and _list_contained(desired, live)
-    return bool(desired == live) or _same_quantity(desired, live)
+def differences(desired: Any, live: Any, path: str = "") -> Iterator[Difference]:
+    """Yield where an object is not as desired. What it has besides is left alone."""
+    if isinstance(desired, Mapping) and isinstance(live, Mapping):
+        for key, value in desired.items():
+            place = f"{path}.{key}" if path else str(key)
+            if key in live:
+                yield from differences(value, live[key], place)
+            elif not _is_zero(value):
+                yield Difference(place, value, MISSING)
+    elif isinstance(desired, list) and isinstance(live, list):
+        yield from _list_differences(desired, live, path)
+    elif desired != live and not _same_quantity(desired, live):
+        yield Difference(path, desired, live)
 
 
-def _list_contained(desired: list[Any], live: list[Any]) -> bool:
+def _list_differences(desired: list[Any], live: list[Any], path: str) -> Iterator[Difference]:
     key = _merge_key(desired)
-    if key is None:
-        return len(desired) == len(live) and all(
-            _contained(wanted, there) for wanted, there in zip(desired, live, strict=True)
-        )
-    by_key = {item.get(key): item for item in live if isinstance(item, Mapping)}
-    return all(item[key] in by_key and _contained(item, by_key[item[key]]) for item in desired)
+    if key is not None:
+        by_key = {item.get(key): item for item in live if isinstance(item, Mapping)}
+        for item in desired:
+            place = f"{path}[{item[key]}]"
+            if item[key] in by_key:
+                yield from differences(item, by_key[item[key]], place)
+            else:
+                yield Difference(place, item, MISSING)
+    elif len(desired) != len(live):
+        yield Difference(path, desired, live)
+    else:
+        for index, (wanted, there) in enumerate(zip(desired, live, strict=True)):
+            yield from differences(wanted, there, f"{path}[{index}]")
 
 
 def _merge_key(items: list[Any]) -> str | None:

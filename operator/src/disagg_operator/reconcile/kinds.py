@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from disagg_operator.api.v1alpha1 import API_VERSION, KIND, PLURAL, SCALER_KIND, SCALER_PLURAL
+from disagg_operator.api.v1alpha1.placement import GangScheduler
+from disagg_operator.plan.gang import APIS, GangApi
 
 Object = dict[str, Any]
 """A Kubernetes object in the shape of its JSON."""
@@ -57,6 +59,11 @@ CLAIM = Kind("resource.k8s.io/v1", "ResourceClaim", "resourceclaims")
 CLAIM_TEMPLATE = Kind("resource.k8s.io/v1", "ResourceClaimTemplate", "resourceclaimtemplates")
 SECRET = Kind("v1", "Secret", "secrets")
 
+GANGS = tuple(
+    Kind(api.api_version, api.kind, api.plural) for api in APIS if api.scheduler is not GangScheduler.KUEUE
+)
+"""Kinds of the objects by which pod groups are scheduled all or none. They are made and never read."""
+
 OWNED = (
     SERVICE_ACCOUNT,
     CONFIG_MAP,
@@ -73,7 +80,8 @@ OBSERVED = (*OWNED, POD)
 
 # Secrets are made and never read: to watch our own, the operator would have to be allowed to read all.
 _BY_NAME = {
-    (kind.api_version, kind.kind): kind for kind in (*OBSERVED, DISAGG_DEPLOYMENT, COMPUTE_DOMAIN, SECRET)
+    (kind.api_version, kind.kind): kind
+    for kind in (*OBSERVED, DISAGG_DEPLOYMENT, COMPUTE_DOMAIN, SECRET, *GANGS)
 }
 
 
@@ -84,6 +92,11 @@ def kind_of(obj: Mapping[str, Any]) -> Kind:
         KeyError: the operator does not handle objects of this kind.
     """
     return _BY_NAME[obj["apiVersion"], obj["kind"]]
+
+
+def gang_kind(api: GangApi) -> Kind:
+    """Return the kind of an API of gang scheduling."""
+    return Kind(api.api_version, api.kind, api.plural)
 
 
 def describe(obj: Mapping[str, Any]) -> str:

@@ -1,9 +1,11 @@
-"""The plan by what is known of the cluster now: the ComputeDomain, and the counts that scalers ask for."""
+"""The plan by what is known of the cluster now: ComputeDomain, gang scheduling, and counts of scalers."""
 
 from dataclasses import replace
 
 from disagg_operator.api.parse import accept
 from disagg_operator.plan.installation import Installation
+from disagg_operator.reconcile.cluster import Preflight
+from disagg_operator.reconcile.gangs import with_gangs
 from disagg_operator.reconcile.keeper import DomainKeeper
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed
@@ -11,7 +13,11 @@ from disagg_operator.reconcile.scaling import Scaled, plan_scaled
 
 
 async def plan_now(
-    resource: Object, observed: Observed, installation: Installation, keeper: DomainKeeper
+    resource: Object,
+    observed: Observed,
+    installation: Installation,
+    keeper: DomainKeeper,
+    preflight: Preflight,
 ) -> Scaled:
     """Plan a deployment with the counts in force.
 
@@ -20,12 +26,13 @@ async def plan_now(
         observed: what is there of it.
         installation: settings of the operator's installation.
         keeper: what knows ComputeDomains.
+        preflight: what knows what the API server serves.
 
     Raises:
         Refusal: the specification cannot be accepted or planned.
     """
     accepted, status = accept(resource), resource.get("status", {})
-    facts = keeper.facts(accepted)
+    facts = await with_gangs(accepted, installation, keeper.facts(accepted), preflight, observed)
     scaled = plan_scaled(accepted, installation, facts, status, observed)
     if await keeper.must_say_nodes(scaled.plan):
         facts = replace(facts, num_nodes_required=True)

@@ -8,7 +8,7 @@ so does a revision of which the API server would refuse every pod.
 
 import logging
 from collections.abc import Awaitable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from disagg_operator.api.problems import Problem, Refusal
@@ -22,20 +22,23 @@ from disagg_operator.reconcile.clock import timestamp
 from disagg_operator.reconcile.cluster import Children, Cluster, Domains, Preflight, Recorder
 from disagg_operator.reconcile.departing import left_behind
 from disagg_operator.reconcile.departure import FINALIZER
-from disagg_operator.reconcile.diff import identity, is_terminating
+from disagg_operator.reconcile.diff import is_terminating
 from disagg_operator.reconcile.errors import BlockedError, ClusterError, RetrySoonError, attempt
 from disagg_operator.reconcile.keeper import DomainKeeper
-from disagg_operator.reconcile.kinds import CONFIG_MAP, DISAGG_SCALER, SECRET, Key, Object, describe
+from disagg_operator.reconcile.kinds import Key, Object, describe
 from disagg_operator.reconcile.observe import Observed, label, observe
 from disagg_operator.reconcile.planning import plan_now
 from disagg_operator.reconcile.proof import Proof, gates, may_take_over, prove, record_of, situation
 from disagg_operator.reconcile.refusals import Shortage, frontend_refusal, refusal, shortage
+from disagg_operator.reconcile.repairs import Repairs
 from disagg_operator.reconcile.rollout import at_rest, kept_record, rollout
 from disagg_operator.reconcile.scalers import ScalerKeeper
-from disagg_operator.reconcile.ssh_keys import next_offer, with_new_key
+from disagg_operator.reconcile.ssh_keys import next_offer
 from disagg_operator.reconcile.status import compute, current_target, is_news, last_report
+from disagg_operator.reconcile.unstored import with_unstored
 from disagg_operator.reconcile.verification import Verifier
 from disagg_operator.reconcile.view import Failure, View
+from disagg_operator.reconcile.writing import Writer
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -81,6 +84,7 @@ class Reconciler:
         verifier: who measures how KV cache moves.
         domains: what is known of ComputeDomains.
         installation: settings of the operator's installation.
+        repairs: when what somebody else changed was put right.
     """
 
     cluster: Cluster
@@ -90,6 +94,12 @@ class Reconciler:
     verifier: Verifier
     domains: Domains
     installation: Installation
+    repairs: Repairs = field(default_factory=Repairs)
+
+    @property
+    def writer(self) -> Writer:
+        """What writes objects."""
+        return Writer(self.cluster, self.children, self.recorder, self.scalers, self.repairs)
 
     @property
     def keeper(self) -> DomainKeeper:
@@ -138,6 +148,7 @@ class Reconciler:
             await self.scalers.report(resource, view, timestamp())
         waits = [(restart.due - view.now).total_seconds() for restart in view.restarts]
         due = [seconds for seconds in waits if seconds > 0]
+        due += self.repairs.due(key, view.now)
         offer = next_offer(view.observed)
         measured = None if view.proof is None else view.proof.again
         over = 0.0 if _may_go_on(resource, view) else None
@@ -148,6 +159,8 @@ class Reconciler:
         self.preflight.forget(key)
         self.verifier.forget(key)
         self.domains.ignore(key)
+        self.repairs.forget(key)
+        self.children.lost(key)
 
     async def _leave(self, resource: Object, observed: Observed) -> Outcome:
         """See a deployment off. Kubernetes' garbage collection deletes what has no order to keep."""
@@ -167,7 +180,7 @@ class Reconciler:
     async def _plan(self, key: Key, resource: Object, observed: Observed) -> View:
         paused = resource["metadata"].get("annotations", {}).get(names.ANNOTATION_PAUSED) == "true"
         try:
-            scaled = await plan_now(resource, observed, self.installation, self.keeper)
+            scaled = await plan_now(resource, observed, self.installation, self.keeper, self.preflight)
         except Refusal as refusal:
             return _at_rest(resource, observed, problems=refusal.problems, paused=paused)
         planned = scaled.plan
@@ -201,7 +214,8 @@ class Reconciler:
         if view.plan is None:
             self.preflight.forget(key)
             return view
-        return replace(view, platform=await self.preflight.assess(key, view.plan))
+        found = await self.preflight.assess(key, view.plan)
+        return replace(view, platform=with_unstored(found, view.observed))
 
     def _prove(self, resource: Object, view: View) -> View:
         """Add what is known of the transport; of a refused specification that stays as it was."""
@@ -239,24 +253,7 @@ class Reconciler:
             await self.keeper.keep(resource, view.plan, view.domain, view.observed)
             owner = resource["metadata"]["uid"]
             todo = changes(view.plan, view.rollout, view.observed, owner, waits=view.waits)
-            there = dict(view.observed.objects)
-            for obj in todo.apply:
-                if obj["kind"] == SECRET.kind:
-                    await self._make_key(resource, obj, there[_owner_of_key(resource, obj)])
-                    continue
-                if obj["kind"] == DISAGG_SCALER.kind and "spec" in obj:
-                    await self.scalers.make(obj)
-                    continue
-                there[identity(obj)] = await self._do(self.cluster.apply(obj), f"apply {describe(obj)}")
-                logger.info("applied %s", describe(obj), extra=_context(resource))
-            for scaling in todo.scale:
-                doing = f"scale {describe(scaling.obj)} to {scaling.replicas}"
-                writing = self.cluster.scale(scaling.obj, scaling.replicas, scaling.annotations)
-                await self._do(writing, doing)
-                logger.info("%s", doing, extra=_context(resource))
-            for obj in todo.delete:
-                await self._do(self.cluster.delete(obj), f"delete {describe(obj)}")
-                logger.info("deleted %s", describe(obj), extra=_context(resource))
+            await self.writer.write(resource, todo, view.observed, view.now)
         except Exception as error:  # noqa: BLE001 - becomes a condition and is then raised by the caller
             return error
         return None
@@ -284,13 +281,6 @@ class Reconciler:
             message = f"{describe(group)} ends as a whole, because a pod of it was asked to end."
             logger.info("%s", message, extra=_context(resource))
             self.recorder.record(resource, "Normal", "GroupEnding", message)
-
-    async def _make_key(self, resource: Object, secret: Object, owner: Object) -> None:
-        """Make the ssh key of a role's pod groups unless there is one. It is never read back."""
-        if await self._do(
-            self.cluster.create_once(with_new_key(secret, owner)), f"create {describe(secret)}"
-        ):
-            logger.info("created %s", describe(secret), extra=_context(resource))
 
     async def _refusals(self, resource: Object, view: View, lacking: Shortage) -> dict[str, str]:
         """Return why the API server refuses further pods, for each role of which that is so."""
@@ -343,12 +333,6 @@ def _may_go_on(resource: Object, view: View) -> bool:
     if view.plan is None or view.proof is None:
         return False
     return may_take_over(view.plan, view.proof.record) and not may_take_over(view.plan, record_of(resource))
-
-
-def _owner_of_key(resource: Object, secret: Object) -> tuple[str, str]:
-    """Return what a key goes with: the ConfigMap of its role, which outlives the pods of its revision."""
-    role, revision = label(secret, names.LABEL_ROLE), label(secret, names.LABEL_REVISION)
-    return CONFIG_MAP.kind, names.worker(resource["metadata"]["name"], role, revision)
 
 
 def _sooner(*seconds: float | None) -> float | None:

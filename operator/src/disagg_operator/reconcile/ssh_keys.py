@@ -49,18 +49,6 @@ def new_key() -> dict[str, str]:
     return {PRIVATE_KEY: private.decode(), PUBLIC_KEY: f"{public.decode()}\n"}
 
 
-def with_new_key(secret: Object, owner: Object) -> Object:
-    """Return the Secret with a key of its own, which goes when its owner does.
-
-    Args:
-        secret: a Secret with a placeholder.
-        owner: an object that lives as long as the pods that use the key.
-    """
-    reference = {
-        "apiVersion": owner["apiVersion"],
-        "kind": owner["kind"],
-        "name": owner["metadata"]["name"],
-        "uid": owner["metadata"]["uid"],
-    }
-    metadata = {**secret["metadata"], "ownerReferences": [reference]}
-    return {**secret, "metadata": metadata, "stringData": new_key()}
+def with_new_key(secret: Object) -> Object:
+    """Return the Secret with a key of its own in place of its placeholder."""
+    return {**secret, "stringData": new_key()}

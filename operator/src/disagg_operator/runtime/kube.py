@@ -103,10 +103,10 @@ class KubeCluster:
         return True
 
     async def annotate(
-        self, obj: Object, annotations: Mapping[str, str], *, manager: str = FIELD_MANAGER
+        self, obj: Object, annotations: Mapping[str, str | None], *, manager: str = FIELD_MANAGER
     ) -> None:
-        """Set annotations of this object, unless it has changed since it was seen."""
-        seen = {key: obj["metadata"][key] for key in ("uid", "resourceVersion")}
+        """Set annotations of this object, or (None) remove them."""
+        seen = {key: obj["metadata"][key] for key in ("uid", "resourceVersion") if key in obj["metadata"]}
         await self.merge(obj, {"metadata": {**seen, "annotations": dict(annotations)}}, manager=manager)
 
     async def merge(self, obj: Object, patch: Object, *, manager: str = FIELD_MANAGER) -> None:

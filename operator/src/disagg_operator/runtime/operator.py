@@ -17,7 +17,14 @@ from kubernetes.aio.client import Configuration
 from disagg_operator.plan import names
 from disagg_operator.plan.installation import Installation
 from disagg_operator.reconcile.errors import ClusterError, NotFoundError
-from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, DISAGG_SCALER, OBSERVED, Key, Kind
+from disagg_operator.reconcile.kinds import (
+    DISAGG_DEPLOYMENT,
+    DISAGG_SCALER,
+    GANGS,
+    OBSERVED,
+    Key,
+    Kind,
+)
 from disagg_operator.reconcile.reconciler import Reconciler
 from disagg_operator.runtime import glue
 from disagg_operator.runtime.controller import Controller
@@ -74,7 +81,8 @@ class Operator:
             dropped=metrics.events_dropped.inc,
         )
         stores = tuple(Store(kind) for kind in OBSERVED)
-        self._surroundings = Surroundings(self._cluster, self._concerned)
+        barred = frozenset() if settings.gang_scheduling else frozenset(GANGS)
+        self._surroundings = Surroundings(self._cluster, self._concerned, barred)
         self._verifier = TransportVerifier(self._cluster, self._concerned, metrics)
         self._domains = ComputeDomains(self._cluster, readable=settings.compute_domains)
         reconciler = Reconciler(

@@ -68,6 +68,8 @@ class Settings(BaseModel):
     """Whether the cluster's nodes, namespaces and DeviceClasses may be read, to check deployments against."""
     compute_domains: bool = True
     """Whether ComputeDomains and ResourceClaimTemplates may be read, and ComputeDomains made and deleted."""
+    gang_scheduling: bool = True
+    """Whether PodGroups may be created, by which instances on several nodes are scheduled all or none."""
     pod_name: str = ""
     """Name of the operator's pod, which the Lease and Events show."""
     pod_namespace: str = ""

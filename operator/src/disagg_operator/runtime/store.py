@@ -7,9 +7,10 @@ object takes several times the memory, and each reconcile reads only a dozen.
 import json
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from disagg_operator.plan import names
-from disagg_operator.reconcile.cluster import Children
+from disagg_operator.reconcile.diff import is_terminating
 from disagg_operator.reconcile.kinds import POD, Key, Kind, Object
 
 Address = tuple[str, str]
@@ -34,11 +35,12 @@ class Store:
     _objects: dict[Address, bytes] = field(default_factory=dict)
     _owners: dict[Address, Key] = field(default_factory=dict)
     _by_owner: dict[Key, set[Address]] = field(default_factory=dict)
+    _lost: dict[Key, set[tuple[str, str]]] = field(default_factory=dict)
 
     def put(self, obj: Object) -> tuple[Key, ...]:
         """Take in an object; return the deployments that it belonged to and belongs to."""
         address = address_of(obj)
-        before = self.remove(address)
+        before = self._drop(address)
         owner = owner_of(obj)
         if owner is None:
             return before
@@ -48,7 +50,14 @@ class Store:
         return before if owner in before else (*before, owner)
 
     def remove(self, address: Address) -> tuple[Key, ...]:
-        """Forget an object; return the deployment that it belonged to."""
+        """Forget an object that is gone; return the deployment that it belonged to."""
+        owner = self._owners.get(address)
+        # One that was seen on its way out was waited for; pods come and go by themselves.
+        if owner is not None and self.kind != POD and not is_terminating(json.loads(self._objects[address])):
+            self._lost.setdefault(owner, set()).add((self.kind.kind, address[1]))
+        return self._drop(address)
+
+    def _drop(self, address: Address) -> tuple[Key, ...]:
         owner = self._owners.pop(address, None)
         if owner is None:
             return ()
@@ -79,20 +88,38 @@ class Store:
         for address in self._by_owner.get(key, ()):
             yield json.loads(self._objects[address])
 
+    def lost(self, key: Key) -> set[tuple[str, str]]:
+        """Return kinds and names of a deployment's objects that vanished since this was last asked."""
+        return self._lost.pop(key, set())
+
     def __len__(self) -> int:
         return len(self._objects)
+
+
+class Shown(Protocol):
+    """What shows objects of a deployment."""
+
+    def of(self, key: Key) -> Iterator[Object]:
+        """Yield the objects of a deployment."""
+        ...
 
 
 @dataclass(frozen=True)
 class Stores:
     """The caches of all kinds, as one view of a deployment's children."""
 
-    stores: tuple[Children, ...]
+    stores: tuple[Shown, ...]
 
     def of(self, key: Key) -> Iterator[Object]:
         """Yield the objects and pods of a deployment."""
         for store in self.stores:
             yield from store.of(key)
+
+    def lost(self, key: Key) -> frozenset[tuple[str, str]]:
+        """Return kinds and names of a deployment's objects that vanished since this was last asked."""
+        return frozenset(
+            each for store in self.stores if isinstance(store, Store) for each in store.lost(key)
+        )
 
 
 def address_of(obj: Object) -> Address:

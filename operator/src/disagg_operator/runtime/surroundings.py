@@ -109,10 +109,12 @@ class Surroundings:
     Attributes:
         discovery: where it is asked what the API server serves.
         concerned: is told each deployment whose assessment changed.
+        barred: kinds that this operator has no rights to use: to it, they are not served.
     """
 
     discovery: Discovery
     concerned: Callable[[Key], None]
+    barred: frozenset[Kind] = frozenset()
     nodes: Trimmed[Node] = field(default_factory=lambda: Trimmed(NODE, node_of))
     namespaces: Trimmed[str] = field(default_factory=lambda: Trimmed(NAMESPACE, enforced_by))
     device_classes: Trimmed[bool] = field(default_factory=lambda: Trimmed(DEVICE_CLASS, lambda _: True))
@@ -121,7 +123,7 @@ class Surroundings:
 
     def __post_init__(self) -> None:
         """Know of no question yet."""
-        self._served: Answers[Kind, bool] = Answers(self.discovery.serves, bool, self._dirty.set)
+        self._served: Answers[Kind, bool] = Answers(self._serves, bool, self._dirty.set)
         self._claims: Answers[_Place, Found] = Answers(self._find, lambda found: found.there, self._dirty.set)
 
     @property
@@ -132,11 +134,17 @@ class Surroundings:
     async def assess(self, key: Key, plan: Plan) -> Assessment:
         """Return whether the cluster can run a deployment, and remember to tell when that changes."""
         needs = needs_of(plan)
-        await self._served.refresh(needs.kinds, BAD_SECONDS)
+        await self._served.refresh(needs.asked, BAD_SECONDS)
         await self._claims.refresh(_places(needs), BAD_SECONDS)
         found = assess(needs, self._snapshot(needs))
         self._seen[key] = (needs, found)
         return found
+
+    async def serving(self, kinds: Iterable[Kind]) -> Mapping[Kind, bool]:
+        """Return whether the API server serves some kinds; one of which that is not known is missing."""
+        asked = tuple(kinds)
+        await self._served.refresh(asked, BAD_SECONDS)
+        return {kind: self._served.known[kind] for kind in asked if kind in self._served.known}
 
     def forget(self, key: Key) -> None:
         """Forget a deployment that is gone."""
@@ -156,7 +164,7 @@ class Surroundings:
                 await asyncio.sleep(SETTLE_SECONDS)
             everybody = [needs for needs, _ in self._seen.values()]
             places = {place for needs in everybody for place in _places(needs)}
-            await self._served.refresh({kind for needs in everybody for kind in needs.kinds})
+            await self._served.refresh({kind for needs in everybody for kind in needs.asked})
             await self._claims.refresh(places)
             self._claims.keep_only(places)
             if self._dirty.is_set():
@@ -172,6 +180,9 @@ class Surroundings:
             # A thousand deployments on a thousand nodes take seconds, in which others want to work.
             await asyncio.sleep(0)
         await asyncio.sleep(_REST * (now() - began))
+
+    async def _serves(self, kind: Kind) -> bool:
+        return kind not in self.barred and await self.discovery.serves(kind)
 
     async def _find(self, place: _Place) -> Found:
         namespace, claim = place

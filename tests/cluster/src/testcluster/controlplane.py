@@ -91,6 +91,30 @@ def etcd_command(program: str, data: Path, endpoints: Endpoints) -> list[str]:
     ]
 
 
+@dataclass(frozen=True)
+class Features:
+    """What a control plane has switched on that is off by default.
+
+    Args:
+        gates: Feature gates of all its parts, such as `GenericWorkload`.
+        apis: Versions that its API server serves besides, such as `scheduling.k8s.io/v1beta1`.
+    """
+
+    gates: tuple[str, ...] = ()
+    apis: tuple[str, ...] = ()
+
+    @property
+    def flags(self) -> list[str]:
+        """Flags of every part."""
+        return [f"--feature-gates={','.join(f'{gate}=true' for gate in self.gates)}"] if self.gates else []
+
+    @property
+    def server_flags(self) -> list[str]:
+        """Flags of the API server."""
+        served = [f"--runtime-config={','.join(f'{api}=true' for api in self.apis)}"] if self.apis else []
+        return [*self.flags, *served]
+
+
 class ControlPlane:
     """The control plane in a folder.
 
@@ -99,13 +123,22 @@ class ControlPlane:
         endpoints: Where its parts listen.
         tools: The programs.
         supervisor: Starts and ends the processes.
+        features: What is switched on that is off by default.
     """
 
-    def __init__(self, directory: Path, endpoints: Endpoints, tools: Tools, supervisor: Supervisor) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        endpoints: Endpoints,
+        tools: Tools,
+        supervisor: Supervisor,
+        features: Features = Features(),
+    ) -> None:
         self.directory = directory
         self.endpoints = endpoints
         self.tools = tools
         self.supervisor = supervisor
+        self.features = features
         self.kubeconfig = directory / "kubeconfig"
         self.audit_log = directory / "audit.log"
         directory.mkdir(parents=True, exist_ok=True)
@@ -208,6 +241,7 @@ class ControlPlane:
             f"--audit-policy-file={policy}",
             f"--audit-log-path={self.audit_log}",
             "--audit-log-maxsize=2000",
+            *self.features.server_flags,
         ]
 
     def _controller_manager_command(self) -> list[str]:
@@ -229,6 +263,7 @@ class ControlPlane:
             "--concurrent-statefulset-syncs=20",
             f"--horizontal-pod-autoscaler-sync-period={AUTOSCALER_PERIOD}",
             *CLIENT_LIMITS,
+            *self.features.flags,
         ]
 
     def _scheduler_command(self) -> list[str]:
@@ -242,4 +277,5 @@ class ControlPlane:
             f"--secure-port={self.endpoints.scheduler}",
             "--leader-elect=false",
             *CLIENT_LIMITS,
+            *self.features.flags,
         ]

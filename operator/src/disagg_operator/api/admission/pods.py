@@ -16,13 +16,20 @@ _TOLERATION_KEYS = ("key", "operator", "value", "effect", "tolerationSeconds")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _OPERATORS = ("Exists", "Equal", "Lt", "Gt")
 _HOST_SWITCHES = ("hostNetwork", "hostPID", "hostIPC")
+_CLAIM_TEMPLATES = "volumeClaimTemplates"
+_NO_CLAIM_TEMPLATES = "no pod of a deployment has a volume that is made for it and outlives it"
+_CLAIM = "Name a PersistentVolumeClaim of yours, or an ephemeral volume, in spec.volumes"
 _SAFE_CAPABILITY = "NET_BIND_SERVICE"
 
 
 def _keys(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
     for path, template in templates(spec):
+        if _CLAIM_TEMPLATES in mapping(template, "spec"):
+            yield Finding(f"{path}.spec.{_CLAIM_TEMPLATES}", _NO_CLAIM_TEMPLATES, _CLAIM)
         for key, value in template.items():
-            if key not in ("metadata", "spec"):
+            if key == _CLAIM_TEMPLATES:
+                yield Finding(f"{path}.{key}", _NO_CLAIM_TEMPLATES, _CLAIM)
+            elif key not in ("metadata", "spec"):
                 remedy = f"Write it below {path}.spec" if key in ("containers", "volumes") else "Leave it out"
                 yield Finding(f"{path}.{key}", "a pod template has only metadata and spec", remedy)
             elif value is not None and not isinstance(value, Mapping):

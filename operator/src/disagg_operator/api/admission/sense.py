@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 
 from disagg_operator.api.admission.rule import Finding, Rule, roles
 from disagg_operator.api.v1alpha1.operations import RoleScaling, VerificationMode
+from disagg_operator.api.v1alpha1.placement import GangScheduler
 from disagg_operator.api.v1alpha1.role import TransferMethod
 from disagg_operator.api.v1alpha1.runtime import Engine
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
@@ -12,6 +13,8 @@ from disagg_operator.api.v1alpha1.variables import NIXL_PLUGINS
 
 _LOWEST_FREE_PORT = 1024
 _CPU_ENGINES = (Engine.REFERENCE, Engine.MOCKER)
+_WITH_QUEUES = (GangScheduler.AUTO, GangScheduler.KUEUE, GangScheduler.KAI)
+_OTHER_SCHEDULERS = (GangScheduler.KAI, GangScheduler.COSCHEDULING)
 _TRTLLM_DOCS = "https://github.com/NVIDIA/TensorRT-LLM/blob/main/docs/source/features"
 
 
@@ -160,6 +163,23 @@ def _compute_domain(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
         yield Finding("spec.computeDomain.enabled", fault, "Leave out name and numNodes, or write true")
 
 
+def _gang(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    asked, where = spec.placement.gang, "spec.placement.gang"
+    if asked is None:
+        return
+    if asked.queue is not None and asked.scheduler not in _WITH_QUEUES:
+        fault = f"{asked.scheduler} has no queues"
+        yield Finding(f"{where}.queue", fault, "Leave it out, or write scheduler: Kueue or KAI")
+    if asked.queue is None and asked.scheduler == GangScheduler.KUEUE:
+        remedy = "Write the name of a LocalQueue of the namespace"
+        yield Finding(f"{where}.queue", "Kueue looks only after what names a queue", remedy)
+    if asked.scheduler_name is not None and asked.scheduler not in _OTHER_SCHEDULERS:
+        fault = f"with {asked.scheduler}, pods have the scheduler of the cluster"
+        yield Finding(
+            f"{where}.schedulerName", fault, "Leave it out, or write scheduler: KAI or Coscheduling"
+        )
+
+
 RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("model-one-source", "docs: spec.model.source", _one_source),
     Rule(
@@ -176,5 +196,6 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("verification-used", "docs: spec.verification", _verification_used),
     Rule("verification-can-end", "docs: spec.verification", _verification_can_end),
     Rule("compute-domain-consistent", "docs: spec.computeDomain", _compute_domain),
+    Rule("gang-consistent", "docs: spec.placement.gang", _gang),
     Rule("frontend-port-free", "capabilities(7): CAP_NET_BIND_SERVICE", _frontend_port, unsafe=True),
 )

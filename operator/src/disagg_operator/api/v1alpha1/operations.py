@@ -1,11 +1,11 @@
-"""How a deployment is verified, placed, secured, rolled out and scaled."""
+"""How a deployment is verified, secured, rolled out and scaled."""
 
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from disagg_operator.api.v1alpha1.base import ApiModel, ObjectName, OpaqueObject, Share, Sparse
+from disagg_operator.api.v1alpha1.base import ApiModel, ObjectName, Share
 from disagg_operator.api.v1alpha1.markers import cel, list_set, rules, whole
 
 
@@ -55,23 +55,6 @@ class SecuritySpec(ApiModel):
     ] = Field(default_factory=list)
     """Ids of admission rules that this deployment overrides on purpose. A refusal names the id of a rule
     that can be overridden."""
-
-
-class PlacementSpec(ApiModel):
-    """Where pods may run."""
-
-    topology_key: Annotated[str, Field(min_length=1, max_length=317)] | None = None
-    """Node label whose value all workers share, such as a zone, placement group or clique. Default: from
-    the platform."""
-    required: bool = True
-    """Whether workers may never be split over two values of topologyKey."""
-    node_selector: Annotated[
-        dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64), Sparse
-    ] = Field(default_factory=dict)
-    """Labels that nodes must have, for prefill, decode and frontend alike."""
-    tolerations: Annotated[list[OpaqueObject], Field(max_length=64)] = Field(default_factory=list)
-    """Tolerations of all pods, as in a pod: key, operator, value, effect, tolerationSeconds (in
-    seconds)."""
 
 
 class RolloutStrategy(StrEnum):

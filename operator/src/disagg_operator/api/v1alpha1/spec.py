@@ -11,13 +11,13 @@ from disagg_operator.api.v1alpha1.model import ModelSpec
 from disagg_operator.api.v1alpha1.operations import (
     ComputeDomainSpec,
     DrainSpec,
-    PlacementSpec,
     RolloutSpec,
     ScalingSpec,
     SecuritySpec,
     VerificationSpec,
 )
 from disagg_operator.api.v1alpha1.patterns import OBJECT_NAME
+from disagg_operator.api.v1alpha1.placement import PlacementSpec
 from disagg_operator.api.v1alpha1.role import RoleSpec, TransferSpec
 from disagg_operator.api.v1alpha1.runtime import FrontendSpec, RuntimeSpec
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from disagg_operator.api.v1alpha1.discovery import ServiceSpec
-from disagg_operator.api.v1alpha1.operations import PlacementSpec
+from disagg_operator.api.v1alpha1.placement import PlacementSpec
 from disagg_operator.plan import names
 from disagg_operator.plan.environment import fill
 from disagg_operator.plan.facts import provenance

@@ -35,7 +35,13 @@ _BY_PLAN = Provenance("How many share one model instance.", "spec.*.nodesPerRepl
 _APART = Provenance("Each pod of a model instance has a node of its own.", "spec.*.nodesPerReplica")
 
 
-def grouped(role: RolePlan, launch: MpiLaunch, deployment: str, revision: str, key_round: str) -> RolePlan:
+def grouped(
+    role: RolePlan,
+    launch: MpiLaunch,
+    deployment: str,
+    revision: str,
+    key_round: str,
+) -> RolePlan:
     """Return the role as pod groups of ``role.nodes`` pods.
 
     Args:

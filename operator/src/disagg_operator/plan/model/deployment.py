@@ -31,6 +31,25 @@ class ConfigSetting:
 
 
 @dataclass(frozen=True)
+class GangPlan:
+    """How the pods of a pod group are scheduled all or none.
+
+    Attributes:
+        scheduler: Native, Kueue, KAI or Coscheduling.
+        api_version, kind: of the object that asks for it; of Kueue, of its queues.
+        queue: queue of the pods, where the scheduler has queues.
+        scheduler_name: scheduler of the pods; None for that of the cluster.
+    """
+
+    scheduler: str
+    api_version: str
+    kind: str
+    queue: str | None
+    scheduler_name: str | None
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
 class GroupPlan:
     """What pod groups of several nodes have beside their pods.
 
@@ -39,12 +58,14 @@ class GroupPlan:
         key_round: text whose change asks for another ssh key.
         provenance: why each pod of a group has a node of its own.
         meeting: port on which the leader awaits the other ranks, where they meet by themselves.
+        gang: how its pods are scheduled all or none, or None where each is on its own.
     """
 
     ssh: Port | None
     key_round: str
     provenance: Provenance
     meeting: Port | None = None
+    gang: GangPlan | None = None
 
     @property
     def ports(self) -> tuple[Port, ...]:

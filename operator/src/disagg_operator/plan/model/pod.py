@@ -162,7 +162,8 @@ class PodPlan:
         annotations: annotations of the pod.
         node_labels, derived_tolerations: what the platform's nodes are chosen by.
         together, apart: placement relative to other workers of the deployment.
-        joined: placement relative to other pods of the same model instance.
+        joined: the NVLink domain that the pods of one model instance share.
+        grouped: what else these pods share, as the user wants it.
         image_provenance, resources_provenance: why this image, and why these resources.
         gate: what the pod waits for before its container starts.
         drain: what it waits for before its container is asked to end.
@@ -198,6 +199,7 @@ class PodPlan:
     together: TogetherPlan | None = None
     apart: ApartPlan | None = None
     joined: TogetherPlan | None = None
+    grouped: TogetherPlan | None = None
     image_provenance: Provenance | None = None
     resources_provenance: Provenance | None = None
     gate: GatePlan | None = None

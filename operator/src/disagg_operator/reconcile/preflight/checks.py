@@ -14,6 +14,7 @@ from disagg_operator.reconcile.preflight.wording import capitalised, pods_of, re
 _STANDARDS = "https://kubernetes.io/docs/concepts/security/pod-security-standards/"
 _DRA = "https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/"
 _CHANNELS = "https://github.com/kubernetes-sigs/dra-driver-nvidia-gpu/issues/309"
+_GANGS = "docs/pod-groups.md"
 _SET = "Set preflight.nodes=true in the values of this operator's chart to have it checked"
 
 
@@ -24,7 +25,8 @@ def assess(needs: Needs, cluster: ClusterSnapshot) -> Assessment:
         needs: what the deployment asks for.
         cluster: what is there.
     """
-    found = [*_policy(needs, cluster), *_kinds(needs, cluster), *_device_classes(needs, cluster)]
+    found = [*_policy(needs, cluster), *_gang(needs, cluster), *_kinds(needs, cluster)]
+    found += _device_classes(needs, cluster)
     found += [*_claims(needs, cluster), *_second_channels(needs, cluster)]
     remarks: list[str] = []
     domains = None
@@ -54,6 +56,21 @@ def _policy(needs: Needs, cluster: ClusterSnapshot) -> list[Fault]:
         "--overwrite"
     )
     return [Fault(Check.POD_SECURITY, message, _STANDARDS)]
+
+
+def _gang(needs: Needs, cluster: ClusterSnapshot) -> list[Fault]:
+    """Find a scheduler that is asked for and not there."""
+    gang = needs.gang
+    if gang is None or cluster.served.get(gang.kind) is not False:
+        return []
+    name = f"{gang.kind.api_version} {gang.kind.kind}"
+    message = (
+        f"spec.placement.gang asks for {gang.scheduler} to schedule the pods of an instance all or none, and "
+        f"the API server does not serve {gang.kind} ({gang.kind.api_version}), or the values of this "
+        "operator's chart have gangScheduling.enabled=false. Write another spec.placement.gang.scheduler, "
+        f"such as None, or bring it along. {remedy(name)}"
+    )
+    return [Fault(Check.GANG_SCHEDULER_MISSING, message, source(name, _GANGS))]
 
 
 def _kinds(needs: Needs, cluster: ClusterSnapshot) -> list[Fault]:

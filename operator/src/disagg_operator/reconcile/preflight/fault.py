@@ -11,6 +11,8 @@ class Check(StrEnum):
 
     POD_SECURITY = "PodSecurity"
     API_MISSING = "ApiMissing"
+    GANG_SCHEDULER_MISSING = "GangSchedulerMissing"
+    FIELDS_NOT_STORED = "FieldsNotStored"
     DEVICE_CLASS_MISSING = "DeviceClassMissing"
     CLAIM_MISSING = "ClaimMissing"
     SECOND_CHANNEL = "SecondChannel"
@@ -44,8 +46,8 @@ class Fault:
 
     @property
     def fatal(self) -> bool:
-        """Whether the API server refuses every pod, so that none could even wait for what is missing."""
-        return self.check is Check.POD_SECURITY
+        """Whether no pod could ever run: the API server refuses it, or nobody would schedule it as asked."""
+        return self.check in (Check.POD_SECURITY, Check.GANG_SCHEDULER_MISSING)
 
 
 @dataclass(frozen=True)
@@ -97,5 +99,5 @@ class Assessment:
 
     @property
     def fatal(self) -> bool:
-        """Whether no pod could ever be made."""
+        """Whether no pod could ever run."""
         return any(fault.fatal for fault in self.faults)

@@ -12,8 +12,9 @@ from disagg_operator.api.quantities import quantity
 from disagg_operator.build.pods import pod_template
 from disagg_operator.build.statefulset import CONTAINER
 from disagg_operator.plan import names
+from disagg_operator.plan.gang import api_of
 from disagg_operator.plan.model import ROLES, Plan, PodPlan, Provenance, TogetherPlan
-from disagg_operator.reconcile.kinds import CLAIM, CLAIM_TEMPLATE, COMPUTE_DOMAIN, Kind, Object
+from disagg_operator.reconcile.kinds import CLAIM, CLAIM_TEMPLATE, COMPUTE_DOMAIN, Kind, Object, gang_kind
 from disagg_operator.reconcile.preflight.pod_security import violations
 from disagg_operator.reconcile.preflight.snapshot import Named, Node, Offer, Taint
 
@@ -58,6 +59,32 @@ class Requirement:
 
 
 @dataclass(frozen=True)
+class Gang:
+    """A scheduler that gives nodes to all pods of an instance or to none.
+
+    Attributes:
+        scheduler: its name in spec.placement.gang.
+        kind: what the API server must serve for it.
+    """
+
+    scheduler: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """What the pods of an instance on several nodes share.
+
+    Attributes:
+        nodes: pods of an instance.
+        together: the node label whose value they share.
+    """
+
+    nodes: int
+    together: TogetherPlan
+
+
+@dataclass(frozen=True)
 class RoleNeeds:
     """What the pods of one role ask for.
 
@@ -73,6 +100,7 @@ class RoleNeeds:
         reasons: why the plan asks for a device or label, by its name.
         guessed: the devices whose number in a node the platform's profile does not know.
         claims: what a podTemplate claims, beside the channel of a ComputeDomain.
+        grouping: what the pods of an instance must share, or None.
     """
 
     role: str
@@ -86,6 +114,7 @@ class RoleNeeds:
     reasons: Mapping[str, Provenance]
     guessed: tuple[str, ...]
     claims: tuple[Named, ...]
+    grouping: Grouping | None = None
 
     def devices(self) -> Mapping[str, Decimal]:
         """Return what they ask for beside CPU, memory and disk."""
@@ -126,6 +155,7 @@ class Needs:
         apart: why no node may have both prefill and decode, or None where one may.
         kinds: kinds that the API server must serve.
         device_classes: DeviceClasses that must be there.
+        gang: what schedules the pods of an instance all or none, where that is asked for.
     """
 
     namespace: str
@@ -134,6 +164,12 @@ class Needs:
     apart: Provenance | None
     kinds: tuple[Kind, ...]
     device_classes: tuple[str, ...]
+    gang: Gang | None = None
+
+    @property
+    def asked(self) -> tuple[Kind, ...]:
+        """All kinds of which the API server is asked whether it serves them."""
+        return self.kinds if self.gang is None else (*self.kinds, self.gang.kind)
 
     @property
     def claims(self) -> Mapping[Named, tuple[str, ...]]:
@@ -156,6 +192,7 @@ def needs_of(plan: Plan) -> Needs:
         (role.role, role.pod, (role.replicas, role.nodes), _template(role.pod, plan, role.role))
         for role in plan.roles.values()
     ]
+    gangs = [role.group.gang for role in plan.roles.values() if role.group and role.group.gang]
     frontend = plan.frontend
     template = _template(frontend.pod, plan, names.FRONTEND)
     everything = [*workers, (names.FRONTEND, frontend.pod, (frontend.replicas, 1), template)]
@@ -175,6 +212,7 @@ def needs_of(plan: Plan) -> Needs:
             *((WORKER_METADATA,) if any(_discovers(made) for *_, made in workers) else ()),
         ),
         device_classes=(CHANNEL_CLASS,) if channels else (),
+        gang=Gang(gangs[0].scheduler, gang_kind(api_of(gangs[0]))) if gangs else None,
     )
 
 
@@ -201,7 +239,13 @@ def _role(role: str, pod: PodPlan, count: tuple[int, int], made: Object) -> Role
         },
         guessed=tuple(device.name for device in pod.devices if device.provenance.guess),
         claims=tuple(_claims(made, {claim.template for claim in pod.claims})),
+        grouping=_grouping(pod, nodes),
     )
+
+
+def _grouping(pod: PodPlan, nodes: int) -> Grouping | None:
+    shared = next((each for each in (pod.grouped, pod.joined) if each is not None and each.required), None)
+    return None if shared is None or nodes == 1 else Grouping(nodes, shared)
 
 
 def _claims(pod: Object, derived: Container[str]) -> Iterator[Named]:

@@ -8,7 +8,7 @@ from disagg_operator.reconcile.preflight.fault import Check, Domains, Fault
 from disagg_operator.reconcile.preflight.needs import Needs, RoleNeeds
 from disagg_operator.reconcile.preflight.obstacles import Candidate, Candidates
 from disagg_operator.reconcile.preflight.snapshot import Node
-from disagg_operator.reconcile.preflight.wording import amount, listed, remedy
+from disagg_operator.reconcile.preflight.wording import amount, listed, remedy, some
 
 _CAPACITY = "https://kubernetes.io/docs/concepts/scheduling-eviction/kube-scheduler/"
 
@@ -27,13 +27,14 @@ def together(needs: Needs, candidates: Candidates) -> tuple[list[Fault], Domains
         where = needs.apart.source if needs.apart else _CAPACITY
         message = f"{short}.{_not_counted(needs, candidates)} Add nodes, or lower the replicas"
         return [Fault(Check.TOO_FEW_NODES, message, where)], None
-    if needs.together is None:
-        return [], None
+    split = [fault for role in needs.workers if (fault := _split(role, found[role.role]))]
+    if split or needs.together is None:
+        return split, None
     return _in_one_domain(needs, needs.together, found)
 
 
 def remarks(needs: Needs, candidates: Candidates) -> list[str]:
-    """Say which devices a pod leaves unused that has a node for itself, where the profile could not know."""
+    """Say which devices a pod leaves unused that has a node for itself, and where instances may get stuck."""
     found = []
     for role in needs.workers:
         alone = [each.node.offer.allocatable for each in candidates[role.role] if each.room == 1]
@@ -45,7 +46,10 @@ def remarks(needs: Needs, candidates: Candidates) -> list[str]:
                     f"{amount(name, role.requests[name])} of {amount(name, most)}. To use all, write "
                     f"spec.{role.role}.devices: {{{name}: {amount(name, most)}}}."
                 )
-    return found
+    cramped = (
+        _cramped(role, [each for each in candidates[role.role] if each.room]) for role in needs.workers
+    )
+    return [*found, *(text for text in cramped if text)]
 
 
 def _shortage(needs: Needs, found: Candidates) -> str | None:
@@ -116,6 +120,56 @@ def _in_one_domain(
         "there, or write another spec.placement.topologyKey"
     )
     return [Fault(Check.NO_LARGE_DOMAIN, text, why.source)], None
+
+
+def _split(role: RoleNeeds, found: Sequence[Candidate]) -> Fault | None:
+    """Return why the instances of a role would not each be in one value of the label that they share."""
+    if role.grouping is None:
+        return None
+    shared, nodes, room = role.grouping.together, role.grouping.nodes, _instances_by_value(role, found)
+    wanted, there = role.pods // nodes, sum(room.values())
+    if there >= wanted:
+        return None
+    text = (
+        f"The {nodes} pods of each {role.role} instance share one value of the node label "
+        f"{shared.topology_key}, and its {len(room)} values have room for {there} of {wanted} instances. "
+        f"{shared.provenance.reason} Lower the replicas, add nodes, or write another "
+        "spec.placement.group.topologyKey"
+    )
+    return Fault(Check.NO_LARGE_DOMAIN, text, shared.provenance.source)
+
+
+def _cramped(role: RoleNeeds, found: Sequence[Candidate]) -> str | None:
+    """Say where a first pod of an instance may go and the rest has no room."""
+    room = _instances_by_value(role, found)
+    cramped = sorted(value for value, count in room.items() if not count)
+    if role.grouping is None or not cramped or len(cramped) == len(room):
+        return None
+    key = role.grouping.together.topology_key
+    return (
+        f"The pods of each {role.role} instance share one value of the node label {key}, and {some(cramped)} "
+        "has no room for an instance. A scheduler that places pod by pod may put the first one there, and "
+        "the rest waits. Write spec.placement.nodeSelector, or see docs/pod-groups.md."
+    )
+
+
+def _instances_by_value(role: RoleNeeds, found: Sequence[Candidate]) -> dict[str, int]:
+    """Return how many instances of a role fit in each value of the label that their pods share."""
+    if role.grouping is None:
+        return {}
+    key, rooms = role.grouping.together.topology_key, dict[str, list[int]]()
+    for each in found:
+        if key in each.node.labels:
+            rooms.setdefault(each.node.labels[key], []).append(each.room)
+    return {value: _instances(inside, role.grouping.nodes) for value, inside in rooms.items()}
+
+
+def _instances(rooms: Sequence[int], nodes: int) -> int:
+    """Return how many instances of so many pods, each on another node, fit on nodes with these rooms."""
+    count = 0
+    while sum(min(room, count + 1) for room in rooms) >= (count + 1) * nodes:
+        count += 1
+    return count
 
 
 def _by_value(needs: Needs, key: str, found: Candidates) -> dict[str, dict[str, list[Candidate]]]:

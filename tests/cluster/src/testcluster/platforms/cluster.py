@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testcluster.console import Progress
+from testcluster.controlplane import Features
 from testcluster.fixtures import ApiServer, private_apiserver
 from testcluster.kubectl import Kubectl
 from testcluster.paths import default_paths
@@ -99,14 +100,19 @@ class PlatformCluster:
 
 
 @contextmanager
-def private_platform_cluster(directory: Path) -> Iterator[PlatformCluster]:
+def private_platform_cluster(
+    directory: Path,
+    *,
+    features: Features = Features(),  # noqa: B008 - immutable
+) -> Iterator[PlatformCluster]:
     """Run a control plane with scheduler, KWOK and the ComputeDomain driver for a while; no machine at first.
 
     Args:
         directory: An empty folder for data and logs.
+        features: What is switched on that is off by default.
     """
     parts = ensure_platform_parts(default_paths(), Progress())
-    with private_apiserver(directory / "plane", scheduler=True) as apiserver:
+    with private_apiserver(directory / "plane", scheduler=True, features=features) as apiserver:
         supervisor = Supervisor(directory / "pids", directory / "logs", bound=True)
         kubectl = Kubectl(apiserver.tools.path("kubectl"), apiserver.kubeconfig)
         helm = apiserver.tools.path("helm")

@@ -1,0 +1,68 @@
+"""Objects that are made once and never read: keys of pod groups, and what schedules their pods all or none.
+
+Nobody looks whether such an object is there. It is offered while it may be lacking, and one that exists is
+left as it is; so the operator needs no right but to create it. Each goes with an owner that lives as long as
+the pods that use it.
+"""
+
+from collections.abc import Container
+
+from disagg_operator.plan import names
+from disagg_operator.reconcile import ssh_keys
+from disagg_operator.reconcile.diff import is_terminating
+from disagg_operator.reconcile.kinds import CONFIG_MAP, GANGS, SECRET, STATEFUL_SET, Object, kind_of
+from disagg_operator.reconcile.observe import Observed, has_node, label
+
+
+def is_made_once(obj: Object) -> bool:
+    """Tell whether an object is of a kind that is made once."""
+    return kind_of(obj) in (SECRET, *GANGS)
+
+
+def owner_of(obj: Object, deployment: str) -> tuple[str, str]:
+    """Return kind and name of what an object goes with.
+
+    A key goes with the ConfigMap of its role, which outlives the pods of its revision; what schedules a pod
+    group goes with the group.
+
+    Args:
+        obj: the object.
+        deployment: name of the DisaggDeployment.
+    """
+    if kind_of(obj) == SECRET:
+        role, revision = label(obj, names.LABEL_ROLE), label(obj, names.LABEL_REVISION)
+        return CONFIG_MAP.kind, names.worker(deployment, role, revision)
+    return STATEFUL_SET.kind, obj["metadata"]["name"]
+
+
+def may_lack(obj: Object, observed: Observed, applied: Container[tuple[str, str]]) -> bool:
+    """Tell whether an object may be missing.
+
+    Args:
+        obj: the object.
+        observed: what is there.
+        applied: what is about to be written.
+    """
+    if kind_of(obj) == SECRET:
+        return ssh_keys.may_lack(obj, observed)
+    group = (STATEFUL_SET.kind, obj["metadata"]["name"])
+    live = observed.objects.get(group)
+    if live is None or is_terminating(live):
+        return group in applied
+    pods = observed.pods_of(
+        *(label(obj, key) for key in (names.LABEL_ROLE, names.LABEL_REVISION, names.LABEL_GROUP))
+    )
+    # Without it, no pod of the group gets a node; pods that have one need it no more.
+    return sum(map(has_node, pods)) < int(live["spec"]["replicas"])
+
+
+def made_for(obj: Object, owner: Object) -> Object:
+    """Return the object as it is to be created, so that it goes when its owner does."""
+    reference = {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+    }
+    owned = {**obj, "metadata": {**obj["metadata"], "ownerReferences": [reference]}}
+    return ssh_keys.with_new_key(owned) if kind_of(obj) == SECRET else owned

@@ -1,0 +1,129 @@
+"""What somebody else changed or deleted of a deployment's objects: it is put right, and told.
+
+An object that carries the hash of what is desired and yet differs was changed by somebody else; one that is
+desired, was there and is gone was deleted. It is put right at once, and once more; what is then changed again
+and again, by another controller, is put right with pauses of 10 s, doubling to 5 min.
+
+Invariant: pure, but for `Repairs`, which remembers when what was put right. Losing that costs a pause.
+"""
+
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from disagg_operator.plan import names
+from disagg_operator.reconcile.diff import MISSING, Difference, drift, identity
+from disagg_operator.reconcile.kinds import Key, Object, describe
+
+_FREE = 2
+"""Repairs of one object that are made without a pause."""
+_FIRST_PAUSE = timedelta(seconds=10)
+_LONGEST_PAUSE = timedelta(minutes=5)
+_DOUBLINGS = 10
+_LASTED = timedelta(minutes=10)
+"""An object that nobody touched for so long is put right at once again."""
+_SHOWN = 3
+_LONGEST_VALUE = 40
+_HOW = (
+    "Change the DisaggDeployment instead, or have the operator leave its objects alone: kubectl annotate dd "
+    f"NAME {names.ANNOTATION_PAUSED}=true"
+)
+
+Identity = tuple[str, str]
+
+
+def damage(desired: Object, live: Object | None, lost: Container[Identity]) -> str:
+    """Say what somebody else did to an object, or nothing where its desired content is new.
+
+    Args:
+        desired: the object with its hash.
+        live: the object as last seen, or None.
+        lost: objects that were there and vanished since the last reconcile.
+    """
+    if live is None:
+        return f"{describe(desired)} was deleted, and is made again" if identity(desired) in lost else ""
+    if _hash(live) != _hash(desired):
+        return ""
+    told = [_told(each) for each in drift(desired, live)]
+    if not told:
+        return ""
+    more = f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+    return f"{describe(desired)} was changed, and is put right: {', '.join(told[:_SHOWN])}{more}"
+
+
+def repaired(text: str, *, again: bool) -> str:
+    """Return what the user is told of a repair.
+
+    Args:
+        text: what was done to the object.
+        again: whether that goes on and on.
+    """
+    if again:
+        return f"{text}. It is changed again and again: it is put right every 5 minutes at last. {_HOW}"
+    return f"{text}. {_HOW}"
+
+
+@dataclass
+class _Record:
+    count: int
+    last: datetime
+
+
+@dataclass
+class Repairs:
+    """Remembers what was put right, so that two controllers that disagree do not keep each other busy."""
+
+    _records: dict[Key, dict[Identity, _Record]] = field(default_factory=dict)
+    _postponed: dict[Key, dict[Identity, datetime]] = field(default_factory=dict)
+
+    def may_repair(self, key: Key, obj: Object, now: datetime) -> bool:
+        """Tell whether an object may be put right now; otherwise it is `due` later."""
+        record = self._records.get(key, {}).get(identity(obj))
+        due = now if record is None else record.last + _pause(record.count)
+        if due <= now:
+            return True
+        self._postponed.setdefault(key, {})[identity(obj)] = due
+        return False
+
+    def note(self, key: Key, obj: Object, now: datetime) -> bool:
+        """Remember that an object was put right; return whether that happens again and again."""
+        of_deployment = self._records.setdefault(key, {})
+        for address in [each for each, record in of_deployment.items() if now - record.last > _LASTED]:
+            del of_deployment[address]
+        record = of_deployment.setdefault(identity(obj), _Record(0, now))
+        record.count, record.last = record.count + 1, now
+        return record.count > _FREE
+
+    def due(self, key: Key, now: datetime) -> Iterator[float]:
+        """Yield the seconds until what was postponed is due, and forget that it was."""
+        for at in self._postponed.pop(key, {}).values():
+            yield (at - now).total_seconds()
+
+    def forget(self, key: Key) -> None:
+        """Forget a deployment that is gone."""
+        self._records.pop(key, None)
+        self._postponed.pop(key, None)
+
+
+def _pause(count: int) -> timedelta:
+    if count < _FREE:
+        return timedelta(0)
+    return min(_FIRST_PAUSE * (1 << min(count - _FREE, _DOUBLINGS)), _LONGEST_PAUSE)
+
+
+def _hash(obj: Object) -> str | None:
+    found: str | None = obj["metadata"].get("annotations", {}).get(names.ANNOTATION_APPLIED_HASH)
+    return found
+
+
+def _told(each: Difference) -> str:
+    if each.found is MISSING:
+        return f"{each.path} was missing"
+    if _is_short(each.wanted) and _is_short(each.found):
+        return f"{each.path} was {each.found}, not {each.wanted}"
+    return f"{each.path} was another"
+
+
+def _is_short(value: Any) -> bool:
+    return isinstance(value, bool | int | str) and len(str(value)) <= _LONGEST_VALUE

@@ -1,0 +1,118 @@
+"""Writes what has to be written: in order, each object with what its kind needs.
+
+Invariants: everything is applied before anything is deleted; what the API server stores otherwise is noted on
+the object; a repair of what somebody else changed or deleted is told, and two of one object may be far apart.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from disagg_operator.build.gang import without_constraints
+from disagg_operator.plan import names
+from disagg_operator.reconcile.changes import Changes
+from disagg_operator.reconcile.cluster import Children, Cluster, Recorder
+from disagg_operator.reconcile.diff import identity
+from disagg_operator.reconcile.errors import ClusterError, attempt, classify
+from disagg_operator.reconcile.kinds import DISAGG_SCALER, Key, Object, describe
+from disagg_operator.reconcile.observe import Observed
+from disagg_operator.reconcile.once import is_made_once, made_for, owner_of
+from disagg_operator.reconcile.repairs import Repairs, damage, repaired
+from disagg_operator.reconcile.scalers import ScalerKeeper
+from disagg_operator.reconcile.unstored import note
+
+_UNPROCESSABLE = 422
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes the objects of deployments.
+
+    Attributes:
+        cluster: where objects are written.
+        children: caches of what was written.
+        recorder: where Events go.
+        scalers: what makes DisaggScalers.
+        repairs: when what was put right.
+    """
+
+    cluster: Cluster
+    children: Children
+    recorder: Recorder
+    scalers: ScalerKeeper
+    repairs: Repairs = field(default_factory=Repairs)
+
+    async def write(self, resource: Object, todo: Changes, observed: Observed, now: datetime) -> None:
+        """Write what differs and delete what is left over.
+
+        Args:
+            resource: the DisaggDeployment.
+            todo: what is to be written.
+            observed: what is there.
+            now: the time.
+        """
+        lost = self.children.lost(_key(resource))
+        there = dict(observed.objects)
+        for obj in todo.apply:
+            if is_made_once(obj):
+                await self._make_once(resource, obj, there[owner_of(obj, resource["metadata"]["name"])])
+                continue
+            done = damage(obj, there.get(identity(obj)), lost)
+            if done and not self.repairs.may_repair(_key(resource), obj, now):
+                continue
+            if obj["kind"] == DISAGG_SCALER.kind and "spec" in obj:
+                await self.scalers.make(obj)
+            else:
+                there[identity(obj)] = await self._apply(resource, obj)
+            if done:
+                again = self.repairs.note(_key(resource), obj, now)
+                self.recorder.record(resource, "Warning", "Repaired", repaired(done, again=again))
+        for scaling in todo.scale:
+            doing = f"scale {describe(scaling.obj)} to {scaling.replicas}"
+            # What it has then is not what was applied last, and nobody's doing but ours.
+            annotations = {**scaling.annotations, names.ANNOTATION_APPLIED_HASH: ""}
+            await attempt(self.cluster.scale(scaling.obj, scaling.replicas, annotations), doing)
+            logger.info("%s", doing, extra=_context(resource))
+        for obj in todo.delete:
+            await attempt(self.cluster.delete(obj), f"delete {describe(obj)}")
+            logger.info("deleted %s", describe(obj), extra=_context(resource))
+
+    async def _apply(self, resource: Object, obj: Object) -> Object:
+        stored = await attempt(self.cluster.apply(obj), f"apply {describe(obj)}")
+        logger.info("applied %s", describe(obj), extra=_context(resource))
+        annotations = note(obj, stored)
+        if annotations is not None:
+            # Kubernetes' own controllers may have written it since; that does not matter here.
+            metadata = {key: stored["metadata"][key] for key in ("name", "namespace", "uid")}
+            await attempt(
+                self.cluster.annotate({**stored, "metadata": metadata}, annotations),
+                f"annotate {describe(obj)}",
+            )
+            logger.warning(
+                "%s is stored otherwise than it was applied", describe(obj), extra=_context(resource)
+            )
+        return stored
+
+    async def _make_once(self, resource: Object, obj: Object, owner: Object) -> None:
+        """Make an object unless there is one. It is never read back."""
+        whole = made_for(obj, owner)
+        try:
+            made = await self.cluster.create_once(whole)
+        except ClusterError as error:
+            plain = without_constraints(whole)
+            if plain is None or error.code != _UNPROCESSABLE:
+                raise classify(error, f"create {describe(obj)}") from error
+            logger.warning("without constraints: %s", error, extra=_context(resource))
+            made = await attempt(self.cluster.create_once(plain), f"create {describe(obj)}")
+        if made:
+            logger.info("created %s", describe(obj), extra=_context(resource))
+
+
+def _key(resource: Object) -> Key:
+    return Key(resource["metadata"]["namespace"], resource["metadata"]["name"])
+
+
+def _context(resource: Object) -> dict[str, str]:
+    return {"deployment": str(_key(resource))}
