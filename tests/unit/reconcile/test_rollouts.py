@@ -6,7 +6,7 @@ import pytest
 
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.verification import VerificationResult
-from unit.reconcile.fake_cluster import Crash, FakeCluster, deployment
+from unit.reconcile.fake_cluster import MADE, Crash, FakeCluster, deployment
 from unit.reconcile.test_reconciler import converge, drive
 
 Sizes = dict[str, int]
@@ -85,6 +85,33 @@ def test_both_roles_go_over_in_steps_and_never_beyond_what_may_be_there() -> Non
         ({"prefill": 4, "decode": 2}, {}),
     ]
     assert "rollout" not in status(cluster)
+
+
+def test_decode_of_an_old_revision_outlives_the_last_prompt_in_its_prefill() -> None:
+    cluster, old = serving(1, 1)
+    worker = cluster.objects["StatefulSet", f"demo-prefill-{old}"]
+    cluster.objects["Pod", f"demo-prefill-{old}-0"] = {
+        "kind": "Pod",
+        "metadata": {
+            "name": f"demo-prefill-{old}-0",
+            "uid": "draining",
+            "labels": worker["spec"]["template"]["metadata"]["labels"],
+            "creationTimestamp": MADE,
+            "ownerReferences": [{"uid": worker["metadata"]["uid"], "controller": True}],
+        },
+        "spec": {"nodeName": "node"},
+    }
+    begun(cluster, old)
+    cluster.lingering = True
+    for _ in range(5):
+        cluster.settle()
+        drive(cluster)
+    assert "deletionTimestamp" in worker["metadata"]
+    assert "deletionTimestamp" not in cluster.objects["StatefulSet", f"demo-decode-{old}"]["metadata"]
+    cluster.lingering = False
+    converge(cluster, 30)
+    assert sizes(cluster, old) == {}
+    assert cluster.condition("Progressing")["reason"] == "Complete"
 
 
 def test_a_full_cluster_gives_up_one_instance_at_a_time() -> None:

@@ -2,18 +2,20 @@
 
 Order: what others refer to is applied first, and everything is applied before anything is deleted. An object
 that is being deleted is left alone until it is gone; its disappearance starts the next reconcile. While
-workers wait for their ComputeDomain, none of their StatefulSets is made and none grows.
+workers wait for their ComputeDomain, none of their StatefulSets is made and none grows. Of a revision that
+goes, decode goes after the last prefill pod: a prompt that is in prefill still needs it.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from disagg_operator.build.objects import scaler_objects, shared_objects, worker_objects
 from disagg_operator.plan import names
-from disagg_operator.plan.model import ROLES, Plan
+from disagg_operator.plan.model import DECODE, PREFILL, ROLES, Plan
 from disagg_operator.reconcile.diff import identity, is_terminating, must_apply, stamp, to_prune
 from disagg_operator.reconcile.kinds import STATEFUL_SET, Object
-from disagg_operator.reconcile.observe import Observed, label, number_of
+from disagg_operator.reconcile.observe import Observed, is_overdue, label, number_of
 from disagg_operator.reconcile.once import is_made_once, may_lack
 from disagg_operator.reconcile.rollout import Rollout
 from disagg_operator.reconcile.scalers import applied as applied_scaler
@@ -49,7 +51,9 @@ class Changes:
     delete: tuple[Object, ...]
 
 
-def changes(plan: Plan, rollout: Rollout, observed: Observed, owner: str, *, waits: bool = False) -> Changes:
+def changes(
+    plan: Plan, rollout: Rollout, observed: Observed, owner: str, now: datetime, *, waits: bool = False
+) -> Changes:
     """Return what has to be written now.
 
     Args:
@@ -57,25 +61,30 @@ def changes(plan: Plan, rollout: Rollout, observed: Observed, owner: str, *, wai
         rollout: where the rollout stands.
         observed: what is there.
         owner: uid of the deployment.
+        now: the time, by which an ending pod is known to be on a lost node.
         waits: whether no worker may be started now.
     """
     shared = [stamp(obj) for obj in shared_objects(plan)]
     scalers = [applied_scaler(obj, observed) for obj in scaler_objects(plan)]
     step, forward = rollout.step, rollout.target == plan.revision
     workers = [stamp(obj) for obj in worker_objects(_stepped(plan, rollout))] if forward else []
-    now = [*shared, *workers, *scalers] if step.run else [*shared, *scalers]
+    wanted = [*shared, *workers, *scalers] if step.run else [*shared, *scalers]
     if waits:
-        now = [obj for obj in now if not _starts_workers(obj, observed)]
-    applied = {identity(obj) for obj in now if not is_made_once(obj) and _differs(obj, observed)}
+        wanted = [obj for obj in wanted if not _starts_workers(obj, observed)]
+    applied = {identity(obj) for obj in wanted if not is_made_once(obj) and _differs(obj, observed)}
     return Changes(
         apply=tuple(
             obj
-            for obj in now
+            for obj in wanted
             if (may_lack(obj, observed, applied) if is_made_once(obj) else identity(obj) in applied)
         ),
-        scale=tuple(_scalings(plan, rollout, observed)),
+        scale=tuple(_scalings(plan, rollout, observed, now)),
         delete=tuple(
-            _deletions([*shared, *workers, *scalers], rollout, observed, owner, restores=not forward)
+            obj
+            for obj in _deletions(
+                [*shared, *workers, *scalers], rollout, observed, owner, restores=not forward
+            )
+            if not (_revision(obj) in step.removed and _is_needed_by_prefill(obj, observed, now))
         ),
     )
 
@@ -88,7 +97,7 @@ def _stepped(plan: Plan, rollout: Rollout) -> Plan:
     return replace(plan, roles=roles)
 
 
-def _scalings(plan: Plan, rollout: Rollout, observed: Observed) -> Iterator[Scaling]:
+def _scalings(plan: Plan, rollout: Rollout, observed: Observed, now: datetime) -> Iterator[Scaling]:
     """Yield the StatefulSets of other revisions than the plan's whose replicas are to change."""
     wanted = {**rollout.step.kept}
     if rollout.target != plan.revision:
@@ -96,11 +105,12 @@ def _scalings(plan: Plan, rollout: Rollout, observed: Observed) -> Iterator[Scal
     for obj in observed.stateful_sets():
         role, counts = label(obj, names.LABEL_ROLE), wanted.get(_revision(obj) or "")
         if role in ROLES and counts is not None and not is_terminating(obj):
-            now = obj["spec"].get("replicas", 1)
+            has = obj["spec"].get("replicas", 1)
             replicas = _replicas(obj, counts[role], observed)
-            if replicas != now:
+            waits = counts[role] == 0 and _is_needed_by_prefill(obj, observed, now)
+            if replicas != has and not waits:
                 parked = label(obj, names.LABEL_GROUP) and not replicas
-                yield Scaling(obj, replicas, {names.ANNOTATION_NODES: str(now)} if parked else {})
+                yield Scaling(obj, replicas, {names.ANNOTATION_NODES: str(has)} if parked else {})
 
 
 def _replicas(obj: Object, instances: int, observed: Observed) -> int:
@@ -162,6 +172,20 @@ def _deletions(
         for obj in to_prune(live, desired, owner, kept)
         if obj["kind"] == STATEFUL_SET.kind or _revision(obj) not in running
     ]
+
+
+def _is_needed_by_prefill(obj: Object, observed: Observed, now: datetime) -> bool:
+    """Tell whether an object is decode's, and its revision still has a prefill pod, be it an ending one."""
+    return (
+        obj["kind"] == STATEFUL_SET.kind
+        and label(obj, names.LABEL_ROLE) == DECODE
+        and any(
+            label(pod, names.LABEL_ROLE) == PREFILL
+            and label(pod, names.LABEL_REVISION) == _revision(obj)
+            and not is_overdue(pod, now)
+            for pod in observed.pods
+        )
+    )
 
 
 def _revision(obj: Object) -> str | None:
