@@ -79,8 +79,18 @@ class AuditTrail:
             lines.seek(self.offset)
             for line in lines:
                 event = json.loads(line)
-                if event["user"].get("username") == user and "objectRef" in event:
+                if event["user"].get("username") == user and "objectRef" in event and not _passes(event):
                     yield _request(event)
+
+
+def _passes(event: Object) -> bool:
+    """Tell whether a request was refused for a while only, and for no lack of permission.
+
+    Admission looks owners up in a discovery that is up to half a minute old: a kind that was just installed is
+    not in it. In a namespace that is being deleted, nothing new may be made.
+    """
+    message = event.get("responseStatus", {}).get("message", "")
+    return "cannot find RESTMapping" in message or "because it is being terminated" in message
 
 
 def _request(event: Object) -> Request:

@@ -70,9 +70,9 @@ def make_namespace(kubectl: Kubectl, name: str) -> str:
 def remove_everything(helm: Helm, kubectl: Kubectl) -> None:
     """Remove what this run, or one that was killed, has put into the cluster."""
     mine = [RELEASE, "namespaced"]
-    kubectl("delete", "namespace", NAMESPACE, OTHER_NAMESPACE, "--ignore-not-found", timeout=180)
+    kubectl("delete", "namespace", NAMESPACE, OTHER_NAMESPACE, "--ignore-not-found", timeout=900)
     for release in yaml.safe_load(helm("list", "--all-namespaces", "--output=json")):
         if release["name"] in mine:
             helm("uninstall", release["name"], "--namespace", release["namespace"], "--wait")
     kubectl("delete", "crd", f"--selector={OUR_CRDS}")
-    kubectl("delete", "namespace", SYSTEM, "--ignore-not-found", timeout=180)
+    kubectl("delete", "namespace", SYSTEM, "--ignore-not-found", timeout=900)
