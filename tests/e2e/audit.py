@@ -86,7 +86,7 @@ class AuditTrail:
 def _passes(event: Object) -> bool:
     """Tell whether a request was refused for a while only, and for no lack of permission.
 
-    Admission looks owners up in a discovery that is up to half a minute old: a kind that was just installed is
+    Admission looks owners up in a discovery that is up to half a minute old: a kind just installed is
     not in it. In a namespace that is being deleted, nothing new may be made.
     """
     message = event.get("responseStatus", {}).get("message", "")
