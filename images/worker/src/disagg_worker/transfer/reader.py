@@ -91,6 +91,7 @@ class Reader:
             self._metrics.kv_reads.labels(error.outcome).inc()
             raise
         self._metrics.kv_reads.labels("ok").inc()
+        log.info("request %s: KV read from %s", request_id, ", ".join(part.peer for part in ticket.parts))
         return lease
 
     async def _reserved(
