@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -18,6 +17,8 @@ from typing import Any, TypeVar
 
 import httpx
 import yaml
+
+from testcluster.ports import free_ports
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -216,9 +217,7 @@ class OperatorProcess:
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        (self.port,) = free_ports(1)
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("DISAGG_", "POD_"))}
         environment = {
             **kept,

@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import socket
 import ssl
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from chart.helm import IMAGES, Helm, Object, of_kind, settings
 from integration.operator.control_plane import Api, deployment, eventually
 from testcluster.fixtures import ApiServer
 from testcluster.pki import Authority
+from testcluster.ports import free_ports
 
 pytestmark = pytest.mark.apiserver
 
@@ -40,9 +40,7 @@ def webhook(api: Api, apiserver: ApiServer, namespace: str, tmp_path: Path) -> I
     identity = authority.issue("webhook", "webhook", hosts=["127.0.0.1"])
     (tmp_path / "tls.crt").write_bytes(identity.certificate.read_bytes())
     (tmp_path / "tls.key").write_bytes(identity.key.read_bytes())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     environment = {
         **os.environ,
         "DISAGG_WORKER_IMAGE": "disagg.local/worker:test",

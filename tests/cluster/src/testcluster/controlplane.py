@@ -3,7 +3,6 @@
 The embedded cluster and the `apiserver` test fixture both start theirs here; they differ in addresses only.
 """
 
-import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import yaml
 
 from testcluster.kubeconfig import write_kubeconfig
 from testcluster.pki import Authority, Identity
+from testcluster.ports import free_ports
 from testcluster.processes import Supervisor
 from testcluster.toolchain import Tools
 from testcluster.waiting import wait_for
@@ -65,11 +65,7 @@ class Endpoints:
     @classmethod
     def free(cls) -> "Endpoints":
         """Ports of the loopback that are free now, for a control plane with no node."""
-        # All are held open at once, so that no port comes twice.
-        held = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
-        port, etcd, etcd_peer, controller_manager, scheduler = (one.getsockname()[1] for one in held)
-        for one in held:
-            one.close()
+        port, etcd, etcd_peer, controller_manager, scheduler = free_ports(5)
         return cls("127.0.0.1", port, etcd, etcd_peer, controller_manager, scheduler, advertised=False)
 
 
