@@ -15,6 +15,14 @@ SYSTEM = "disagg-system"
 NAMESPACE = "disagg-e2e"
 OTHER_NAMESPACE = "disagg-e2e-other"
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+UNPRIVILEGED = {
+    "runAsNonRoot": True,
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""Security context of containers that a restricted namespace admits."""
 
 
 @dataclass(frozen=True)

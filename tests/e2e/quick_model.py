@@ -6,6 +6,8 @@ What it says means nothing, but it is computed, transferred and streamed like an
 
 from typing import Any
 
+from e2e.installation import UNPRIVILEGED
+
 PATH = "/quick-model"
 _VOLUME = {"name": "quick-model", "mountPath": PATH}
 _WRITE = f"""
@@ -47,18 +49,11 @@ def pod_template(image: str) -> dict[str, Any]:
     Args:
         image: the worker's image.
     """
-    security = {
-        "runAsNonRoot": True,
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
     writes = {
         "name": "quick-model",
         "image": image,
         "command": ["python3", "-c", _WRITE],
-        "securityContext": security,
+        "securityContext": UNPRIVILEGED,
         "volumeMounts": [_VOLUME],
     }
     return {

@@ -15,7 +15,7 @@ import pytest
 
 from e2e.cluster_client import Kubectl, Object, eventually
 from e2e.deployments import Deployment, spec
-from e2e.installation import NAMESPACE, Installed
+from e2e.installation import NAMESPACE, UNPRIVILEGED, Installed
 from e2e.plugin import PROGRAM, disagg
 from testcluster.session import Cluster
 
@@ -91,19 +91,12 @@ def profiled(installed: Installed, namespace: str) -> Iterator[str]:
 
 
 def pod(image: str) -> Object:
-    security = {
-        "runAsNonRoot": True,
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
     container = {
         "name": "worker",
         "image": image,
         "command": ["python", "-c", "import time; time.sleep(600)"],
         "env": [{"name": "PATH", "value": "/opt/venv/bin:/usr/local/bin:/usr/bin:/tools"}],
-        "securityContext": security,
+        "securityContext": UNPRIVILEGED,
         "volumeMounts": [{"name": name, "mountPath": f"/{name}"} for name in ("tools", "tmp")],
     }
     volumes = [

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from chart.helm import RELEASE, Object
-from e2e.audit import FORBIDDEN, AuditTrail, granted, used
+from e2e.audit import FORBIDDEN, granted, used
 from integration.operator.control_plane import Api, eventually
-from integration.platforms.racks import OPERATOR, RackDeployment, chart_operator
+from integration.platforms.conftest import RunningOperator
+from integration.platforms.racks import OPERATOR, RackDeployment
 from testcluster.controlplane import Features
 from testcluster.platforms.cluster import PlatformCluster, private_platform_cluster
 
@@ -43,23 +44,12 @@ def platform_api(platform_cluster: PlatformCluster) -> Iterator[Api]:
     client.close()
 
 
-@pytest.fixture(scope="module")
-def audit(
-    platform_cluster: PlatformCluster, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[AuditTrail]:
-    """The operator, and what the API server noted since it was started."""
-    log = platform_cluster.apiserver.audit_log
-    trail = AuditTrail(log, log.stat().st_size)
-    with chart_operator(platform_cluster, tmp_path_factory.mktemp("operator")):
-        yield trail
-
-
 @pytest.fixture
 def demo(
     platform: PlatformCluster,
     platform_api: Api,
     namespace: str,
-    audit: AuditTrail,  # noqa: ARG001 - the operator runs
+    operator: RunningOperator,  # noqa: ARG001 - it runs
 ) -> Iterator[RackDeployment]:
     """A deployment with one instance on two nodes, not yet created, and gone afterwards."""
     deployment = RackDeployment(platform, platform_api, namespace, f"demo-{namespace[-4:]}")
@@ -148,10 +138,10 @@ def test_without_gang_scheduling_a_part_of_an_instance_holds_a_node_and_waits(de
 
 
 def test_every_permission_for_gangs_that_this_cluster_needs_is_used(
-    platform: PlatformCluster, audit: AuditTrail
+    platform: PlatformCluster, operator: RunningOperator
 ) -> None:
     """Looks back at all tests of this module."""
-    made = list(audit.requests(OPERATOR))
+    made = list(operator.audit.requests(OPERATOR))
     assert not [request.told for request in made if request.code == FORBIDDEN]
     rules = platform.kubectl.json("get", "clusterrole", RELEASE)["rules"]
     groups = {"scheduling.k8s.io", "scheduling.run.ai", "scheduling.x-k8s.io"}

@@ -24,8 +24,13 @@ def reconciler(cluster: FakeCluster, installation: Installation = INSTALLATION) 
 
 
 def drive(cluster: FakeCluster, installation: Installation = INSTALLATION) -> Outcome:
+    """Reconcile once, with an operator that has just begun."""
+    return drive_on(reconciler(cluster, installation), cluster)
+
+
+def drive_on(one: Reconciler, cluster: FakeCluster) -> Outcome:
     """Reconcile once. Nothing on the fake cluster waits, so that no event loop is needed."""
-    coroutine = reconciler(cluster, installation).reconcile(cluster.key)
+    coroutine = one.reconcile(cluster.key)
     try:
         coroutine.send(None)
     except StopIteration as end:

@@ -9,7 +9,7 @@ from disagg_operator.reconcile.kinds import Key, Object
 from disagg_operator.reconcile.reconciler import Outcome
 from disagg_operator.reconcile.repairs import Repairs, damage
 from unit.reconcile.fake_cluster import FakeCluster, deployment
-from unit.reconcile.test_reconciler import converge, drive, reconciler
+from unit.reconcile.test_reconciler import converge, drive, drive_on, reconciler
 
 KEY = Key("ns", "demo")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -103,13 +103,7 @@ def test_a_repair_that_waits_is_made_when_it_is_due() -> None:
 
     def spoil() -> Outcome:
         decode_set(cluster)["spec"]["replicas"] = 5
-        coroutine = one.reconcile(cluster.key)
-        try:
-            coroutine.send(None)
-        except StopIteration as end:
-            outcome: Outcome = end.value
-            return outcome
-        raise AssertionError("the reconcile waited for something")
+        return drive_on(one, cluster)
 
     assert spoil().again != 10
     spoil()
