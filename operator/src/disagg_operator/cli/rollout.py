@@ -110,14 +110,14 @@ def status(
     kubeconfig: KubeconfigOption = None,
 ) -> None:
     """Say where a rollout stands, and wait until it is done."""
-    from disagg_operator.cli.live import rollouts  # noqa: PLC0415 - loads the Kubernetes client
+    from disagg_operator.cli.live import asking, rollouts  # noqa: PLC0415 - loads the Kubernetes client
 
     async def work(connection: Any) -> tuple[dict[str, Any], Any]:
         if watch:
             with Steps(errors()) as steps:
                 resource = await rollouts.follow(connection, name, timeout, steps)
         else:
-            resource = await rollouts.read(connection, name)
+            resource = await asking.deployment(connection, name)
         return resource, await rollouts.revisions(connection, name)
 
     try:

@@ -9,8 +9,7 @@ from datetime import datetime
 from disagg_operator.build.deployment import frontend_deployment
 from disagg_operator.plan import names
 from disagg_operator.plan.model import Plan
-from disagg_operator.reconcile.diff import identity, is_terminating, stamp
-from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.diff import applied_hash, identity, is_terminating, stamp
 from disagg_operator.reconcile.observe import Observed, is_overdue, label
 
 
@@ -39,7 +38,8 @@ def rolled_out(plan: Plan, observed: Observed) -> bool:
     """
     desired = stamp(frontend_deployment(plan))
     live = observed.objects.get(identity(desired))
-    if live is None or _applied(live) != _applied(desired):
+    # What others changed since it was applied is mended by itself.
+    if live is None or applied_hash(live) != applied_hash(desired):
         return False
     status = live.get("status", {})
     if status.get("observedGeneration", 0) < live["metadata"]["generation"]:
@@ -47,9 +47,3 @@ def rolled_out(plan: Plan, observed: Observed) -> bool:
     replicas: int = status.get("replicas", 0)
     updated: int = status.get("updatedReplicas", 0)
     return updated >= replicas
-
-
-def _applied(obj: Object) -> str | None:
-    """Return the hash of what was applied last: what others changed since then is mended by itself."""
-    found: str | None = obj["metadata"].get("annotations", {}).get(names.ANNOTATION_APPLIED_HASH)
-    return found

@@ -15,7 +15,7 @@ from disagg_operator.plan import names
 from disagg_operator.plan.model import DECODE, PREFILL, ROLES, Plan
 from disagg_operator.reconcile.diff import identity, is_terminating, must_apply, stamp, to_prune
 from disagg_operator.reconcile.kinds import STATEFUL_SET, Object
-from disagg_operator.reconcile.observe import Observed, is_overdue, label, number_of
+from disagg_operator.reconcile.observe import Observed, label, number_of
 from disagg_operator.reconcile.once import is_made_once, may_lack
 from disagg_operator.reconcile.rollout import Rollout
 from disagg_operator.reconcile.scalers import applied as applied_scaler
@@ -179,12 +179,7 @@ def _is_needed_by_prefill(obj: Object, observed: Observed, now: datetime) -> boo
     return (
         obj["kind"] == STATEFUL_SET.kind
         and label(obj, names.LABEL_ROLE) == DECODE
-        and any(
-            label(pod, names.LABEL_ROLE) == PREFILL
-            and label(pod, names.LABEL_REVISION) == _revision(obj)
-            and not is_overdue(pod, now)
-            for pod in observed.pods
-        )
+        and bool(observed.lasting(PREFILL, label(obj, names.LABEL_REVISION), now))
     )
 
 

@@ -42,7 +42,7 @@ _LONGEST_MESSAGE = 4096
 class Verdict:
     """A condition before it gets its times."""
 
-    type: ConditionType
+    type: str
     status: Truth
     reason: str
     message: str

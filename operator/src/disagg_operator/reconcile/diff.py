@@ -28,6 +28,12 @@ def stamp(obj: Object) -> Object:
     return {**obj, "metadata": {**metadata, "annotations": annotations}}
 
 
+def applied_hash(obj: Object) -> str | None:
+    """Return the hash of what was applied last, as an object carries it."""
+    found: str | None = obj["metadata"].get("annotations", {}).get(names.ANNOTATION_APPLIED_HASH)
+    return found
+
+
 @dataclass(frozen=True)
 class Difference:
     """A field that is not as it is desired.

@@ -11,21 +11,18 @@ ready after the last end of a container is whole again.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from disagg_operator.plan import names
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed, has_node, label
+from disagg_operator.reconcile.pauses import LASTED, pause
 from disagg_operator.reconcile.troubles import ending
 
 RESTARTS = "disagg.dev/group-restarts"
 RESTARTED_AT = "disagg.dev/group-restarted-at"
 RESTART_REASON = "disagg.dev/group-restart-reason"
 
-_FIRST_PAUSE = timedelta(seconds=10)
-_LONGEST_PAUSE = timedelta(minutes=5)
-_DOUBLINGS = 10
-_LASTED = timedelta(minutes=10)
 _LEADER = "0"
 
 
@@ -84,14 +81,9 @@ def _restart(observed: Observed, group: Object, now: datetime) -> Restart | None
     if not ends or _serves_since(pods, ends[-1].at):
         return None
     count, last = _remembered(group["metadata"].get("annotations", {}))
-    if last is None or now - last > _LASTED:
+    if last is None or now - last > LASTED:
         return Restart(group, tuple(pods), ends[0].told, 1, now)
-    return Restart(group, tuple(pods), ends[0].told, count + 1, last + _pause(count))
-
-
-def _pause(count: int) -> timedelta:
-    doublings = min(max(count, 1) - 1, _DOUBLINGS)
-    return min(_FIRST_PAUSE * (1 << doublings), _LONGEST_PAUSE)
+    return Restart(group, tuple(pods), ends[0].told, count + 1, last + pause(count))
 
 
 def _remembered(annotations: Mapping[str, str]) -> tuple[int, datetime | None]:

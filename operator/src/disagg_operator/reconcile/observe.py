@@ -105,9 +105,7 @@ class Observed:
         """Return the numbers of the instances of which there are pods, those that end among them."""
         return {
             label(pod, names.LABEL_GROUP) or pod["metadata"]["name"].rpartition("-")[2]
-            for pod in self.pods
-            if (label(pod, names.LABEL_ROLE), label(pod, names.LABEL_REVISION)) == (role, revision)
-            and not is_overdue(pod, now)
+            for pod in self.lasting(role, revision, now)
         }
 
     def groups(self) -> list[Object]:
@@ -123,6 +121,15 @@ class Observed:
             and revision in (None, label(pod, names.LABEL_REVISION))
             and group in (None, label(pod, names.LABEL_GROUP))
             and not is_terminating(pod)
+        ]
+
+    def lasting(self, role: str, revision: str, now: datetime) -> list[Object]:
+        """Return the pods of a role and revision, those that end among them, but none of a lost node."""
+        return [
+            pod
+            for pod in self.pods
+            if (label(pod, names.LABEL_ROLE), label(pod, names.LABEL_REVISION)) == (role, revision)
+            and not is_overdue(pod, now)
         ]
 
     def claiming(self, template: str) -> list[Object]:

@@ -38,7 +38,7 @@ from disagg_operator.reconcile.status import compute, current_target, is_news, l
 from disagg_operator.reconcile.unstored import with_unstored
 from disagg_operator.reconcile.verification import Verifier
 from disagg_operator.reconcile.view import Failure, View
-from disagg_operator.reconcile.writing import Writer
+from disagg_operator.reconcile.writing import Writer, log_context
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -239,7 +239,7 @@ class Reconciler:
                 pod, names.CONDITION_TRANSPORT_VERIFIED, holds=holds, reason=reason
             )
             await self._do(setting, f"set the readiness gate of {describe(pod)}")
-            logger.info("%s is %s", describe(pod), reason, extra=_context(resource))
+            logger.info("%s is %s", describe(pod), reason, extra=log_context(resource))
 
     async def _apply(self, resource: Object, view: View) -> Exception | None:
         """Write what differs and delete what is left over; return the error that stopped it, if any."""
@@ -270,7 +270,7 @@ class Reconciler:
             for pod in restart.pods:
                 await self._do(self.cluster.delete(pod), f"delete {describe(pod)}")
             message = f"All pods of {group} are started anew, because {restart.reason}"
-            logger.warning("%s", message, extra=_context(resource))
+            logger.warning("%s", message, extra=log_context(resource))
             self.recorder.record(resource, "Warning", "GroupRestarted", message)
 
     async def _see_off(self, resource: Object, view: View) -> None:
@@ -279,7 +279,7 @@ class Reconciler:
             for pod in pods:
                 await self._do(self.cluster.delete(pod), f"delete {describe(pod)}")
             message = f"{describe(group)} ends as a whole, because a pod of it was asked to end."
-            logger.info("%s", message, extra=_context(resource))
+            logger.info("%s", message, extra=log_context(resource))
             self.recorder.record(resource, "Normal", "GroupEnding", message)
 
     async def _refusals(self, resource: Object, view: View, lacking: Shortage) -> dict[str, str]:
@@ -289,7 +289,7 @@ class Reconciler:
             try:
                 events = await self.cluster.failures_to_create(obj)
             except ClusterError as error:  # it would only have explained what the counts say
-                logger.warning("no Events about %s: %s", describe(obj), error, extra=_context(resource))
+                logger.warning("no Events about %s: %s", describe(obj), error, extra=log_context(resource))
                 continue
             why = refusal(events, view.now)
             if why is not None:
@@ -364,8 +364,3 @@ def _failure(error: Exception) -> Failure | None:
         "it with the operator's log."
     )
     return Failure("ReconcileError", message)
-
-
-def _context(resource: Object) -> dict[str, str]:
-    metadata = resource["metadata"]
-    return {"deployment": f"{metadata['namespace']}/{metadata['name']}"}

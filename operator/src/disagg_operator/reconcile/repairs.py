@@ -13,16 +13,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from disagg_operator.plan import names
-from disagg_operator.reconcile.diff import MISSING, Difference, drift, identity
+from disagg_operator.reconcile.diff import MISSING, Difference, applied_hash, drift, identity
 from disagg_operator.reconcile.kinds import Key, Object, describe
+from disagg_operator.reconcile.pauses import LASTED, pause
 
 _FREE = 2
 """Repairs of one object that are made without a pause."""
-_FIRST_PAUSE = timedelta(seconds=10)
-_LONGEST_PAUSE = timedelta(minutes=5)
-_DOUBLINGS = 10
-_LASTED = timedelta(minutes=10)
-"""An object that nobody touched for so long is put right at once again."""
 _SHOWN = 3
 _LONGEST_VALUE = 40
 _HOW = (
@@ -43,7 +39,7 @@ def damage(desired: Object, live: Object | None, lost: Container[Identity]) -> s
     """
     if live is None:
         return f"{describe(desired)} was deleted, and is made again" if identity(desired) in lost else ""
-    if _hash(live) != _hash(desired):
+    if applied_hash(live) != applied_hash(desired):
         return ""
     told = [_told(each) for each in drift(desired, live)]
     if not told:
@@ -89,7 +85,7 @@ class Repairs:
     def note(self, key: Key, obj: Object, now: datetime) -> bool:
         """Remember that an object was put right; return whether that happens again and again."""
         of_deployment = self._records.setdefault(key, {})
-        for address in [each for each, record in of_deployment.items() if now - record.last > _LASTED]:
+        for address in [each for each, record in of_deployment.items() if now - record.last > LASTED]:
             del of_deployment[address]
         record = of_deployment.setdefault(identity(obj), _Record(0, now))
         record.count, record.last = record.count + 1, now
@@ -107,14 +103,7 @@ class Repairs:
 
 
 def _pause(count: int) -> timedelta:
-    if count < _FREE:
-        return timedelta(0)
-    return min(_FIRST_PAUSE * (1 << min(count - _FREE, _DOUBLINGS)), _LONGEST_PAUSE)
-
-
-def _hash(obj: Object) -> str | None:
-    found: str | None = obj["metadata"].get("annotations", {}).get(names.ANNOTATION_APPLIED_HASH)
-    return found
+    return timedelta(0) if count < _FREE else pause(count - _FREE + 1)
 
 
 def _told(each: Difference) -> str:

@@ -14,17 +14,15 @@ The words of ScalingActive and ScalingLimited are those of the HorizontalPodAuto
 from datetime import datetime
 
 from disagg_operator.api.v1alpha1.scaler import DisaggScalerStatus
-from disagg_operator.api.v1alpha1.status import Condition
 from disagg_operator.plan.model import ScalerPlan
+from disagg_operator.reconcile.conditions import Verdict
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.preflight.fault import Check
-from disagg_operator.reconcile.status import transition_times
+from disagg_operator.reconcile.status import condition, transition_times
 from disagg_operator.reconcile.troubles import first_trouble
 from disagg_operator.reconcile.view import View
 
 _ROOM = (Check.TOO_FEW_NODES, Check.NO_LARGE_DOMAIN)
-_Said = tuple[str, bool, str, str]
-"""Type, truth, reason and message of a condition."""
 
 
 def scaler_status(scaler: Object, role: str, planned: ScalerPlan | None, view: View, now: datetime) -> Object:
@@ -58,33 +56,35 @@ def scaler_status(scaler: Object, role: str, planned: ScalerPlan | None, view: V
     return {**status, "conditions": _conditions(scaler, said, now, kept=False)}
 
 
-def _active(view: View) -> _Said:
+def _active(view: View) -> Verdict:
     if view.plan is None:
         why = "The deployment's specification is refused: see its condition Accepted. What runs stays."
-        return "ScalingActive", False, "NotAccepted", why
+        return Verdict("ScalingActive", "False", "NotAccepted", why)
     if view.paused:
-        return "ScalingActive", False, "Paused", "The deployment is paused, and no count is changed."
+        return Verdict(
+            "ScalingActive", "False", "Paused", "The deployment is paused, and no count is changed."
+        )
     what = "This count is followed, and not replicas of the deployment's role: those are where it started."
-    return "ScalingActive", True, "CountFollowed", what
+    return Verdict("ScalingActive", "True", "CountFollowed", what)
 
 
-def _limited(scaler: Object, planned: ScalerPlan, view: View) -> _Said:
+def _limited(scaler: Object, planned: ScalerPlan, view: View) -> Verdict:
     wanted: int = scaler["spec"]["replicas"]
     within = min(max(wanted, planned.lowest), planned.highest)
     bounds = f"spec.scaling.{planned.role}"
     if view.scaling_refusal and within != planned.replicas:
         why = f"{within} cannot be had, and {planned.replicas} is in force. {view.scaling_refusal}"
-        return "ScalingLimited", True, "NotPlannable", why
+        return Verdict("ScalingLimited", "True", "NotPlannable", why)
     if wanted > planned.highest:
         why = f"{wanted} is above {bounds}.maxReplicas, and {planned.replicas} is in force."
-        return "ScalingLimited", True, "TooManyReplicas", why
+        return Verdict("ScalingLimited", "True", "TooManyReplicas", why)
     if wanted < planned.lowest:
         why = f"{wanted} is below {bounds}.minReplicas, and {planned.replicas} is in force."
-        return "ScalingLimited", True, "TooFewReplicas", why
-    return "ScalingLimited", False, "DesiredWithinRange", "The count asked for is in force."
+        return Verdict("ScalingLimited", "True", "TooFewReplicas", why)
+    return Verdict("ScalingLimited", "False", "DesiredWithinRange", "The count asked for is in force.")
 
 
-def _ready(planned: ScalerPlan, existing: int, ready: int, view: View) -> _Said:
+def _ready(planned: ScalerPlan, existing: int, ready: int, view: View) -> Verdict:
     wanted = planned.replicas
     if ready < wanted:
         faults = () if view.platform is None else view.platform.faults
@@ -92,31 +92,23 @@ def _ready(planned: ScalerPlan, existing: int, ready: int, view: View) -> _Said:
         trouble = first_trouble(view.observed.pods_of(planned.role, view.target)) or ""
         reason = "ReplicasNotReady" if room is None else room.check.value
         parts = (f"{ready} of {wanted} are ready.", trouble, "" if room is None else str(room))
-        return "Ready", False, reason, " ".join(part for part in parts if part)
+        return Verdict("Ready", "False", reason, " ".join(part for part in parts if part))
     if existing > wanted:
-        return "Ready", False, "ReplicasLeaving", f"{existing} are there still, and {wanted} in force."
+        return Verdict(
+            "Ready", "False", "ReplicasLeaving", f"{existing} are there still, and {wanted} in force."
+        )
     if wanted == 0:
-        return "Ready", True, "ScaledToZero", "No instance is in force, and none is there."
-    return "Ready", True, "AllReady", f"{ready} of {wanted} are ready."
+        return Verdict("Ready", "True", "ScaledToZero", "No instance is in force, and none is there.")
+    return Verdict("Ready", "True", "AllReady", f"{ready} of {wanted} are ready.")
 
 
-def _conditions(scaler: Object, said: list[_Said], now: datetime, *, kept: bool) -> list[Object]:
+def _conditions(scaler: Object, said: list[Verdict], now: datetime, *, kept: bool) -> list[Object]:
     current = scaler.get("status", {})
     times, generation = transition_times(current), scaler["metadata"].get("generation")
-    made: list[Object] = []
-    for kind, holds, reason, message in said:
-        status = "True" if holds else "False"
-        condition = Condition.model_validate(
-            {
-                "type": kind,
-                "status": status,
-                "reason": reason,
-                "message": message,
-                "observed_generation": generation,
-                "last_transition_time": times.get((kind, status), now),
-            }
-        )
-        made.append(condition.model_dump(mode="json", by_alias=True, exclude_none=True))
-    spoken = {condition["type"] for condition in made}
+    made: list[Object] = [
+        condition(verdict, generation, times, now).model_dump(mode="json", by_alias=True, exclude_none=True)
+        for verdict in said
+    ]
+    spoken = {each["type"] for each in made}
     old = [each for each in current.get("conditions", []) if kept and each["type"] not in spoken]
     return [*made, *old]

@@ -52,8 +52,7 @@ class ScalerKeeper:
     async def report(self, resource: Object, view: View, now: datetime) -> None:
         """Write the status of each scaler where it changed."""
         for role, scaler in _scalers(resource, view.observed):
-            plans = () if view.plan is None else view.plan.scalers
-            planned = next((each for each in plans if each.role == role), None)
+            planned = None if view.plan is None else view.plan.scaler(role)
             if view.plan is not None and planned is None:
                 continue  # it is on its way out
             old, new = scaler.get("status", {}), scaler_status(scaler, role, planned, view, now)

@@ -42,7 +42,7 @@ def compute(resource: Object, view: View, now: datetime) -> Object:
     current = resource.get("status", {})
     generation = metadata.get("generation")
     times = transition_times(current)
-    conditions = [_condition(verdict, generation, times, now) for verdict in verdicts(view)]
+    conditions = [condition(verdict, generation, times, now) for verdict in verdicts(view)]
     plan = view.plan
     labels = labels_of(resource) if view.proof is None else view.proof.labels
     if plan is None:
@@ -98,16 +98,24 @@ def current_target(resource: Object) -> str:
     return str(resource.get("status", {}).get("updateRevision", ""))
 
 
-def _condition(
+def condition(
     verdict: Verdict, generation: int | None, times: Mapping[tuple[str, str], datetime], now: datetime
 ) -> Condition:
+    """Return the condition that a verdict becomes.
+
+    Args:
+        verdict: what is to be said.
+        generation: generation of the specification that it speaks of.
+        times: when the conditions that are there last changed, as `transition_times` tells.
+        now: the time that a condition which flips is given.
+    """
     return Condition(
-        type=verdict.type.value,
+        type=str(verdict.type),
         status=verdict.status,
         reason=verdict.reason,
         message=verdict.message,
         observed_generation=generation,
-        last_transition_time=times.get((verdict.type.value, verdict.status), now),
+        last_transition_time=times.get((verdict.type, verdict.status), now),
     )
 
 
@@ -171,7 +179,8 @@ def _scaler(view: View, resource: Object, role: str) -> str | None:
     if view.plan is None:
         kept: str | None = resource.get("status", {}).get("roles", {}).get(role, {}).get("scaler")
         return kept
-    return next((scaler.name for scaler in view.plan.scalers if scaler.role == role), None)
+    scaler = view.plan.scaler(role)
+    return None if scaler is None else scaler.name
 
 
 def _frontend_status(view: View, name: str) -> RoleStatus:

@@ -74,14 +74,14 @@ class Writer:
             # What it has then is not what was applied last, and nobody's doing but ours.
             annotations = {**scaling.annotations, names.ANNOTATION_APPLIED_HASH: ""}
             await attempt(self.cluster.scale(scaling.obj, scaling.replicas, annotations), doing)
-            logger.info("%s", doing, extra=_context(resource))
+            logger.info("%s", doing, extra=log_context(resource))
         for obj in todo.delete:
             await attempt(self.cluster.delete(obj), f"delete {describe(obj)}")
-            logger.info("deleted %s", describe(obj), extra=_context(resource))
+            logger.info("deleted %s", describe(obj), extra=log_context(resource))
 
     async def _apply(self, resource: Object, obj: Object) -> Object:
         stored = await attempt(self.cluster.apply(obj), f"apply {describe(obj)}")
-        logger.info("applied %s", describe(obj), extra=_context(resource))
+        logger.info("applied %s", describe(obj), extra=log_context(resource))
         annotations = note(obj, stored)
         if annotations is not None:
             # Kubernetes' own controllers may have written it since; that does not matter here.
@@ -91,7 +91,7 @@ class Writer:
                 f"annotate {describe(obj)}",
             )
             logger.warning(
-                "%s is stored otherwise than it was applied", describe(obj), extra=_context(resource)
+                "%s is stored otherwise than it was applied", describe(obj), extra=log_context(resource)
             )
         return stored
 
@@ -104,15 +104,16 @@ class Writer:
             plain = without_constraints(whole)
             if plain is None or error.code != _UNPROCESSABLE:
                 raise classify(error, f"create {describe(obj)}") from error
-            logger.warning("without constraints: %s", error, extra=_context(resource))
+            logger.warning("without constraints: %s", error, extra=log_context(resource))
             made = await attempt(self.cluster.create_once(plain), f"create {describe(obj)}")
         if made:
-            logger.info("created %s", describe(obj), extra=_context(resource))
+            logger.info("created %s", describe(obj), extra=log_context(resource))
 
 
 def _key(resource: Object) -> Key:
     return Key(resource["metadata"]["namespace"], resource["metadata"]["name"])
 
 
-def _context(resource: Object) -> dict[str, str]:
+def log_context(resource: Object) -> dict[str, str]:
+    """Return what each line of the log about a deployment carries."""
     return {"deployment": str(_key(resource))}

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from http import HTTPStatus
 
+from disagg_operator.cli.live.asking import MANAGER, ask, deployment
 from disagg_operator.cli.live.connection import Connection, told
 from disagg_operator.cli.rollout_report import is_done, progressing
 from disagg_operator.cli.steps import Teller
@@ -14,26 +15,14 @@ from disagg_operator.reconcile.errors import ClusterError
 from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, POD, STATEFUL_SET, Kind, Object
 from disagg_operator.reconcile.observe import observe
 
-MANAGER = "kubectl-disagg"
 _PAGE = 500
 _POLL_SECONDS = 1.0
-_TRIES = 5
 
 Revisions = dict[str, dict[str, RoleObservation]]
 
 
 class TimedOutError(UserError):
     """The rollout did not end in time."""
-
-
-async def read(connection: Connection, name: str) -> Object:
-    """Return a deployment.
-
-    Raises:
-        UserError: there is none, or it may not be read.
-    """
-    with told(connection, "get", DISAGG_DEPLOYMENT, name):
-        return await connection.cluster.get(DISAGG_DEPLOYMENT, connection.namespace, name)
 
 
 async def find(connection: Connection, name: str) -> Object | None:
@@ -69,7 +58,7 @@ async def follow(connection: Connection, name: str, seconds: float, teller: Tell
     clock = asyncio.get_running_loop().time
     deadline, last = clock() + seconds, ""
     while True:
-        resource = await read(connection, name)
+        resource = await deployment(connection, name)
         condition = progressing(resource)
         if condition["message"] != last:
             last = condition["message"]
@@ -83,7 +72,7 @@ async def follow(connection: Connection, name: str, seconds: float, teller: Tell
 
 async def pause(connection: Connection, name: str, *, paused: bool) -> bool:
     """Pause a rollout, or let it go on, and return whether that changed anything."""
-    resource = await read(connection, name)
+    resource = await deployment(connection, name)
     if resource["spec"].get("rollout", {}).get("paused", False) == paused:
         return False
     with told(connection, "patch", DISAGG_DEPLOYMENT, name):
@@ -97,33 +86,15 @@ async def retry(connection: Connection, name: str) -> str:
     Raises:
         UserError: none was given up.
     """
-    for attempt in range(_TRIES):
-        resource = await read(connection, name)
-        record = resource.get("status", {}).get("rollout", {})
-        if "failedReason" not in record:
-            raise UserError(f"no revision of {name} was given up, so that there is nothing to try again.")
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        try:
-            with told(connection, "patch", DISAGG_DEPLOYMENT, name):
-                await _annotate(connection, resource, now)
-        except _ChangedMeanwhileError:
-            await asyncio.sleep(0.1 * attempt)
-        else:
-            return str(record["revision"])
-    raise UserError(f"{name} changes all the time, so that it could not be annotated: try again.")
+    resource, _ = await ask(connection, name, ANNOTATION_RETRY, _given_up)
+    return str(resource["status"]["rollout"]["revision"])
 
 
-class _ChangedMeanwhileError(Exception):
-    """The object changed between reading and writing."""
-
-
-async def _annotate(connection: Connection, resource: Object, request: str) -> None:
-    try:
-        await connection.cluster.annotate(resource, {ANNOTATION_RETRY: request}, manager=MANAGER)
-    except ClusterError as error:
-        if error.code == HTTPStatus.CONFLICT:
-            raise _ChangedMeanwhileError from None
-        raise
+async def _given_up(connection: Connection, name: str) -> Object:
+    resource = await deployment(connection, name)
+    if "failedReason" not in resource.get("status", {}).get("rollout", {}):
+        raise UserError(f"no revision of {name} was given up, so that there is nothing to try again.")
+    return resource
 
 
 async def _all(connection: Connection, kind: Kind, name: str) -> list[Object]:

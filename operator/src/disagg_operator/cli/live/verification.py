@@ -8,9 +8,8 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from http import HTTPStatus
 
+from disagg_operator.cli.live.asking import ask, deployment
 from disagg_operator.cli.live.connection import Connection, told
 from disagg_operator.cli.steps import Teller
 from disagg_operator.cli.terminal import UserError
@@ -20,9 +19,7 @@ from disagg_operator.reconcile.errors import ClusterError, GoneError
 from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, Key, Object
 from disagg_operator.runtime.events import EVENT
 
-MANAGER = "kubectl-disagg"
 _LASTING, _QUIET = 240.0, 300.0
-_TRIES = 5
 _RECONNECT_SECONDS = 1.0
 _TRANSIENT = 500
 _EVENT_STYLES = {"Warning": "yellow"}
@@ -51,9 +48,7 @@ async def read(connection: Connection, name: str) -> Object:
     Raises:
         UserError: there is none, or it is not verified at all.
     """
-    with told(connection, "get", DISAGG_DEPLOYMENT, name):
-        resource = await connection.cluster.get(DISAGG_DEPLOYMENT, connection.namespace, name)
-    return _verifiable(resource)
+    return _verifiable(await deployment(connection, name))
 
 
 async def verified(connection: Connection, name: str, patience: Patience, teller: Teller) -> Object:
@@ -71,7 +66,7 @@ async def verified(connection: Connection, name: str, patience: Patience, teller
     """
     events = _Events(connection, teller)
     await events.begin(await read(connection, name))
-    resource, request = await _ask(connection, name)
+    resource, request = await ask(connection, name, ANNOTATION_VERIFY, read)
     teller.say(f"asked the operator: annotation {ANNOTATION_VERIFY}={request}")
     following = _Following(connection, resource, request, patience, teller)
     watching = asyncio.create_task(events.show())
@@ -81,34 +76,6 @@ async def verified(connection: Connection, name: str, patience: Patience, teller
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
-
-
-async def _ask(connection: Connection, name: str) -> tuple[Object, str]:
-    """Set the annotation, and return the deployment as it was just before, and the text."""
-    request = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    for attempt in range(_TRIES):
-        resource = await read(connection, name)
-        try:
-            with told(connection, "patch", DISAGG_DEPLOYMENT, name):
-                await _annotate(connection, resource, request)
-        except _ChangedMeanwhileError:
-            await asyncio.sleep(0.1 * attempt)
-        else:
-            return resource, request
-    raise UserError(f"{name} changes all the time, so that it could not be annotated: try again.")
-
-
-class _ChangedMeanwhileError(Exception):
-    """The object changed between reading and writing."""
-
-
-async def _annotate(connection: Connection, resource: Object, request: str) -> None:
-    try:
-        await connection.cluster.annotate(resource, {ANNOTATION_VERIFY: request}, manager=MANAGER)
-    except ClusterError as error:
-        if error.code == HTTPStatus.CONFLICT:
-            raise _ChangedMeanwhileError from None
-        raise
 
 
 def _verifiable(resource: Object) -> Object:

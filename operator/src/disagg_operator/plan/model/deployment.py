@@ -276,3 +276,7 @@ class Plan:
     promised: tuple[PromisedTransport, ...] = ()
     verification: VerificationPlan | None = None
     warnings: tuple[Problem, ...] = field(default=())
+
+    def scaler(self, role: str) -> ScalerPlan | None:
+        """Return the scaler of a role, or None where it is not scaled from outside."""
+        return next((scaler for scaler in self.scalers if scaler.role == role), None)
