@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from disagg_operator.reconcile.groups import RESTARTED_AT
+from disagg_operator.reconcile.groups.restarts import RESTARTED_AT
 from e2e.chat import Chat
 from e2e.cluster_client import Object, eventually
 from e2e.deployments import Deployment, spec

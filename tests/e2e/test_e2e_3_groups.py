@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from disagg_operator.plan.watch_output import WEDGED
-from disagg_operator.reconcile.groups import RESTARTS
+from disagg_operator.plan.programs.watch_output import WEDGED
+from disagg_operator.reconcile.groups.restarts import RESTARTS
 from e2e.cluster_client import Kubectl, Object, eventually
 from e2e.deployments import Deployment
 from e2e.installation import Installed

@@ -17,8 +17,8 @@ from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.launch.scripts import WORK_FOLDER
 from disagg_operator.plan.model import DECODE, PREFILL
 from disagg_operator.plan.planner import plan
-from disagg_operator.plan.watch_output import WEDGED
-from disagg_operator.reconcile.ssh_keys import new_key
+from disagg_operator.plan.programs.watch_output import WEDGED
+from disagg_operator.reconcile.applying.ssh_keys import new_key
 from e2e.launch.pods import USER, Group, Object
 from testcluster.console import Progress
 from testcluster.paths import default_paths

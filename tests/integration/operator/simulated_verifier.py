@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from disagg_operator.reconcile.kinds import Key
-from disagg_operator.reconcile.verification import (
+from disagg_operator.reconcile.verification.verifier import (
     VerificationAsked,
     VerificationResult,
     VerificationState,

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from disagg_operator.api.transport import Promise, Transport
 from disagg_operator.reconcile.kinds import Key
-from disagg_operator.reconcile.verification import VerificationAsked, WorkerPod
+from disagg_operator.reconcile.verification.verifier import VerificationAsked, WorkerPod
 from unit.verify.simulated import RAILS, Pod, both, receives, sends
 
 KEY = Key("ns", "demo")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from disagg_operator.reconcile.verification import VerificationResult
+from disagg_operator.reconcile.verification.verifier import VerificationResult
 from disagg_worker.agent.collecting import Collector, Sources
 from disagg_worker.agent.evidence import document
 from integration.verification.simulated_workers import BYTES, SimulatedCluster

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from disagg_operator.reconcile.errors import ClusterError
-from disagg_operator.reconcile.verification import VerificationAsked, VerificationResult
+from disagg_operator.reconcile.verification.verifier import VerificationAsked, VerificationResult
 from disagg_operator.runtime.metrics import Metrics
 from disagg_operator.runtime.verification.measurement import Timing
 from disagg_operator.runtime.verification.verifier import TransportVerifier

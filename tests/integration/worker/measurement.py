@@ -12,7 +12,7 @@ from aiohttp import web
 
 from disagg_operator.api.transport import Promise
 from disagg_operator.reconcile.kinds import Key
-from disagg_operator.reconcile.verification import VerificationAsked, VerificationResult, WorkerPod
+from disagg_operator.reconcile.verification.verifier import VerificationAsked, VerificationResult, WorkerPod
 from disagg_operator.runtime.metrics import Metrics
 from disagg_operator.runtime.verification.agents import Agents
 from disagg_operator.runtime.verification.canary import CanaryClient

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from disagg_operator.plan import check_worker
+from disagg_operator.plan.programs import check_worker
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(120)
 def checked(backend: str) -> dict[str, Any]:
     """Make the check in a process of its own and return its result."""
     program = (
-        "import sys; from disagg_operator.plan import check_worker as c; "
+        "import sys; from disagg_operator.plan.programs import check_worker as c; "
         "print(c.message([c.result('nixlBackend', sys.argv[1])]))"
     )
     ended = subprocess.run(

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from disagg_operator.plan import check_worker
-from disagg_operator.plan.check_worker import LONGEST, main, message, result
+from disagg_operator.plan.programs import check_worker
+from disagg_operator.plan.programs.check_worker import LONGEST, main, message, result
 
 
 @pytest.fixture

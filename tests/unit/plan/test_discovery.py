@@ -14,11 +14,11 @@ import yaml
 from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Refusal
 from disagg_operator.build.objects import shared_objects, worker_objects
-from disagg_operator.plan.discovery import await_services
 from disagg_operator.plan.explanation import explained
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan, PodPlan
 from disagg_operator.plan.planner import plan
+from disagg_operator.plan.programs import await_services
 from disagg_operator.platforms.catalogue import builtin, services
 from unit.deployments import deployment_of
 

@@ -11,9 +11,9 @@ import pytest
 
 from disagg_operator.build.deployment import frontend_deployment
 from disagg_operator.build.statefulset import worker_stateful_sets
-from disagg_operator.plan import await_requests
 from disagg_operator.plan.explanation import explained
 from disagg_operator.plan.model import Plan
+from disagg_operator.plan.programs import await_requests
 from disagg_operator.platforms.catalogue import builtin
 from unit.deployments import planned
 

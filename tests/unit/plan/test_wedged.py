@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disagg_operator.plan import watch_output
-from disagg_operator.plan.watch_output import WEDGED, Lines
+from disagg_operator.plan.programs import watch_output
+from disagg_operator.plan.programs.watch_output import WEDGED, Lines
 from disagg_operator.platforms.catalogue import builtin
 from unit.deployments import planned
 
@@ -71,7 +71,7 @@ def test_one_that_does_not_end_is_killed() -> None:
 def test_the_reason_is_the_containers_termination_message(tmp_path: Path) -> None:
     file = tmp_path / "termination-log"
     program = (
-        f"import sys; from pathlib import Path; from disagg_operator.plan import watch_output as w\n"
+        f"import sys; from pathlib import Path; from disagg_operator.plan.programs import watch_output as w\n"
         f"w.TERMINATION_MESSAGE = Path({str(file)!r})\n"
         "sys.exit(w.main(['5', 'poisoned', '--', 'sh', '-c', 'echo poisoned pool; sleep 60']))"
     )

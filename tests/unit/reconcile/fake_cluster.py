@@ -17,15 +17,15 @@ from typing import Any
 
 from disagg_operator.plan import names
 from disagg_operator.plan.model import Plan
-from disagg_operator.reconcile.departure import FINALIZER
-from disagg_operator.reconcile.domains import UID_LABEL, DomainSeen
+from disagg_operator.reconcile.computedomain.departure import FINALIZER
+from disagg_operator.reconcile.computedomain.standing import UID_LABEL, DomainSeen
 from disagg_operator.reconcile.errors import ClusterError, NotFoundError
 from disagg_operator.reconcile.kinds import COMPUTE_DOMAIN, Key, Kind, Object
 from disagg_operator.reconcile.preflight.checks import assess
 from disagg_operator.reconcile.preflight.fault import Assessment
 from disagg_operator.reconcile.preflight.needs import WORKER_METADATA, needs_of
 from disagg_operator.reconcile.preflight.snapshot import ClusterSnapshot, Node, Offer
-from disagg_operator.reconcile.verification import (
+from disagg_operator.reconcile.verification.verifier import (
     VerificationAsked,
     VerificationResult,
     VerificationState,

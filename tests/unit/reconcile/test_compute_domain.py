@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from disagg_operator.reconcile.domains import Reason
+from disagg_operator.reconcile.computedomain.standing import Reason
 from disagg_operator.reconcile.errors import BlockedError, RetrySoonError
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.preflight.snapshot import Node, node_of

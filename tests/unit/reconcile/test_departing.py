@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from disagg_operator.reconcile.departing import left_behind
+from disagg_operator.reconcile.groups.departing import left_behind
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed
 from unit.reconcile.fake_cluster import FakeCluster

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disagg_operator.plan import names
-from disagg_operator.reconcile.diff import must_apply, stamp, to_prune
+from disagg_operator.reconcile.applying.diff import must_apply, stamp, to_prune
 from disagg_operator.reconcile.kinds import Object
 
 DESIRED: Object = {

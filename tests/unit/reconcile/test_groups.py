@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from disagg_operator.reconcile.groups import RESTART_REASON, RESTARTED_AT, RESTARTS, restarts
+from disagg_operator.reconcile.groups.restarts import RESTART_REASON, RESTARTED_AT, RESTARTS, restarts
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import observe
 from unit.reconcile.fake_cluster import FakeCluster, deployment, refusal

@@ -11,7 +11,7 @@ import pytest
 from disagg_operator.api.v1alpha1.status import TransportStatus
 from disagg_operator.plan.names import CONDITION_TRANSPORT_VERIFIED
 from disagg_operator.reconcile.kinds import Object
-from disagg_operator.reconcile.verification import Truth, VerificationResult
+from disagg_operator.reconcile.verification.verifier import Truth, VerificationResult
 from unit.reconcile.fake_cluster import MADE, Crash, FakeCluster, FakeVerifier, deployment
 from unit.reconcile.test_reconciler import converge, drive
 

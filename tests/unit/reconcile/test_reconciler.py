@@ -306,7 +306,7 @@ def test_a_bug_is_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("disagg_operator.reconcile.scaling.plan", broken)
+    monkeypatch.setattr("disagg_operator.reconcile.scaling.counts.plan", broken)
     with pytest.raises(ZeroDivisionError):
         drive(cluster)
     assert cluster.condition("Progressing")["reason"] == "ReconcileError"

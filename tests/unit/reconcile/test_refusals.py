@@ -7,7 +7,7 @@ import pytest
 
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import observe
-from disagg_operator.reconcile.refusals import AGAIN_SECONDS, frontend_refusal, refusal, shortage
+from disagg_operator.reconcile.reporting.refusals import AGAIN_SECONDS, frontend_refusal, refusal, shortage
 from unit.reconcile.fake_cluster import FakeCluster, deployment
 from unit.reconcile.fake_cluster import refusal as api_refusal
 from unit.reconcile.test_reconciler import drive

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from disagg_operator.reconcile.kinds import Object
-from disagg_operator.reconcile.verification import VerificationResult
+from disagg_operator.reconcile.verification.verifier import VerificationResult
 from unit.reconcile.fake_cluster import MADE, Crash, FakeCluster, deployment
 from unit.reconcile.test_reconciler import converge, drive
 

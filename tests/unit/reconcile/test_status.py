@@ -13,16 +13,16 @@ from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan
 from disagg_operator.plan.planner import plan
 from disagg_operator.plan.rollout.stepper import Counts, Step
-from disagg_operator.reconcile.announce import Announcement, announcements
-from disagg_operator.reconcile.conditions import verdicts
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed, observe
 from disagg_operator.reconcile.preflight.fault import Assessment, Check, Fault
-from disagg_operator.reconcile.rollout import Rollout
-from disagg_operator.reconcile.status import compute
-from disagg_operator.reconcile.troubles import first_trouble
-from disagg_operator.reconcile.view import Failure, View
-from disagg_operator.reconcile.worker_checks import summary
+from disagg_operator.reconcile.reporting.announce import Announcement, announcements
+from disagg_operator.reconcile.reporting.conditions import verdicts
+from disagg_operator.reconcile.reporting.status import compute
+from disagg_operator.reconcile.reporting.troubles import first_trouble
+from disagg_operator.reconcile.reporting.view import Failure, View
+from disagg_operator.reconcile.reporting.worker_checks import summary
+from disagg_operator.reconcile.rollout.progress import Rollout
 from unit.reconcile.fake_cluster import deployment
 
 NEW, OLD = "newnewnw", "oldoldol"

@@ -4,10 +4,10 @@ import copy
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from disagg_operator.reconcile.diff import stamp
+from disagg_operator.reconcile.applying.diff import stamp
+from disagg_operator.reconcile.applying.repairs import Repairs, damage
 from disagg_operator.reconcile.kinds import Key, Object
 from disagg_operator.reconcile.reconciler import Outcome
-from disagg_operator.reconcile.repairs import Repairs, damage
 from unit.reconcile.fake_cluster import FakeCluster, deployment
 from unit.reconcile.test_reconciler import converge, drive, drive_on, reconciler
 

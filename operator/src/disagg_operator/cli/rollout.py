@@ -39,7 +39,7 @@ from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import ROLES, Plan
 from disagg_operator.plan.rollout.simulation import planned_steps, ready
 from disagg_operator.plan.rollout.stepper import Goal, Revision
-from disagg_operator.reconcile.rollout import goal_of
+from disagg_operator.reconcile.rollout.progress import goal_of
 
 T = TypeVar("T")
 NameArgument = Annotated[str, typer.Argument(help="Name of the DisaggDeployment.")]

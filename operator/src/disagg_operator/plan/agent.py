@@ -14,7 +14,7 @@ from disagg_operator.plan.engines.models import model_path
 from disagg_operator.plan.engines.reference import METRICS_PORT
 from disagg_operator.plan.facts import Facts, applicable, provenance
 from disagg_operator.plan.model import AgentPlan, EnvSetting, Mount, Port, Provenance, SecurityPlan
-from disagg_operator.plan.scripts import script
+from disagg_operator.plan.programs.source import script
 
 PORT = Port("agent", 9095)
 _AGAIN_SECONDS = 10

@@ -9,7 +9,7 @@ from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.facts import Facts, applies, provenance
 from disagg_operator.plan.model import PREFILL, DrainPlan, PodPlan, Provenance
 from disagg_operator.plan.pod import GRACE_SECONDS
-from disagg_operator.plan.scripts import script
+from disagg_operator.plan.programs.source import script
 from disagg_operator.platforms.profile import Component, Drain
 
 _FIELDS = "spec.drain.requestSeconds, spec.transfer.timeoutSeconds"

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER
 from disagg_operator.plan.model import RolePlan
-from disagg_operator.plan.scripts import script
+from disagg_operator.plan.programs.source import script
 from disagg_operator.platforms.profile import Wedged
 
 WATCH = "watch_output.py"

@@ -17,7 +17,7 @@ from disagg_operator.plan.facts import Facts, first
 from disagg_operator.plan.hardware import SHARED_MEMORY, fabric_devices, gpu_resource
 from disagg_operator.plan.model import CheckPlan, Mount, PodPlan, Provenance
 from disagg_operator.plan.platform import Platform
-from disagg_operator.plan.scripts import script
+from disagg_operator.plan.programs.source import script
 
 _PROGRAM = "check_worker.py"
 _EFA_SDK = "/opt/amazon/efa"

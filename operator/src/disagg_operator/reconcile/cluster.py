@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from disagg_operator.plan.model import Plan
-from disagg_operator.reconcile.domains import DomainSeen
+from disagg_operator.reconcile.computedomain.standing import DomainSeen
 from disagg_operator.reconcile.kinds import Key, Kind, Object
 from disagg_operator.reconcile.preflight.fault import Assessment
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES
 from disagg_operator.plan.rollout.stepper import RoleObservation
-from disagg_operator.reconcile.diff import identity, is_terminating
+from disagg_operator.reconcile.applying.diff import identity, is_terminating
 from disagg_operator.reconcile.kinds import COMPUTE_DOMAIN, DEPLOYMENT, POD, STATEFUL_SET, Object
 
 OVERDUE_SECONDS = 120.0

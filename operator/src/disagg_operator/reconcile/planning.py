@@ -5,11 +5,11 @@ from dataclasses import replace
 from disagg_operator.api.parse import accept
 from disagg_operator.plan.installation import Installation
 from disagg_operator.reconcile.cluster import Preflight
-from disagg_operator.reconcile.gangs import with_gangs
-from disagg_operator.reconcile.keeper import DomainKeeper
+from disagg_operator.reconcile.computedomain.keeper import DomainKeeper
+from disagg_operator.reconcile.groups.gangs import with_gangs
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed
-from disagg_operator.reconcile.scaling import Scaled, plan_scaled
+from disagg_operator.reconcile.scaling.counts import Scaled, plan_scaled
 
 
 async def plan_now(

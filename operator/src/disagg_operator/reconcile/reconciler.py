@@ -15,30 +15,37 @@ from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.plan import names
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.rollout.stepper import Gates
-from disagg_operator.reconcile.announce import announcements
-from disagg_operator.reconcile.changeover import changed_over, rolled_out
-from disagg_operator.reconcile.changes import changes, must_start
+from disagg_operator.reconcile.applying.changes import changes, must_start
+from disagg_operator.reconcile.applying.diff import is_terminating
+from disagg_operator.reconcile.applying.repairs import Repairs
+from disagg_operator.reconcile.applying.ssh_keys import next_offer
+from disagg_operator.reconcile.applying.unstored import with_unstored
+from disagg_operator.reconcile.applying.writing import Writer, log_context
 from disagg_operator.reconcile.clock import timestamp
 from disagg_operator.reconcile.cluster import Children, Cluster, Domains, Preflight, Recorder
-from disagg_operator.reconcile.departing import left_behind
-from disagg_operator.reconcile.departure import FINALIZER
-from disagg_operator.reconcile.diff import is_terminating
+from disagg_operator.reconcile.computedomain.departure import FINALIZER
+from disagg_operator.reconcile.computedomain.keeper import DomainKeeper
 from disagg_operator.reconcile.errors import BlockedError, ClusterError, RetrySoonError, attempt
-from disagg_operator.reconcile.keeper import DomainKeeper
+from disagg_operator.reconcile.groups.departing import left_behind
 from disagg_operator.reconcile.kinds import Key, Object, describe
 from disagg_operator.reconcile.observe import Observed, label, observe
 from disagg_operator.reconcile.planning import plan_now
-from disagg_operator.reconcile.proof import Proof, gates, may_take_over, prove, record_of, situation
-from disagg_operator.reconcile.refusals import Shortage, frontend_refusal, refusal, shortage
-from disagg_operator.reconcile.repairs import Repairs
-from disagg_operator.reconcile.rollout import at_rest, kept_record, rollout
-from disagg_operator.reconcile.scalers import ScalerKeeper
-from disagg_operator.reconcile.ssh_keys import next_offer
-from disagg_operator.reconcile.status import compute, current_target, is_news, last_report
-from disagg_operator.reconcile.unstored import with_unstored
-from disagg_operator.reconcile.verification import Verifier
-from disagg_operator.reconcile.view import Failure, View
-from disagg_operator.reconcile.writing import Writer, log_context
+from disagg_operator.reconcile.reporting.announce import announcements
+from disagg_operator.reconcile.reporting.refusals import Shortage, frontend_refusal, refusal, shortage
+from disagg_operator.reconcile.reporting.status import compute, current_target, is_news, last_report
+from disagg_operator.reconcile.reporting.view import Failure, View
+from disagg_operator.reconcile.rollout.changeover import changed_over, rolled_out
+from disagg_operator.reconcile.rollout.progress import at_rest, kept_record, rollout
+from disagg_operator.reconcile.scaling.scalers import ScalerKeeper
+from disagg_operator.reconcile.verification.proof import (
+    Proof,
+    gates,
+    may_take_over,
+    prove,
+    record_of,
+    situation,
+)
+from disagg_operator.reconcile.verification.verifier import Verifier
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from disagg_operator.plan import names
-from disagg_operator.reconcile.domains import UID_LABEL, DomainSeen, is_ours
+from disagg_operator.reconcile.computedomain.standing import UID_LABEL, DomainSeen, is_ours
 from disagg_operator.reconcile.errors import NotFoundError
 from disagg_operator.reconcile.kinds import CLAIM_TEMPLATE, COMPUTE_DOMAIN, Key, Kind, Object
 from disagg_operator.runtime.shelf import Shelf

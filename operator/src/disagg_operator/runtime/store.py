@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from disagg_operator.plan import names
-from disagg_operator.reconcile.diff import is_terminating
+from disagg_operator.reconcile.applying.diff import is_terminating
 from disagg_operator.reconcile.kinds import POD, Key, Kind, Object
 
 Address = tuple[str, str]

@@ -1,7 +1,7 @@
 """The gate before frontend and workers: they start once the services that they register in answer."""
 
 from disagg_operator.plan.model import DiscoveryPlan, GatePlan, Provenance
-from disagg_operator.plan.scripts import script
+from disagg_operator.plan.programs.source import script
 
 SECONDS = 120
 """As long as Dynamo itself waits for etcd and NATS before it gives up."""
@@ -22,5 +22,5 @@ def gate_plan(discovery: DiscoveryPlan) -> GatePlan | None:
     if not services:
         return None
     # Reference and TensorRT-LLM images alike have python3 on their path, and not all have a shell.
-    command = ("python3", "-c", script("discovery/await_services.py"), str(SECONDS), *services)
+    command = ("python3", "-c", script("await_services.py"), str(SECONDS), *services)
     return GatePlan(command, tuple(services), _WHY)

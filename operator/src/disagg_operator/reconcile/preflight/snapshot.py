@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from disagg_operator.api.quantities import quantity
-from disagg_operator.reconcile.domains import UID_LABEL
+from disagg_operator.reconcile.computedomain.standing import UID_LABEL
 from disagg_operator.reconcile.kinds import Kind, Object
 
 ENFORCE = "pod-security.kubernetes.io/enforce"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import aiohttp
 from pydantic import ValidationError
 
-from disagg_operator.reconcile.verification import WorkerPod
+from disagg_operator.reconcile.verification.verifier import WorkerPod
 from disagg_operator.verify.evidence import Evidence
 
 AT_ONCE = 16

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from disagg_operator.reconcile.verification import VerificationAsked
+from disagg_operator.reconcile.verification.verifier import VerificationAsked
 from disagg_operator.runtime.verification.agents import Agents, Look
 from disagg_operator.runtime.verification.canary import LEAST_TOKENS, CanaryClient, Prompt, Reply, fresh
 from disagg_operator.runtime.verification.pod_logs import PodLogs

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from disagg_operator.reconcile.errors import ClusterError
-from disagg_operator.reconcile.verification import WorkerPod
+from disagg_operator.reconcile.verification.verifier import WorkerPod
 
 HEAD_BYTES = 512 << 10
 TAIL_LINES = 2000

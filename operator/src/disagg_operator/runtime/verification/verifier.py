@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import aiohttp
 
 from disagg_operator.reconcile.kinds import Key
-from disagg_operator.reconcile.verification import (
+from disagg_operator.reconcile.verification.verifier import (
     VerificationAsked,
     VerificationResult,
     VerificationState,

@@ -20,12 +20,12 @@ from disagg_operator.api.v1alpha1.status import (
 )
 from disagg_operator.plan import names
 from disagg_operator.plan.model import DECODE, PREFILL
-from disagg_operator.reconcile.conditions import Verdict, verdicts
+from disagg_operator.reconcile.groups.wedged import last_wedged
 from disagg_operator.reconcile.kinds import Object
-from disagg_operator.reconcile.proof import labels_of
-from disagg_operator.reconcile.view import View
-from disagg_operator.reconcile.wedged import last_wedged
-from disagg_operator.reconcile.worker_checks import summary
+from disagg_operator.reconcile.reporting.conditions import Verdict, verdicts
+from disagg_operator.reconcile.reporting.view import View
+from disagg_operator.reconcile.reporting.worker_checks import summary
+from disagg_operator.reconcile.verification.proof import labels_of
 
 _MOST_NODES = 64
 

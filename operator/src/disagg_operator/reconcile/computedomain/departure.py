@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from disagg_operator.reconcile.diff import is_controlled_by, is_terminating
+from disagg_operator.reconcile.applying.diff import is_controlled_by, is_terminating
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import OVERDUE_SECONDS, Observed, is_overdue, templates_of
 

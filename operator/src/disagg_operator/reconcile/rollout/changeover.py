@@ -9,7 +9,7 @@ from datetime import datetime
 from disagg_operator.build.deployment import frontend_deployment
 from disagg_operator.plan import names
 from disagg_operator.plan.model import Plan
-from disagg_operator.reconcile.diff import applied_hash, identity, is_terminating, stamp
+from disagg_operator.reconcile.applying.diff import applied_hash, identity, is_terminating, stamp
 from disagg_operator.reconcile.observe import Observed, is_overdue, label
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from disagg_operator.plan import names
-from disagg_operator.reconcile.diff import is_terminating
+from disagg_operator.reconcile.applying.diff import is_terminating
 from disagg_operator.reconcile.kinds import DEPLOYMENT, Object
 from disagg_operator.reconcile.observe import Observed, label
 

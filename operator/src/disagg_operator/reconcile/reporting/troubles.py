@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from disagg_operator.build.agent import AGENT
 from disagg_operator.build.pods import CHECK, GATE
 from disagg_operator.reconcile.kinds import Object
-from disagg_operator.reconcile.worker_checks import findings
+from disagg_operator.reconcile.reporting.worker_checks import findings
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 _CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}

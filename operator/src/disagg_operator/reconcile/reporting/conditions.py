@@ -26,12 +26,12 @@ from disagg_operator.api.problems import Problem
 from disagg_operator.api.v1alpha1.status import ConditionType
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES
-from disagg_operator.reconcile.domains import Reason, Standing
-from disagg_operator.reconcile.groups import restarted
+from disagg_operator.reconcile.computedomain.standing import Reason, Standing
+from disagg_operator.reconcile.groups.restarts import restarted
 from disagg_operator.reconcile.observe import Workload, label
-from disagg_operator.reconcile.proof import may_take_over
-from disagg_operator.reconcile.troubles import first_trouble
-from disagg_operator.reconcile.view import View
+from disagg_operator.reconcile.reporting.troubles import first_trouble
+from disagg_operator.reconcile.reporting.view import View
+from disagg_operator.reconcile.verification.proof import may_take_over
 
 Truth = Literal["True", "False", "Unknown"]
 NOT_SUPPORTED_YET = "not supported yet"

@@ -6,7 +6,7 @@ from typing import Any
 
 from disagg_operator.api.v1alpha1.status import ConditionType
 from disagg_operator.plan.model import ROLES
-from disagg_operator.reconcile.domains import Reason
+from disagg_operator.reconcile.computedomain.standing import Reason
 
 _WARNINGS = {
     *("AcceptedWithWarnings", "InvalidSpec", "NotSupported", "Blocked", "ReconcileError"),

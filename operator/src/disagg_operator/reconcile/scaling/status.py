@@ -15,12 +15,12 @@ from datetime import datetime
 
 from disagg_operator.api.v1alpha1.scaler import DisaggScalerStatus
 from disagg_operator.plan.model import ScalerPlan
-from disagg_operator.reconcile.conditions import Verdict
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.preflight.fault import Check
-from disagg_operator.reconcile.status import condition, transition_times
-from disagg_operator.reconcile.troubles import first_trouble
-from disagg_operator.reconcile.view import View
+from disagg_operator.reconcile.reporting.conditions import Verdict
+from disagg_operator.reconcile.reporting.status import condition, transition_times
+from disagg_operator.reconcile.reporting.troubles import first_trouble
+from disagg_operator.reconcile.reporting.view import View
 
 _ROOM = (Check.TOO_FEW_NODES, Check.NO_LARGE_DOMAIN)
 

@@ -9,12 +9,12 @@ from disagg_operator.api.problems import Problem
 from disagg_operator.plan.model import Plan
 from disagg_operator.plan.rollout.stepper import Step
 from disagg_operator.reconcile.clock import timestamp
-from disagg_operator.reconcile.domains import Standing
-from disagg_operator.reconcile.groups import Restart, restarts
+from disagg_operator.reconcile.computedomain.standing import Standing
+from disagg_operator.reconcile.groups.restarts import Restart, restarts
 from disagg_operator.reconcile.observe import Observed
 from disagg_operator.reconcile.preflight.fault import Assessment
-from disagg_operator.reconcile.proof import Proof
-from disagg_operator.reconcile.rollout import Rollout
+from disagg_operator.reconcile.rollout.progress import Rollout
+from disagg_operator.reconcile.verification.proof import Proof
 
 
 @dataclass(frozen=True)

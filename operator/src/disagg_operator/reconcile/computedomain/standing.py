@@ -13,7 +13,7 @@ from typing import Literal
 
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ComputeDomainPlan
-from disagg_operator.reconcile.diff import is_terminating
+from disagg_operator.reconcile.applying.diff import is_terminating
 from disagg_operator.reconcile.kinds import Object
 
 UID_LABEL = "resource.nvidia.com/computeDomain"

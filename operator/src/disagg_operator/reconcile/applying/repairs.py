@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from disagg_operator.plan import names
-from disagg_operator.reconcile.diff import MISSING, Difference, applied_hash, drift, identity
+from disagg_operator.reconcile.applying.diff import MISSING, Difference, applied_hash, drift, identity
 from disagg_operator.reconcile.kinds import Key, Object, describe
 from disagg_operator.reconcile.pauses import LASTED, pause
 

@@ -11,7 +11,7 @@ place while it still ends. Groups that go as a whole, by scaling or a rollout, n
 from datetime import datetime, timedelta
 
 from disagg_operator.plan import names
-from disagg_operator.reconcile.diff import is_terminating
+from disagg_operator.reconcile.applying.diff import is_terminating
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed, label
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from disagg_operator.plan import names
-from disagg_operator.reconcile.diff import differences, stored_otherwise, value_digest
+from disagg_operator.reconcile.applying.diff import differences, stored_otherwise, value_digest
 from disagg_operator.reconcile.kinds import Object, describe
 from disagg_operator.reconcile.observe import Observed
 from disagg_operator.reconcile.preflight.fault import Assessment, Check, Fault

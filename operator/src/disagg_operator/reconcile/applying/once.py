@@ -8,8 +8,8 @@ the pods that use it.
 from collections.abc import Container
 
 from disagg_operator.plan import names
-from disagg_operator.reconcile import ssh_keys
-from disagg_operator.reconcile.diff import is_terminating
+from disagg_operator.reconcile.applying import ssh_keys
+from disagg_operator.reconcile.applying.diff import is_terminating
 from disagg_operator.reconcile.kinds import CONFIG_MAP, GANGS, SECRET, STATEFUL_SET, Object, kind_of
 from disagg_operator.reconcile.observe import Observed, has_node, label
 

@@ -9,13 +9,13 @@ from datetime import datetime
 
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES
+from disagg_operator.reconcile.applying.diff import identity, is_terminating, stamp
 from disagg_operator.reconcile.cluster import Cluster, Recorder
-from disagg_operator.reconcile.diff import identity, is_terminating, stamp
 from disagg_operator.reconcile.errors import attempt
 from disagg_operator.reconcile.kinds import DISAGG_SCALER, Object, describe
 from disagg_operator.reconcile.observe import Observed
-from disagg_operator.reconcile.scaler_status import scaler_status
-from disagg_operator.reconcile.view import View
+from disagg_operator.reconcile.reporting.view import View
+from disagg_operator.reconcile.scaling.status import scaler_status
 
 _LIMITED = "ScalingLimited"
 

@@ -7,7 +7,7 @@ anew, or the operator its whole group: here it is only told.
 from collections.abc import Iterable
 
 from disagg_operator.build.statefulset import CONTAINER
-from disagg_operator.plan.watch_output import WEDGED
+from disagg_operator.plan.programs.watch_output import WEDGED
 from disagg_operator.reconcile.kinds import Object
 
 _LONGEST = 500

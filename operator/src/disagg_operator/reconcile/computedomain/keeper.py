@@ -13,8 +13,9 @@ from disagg_operator.build.computedomain import compute_domain
 from disagg_operator.plan import names
 from disagg_operator.plan.cluster import UNSEEN, ClusterFacts, ExistingDomain
 from disagg_operator.plan.model import ComputeDomainPlan, Plan
+from disagg_operator.reconcile.applying.diff import identity, is_terminating, must_apply, stamp
 from disagg_operator.reconcile.cluster import Cluster, Domains, Recorder
-from disagg_operator.reconcile.departure import (
+from disagg_operator.reconcile.computedomain.departure import (
     DOMAIN_SECONDS,
     FINALIZER,
     Departure,
@@ -22,8 +23,7 @@ from disagg_operator.reconcile.departure import (
     leftovers,
     template_of,
 )
-from disagg_operator.reconcile.diff import identity, is_terminating, must_apply, stamp
-from disagg_operator.reconcile.domains import Reason, Standing, is_ours, standing
+from disagg_operator.reconcile.computedomain.standing import Reason, Standing, is_ours, standing
 from disagg_operator.reconcile.errors import ClusterError, NotFoundError, attempt, classify
 from disagg_operator.reconcile.kinds import COMPUTE_DOMAIN, Key, Object, describe
 from disagg_operator.reconcile.observe import Observed

@@ -13,12 +13,12 @@ from datetime import datetime
 from disagg_operator.build.objects import scaler_objects, shared_objects, worker_objects
 from disagg_operator.plan import names
 from disagg_operator.plan.model import DECODE, PREFILL, ROLES, Plan
-from disagg_operator.reconcile.diff import identity, is_terminating, must_apply, stamp, to_prune
+from disagg_operator.reconcile.applying.diff import identity, is_terminating, must_apply, stamp, to_prune
+from disagg_operator.reconcile.applying.once import is_made_once, may_lack
 from disagg_operator.reconcile.kinds import STATEFUL_SET, Object
 from disagg_operator.reconcile.observe import Observed, label, number_of
-from disagg_operator.reconcile.once import is_made_once, may_lack
-from disagg_operator.reconcile.rollout import Rollout
-from disagg_operator.reconcile.scalers import applied as applied_scaler
+from disagg_operator.reconcile.rollout.progress import Rollout
+from disagg_operator.reconcile.scaling.scalers import applied as applied_scaler
 
 
 @dataclass(frozen=True)

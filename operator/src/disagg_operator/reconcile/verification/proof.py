@@ -17,7 +17,7 @@ from disagg_operator.plan.model import ROLES, Plan, VerificationPlan
 from disagg_operator.plan.rollout.stepper import Step
 from disagg_operator.reconcile.kinds import Key, Object
 from disagg_operator.reconcile.observe import Observed, holds, is_ready, label
-from disagg_operator.reconcile.verification import (
+from disagg_operator.reconcile.verification.verifier import (
     VerificationAsked,
     VerificationResult,
     Verifier,

@@ -19,8 +19,8 @@ from disagg_operator.plan.model import ROLES, Plan
 from disagg_operator.plan.rollout.stepper import Gates, Goal, Revision, Step, best_of, step
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed
-from disagg_operator.reconcile.proof import is_refused
-from disagg_operator.reconcile.troubles import first_trouble
+from disagg_operator.reconcile.reporting.troubles import first_trouble
+from disagg_operator.reconcile.verification.proof import is_refused
 
 _LONGEST_MESSAGE = 1024
 

@@ -10,16 +10,16 @@ from datetime import datetime
 
 from disagg_operator.build.gang import without_constraints
 from disagg_operator.plan import names
-from disagg_operator.reconcile.changes import Changes
+from disagg_operator.reconcile.applying.changes import Changes
+from disagg_operator.reconcile.applying.diff import identity
+from disagg_operator.reconcile.applying.once import is_made_once, made_for, owner_of
+from disagg_operator.reconcile.applying.repairs import Repairs, damage, repaired
+from disagg_operator.reconcile.applying.unstored import note
 from disagg_operator.reconcile.cluster import Children, Cluster, Recorder
-from disagg_operator.reconcile.diff import identity
 from disagg_operator.reconcile.errors import ClusterError, attempt, classify
 from disagg_operator.reconcile.kinds import DISAGG_SCALER, Key, Object, describe
 from disagg_operator.reconcile.observe import Observed
-from disagg_operator.reconcile.once import is_made_once, made_for, owner_of
-from disagg_operator.reconcile.repairs import Repairs, damage, repaired
-from disagg_operator.reconcile.scalers import ScalerKeeper
-from disagg_operator.reconcile.unstored import note
+from disagg_operator.reconcile.scaling.scalers import ScalerKeeper
 
 _UNPROCESSABLE = 422
 

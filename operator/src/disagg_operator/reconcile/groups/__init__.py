@@ -1,0 +1,1 @@
+"""Pod groups: they start, restart and end as a whole."""

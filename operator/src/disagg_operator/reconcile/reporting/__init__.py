@@ -1,0 +1,1 @@
+"""Reporting: status, conditions and Events, from one reconcile's knowledge."""

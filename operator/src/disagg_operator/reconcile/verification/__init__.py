@@ -1,0 +1,1 @@
+"""Proof of transport: what is asked of the verifier, and what follows from its answer."""
