@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from disagg_operator.plan.agent import PORT
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import ROLES, Plan
 from disagg_operator.plan.planner import plan
+from disagg_operator.plan.programs.source import script
 from disagg_operator.reconcile.preflight.pod_security import violations
 from unit import deployments
 
@@ -222,11 +222,11 @@ def test_the_promise_counts_the_devices_of_each_role() -> None:
 
 
 def test_it_is_run_again_when_it_ends_and_ends_when_it_is_told(tmp_path: Path) -> None:
-    script = resources.files("disagg_operator.plan").joinpath("keep_running.py").read_text()
+    program = script("keep_running.py")
     log = tmp_path / "runs"
     command = f"open({str(log)!r}, 'a').write('x'); raise SystemExit(3)"
     keeper = subprocess.Popen(
-        [sys.executable, "-c", script, "0.05", sys.executable, "-c", command],
+        [sys.executable, "-c", program, "0.05", sys.executable, "-c", command],
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -241,9 +241,9 @@ def test_it_is_run_again_when_it_ends_and_ends_when_it_is_told(tmp_path: Path) -
 
 
 def test_a_command_that_is_not_there_is_no_end(tmp_path: Path) -> None:
-    script = resources.files("disagg_operator.plan").joinpath("keep_running.py").read_text()
+    program = script("keep_running.py")
     keeper = subprocess.Popen(
-        [sys.executable, "-c", script, "0.01", str(tmp_path / "nothing")], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, "0.01", str(tmp_path / "nothing")], stderr=subprocess.PIPE, text=True
     )
     assert keeper.stderr
     assert "cannot be run" in keeper.stderr.readline()
