@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 from disagg_operator.api.v1alpha1.operations import VerificationMode
-from disagg_operator.plan import dynamo, names
+from disagg_operator.plan import names
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.disruption import budget_plan
 from disagg_operator.plan.drain import draining
 from disagg_operator.plan.engines.models import hub_environment, model_mounts
 from disagg_operator.plan.environment import layered, written
+from disagg_operator.plan.frontends.family import SCRATCH, Workers
+from disagg_operator.plan.frontends.registry import FAMILIES
 from disagg_operator.plan.hardware import frontend_placement
 from disagg_operator.plan.image import image_of
 from disagg_operator.plan.model import FrontendPlan
@@ -16,18 +18,16 @@ from disagg_operator.plan.pod import wired_pod
 from disagg_operator.plan.resources import requirements
 
 
-def frontend_plan(basis: Basis) -> FrontendPlan:
-    """Plan the frontend of a deployment."""
+def frontend_plan(basis: Basis, workers: Workers) -> FrontendPlan:
+    """Plan the frontend of a deployment.
+
+    Args:
+        basis: what the deployment's pods have in common.
+        workers: those that it is to send requests to.
+    """
     spec, model = basis.spec.frontend, basis.spec.model
     machine = basis.platform.machine
-    wiring = dynamo.frontend(
-        basis.runtime,
-        basis.discovery,
-        basis.dynamo_namespace,
-        port=spec.port,
-        router_mode=spec.router_mode,
-        model=model.name,
-    )
+    wiring = FAMILIES[basis.spec.runtime.frontend].front_door(basis, workers)
     # No fabric is a fact of it.
     of_fabrics = ("fabric", "fabrics", "kind")
     facts = {key: value for key, value in basis.facts.items() if key not in of_fabrics}
@@ -45,7 +45,7 @@ def frontend_plan(basis: Basis) -> FrontendPlan:
             hub_environment(model.source) if reads_model else (),
             written(spec.env, "spec.frontend.env"),
         ),
-        mounts=(*dynamo.SCRATCH, *(model_mounts(model.source) if reads_model else ())),
+        mounts=(*SCRATCH, *(model_mounts(model.source) if reads_model else ())),
         resources=resources,
         resources_provenance=why_resources,
         node_labels=labels,

@@ -13,6 +13,7 @@ from disagg_operator.plan.basis import Basis, basis_of
 from disagg_operator.plan.cluster import UNSEEN, ClusterFacts
 from disagg_operator.plan.environment import TemplateFailedError
 from disagg_operator.plan.frontend import frontend_plan
+from disagg_operator.plan.frontends.family import Workers
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan, RoleReference
 from disagg_operator.plan.roles import roles_plan
@@ -73,7 +74,7 @@ def _planned(basis: Basis) -> Plan:
             basis.installation.discovery_role_kind, basis.installation.discovery_role_name
         ),
         roles=roles,
-        frontend=frontend_plan(basis),
+        frontend=frontend_plan(basis, Workers(revision, roles)),
         compute_domain=basis.compute_domain,
         scalers=scaler_plans(basis.resource, roles),
         promised=promised,

@@ -1,11 +1,11 @@
-"""The pod that workers and frontend have in common: an image that is wired into Dynamo."""
+"""The pod that workers and frontend have in common: an image that takes part in a kind of frontend."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.discovery.gate import gate_plan
-from disagg_operator.plan.dynamo import SCRATCH, Wiring
+from disagg_operator.plan.frontends.family import SCRATCH, Wiring
 from disagg_operator.plan.model import PodPlan, Provenance
 
 GRACE_SECONDS = 30
@@ -15,7 +15,7 @@ GRACE_SECONDS = 30
 def wired_pod(
     basis: Basis, wiring: Wiring, image: tuple[str, Provenance], overrides: Mapping[str, Any] | None
 ) -> PodPlan:
-    """Return a pod that takes part in Dynamo and has no more than that.
+    """Return a pod that takes part in a frontend's serving and has no more than that.
 
     Args:
         basis: what the deployment's pods have in common.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.api.v1alpha1.role import RoleSpec
-from disagg_operator.plan import dynamo, names
+from disagg_operator.plan import names
 from disagg_operator.plan.agent import agent_plan
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.computedomain import channel_claim
@@ -18,6 +18,8 @@ from disagg_operator.plan.drain import draining
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER, Asked
 from disagg_operator.plan.environment import layered, written
 from disagg_operator.plan.facts import Facts, image_kind
+from disagg_operator.plan.frontends.family import SCRATCH, Wiring
+from disagg_operator.plan.frontends.registry import FAMILIES
 from disagg_operator.plan.hardware import hardware, huge_pages
 from disagg_operator.plan.image import image_of
 from disagg_operator.plan.launch.group import grouped, joined
@@ -64,7 +66,7 @@ class _Draft:
 
     def of(self, revision: str) -> RolePlan:
         """Return the workers of a revision."""
-        wiring = _wiring(self.basis, revision)
+        wiring = _wiring(self.basis, self.role.role, revision)
         environment = layered(wiring.environment, self.role.pod.environment)
         role = replace(self.role, pod=replace(self.role.pod, environment=environment))
         if role.nodes > 1 and self.port is not None:
@@ -87,7 +89,7 @@ def _draft(basis: Basis, role: str, spec: RoleSpec) -> _Draft:
     context = security(basis.platform, known, basis.spec.security.mode)
     facts = {**known, "security": context.mode}
     gpus = basis.gpus[role]
-    wiring = _wiring(basis, NO_REVISION)
+    wiring = _wiring(basis, role, NO_REVISION)
     engine = basis.engine.worker(
         Asked(
             basis.resource,
@@ -121,7 +123,7 @@ def _draft(basis: Basis, role: str, spec: RoleSpec) -> _Draft:
         command=engine.command,
         environment=environment,
         ports=(wiring.port, *engine.ports),
-        mounts=(*dynamo.SCRATCH, *engine.mounts, *added.mounts),
+        mounts=(*SCRATCH, *engine.mounts, *added.mounts),
         resources=resources,
         resources_provenance=why_resources,
         security=context,
@@ -155,8 +157,8 @@ def _draft(basis: Basis, role: str, spec: RoleSpec) -> _Draft:
     return _Draft(basis, planned, engine.group_port, _launch(basis, planned) if started else None)
 
 
-def _wiring(basis: Basis, revision: str) -> dynamo.Wiring:
-    return dynamo.worker(basis.runtime, basis.discovery, basis.dynamo_namespace, revision)
+def _wiring(basis: Basis, role: str, revision: str) -> Wiring:
+    return FAMILIES[basis.spec.runtime.frontend].worker(basis, role, revision)
 
 
 def _facts(basis: Basis, role: str, spec: RoleSpec) -> Facts:

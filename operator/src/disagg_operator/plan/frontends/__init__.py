@@ -1,0 +1,1 @@
+"""The kinds of frontends: each is one module that answers the same questions (`family.py`)."""

@@ -1,0 +1,60 @@
+"""The Dynamo frontend and the Dynamo side of its workers, from the profile of their release."""
+
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from disagg_operator.plan.basis import Basis
+from disagg_operator.plan.discovery.stores import discovery_facts
+from disagg_operator.plan.environment import derived, fill
+from disagg_operator.plan.facts import applicable
+from disagg_operator.plan.frontends.family import HOME, Family, Wiring, Workers, wired
+from disagg_operator.plan.model import DiscoveryPlan, Port
+from disagg_operator.platforms.profile import Component, RuntimeProfile
+
+
+def worker(basis: Basis, _role: str, revision: str) -> Wiring:
+    """Return how a worker of ``revision`` takes part."""
+    component = basis.runtime.worker
+    values = {
+        **_stores(basis.discovery),
+        "dynamo_namespace": basis.dynamo_namespace,
+        "revision": revision,
+        "home": HOME,
+        "port": component.port,
+    }
+    return _wiring(basis.runtime, component, Port("system", component.port), values)
+
+
+def front_door(basis: Basis, _workers: Workers) -> Wiring:
+    """Return how a frontend takes part. It finds the workers of any revision by itself."""
+    spec = basis.spec.frontend
+    values = {
+        **_stores(basis.discovery),
+        "dynamo_namespace": basis.dynamo_namespace,
+        "router_mode": spec.router_mode,
+        "home": HOME,
+        "port": spec.port,
+        # One segment of a path: a slash in the model's name must not split it.
+        "model_segment": quote(basis.spec.model.name, safe=""),
+    }
+    return _wiring(basis.runtime, basis.runtime.frontend, Port("http", spec.port), values)
+
+
+FAMILY = Family(worker, front_door)
+
+
+def _stores(discovery: DiscoveryPlan) -> dict[str, str]:
+    return {
+        **discovery_facts(discovery),
+        "etcd_endpoints": ",".join(discovery.etcd_endpoints),
+        "nats_server": discovery.nats_server or "",
+    }
+
+
+def _wiring(
+    profile: RuntimeProfile, component: Component, port: Port, values: Mapping[str, object]
+) -> Wiring:
+    facts = {name: str(values[name]) for name in ("discovery", "nats")}
+    variables = applicable((*profile.environment, *component.environment), facts)
+    command = tuple(fill(word, values) for word in component.command)
+    return wired(component, command, derived(variables, values), port, values)
