@@ -78,7 +78,8 @@ def test_the_library_is_always_written_and_agrees_with_the_variables(version: st
         assert engine_file(result, role)["cache_transceiver_config"] == fields
         environment = {each.name: each.value for each in result.roles[role].pod.environment}
         assert "NIXL_BACKEND" not in environment
-        if RELEASES[version].discovery.nats:
+        nats = RELEASES[version].discovery.nats
+        if nats is not None and nats.needed:
             assert environment["TRTLLM_USE_NIXL_KVCACHE"] == str(int(method == "NIXL"))
             assert environment["TRTLLM_USE_UCX_KVCACHE"] == str(int(method == "UCX"))
         else:
@@ -131,7 +132,7 @@ def test_null_removes_what_is_derived() -> None:
 def test_every_setting_says_why() -> None:
     result = planned(prefill={"engineConfig": {"kv_cache_config": {"free_gpu_memory_fraction": 0.5}}})
     reasons = {each.key: each.provenance for each in result.roles["prefill"].settings}
-    assert reasons["disable_overlap_scheduler"].line.startswith("runtimes/_dynamo.yaml:")
+    assert reasons["disable_overlap_scheduler"].line.startswith("runtimes/_trtllm.yaml:")
     assert reasons["tensor_parallel_size"].source == "spec.prefill.parallelism.tensor"
     assert reasons["cache_transceiver_config.backend"].line.startswith("runtimes/_trtllm-1.3.yaml:")
     assert reasons["cache_transceiver_config.kv_transfer_timeout_ms"].source == "spec.transfer.timeoutSeconds"
