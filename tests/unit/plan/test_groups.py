@@ -1,5 +1,7 @@
 """Pod groups: what makes the pods of several StatefulSets instances of a model on several nodes."""
 
+import os
+import socket
 import subprocess
 from typing import Any
 
@@ -149,6 +151,21 @@ def test_scripts_are_files_of_the_role_that_bash_can_read() -> None:
         subprocess.run(["bash", "-n"], input=files[name], text=True, check=True)
     assert "{{" not in "".join(files.values())
     assert objects(planned(), "ConfigMap", PREFILL)[0]["data"].keys() == {"engine.yaml", *programs}
+
+
+def test_another_rank_is_well_each_time_that_it_is_asked_while_sshd_listens() -> None:
+    script = objects(planned(), "ConfigMap")[0]["data"]["probe.sh"]
+    with socket.create_server(("127.0.0.1", 0)) as sshd:
+        # The kernel's tables are those of this machine, where another port is free than the release's.
+        here = script.replace(f":{2222:04X} ", f":{sshd.getsockname()[1]:04X} ")
+        assert here != script
+        assert [probed(here) for _ in range(20)] == [0] * 20
+    assert probed(here) != 0
+
+
+def probed(script: str) -> int:
+    environment = {**os.environ, "DISAGG_NODE_RANK": "1"}
+    return subprocess.run(["bash", "-c", script], env=environment, check=False).returncode
 
 
 def test_what_is_a_pods_own_is_not_handed_to_the_others() -> None:
