@@ -499,6 +499,62 @@ def test_the_pods_of_one_instance_are_on_nodes_of_their_own() -> None:
     assert found(made, cluster(one, two)) == Assessment()
 
 
+ANYWHERE: Object = {"spec": {"affinity": {"$patch": "delete"}}}
+
+
+def test_the_pods_of_one_instance_may_share_a_node_where_the_user_lets_them() -> None:
+    role = {"nodesPerReplica": 2, "parallelism": {"tensor": 4}}
+    one = machine("a", {}, FULL)
+    spread = on("generic", prefill={"parallelism": {"tensor": 1}}, decode=role)
+    assert the_fault(spread, cluster(one))[0] == "TooFewNodes"
+    together = on("generic", prefill={"parallelism": {"tensor": 1}}, decode={**role, "podTemplate": ANYWHERE})
+    assert found(together, cluster(one)) == Assessment()
+    ten = {"parallelism": {"tensor": 10}, "podTemplate": ANYWHERE}
+    too_large = on("generic", prefill={"parallelism": {"tensor": 1}}, decode={**role, **ten})
+    check, message = the_fault(too_large, cluster(one))
+    assert check == "TooFewNodes"
+    assert "There are 2 decode pods, and room for 1 on 1 nodes that fit" in message
+
+
+def test_roles_stay_apart_though_the_user_lets_the_pods_of_one_instance_share_a_node() -> None:
+    """What the user writes instead is read as the scheduler reads it."""
+    apart = {
+        "podAntiAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "labelSelector": {
+                        "matchExpressions": [
+                            {"key": "disagg.dev/role", "operator": "In", "values": ["prefill"]},
+                            {"key": "disagg.dev/group", "operator": "DoesNotExist"},
+                        ]
+                    },
+                    "topologyKey": "kubernetes.io/hostname",
+                }
+            ]
+        }
+    }
+    template = {"spec": {"affinity": apart}}
+    decode = {"nodesPerReplica": 2, "parallelism": {"tensor": 8}, "podTemplate": template}
+    prefill = {"replicas": 1, "parallelism": {"tensor": 4}, "podTemplate": ANYWHERE}
+    made = efa(prefill=prefill, decode={**decode, "devices": {EFA: 16}})
+    check, message = the_fault(made, cluster(ROOM, p5("a")))
+    assert check == "TooFewNodes"
+    assert message.startswith("The workers need 2 nodes (1 for prefill and 1 for decode), and 1 fit.")
+    assert found(made, cluster(ROOM, p5("a"), p5("b"))) == Assessment()
+
+
+def test_an_instance_need_not_share_a_switch_where_the_user_lets_it() -> None:
+    role = {"nodesPerReplica": 2, "parallelism": {"tensor": 16}}
+    group = {"placement": {"group": {"topologyKey": "switch", "required": True}}}
+    nodes = [machine(f"n{n}", {"switch": f"s{n}"}, FULL) for n in range(3)]
+    prefill = {"parallelism": {"tensor": 8}}
+    assert (
+        the_fault(on("generic", prefill=prefill, decode=role, **group), cluster(*nodes))[0] == "NoLargeDomain"
+    )
+    free = {**role, "podTemplate": ANYWHERE}
+    assert found(on("generic", prefill=prefill, decode=free, **group), cluster(*nodes)) == Assessment()
+
+
 def test_a_node_that_kubernetes_itself_taints_is_named_once() -> None:
     taint = {"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}
     lost = machine("a", P5, FULL, taints=[taint], ready=False)

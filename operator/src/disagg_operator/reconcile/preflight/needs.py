@@ -95,7 +95,8 @@ class RoleNeeds:
         tolerations: the taints that they tolerate, in Kubernetes' shape.
         requests: what each pod takes of a node, as numbers.
         alone: whether a node takes one pod at most: it holds the node's only channel.
-        instances: pods that a node takes at most, where those of an instance are on different nodes; or None.
+        instances: pods that a node takes at most, where those of an instance are on different nodes; None
+            where they need not be.
         violations: what each Pod Security Standard forbids of what they do.
         reasons: why the plan asks for a device or label, by its name.
         guessed: the devices whose number in a node the platform's profile does not know.
@@ -189,7 +190,7 @@ class Needs:
 def needs_of(plan: Plan) -> Needs:
     """Return what a planned deployment asks of a cluster."""
     workers = [
-        (role.role, role.pod, (role.replicas, role.nodes), _template(role.pod, plan, role.role))
+        (role.role, role.pod, (role.replicas, role.nodes), _template(role.pod, plan, role.role, role.nodes))
         for role in plan.roles.values()
     ]
     gangs = [role.group.gang for role in plan.roles.values() if role.group and role.group.gang]
@@ -198,7 +199,11 @@ def needs_of(plan: Plan) -> Needs:
     everything = [*workers, (names.FRONTEND, frontend.pod, (frontend.replicas, 1), template)]
     roles = tuple(_role(*each) for each in everything)
     together = next((found for _, pod, _, made in workers if (found := _together(pod, made))), None)
-    apart = [pod.apart.provenance for _, pod, _, made in workers if pod.apart and _avoids_hosts(made)]
+    apart = [
+        pod.apart.provenance
+        for _, pod, _, made in workers
+        if pod.apart and _avoids(made, names.labels(plan.name, pod.apart.other_role))
+    ]
     channels = any(pod.claims for _, pod, _, _ in workers)
     claims = channels or any(role.claims for role in roles)
     return Needs(
@@ -216,14 +221,16 @@ def needs_of(plan: Plan) -> Needs:
     )
 
 
-def _template(pod: PodPlan, plan: Plan, role: str) -> Object:
+def _template(pod: PodPlan, plan: Plan, role: str, nodes: int = 1) -> Object:
     container = role if role == names.FRONTEND else CONTAINER
-    template: Object = pod_template(pod, container, names.labels(plan.name, role))["spec"]
-    return template
+    group = () if nodes == 1 else (plan.revision, 0)
+    template: Object = pod_template(pod, container, names.labels(plan.name, role, *group))
+    return {**template["spec"], "labels": template["metadata"]["labels"]}
 
 
 def _role(role: str, pod: PodPlan, count: tuple[int, int], made: Object) -> RoleNeeds:
     instances, nodes = count
+    spread = nodes > 1 and _avoids(made, made["labels"])
     return RoleNeeds(
         role=role,
         pods=instances * nodes,
@@ -231,7 +238,7 @@ def _role(role: str, pod: PodPlan, count: tuple[int, int], made: Object) -> Role
         tolerations=tuple(made.get("tolerations", [])),
         requests=_requests(made),
         alone=bool(pod.claims),
-        instances=instances if nodes > 1 else None,
+        instances=instances if spread else None,
         violations=violations(made),
         reasons={
             **{label.name: label.provenance for label in pod.node_labels},
@@ -239,13 +246,16 @@ def _role(role: str, pod: PodPlan, count: tuple[int, int], made: Object) -> Role
         },
         guessed=tuple(device.name for device in pod.devices if device.provenance.guess),
         claims=tuple(_claims(made, {claim.template for claim in pod.claims})),
-        grouping=_grouping(pod, nodes),
+        grouping=_grouping(pod, nodes, made),
     )
 
 
-def _grouping(pod: PodPlan, nodes: int) -> Grouping | None:
-    shared = next((each for each in (pod.grouped, pod.joined) if each is not None and each.required), None)
-    return None if shared is None or nodes == 1 else Grouping(nodes, shared)
+def _grouping(pod: PodPlan, nodes: int, made: Object) -> Grouping | None:
+    if nodes == 1:
+        return None
+    shared = (each for each in (pod.grouped, pod.joined) if each is not None and each.required)
+    kept = [each for each in shared if each.topology_key in _joining_keys(made)]
+    return Grouping(nodes, kept[0]) if kept else None
 
 
 def _claims(pod: Object, derived: Container[str]) -> Iterator[Named]:
@@ -294,14 +304,35 @@ def _requested(container: Object) -> dict[str, Decimal]:
 
 def _together(pod: PodPlan, made: Object) -> TogetherPlan | None:
     """Return the rule that keeps workers together where it is in force: an override may have removed it."""
+    return (
+        pod.together
+        if pod.together is not None and pod.together.topology_key in _joining_keys(made)
+        else None
+    )
+
+
+def _joining_keys(made: Object) -> set[str]:
+    """Return the node labels whose value the pods must share with others."""
     terms = made.get("affinity", {}).get("podAffinity", {}).get(_REQUIRED, [])
-    keys = {term.get("topologyKey") for term in terms}
-    return pod.together if pod.together is not None and pod.together.topology_key in keys else None
+    return {term.get("topologyKey") for term in terms}
 
 
-def _avoids_hosts(made: Object) -> bool:
+def _avoids(made: Object, labels: Mapping[str, str]) -> bool:
+    """Tell whether the pods avoid the nodes of pods with these labels: an override may have removed that."""
     terms = made.get("affinity", {}).get("podAntiAffinity", {}).get(_REQUIRED, [])
-    return any(term.get("topologyKey") == _HOSTNAME for term in terms)
+    return any(
+        term.get("topologyKey") == _HOSTNAME and _selects(term.get("labelSelector", {}), labels)
+        for term in terms
+    )
+
+
+def _selects(selector: Object, labels: Mapping[str, str]) -> bool:
+    """Tell whether a label selector of Kubernetes selects pods with these labels."""
+    wanted = selector.get("matchLabels", {})
+    return all(labels.get(key) == value for key, value in wanted.items()) and all(
+        Requirement(each["key"], each["operator"], tuple(each.get("values", []))).holds(labels)
+        for each in selector.get("matchExpressions", [])
+    )
 
 
 def _discovers(made: Object) -> bool:

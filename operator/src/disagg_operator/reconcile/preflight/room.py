@@ -161,7 +161,11 @@ def _instances_by_value(role: RoleNeeds, found: Sequence[Candidate]) -> dict[str
     for each in found:
         if key in each.node.labels:
             rooms.setdefault(each.node.labels[key], []).append(each.room)
-    return {value: _instances(inside, role.grouping.nodes) for value, inside in rooms.items()}
+    nodes, spread = role.grouping.nodes, role.instances is not None
+    return {
+        value: _instances(inside, nodes) if spread else sum(inside) // nodes
+        for value, inside in rooms.items()
+    }
 
 
 def _instances(rooms: Sequence[int], nodes: int) -> int:
