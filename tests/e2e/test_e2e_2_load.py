@@ -5,7 +5,6 @@ with fewer tokens than that reason says.
 """
 
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +15,9 @@ import pytest
 from disagg_operator.plan.names import LABEL_REVISION
 from e2e import quick_model
 from e2e.chat import Chat, constant_load
-from e2e.cluster_client import Kubectl, eventually
+from e2e.cluster_client import eventually
 from e2e.deployments import Deployment, spec
+from e2e.draining import drain
 from e2e.installation import SYSTEM, Installed
 from e2e.pairs import served_pairs
 from e2e.plugin import disagg
@@ -158,35 +158,3 @@ def settled(deployment: Deployment) -> None:
     deployment.wait_complete(LOAD_SECONDS)
     available = [found["status"].get("availableReplicas") for found in deployment.children("statefulsets")]
     assert available == [2, 2]
-
-
-def drain(deployment: Deployment, selector: str) -> str:
-    """Drain the nodes of some pods; return what kubectl told.
-
-    There may be one node alone, on which the pods' successors must find a place: it is uncordoned again as
-    soon as the drain has begun.
-    """
-    kubectl = deployment.kubectl
-    pods = kubectl.list("pods", deployment.namespace, selector)
-    return "".join(_drain(kubectl, node, selector) for node in {pod["spec"]["nodeName"] for pod in pods})
-
-
-def _drain(kubectl: Kubectl, node: str, selector: str) -> str:
-    argv = kubectl.argv("drain", node, f"--pod-selector={selector}", "--delete-emptydir-data")
-    with subprocess.Popen(
-        [*argv, f"--timeout={LOAD_SECONDS}s"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        try:
-
-            def cordoned() -> None:
-                found = json.loads(kubectl("get", "node", node, "--output=json"))
-                assert found["spec"].get("unschedulable"), "the node is not cordoned yet"
-
-            eventually(cordoned, 60, every=0.1)
-            kubectl("uncordon", node)
-            told, _ = process.communicate(timeout=LOAD_SECONDS + 60)
-        finally:
-            process.kill()
-            kubectl("uncordon", node)
-    assert process.returncode == 0, told
-    return told
