@@ -98,7 +98,7 @@ async def main(given: argparse.Namespace) -> None:
     )
     metrics = WorkerMetrics()
     engine = Engine(config, replace(SPEC, context=LONGEST), tiny_weights())
-    parts = assemble(given.role, engine, config.transfer, metrics)
+    parts = assemble(given.role, engine, config, metrics)
     await parts.engine.start()
     lines = asyncio.StreamReader(limit=1 << 20)
     await asyncio.get_running_loop().connect_read_pipe(

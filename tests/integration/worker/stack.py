@@ -64,11 +64,10 @@ class Stack:
                 [sys.executable, *command], env=environment, stdout=log, stderr=subprocess.STDOUT
             )
 
-    def start_frontend(self) -> None:
-        self._start(
-            "frontend",
-            ["-m", "dynamo.frontend", "--http-port", str(self.http), "--namespace-prefix", "test"],
-        )
+    def start_frontend(self, *arguments: str) -> None:
+        """Start Dynamo's frontend, with what it gets beside its port and namespace."""
+        command = ["-m", "dynamo.frontend", "--http-port", str(self.http), "--namespace-prefix", "test"]
+        self._start("frontend", [*command, *arguments])
 
     def start_worker(self, name: str, role: str, config: Path, **extra: str) -> None:
         self.metrics_ports[name] = port = free_port()
@@ -115,8 +114,11 @@ class Stack:
     def metric(self, worker: str, sample: str) -> float:
         """Sum the samples of a worker's metrics whose name, or name and labels, begin with `sample`."""
         text = httpx.get(f"http://127.0.0.1:{self.metrics_ports[worker]}/metrics").text
-        lines = [line for line in text.splitlines() if line.startswith(sample)]
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+        return _sum(text, sample, "")
+
+    def router_metric(self, sample: str, label: str = "") -> float:
+        """Sum the frontend's samples whose name begins with `sample`; if given, those with a label alone."""
+        return _sum(httpx.get(f"{self.url}/metrics").text, sample, label)
 
     def end(self) -> None:
         for process in self.processes.values():
@@ -124,3 +126,8 @@ class Stack:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
             process.wait()
+
+
+def _sum(text: str, begin: str, within: str) -> float:
+    lines = [line for line in text.splitlines() if line.startswith(begin) and within in line]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)

@@ -43,7 +43,8 @@ def test_everything_but_the_model_has_a_default() -> None:
         ),
         (
             {"model": MODEL, "zzz": 1},
-            "zzz: unknown key; the keys here are model, kv_cache, scheduler, transfer, compute",
+            "zzz: unknown key; the keys here are model, kv_cache, scheduler, transfer, "
+            "local_prefill, compute",
         ),
         (
             {"model": MODEL, "kv_cache": {"block_tokens": "16"}},

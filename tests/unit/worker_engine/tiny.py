@@ -48,12 +48,13 @@ def tiny_config(
     chunk: int = 8,
     longest: int = 128,
     waiting: int = 256,
+    reuse: bool = False,
 ) -> EngineConfig:
     """A configuration for the tiny model: one MiB of KV memory is 256 positions."""
     return parse_config(
         {
             "model": {"path": "unused", "name": "tiny"},
-            "kv_cache": {"block_tokens": block_tokens, "memory_mib": mib},
+            "kv_cache": {"block_tokens": block_tokens, "memory_mib": mib, "enable_block_reuse": reuse},
             "scheduler": {
                 "max_batch_size": batch,
                 "prefill_chunk_tokens": chunk,
@@ -65,9 +66,9 @@ def tiny_config(
     )
 
 
-def tiny_engine(**sizes: int) -> Engine:
+def tiny_engine(*, reuse: bool = False, **sizes: int) -> Engine:
     """An engine over the tiny model; arguments as of `tiny_config`."""
-    return Engine(tiny_config(**sizes), SPEC, tiny_weights())
+    return Engine(tiny_config(reuse=reuse, **sizes), SPEC, tiny_weights())
 
 
 def prompt(length: int, seed: int = 0) -> list[int]:

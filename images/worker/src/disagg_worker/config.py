@@ -33,6 +33,10 @@ class KvCacheSection(Section):
 
     block_tokens: Annotated[int, Field(ge=1, le=1024, description="Tokens in one block.")] = 16
     memory_mib: Annotated[int, Field(ge=1, description="Size of the whole pool in MiB.")] = 256
+    enable_block_reuse: Annotated[
+        bool,
+        Field(description="Whether prompts share the blocks of a common beginning."),
+    ] = False
 
 
 class SchedulerSection(Section):
@@ -52,6 +56,12 @@ class TransferSection(Section):
     timeout_seconds: Annotated[float, Field(gt=0, strict=False, description="Limit of one KV read.")] = 30.0
 
 
+class LocalPrefillSection(Section):
+    """Which prompts are left to decode, which then reads no KV."""
+
+    max_prompt_tokens: Annotated[int, Field(ge=0, description="Longest of them; 0: none.")] = 0
+
+
 class ComputeSection(Section):
     """Where the model is computed."""
 
@@ -66,6 +76,7 @@ class EngineConfig(Section):
     kv_cache: KvCacheSection = KvCacheSection()
     scheduler: SchedulerSection = SchedulerSection()
     transfer: TransferSection = TransferSection()
+    local_prefill: LocalPrefillSection = LocalPrefillSection()
     compute: ComputeSection = ComputeSection()
 
     @model_validator(mode="after")

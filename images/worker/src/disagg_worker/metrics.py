@@ -43,6 +43,13 @@ class WorkerMetrics:
             ("outcome",),
             registry=self.registry,
         )
+        self.prompts_local = Counter(
+            "disagg_prompts_local",
+            "Prompts that were left to decode, whose KV was not transferred: by prefill, which leaves it "
+            "short ones, or by Dynamo's frontend.",
+            ("left_by",),
+            registry=self.registry,
+        )
         self.kv_served_bytes = Counter(
             "disagg_kv_served_bytes",
             "KV bytes that decode workers confirmed to have read.",
@@ -86,8 +93,18 @@ class EngineCollector(Collector):
         for state, value in counts._asdict().items():
             blocks.add_metric([state], value)
         yield blocks
+        yield GaugeMetricFamily(
+            "disagg_kv_remembered_blocks",
+            "KV blocks whose content later prompts may share, in use or free.",
+            value=self._engine.pool.remembered_blocks,
+        )
         for name, text, value in (
             ("disagg_prompt_tokens", "Prompt tokens computed here.", stats.prompt_tokens),
+            (
+                "disagg_prompt_tokens_reused",
+                "Prompt tokens found in KV blocks.",
+                stats.reused_tokens,
+            ),
             ("disagg_generated_tokens", "Tokens given out.", stats.generated_tokens),
             ("disagg_preemptions", "Sequences computed again for want of blocks.", stats.preemptions),
         ):

@@ -27,7 +27,7 @@ from disagg_worker.engine.types import (
     SamplingParams,
     TokenOutput,
 )
-from disagg_worker.kv import KVLease
+from disagg_worker.kv import NO_PREFIX, KVLease, Prefix, prefix_of
 from disagg_worker.layers import ALONE, Place
 from disagg_worker.model.gguf import read_gguf
 from disagg_worker.model.spec import LlamaSpec
@@ -89,12 +89,14 @@ class Engine:
         self.weight_bytes = weights.nbytes
         self.on_step: Callable[[float], None] | None = None
         self._vocab = spec.vocab
+        self._chunk_tokens = config.scheduler.prefill_chunk_tokens
+        self._reuse = config.kv_cache.enable_block_reuse
         self._most_waiting = config.scheduler.max_waiting_requests
         self._ids: set[str] = set()
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._compute = ComputeLoop(
             (stage, *followers.stages),
-            Scheduler(self.pool, config.scheduler.max_batch_size, config.scheduler.prefill_chunk_tokens),
+            Scheduler(self.pool, config.scheduler.max_batch_size, self._chunk_tokens),
             self._deliver,
             self._step_done,
         )
@@ -235,7 +237,14 @@ class Engine:
             raise RequestRefused(f"tokens: ids must be from 0 to {self._vocab - 1}")
         limit = min(prompt + sampling.max_tokens, self.max_sequence_tokens, self.pool.capacity_tokens + 1)
         seed = secrets.randbits(64) if sampling.seed is None else sampling.seed
-        return Request(request_id, goal, tokens, prompt, limit, sampling, seed, self.eos_token_ids)
+        request = Request(request_id, goal, tokens, prompt, limit, sampling, seed, self.eos_token_ids)
+        request.prefix = NO_PREFIX if goal is Goal.RESERVE else self._prefix(tokens[:prompt])
+        return request
+
+    def _prefix(self, prompt: Sequence[int]) -> Prefix:
+        if not self._reuse:
+            return NO_PREFIX
+        return prefix_of(prompt, self.layout.block_tokens, self._chunk_tokens)
 
     def _submit(self, request: Request) -> Channel:
         if request.id in self._ids:

@@ -92,6 +92,7 @@ class ComputeLoop:
             prompt_tokens=self._prompt_tokens,
             generated_tokens=self._generated_tokens,
             preemptions=self._scheduler.preemptions,
+            reused_tokens=self._scheduler.reused_tokens,
         )
 
     def _run(self) -> None:
@@ -124,6 +125,7 @@ class ComputeLoop:
         self._requests[request.id] = request
         self._scheduler.add(request)
         if request.generated:
+            self._scheduler.remember(request)
             self._emit_last_token(request)
 
     def _cancel(self, request: Request) -> None:
@@ -165,6 +167,8 @@ class ComputeLoop:
         tokens = run_through(self._stages, Pass(prompt, tuple(work.segment for work in works), picks))
         for work in works:
             work.request.computed = work.segment.end
+            if prompt:
+                self._scheduler.remember(work.request)
         for (work, _), token in zip(ready, tokens, strict=True):
             request = work.request
             request.tokens.append(token)

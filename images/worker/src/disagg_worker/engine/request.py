@@ -6,7 +6,7 @@ from enum import Enum
 
 from disagg_worker.engine.step import Pick
 from disagg_worker.engine.types import FinishReason, Prefilled, SamplingParams, TokenOutput
-from disagg_worker.kv import KVLease
+from disagg_worker.kv import NO_PREFIX, KVLease, Prefix
 from disagg_worker.model.llama import Segment
 
 Event = TokenOutput | Prefilled | KVLease | Exception
@@ -34,6 +34,7 @@ class Request:
         seed: Of the draws.
         eos: Tokens with which the model ends a text.
         receive: Takes what comes out, in the event loop's thread.
+        prefix: What of the prompt may share blocks with other requests.
         arrival: Rank among all requests; lower was first.
         lease: Its blocks, None while it waits for some.
         computed: Positions whose K and V are in the blocks.
@@ -48,6 +49,7 @@ class Request:
     seed: int
     eos: frozenset[int]
     receive: Callable[[Event], None] = lambda _: None
+    prefix: Prefix = NO_PREFIX
     arrival: int = 0
     lease: KVLease | None = None
     computed: int = 0

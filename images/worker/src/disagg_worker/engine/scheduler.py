@@ -9,6 +9,7 @@ Rules, in the order of arrival, so that nothing starves:
   waits again, computes its prompt in the same chunks, then its generated tokens one by one as before, and so
   gets the same numbers. The youngest may be the asking request itself. Leases that were handed out are never
   taken.
+- A prompt whose beginning is in blocks already is computed from there on, from the end of a chunk.
 """
 
 import bisect
@@ -60,6 +61,7 @@ class Scheduler:
 
     Attributes:
         preemptions: Times that a request lost its blocks to another.
+        reused_tokens: Prompt tokens that were in blocks already.
     """
 
     def __init__(self, pool: BlockPool, max_batch: int, chunk_tokens: int) -> None:
@@ -70,6 +72,7 @@ class Scheduler:
         self.waiting: list[Request] = []
         self.running: list[Request] = []
         self.preemptions = 0
+        self.reused_tokens = 0
 
     def add(self, request: Request) -> None:
         """Queue a new request behind all others."""
@@ -115,10 +118,18 @@ class Scheduler:
         if self._pool.layout.blocks_for(positions) + len(self.running) > self._pool.free_blocks:
             return False
         try:
-            request.lease = self._pool.allocate(positions)
+            request.lease = self._pool.allocate(positions, request.prefix)
         except PoolExhausted:  # another thread was faster
             return False
+        request.computed = request.lease.reused * self._pool.layout.block_tokens
+        self.reused_tokens += request.computed
         return True
+
+    def remember(self, request: Request) -> None:
+        """Let later prompts with the same beginning share what a request has computed of its own."""
+        if request.lease is not None and request.prefix.keys:
+            blocks = request.computed // self._pool.layout.block_tokens
+            self._pool.remember(request.lease, request.prefix, blocks)
 
     def _make_room(self, request: Request) -> None:
         """Give a running request the block of its next position, or preempt it."""

@@ -102,6 +102,7 @@ class EngineStats:
         prompt_tokens: Prompt tokens computed since the start.
         generated_tokens: Tokens given out since the start.
         preemptions: Sequences that lost their blocks to an older one and were computed again.
+        reused_tokens: Prompt tokens that needed no computing, for they were in blocks already.
     """
 
     running: int
@@ -109,3 +110,4 @@ class EngineStats:
     prompt_tokens: int
     generated_tokens: int
     preemptions: int
+    reused_tokens: int

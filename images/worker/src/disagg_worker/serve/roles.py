@@ -5,6 +5,10 @@ any time, whatever is cancelled or fails in between.
 
 A prompt whose KV cannot be read, because its prefill worker is gone or cut off, is computed by decode: the
 tokens are the same, and no request is lost. It is logged and counted, for it costs decode time.
+
+Decode also computes the prompts that are left to it: short ones, of which prefill says so instead of
+computing them, and those that Dynamo's frontend sends to decode at once, since decode has most of their KV or
+prefill is busy. Nothing is read for these.
 """
 
 import logging
@@ -17,6 +21,10 @@ from disagg_worker.serve.request import Generation
 from disagg_worker.transfer import NoRoom, Reader, ShapeMismatch, Source, Ticket, TransferError
 
 Chunk = dict[str, Any]
+LOCAL: Chunk = {"local": True}
+"""What prefill hands to decode in place of a ticket: the prompt is left to it."""
+BYPASS = "x-bypass-remote-prefill"
+"""Annotation of requests that Dynamo's frontend sends to decode without prefill (Dynamo 1.5 and newer)."""
 log = logging.getLogger(__name__)
 
 
@@ -37,10 +45,11 @@ class Prefill:
     Args:
         engine: Computes.
         source: Keeps the offers.
+        leave_tokens: Longest prompt that is left to decode; 0 leaves it none.
     """
 
-    def __init__(self, engine: Engine, source: Source) -> None:
-        self._engine, self._source = engine, source
+    def __init__(self, engine: Engine, source: Source, leave_tokens: int = 0) -> None:
+        self._engine, self._source, self._leave_tokens = engine, source, leave_tokens
 
     @property
     def idle(self) -> bool:
@@ -50,19 +59,17 @@ class Prefill:
     async def serve(
         self, request_id: str, work: Generation, request: Mapping[str, Any]
     ) -> AsyncIterator[Chunk]:
-        """Yield one chunk: the first token and the ticket."""
+        """Yield one chunk: the first token and the ticket, or that the prompt is left to decode."""
         del request
+        if 0 < len(work.tokens) <= self._leave_tokens:
+            # Dynamo's frontend takes no answer without a token; it drops this one.
+            yield {**_one_token(work, work.tokens[-1]), "disaggregated_params": LOCAL}
+            return
         prefilled = await self._engine.prefill(request_id, work.tokens, work.sampling)
         ticket = await self._source.offer(request_id, prefilled)
         delivered = False
         try:
-            yield {
-                "token_ids": [prefilled.first_token],
-                "index": 0,
-                "finish_reason": "length",
-                "disaggregated_params": ticket.to_json(),
-                "completion_usage": usage(work, 1),
-            }
+            yield {**_one_token(work, prefilled.first_token), "disaggregated_params": ticket.to_json()}
             delivered = True
         finally:
             if not delivered:
@@ -89,9 +96,15 @@ class Decode:
     async def serve(
         self, request_id: str, work: Generation, request: Mapping[str, Any]
     ) -> AsyncIterator[Chunk]:
-        """Yield the first token, which came with the ticket, and then one token a chunk."""
-        ticket = Ticket.parse((request.get("prefill_result") or {}).get("disaggregated_params"))
-        async for chunk in deltas(await self._outputs(request_id, ticket, work), work):
+        """Yield one token a chunk; the first came with the ticket, if there is one."""
+        handed = (request.get("prefill_result") or {}).get("disaggregated_params")
+        left_by = _left_by(handed, request)
+        if left_by:
+            self._metrics.prompts_local.labels(left_by).inc()
+            outputs = self._engine.generate(request_id, work.tokens, work.sampling)
+        else:
+            outputs = await self._outputs(request_id, Ticket.parse(handed), work)
+        async for chunk in deltas(outputs, work):
             yield chunk
 
     async def _outputs(self, request_id: str, ticket: Ticket, work: Generation) -> AsyncIterator[TokenOutput]:
@@ -137,6 +150,19 @@ async def deltas(outputs: AsyncIterator[TokenOutput], work: Generation) -> Async
         if output.finish_reason is not None:
             chunk |= {"finish_reason": output.finish_reason, "completion_usage": usage(work, generated)}
         yield chunk
+
+
+def _left_by(handed: Any, request: Mapping[str, Any]) -> str | None:
+    """Tell who left a prompt to decode, if anybody did."""
+    if handed == LOCAL:
+        return "prefill"
+    if handed is None and BYPASS in (request.get("annotations") or ()):
+        return "frontend"
+    return None
+
+
+def _one_token(work: Generation, token: int) -> Chunk:
+    return {"token_ids": [token], "index": 0, "finish_reason": "length", "completion_usage": usage(work, 1)}
 
 
 def usage(work: Generation, generated: int) -> dict[str, int]:

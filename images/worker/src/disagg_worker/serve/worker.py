@@ -20,12 +20,14 @@ import uvloop
 from dynamo.common.backend import EngineConfig as Registration
 from dynamo.common.backend import LLMEngine, LlmRegistration, WorkerConfig
 from dynamo.common.backend.health_check import build_health_check_payload, is_probe
+from dynamo.common.backend.publisher import KvEventSource, PushSource
 from dynamo.common.backend.worker import Worker
 from dynamo.common.constants import DisaggregationMode
 from dynamo.common.utils.namespace import get_worker_namespace
+from dynamo.llm import KvEventPublisher
 from dynamo.llm.exceptions import Cancelled, CannotConnect, DynamoException, InvalidArgument, Unknown
 
-from disagg_worker.config import EngineConfig, TransferSection
+from disagg_worker.config import EngineConfig
 from disagg_worker.ending import leave
 from disagg_worker.engine import Engine, EngineError, EngineOverloaded, RequestCancelled, RequestRefused
 from disagg_worker.engine.engine import Followers
@@ -35,6 +37,7 @@ from disagg_worker.group.leader import Leader
 from disagg_worker.group.membership import Membership, pod_name
 from disagg_worker.metrics import WorkerMetrics
 from disagg_worker.model.gguf import ModelError
+from disagg_worker.serve.events import publisher_of
 from disagg_worker.serve.request import parse_request
 from disagg_worker.serve.roles import Aggregated, Chunk, Decode, Prefill, Role
 from disagg_worker.transfer import Reader, Source, TransferError, open_agent
@@ -123,6 +126,17 @@ class DisaggEngine(LLMEngine):
             ),
         )
 
+    async def kv_event_sources(self) -> list[KvEventSource]:
+        """Tell Dynamo's router which prefixes are in blocks here, if prompts share any."""
+        if not self._config.kv_cache.enable_block_reuse:
+            return []
+        pool = self._require_parts().engine.pool
+
+        def publish(publisher: KvEventPublisher) -> None:
+            pool.on_event = publisher_of(publisher, pool.layout.block_tokens)
+
+        return [PushSource(on_ready=publish)]
+
     async def generate(self, request: Mapping[str, Any], context: Any) -> AsyncGenerator[Any, None]:
         """Serve one request, or Dynamo's health canary without any peer."""
         if is_probe(request):
@@ -205,6 +219,7 @@ class DisaggEngine(LLMEngine):
             await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
         parts, self._parts = self._parts, None
         if parts:
+            parts.engine.pool.on_event = lambda _: None
             await parts.engine.stop()
             if parts.closer:
                 await parts.closer.close()
@@ -245,13 +260,13 @@ def build_parts(
             engine, group = _load_group(role, config, membership)
     except ModelError as error:
         raise ConfigError(f"model.path: {error}") from None
-    return assemble(role, engine, config.transfer, metrics, group)
+    return assemble(role, engine, config, metrics, group)
 
 
 def assemble(
     role: RoleName,
     engine: Engine,
-    transfer: TransferSection,
+    config: EngineConfig,
     metrics: WorkerMetrics,
     group: Leader | None = None,
 ) -> Parts:
@@ -260,7 +275,7 @@ def assemble(
     Args:
         role: What the worker does with requests.
         engine: Its engine, not started yet.
-        transfer: Backend and time-out.
+        config: What the engine was made of.
         metrics: What it counts.
         group: The other ranks of a model instance on several nodes.
 
@@ -272,11 +287,12 @@ def assemble(
         return Parts(engine, Aggregated(engine), None, None, group)
     peer = pod_name()
     others = group.ranks if group else ()
-    thread = open_agent(f"{peer}-{uuid.uuid4().hex[:8]}", transfer.backend, engine.pool.array)
-    seconds = transfer.timeout_seconds
+    thread = open_agent(f"{peer}-{uuid.uuid4().hex[:8]}", config.transfer.backend, engine.pool.array)
+    seconds = config.transfer.timeout_seconds
     if role == "prefill":
         source = Source(thread, engine.pool, peer, seconds, metrics, others=others)
-        return Parts(engine, Prefill(engine, source), thread, source, group)
+        prefill = Prefill(engine, source, config.local_prefill.max_prompt_tokens)
+        return Parts(engine, prefill, thread, source, group)
     reader = Reader(
         thread, engine.pool, engine.reserve, timeout_seconds=seconds, metrics=metrics, others=others
     )
@@ -310,8 +326,8 @@ def dynamo_config(role: RoleName, config: EngineConfig) -> WorkerConfig:
         response_plane=environment.get("DYN_RESPONSE_PLANE", "tcp"),
         disaggregation_mode=MODE[role],
         metrics_labels=[("model", config.model.name)],
-        enable_local_indexer=False,
-        enable_kv_routing=False,
+        enable_local_indexer=config.kv_cache.enable_block_reuse,
+        enable_kv_routing=config.kv_cache.enable_block_reuse,
     )
 
 
