@@ -29,7 +29,7 @@ SEEDED = SamplingParams(max_tokens=24, ignore_eos=True, temperature=1.5, top_p=0
 @contextlib.asynccontextmanager
 async def running(**sizes: int) -> AsyncIterator[Engine]:
     """A started tiny engine; when it ends well, all its blocks must be free again."""
-    engine = tiny_engine(**sizes)
+    engine = tiny_engine(reuse=False, **sizes)
     await engine.start()
     try:
         yield engine
