@@ -250,8 +250,7 @@ def test_readiness_of_a_frontend_asks_for_the_model_where_it_can(version: str) -
 @pytest.mark.parametrize("profile", RELEASES.values(), ids=list(RELEASES))
 def test_values_of_a_release_say_why_and_where_they_stand(profile: RuntimeProfile) -> None:
     engine = profile.engines["trtllm"]
-    found = (*profile.environment, *profile.strategies, *engine.methods, *engine.settings)
-    for value in (*found, *(engine.transceiver.fields if engine.transceiver else ())):
+    for value in (*profile.environment, *profile.strategies, *engine.methods, *engine.settings):
         assert value.line.startswith("runtimes/")
 
 

@@ -154,8 +154,9 @@ def test_reasons_are_no_part_of_the_revision() -> None:
             r"TensorRT-LLM 1\.1\.0rc5 knows it: write runtime\.version 0\.6\.1",
         ),
         ("0.6.1", "transceiver_runtime", r"TensorRT-LLM 1\.3\.0rc3 knows it: write runtime\.version 0\.9\.1"),
-        ("1.3.1", "kv_transfer_poll_interval_ms", r"TensorRT-LLM 1\.3\.0rc22 knows it: .* 1\.4\.2"),
-        ("1.6.1", "kv_transfer_timeout", r"Known: backend, max_tokens_in_buffer, kv_transfer_timeout_ms"),
+        ("0.7.1", "kv_transfer_poll_interval_ms", r"TensorRT-LLM 1\.3\.0rc3 knows it: .* 0\.9\.1 or newer"),
+        ("1.3.1", "enable_pipelined_transfer", r"TensorRT-LLM 1\.3\.0rc22 knows it: .* 1\.4\.2 or newer"),
+        ("1.6.1", "kv_transfer_timeout", r"Did you mean cache_transceiver_config\.kv_transfer_timeout_ms\?"),
     ],
 )
 def test_a_field_that_the_version_does_not_know_is_refused_with_the_one_that_does(
@@ -170,7 +171,7 @@ def test_lower_case_is_what_the_oldest_version_accepts() -> None:
     config = {"cache_transceiver_config": {"backend": "ucx"}}
     result = planned("0.4.1", prefill={"engineConfig": config}, decode={"engineConfig": config})
     assert engine_file(result, "prefill")["cache_transceiver_config"] == {"backend": "ucx"}
-    with pytest.raises(Refusal, match=r"'UCX' is not accepted\. Write one of default, ucx, nixl, mpi"):
+    with pytest.raises(Refusal, match=r"'UCX' is not accepted .*\. Write one of default, ucx, nixl, mpi"):
         planned("0.4.1", prefill={"engineConfig": {"cache_transceiver_config": {"backend": "UCX"}}})
 
 

@@ -15,6 +15,7 @@ from disagg_operator.plan.engines.models import hub_environment, model_mounts, m
 from disagg_operator.plan.environment import fill
 from disagg_operator.plan.facts import applicable, provenance
 from disagg_operator.plan.model import ConfigSetting, Provenance
+from disagg_operator.platforms.trtllm.schema import argument
 
 CONFIG_FILE = "engine.yaml"
 TRANSCEIVER = "cache_transceiver_config"
@@ -75,15 +76,14 @@ def _parallelism(asked: Asked) -> Iterator[ConfigSetting]:
 
 
 def _transceiver(asked: Asked) -> Iterator[ConfigSetting]:
-    known = (
-        {field.name: field for field in asked.release.transceiver.fields} if asked.release.transceiver else {}
-    )
+    version = asked.release.version
     transfer = asked.resource.spec.transfer
+    library = argument(version, f"{TRANSCEIVER}.backend")
     # Early versions write the libraries in lower case.
-    spelling = {choice.upper(): choice for choice in known["backend"].choices} if "backend" in known else {}
+    spelling = {choice.upper(): choice for choice in library.choices} if library else {}
     method = asked.transfer.method
     yield ConfigSetting(f"{TRANSCEIVER}.backend", spelling.get(method, method), asked.transfer.provenance)
-    if "kv_transfer_timeout_ms" in known:
+    if argument(version, f"{TRANSCEIVER}.kv_transfer_timeout_ms"):
         reason = Provenance("Both roles give a transfer up after this time.", "spec.transfer.timeoutSeconds")
         timeout = transfer.timeout_seconds * _MILLISECONDS
         yield ConfigSetting(f"{TRANSCEIVER}.kv_transfer_timeout_ms", timeout, reason)

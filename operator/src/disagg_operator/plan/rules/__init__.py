@@ -14,6 +14,7 @@ from disagg_operator.plan.rules.architecture import RULES as ARCHITECTURE_RULES
 from disagg_operator.plan.rules.claims import RULES as CLAIM_RULES
 from disagg_operator.plan.rules.computedomain import RULES as COMPUTE_DOMAIN_RULES
 from disagg_operator.plan.rules.devices import RULES as DEVICE_RULES
+from disagg_operator.plan.rules.engineconfig import RULES as ENGINE_CONFIG_RULES
 from disagg_operator.plan.rules.fabric import RULES as FABRIC_RULES
 from disagg_operator.plan.rules.kvbm import RULES as KVBM_RULES
 from disagg_operator.plan.rules.privilege import RULES as PRIVILEGE_RULES
@@ -36,6 +37,7 @@ RULES: tuple[Rule[Subject], ...] = (
     *PRIVILEGE_RULES,
     *RELEASE_RULES,
     *ROLE_RULES,
+    *ENGINE_CONFIG_RULES,
     *TRANSCEIVER_RULES,
     *TIMEOUT_RULES,
     *KVBM_RULES,

@@ -8,6 +8,7 @@ from disagg_operator.plan.engines.config import value_at
 from disagg_operator.plan.engines.trtllm import TOKENS_PER_BLOCK, TRANSCEIVER
 from disagg_operator.plan.model import DECODE, PREFILL, ROLES
 from disagg_operator.plan.rules.subject import Subject
+from disagg_operator.platforms.trtllm.schema import argument
 
 _DOC = "https://nvidia.github.io/TensorRT-LLM/features/disagg-serving.html"
 _FORMATTERS = "TensorRT-LLM: cacheFormatter and mlaCacheFormatter, inquireSupport"
@@ -21,7 +22,7 @@ _ADDS_LAYERS = "MTP"
 
 def _configs(subject: Subject) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the roles' engine configurations with their paths, for an engine that is TensorRT-LLM."""
-    if subject.platform.release.transceiver is not None:
+    if subject.trtllm is not None:
         for path, role in subject.roles():
             yield f"{path}.engineConfig", role.engine_config
 
@@ -45,9 +46,8 @@ def _runtimes(subject: Subject) -> Iterator[Finding]:
 
 
 def _runtime(subject: Subject, written: Any) -> Any:
-    transceiver = subject.platform.release.transceiver
-    known = {choice for field in (transceiver.fields if transceiver else ()) for choice in field.choices}
-    return written or ("auto" if "auto" in known else "CPP")
+    known = argument(subject.trtllm, _RUNTIME) if subject.trtllm else None
+    return written or ("auto" if known and "auto" in known.choices else "CPP")
 
 
 def _unequal(key: str, what: str, prefill: Any, decode: Any) -> Iterator[Finding]:

@@ -37,6 +37,11 @@ class Subject:
         return self.resource.spec
 
     @property
+    def trtllm(self) -> str | None:
+        """Version of TensorRT-LLM, or None for another engine."""
+        return self.platform.release.version if self.spec.runtime.engine == "trtllm" else None
+
+    @property
     def on_gpu(self) -> bool:
         """Whether any worker computes on GPUs."""
         return any(role.gpus for role in self.plan.roles.values())

@@ -7,6 +7,7 @@ from disagg_operator.api.admission.rule import Finding, Rule, Severity
 from disagg_operator.api.admission.templates import mapping, templates
 from disagg_operator.plan.engines.trtllm import TRANSCEIVER
 from disagg_operator.plan.rules.subject import Subject
+from disagg_operator.platforms.trtllm.schema import argument
 
 TIMEOUT = "kv_transfer_timeout_ms"
 _BREAKING = "https://github.com/NVIDIA/TensorRT-LLM/pull/12249"
@@ -17,7 +18,7 @@ _DERIVED = f"Leave it out: {_FIELD} is for both roles"
 
 def _sections(subject: Subject) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield each role's section about transfers with its path, for an engine that knows it."""
-    if subject.platform.release.transceiver is not None:
+    if subject.trtllm is not None:
         for path, role in subject.roles():
             section = role.engine_config.get(TRANSCEIVER)
             if isinstance(section, Mapping):
@@ -26,9 +27,8 @@ def _sections(subject: Subject) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _unlimited(subject: Subject) -> list[str]:
     """Return the paths of sections whose limit was taken out, where the release knows one."""
-    transceiver = subject.platform.release.transceiver
-    known = {field.name for field in transceiver.fields} if transceiver else set()
-    found = _sections(subject) if TIMEOUT in known else ()
+    known = subject.trtllm is not None and argument(subject.trtllm, f"{TRANSCEIVER}.{TIMEOUT}")
+    found = _sections(subject) if known else ()
     return [path for path, section in found if section.get(TIMEOUT) is None]
 
 
@@ -49,10 +49,11 @@ def _endless(subject: Subject) -> Iterator[Finding]:
 
 def _unheard(subject: Subject) -> Iterator[Finding]:
     """Find a limit that the user writes and the engine cannot be told."""
-    release = subject.platform.release
-    known = release.transceiver is None or TIMEOUT in {field.name for field in release.transceiver.fields}
-    if not known and "timeout_seconds" in subject.spec.transfer.model_fields_set:
-        fault = f"TensorRT-LLM {release.version} knows no limit: it waits for ever for a lost transfer"
+    version = subject.trtllm
+    if version is None or argument(version, f"{TRANSCEIVER}.{TIMEOUT}"):
+        return
+    if "timeout_seconds" in subject.spec.transfer.model_fields_set:
+        fault = f"TensorRT-LLM {version} knows no limit: it waits for ever for a lost transfer"
         yield Finding(_FIELD, fault, "Leave it out, or write a newer runtime.version")
 
 

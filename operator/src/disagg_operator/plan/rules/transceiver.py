@@ -8,7 +8,6 @@ from disagg_operator.plan.engines.config import value_at
 from disagg_operator.plan.engines.trtllm import TOKENS_PER_BLOCK, TRANSCEIVER
 from disagg_operator.plan.model import PREFILL
 from disagg_operator.plan.rules.subject import Subject
-from disagg_operator.platforms.profile import TransceiverField
 
 _DOC = "https://nvidia.github.io/TensorRT-LLM/features/disagg-serving.html"
 _KV_DOC = "https://docs.nvidia.com/dynamo/latest/backends/trtllm/kv-cache-transfer.html"
@@ -16,69 +15,20 @@ _KV_DOC = "https://docs.nvidia.com/dynamo/latest/backends/trtllm/kv-cache-transf
 
 def _sections(subject: Subject) -> Iterator[tuple[str, Any]]:
     """Yield what each role has in the place of the section, with its path, for an engine that knows it."""
-    if subject.platform.release.transceiver is None:
+    if subject.trtllm is None:
         return
     for path, role in subject.roles():
         yield f"{path}.engineConfig.{TRANSCEIVER}", role.engine_config.get(TRANSCEIVER)
 
 
-def _is_map(subject: Subject) -> Iterator[Finding]:
+def _is_there(subject: Subject) -> Iterator[Finding]:
     for path, section in _sections(subject):
-        if not isinstance(section, Mapping):
-            yield Finding(path, "is no map, so TensorRT-LLM would transfer nothing", "Leave it out")
+        if section is None:
+            yield Finding(path, "is not there, so TensorRT-LLM would transfer nothing", "Leave it out")
 
 
 def _maps(subject: Subject) -> Iterator[tuple[str, Mapping[str, Any]]]:
     return ((path, section) for path, section in _sections(subject) if isinstance(section, Mapping))
-
-
-def _known(subject: Subject) -> dict[str, TransceiverField]:
-    transceiver = subject.platform.release.transceiver
-    return {field.name: field for field in transceiver.fields} if transceiver else {}
-
-
-def _unknown_fields(subject: Subject) -> Iterator[Finding]:
-    known = _known(subject)
-    version = subject.platform.release.version
-    for path, section in _maps(subject):
-        for name in section:
-            if name not in known:
-                fault = f"TensorRT-LLM {version} does not know it and would not start"
-                remedy = _knowing(subject, name) or f"Known: {', '.join(known)}"
-                yield Finding(f"{path}.{name}", fault, remedy)
-
-
-def _knowing(subject: Subject, name: str) -> str | None:
-    """Return the remedy for a field that other releases know, or None."""
-    holding = [
-        (profile.version, engine.version)
-        for profile in subject.runtimes.values()
-        for engine in profile.engines.values()
-        if engine.transceiver and any(field.name == name for field in engine.transceiver.fields)
-    ]
-    if not holding:
-        return None
-    dynamo, trtllm = holding[-1]
-    return f"TensorRT-LLM {trtllm} knows it: write runtime.version {dynamo} or newer, or leave it out"
-
-
-def _wrong_values(subject: Subject) -> Iterator[Finding]:
-    known = _known(subject)
-    for path, section in _maps(subject):
-        for name, value in section.items():
-            wanted = None if value is None or name not in known else _wanted(known[name], value)
-            if wanted is not None:
-                yield Finding(f"{path}.{name}", f"{value!r} is not accepted", f"Write {wanted}")
-
-
-def _wanted(field: TransceiverField, value: Any) -> str | None:
-    """Return what a field accepts if it does not accept a value."""
-    if field.kind == "switch":
-        return None if isinstance(value, bool) else "true or false"
-    if field.kind == "text":
-        return None if value in field.choices else f"one of {', '.join(field.choices)}"
-    whole = isinstance(value, int) and not isinstance(value, bool) and value >= field.minimum
-    return None if whole else f"a whole number of at least {field.minimum}"
 
 
 def _backend(subject: Subject) -> Iterator[Finding]:
@@ -178,13 +128,7 @@ def _size(config: Mapping[str, Any], kind: str) -> int:
 
 
 RULES: tuple[Rule[Subject], ...] = (
-    Rule("transceiver-is-map", _DOC, _is_map),
-    Rule(
-        "transceiver-fields-known", "TensorRT-LLM: llm_args.py, StrictBaseModel", _unknown_fields, unsafe=True
-    ),
-    Rule(
-        "transceiver-values", "TensorRT-LLM: llm_args.py, CacheTransceiverConfig", _wrong_values, unsafe=True
-    ),
+    Rule("transceiver-is-there", _DOC, _is_there),
     Rule("transceiver-backend-agrees", f"{_KV_DOC}#alternative-method-ucx", _backend),
     Rule("transceiver-fields-agree", "docs: spec.transfer", _settled),
     Rule("buffer-of-whole-blocks", "TensorRT-LLM: cacheTransBuffer.cpp", _buffer_blocks),

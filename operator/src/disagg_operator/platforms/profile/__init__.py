@@ -14,8 +14,6 @@ from disagg_operator.platforms.profile.engine import (
     Kvbm,
     Method,
     MpiLaunch,
-    Transceiver,
-    TransceiverField,
     Wedged,
 )
 from disagg_operator.platforms.profile.fabric import (
@@ -96,8 +94,6 @@ __all__ = [
     "Takeover",
     "Together",
     "Toleration",
-    "Transceiver",
-    "TransceiverField",
     "Variable",
     "Wedged",
 ]

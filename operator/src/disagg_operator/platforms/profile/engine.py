@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
 from disagg_operator.platforms.profile.layer import Layer, Variable
-from disagg_operator.platforms.profile.values import Choice, Conditional, ProfileModel, Sourced
+from disagg_operator.platforms.profile.values import Choice, Conditional, Sourced
 
 
 class Method(Choice):
@@ -32,29 +32,6 @@ class EngineSetting(Conditional):
     name: str
     key: str
     value: Any
-
-
-class TransceiverField(Sourced):
-    """One field of ``cache_transceiver_config``; null is always accepted.
-
-    Attributes:
-        kind: text (one of ``choices``), whole (a number of at least ``minimum``) or switch (true or false).
-    """
-
-    name: str
-    kind: Literal["text", "whole", "switch"]
-    choices: tuple[str, ...] = ()
-    minimum: int = 0
-
-
-class Transceiver(ProfileModel):
-    """What one version of TensorRT-LLM accepts in its section ``cache_transceiver_config``.
-
-    Attributes:
-        fields: the known fields; TensorRT-LLM refuses any other when it starts.
-    """
-
-    fields: tuple[TransceiverField, ...]
 
 
 class Kvbm(Sourced):
@@ -119,7 +96,6 @@ class EngineRelease(Layer):
         user: id of that user, where it is known.
         command: argument vector of a worker, each word a jinja2 template; empty where code makes it.
         settings: what the engine's configuration file holds beside what the specification says.
-        transceiver: the known fields of TensorRT-LLM's ``cache_transceiver_config``.
         kvbm: how it uses Dynamo's KV block manager; none if it cannot.
         launch: how an instance on several nodes is started; none where it cannot be.
         blind_to_reads: why nobody can ask a prefill worker whether its KV cache was read, so that it has to
@@ -137,7 +113,6 @@ class EngineRelease(Layer):
     user: int | None = None
     command: tuple[str, ...] = ()
     settings: tuple[EngineSetting, ...] = ()
-    transceiver: Transceiver | None = None
     kvbm: Kvbm | None = None
     launch: MpiLaunch | None = None
     blind_to_reads: Sourced | None = None
