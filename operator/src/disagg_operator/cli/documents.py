@@ -22,11 +22,11 @@ def read(file: str) -> list[dict[str, Any]]:
     Raises:
         UserError: there is no such file, it is not YAML, or it holds no DisaggDeployment.
     """
-    found = [document for document in _documents(file) if isinstance(document, dict)]
+    found = [document for document in read_any(file) if isinstance(document, dict)]
     deployments = [document for document in found if document.get("kind") == KIND]
     if not deployments:
         kinds = ", ".join(sorted({str(document.get("kind")) for document in found})) or "no document"
-        raise UserError(f"{_label(file)}: holds no {KIND} of {API_VERSION} (found: {kinds})")
+        raise UserError(f"{label(file)}: holds no {KIND} of {API_VERSION} (found: {kinds})")
     return deployments
 
 
@@ -49,17 +49,26 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def _documents(file: str) -> list[Any]:
+def read_any(file: str) -> list[Any]:
+    """Return all documents of a YAML file.
+
+    Args:
+        file: path, or ``-`` for standard input.
+
+    Raises:
+        UserError: there is no such file, or it is not YAML.
+    """
     try:
         content = sys.stdin.read() if file == STANDARD_INPUT else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise UserError(f"{_label(file)}: cannot be read: {reason}") from None
+        raise UserError(f"{label(file)}: cannot be read: {reason}") from None
     try:
         return list(yaml.safe_load_all(content))
     except yaml.YAMLError as error:
-        raise UserError(f"{_label(file)}: not YAML: {error}") from None
+        raise UserError(f"{label(file)}: not YAML: {error}") from None
 
 
-def _label(file: str) -> str:
+def label(file: str) -> str:
+    """Return how a file is called in front of people."""
     return "standard input" if file == STANDARD_INPUT else file

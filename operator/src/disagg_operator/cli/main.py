@@ -4,6 +4,7 @@ import typer
 
 from disagg_operator.cli import rollout, verify
 from disagg_operator.cli.cluster_options import ScriptedCommand
+from disagg_operator.cli.convert import command_line
 from disagg_operator.cli.lint import lint
 from disagg_operator.cli.platforms import platforms
 from disagg_operator.cli.profile import profile
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 app.command()(render)
 app.command()(lint)
+app.command(epilog=command_line.EPILOG)(command_line.convert)
 app.command()(platforms)
 app.command()(profile)
 app.command(cls=ScriptedCommand, epilog=verify.EPILOG)(verify.verify)

@@ -33,24 +33,27 @@ class UserError(Exception):
     """Something that the user can mend. The message says what, line by line, without a stack trace."""
 
 
-def show(headings: Sequence[str], rows: Iterable[Sequence[str | Text]], title: str = "") -> None:
-    """Print a table to standard output: with frames in a terminal, a line for each row in a pipe.
+def show(
+    headings: Sequence[str], rows: Iterable[Sequence[str | Text]], title: str = "", *, to_errors: bool = False
+) -> None:
+    """Print a table: with frames in a terminal, a line for each row in a pipe.
 
     Args:
         headings: heading of each column.
         rows: cells of each row; a cell may have several lines.
         title: what stands above it.
+        to_errors: whether it goes to standard error, not to standard output.
     """
-    in_terminal = sys.stdout.isatty()
+    in_terminal = (sys.stderr if to_errors else sys.stdout).isatty()
     if title:
-        Console().print(Text(title, style="bold"), soft_wrap=True)
+        Console(stderr=to_errors).print(Text(title, style="bold"), soft_wrap=True)
     table = Table(box=Table().box if in_terminal else None, show_lines=in_terminal, pad_edge=in_terminal)
     for heading in headings:
         table.add_column(heading, overflow="fold", no_wrap=not in_terminal)
     for row in rows:
         cells = [cell if isinstance(cell, Text) else Text(cell) for cell in row]
         table.add_row(*(cells if in_terminal else map(_on_one_line, cells)))
-    Console(width=None if in_terminal else _ONE_LINE).print(table)
+    Console(width=None if in_terminal else _ONE_LINE, stderr=to_errors).print(table)
 
 
 def _on_one_line(cell: Text) -> Text:

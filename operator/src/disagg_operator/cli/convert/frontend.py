@@ -1,0 +1,105 @@
+"""The frontend: replicas, port, router and its variables."""
+
+from disagg_operator.api.admission.variables import WIRING
+from disagg_operator.api.v1alpha1.runtime import RouterMode
+from disagg_operator.cli.convert.command import command_of, open_command, typed
+from disagg_operator.cli.convert.draft import Draft
+from disagg_operator.cli.convert.graph import Component, Graph
+from disagg_operator.cli.convert.part import Part
+from disagg_operator.cli.convert.variables import HUB_HOME, entry_of, for_frontend
+
+FIELD = "spec.frontend"
+_PORT_FLAGS = ("--http-port",)
+_DERIVED_FLAGS = {
+    "--http-host": "the frontend listens on all addresses of its pod",
+    "--namespace": "the operator gives every deployment a scope of its own",
+    "--namespace-prefix": "the operator gives every deployment a scope of its own",
+    "--store-kv": "spec.discovery says it",
+    "--discovery-backend": "spec.discovery says it",
+    "--event-plane": "prefill, decode and frontend agree on the release's own",
+    "--enforce-disagg": "both roles are always asked",
+    "--model-name": "the frontend learns it from the workers",
+    "--model-path": "the frontend learns it from the workers",
+}
+_NO_FIELD = "the API has no field for it: where you need it, replace the command in spec.frontend.podTemplate"
+
+
+def write_frontend(draft: Draft, graph: Graph, frontend: Component | None) -> None:
+    """Write ``spec.frontend``; nothing where the graph has no frontend, and the API's defaults hold."""
+    if frontend is None:
+        draft.choose("frontend", "", "the graph has none, so one with the API's defaults")
+        return
+    replicas = frontend.part["replicas"]
+    if replicas:
+        draft.write(f"{FIELD}.replicas", replicas.value, replicas)
+    image = frontend.container["image"]
+    draft.dropped([image], "the frontend runs the image of the workers: spec.runtime.image")
+    draft.derived(
+        [frontend.container["imagePullPolicy"]], "spec.runtime.imagePullPolicy says it for all pods"
+    )
+    _read_flags(draft, frontend)
+    for _, part in frontend.secrets():
+        draft.ledger.derived(part, "the token goes where the model's files are read: spec.model.source")
+    for volume in frontend.volumes():
+        why = "the frontend gets of the model what its release reads"
+        draft.derived([volume.mount, *volume.declared], why)
+    _read_variables(draft, graph, frontend)
+
+
+def _read_flags(draft: Draft, frontend: Component) -> None:
+    command = command_of(frontend)
+    open_command(draft.ledger, frontend, command)
+    if command.program is not None:
+        draft.note("spec.runtime.frontend", command.program)
+    draft.dropped(command.steps, "a step of the shell; the operator starts the frontend without one")
+    for flag in command.flags:
+        if flag.name in _PORT_FLAGS:
+            draft.write(f"{FIELD}.port", typed(flag.value), flag.part)
+        elif flag.name == "--router-mode":
+            _write_router(draft, flag.value, flag.part)
+        elif flag.name == "--request-plane":
+            _write_request_plane(draft, flag.value, flag.part)
+        elif flag.name in _DERIVED_FLAGS:
+            draft.ledger.derived(flag.part, _DERIVED_FLAGS[flag.name])
+        else:
+            draft.ledger.dropped(flag.part, _NO_FIELD)
+
+
+def _write_router(draft: Draft, mode: str, part: Part) -> None:
+    if mode in list(RouterMode):
+        draft.write(f"{FIELD}.routerMode", mode, part)
+    else:
+        draft.ledger.dropped(part, f"{mode!r} is no mode of this API: {', '.join(RouterMode)}")
+
+
+def _write_request_plane(draft: Draft, plane: str, part: Part) -> None:
+    if plane != "nats":
+        draft.ledger.derived(part, "requests go directly to workers where no NATS is named")
+        return
+    if draft.read("spec.discovery.nats") is None:
+        draft.write("spec.discovery.nats.managed", value=True)
+    draft.note("spec.discovery.nats", part, why="requests go through NATS where there is one")
+
+
+def _read_variables(draft: Draft, graph: Graph, frontend: Component) -> None:
+    whole = {variable.part.place for variable in graph.variables}
+    counting = frontend.effective()
+    for variable in frontend.variables():
+        name, part = variable.name, variable.part
+        if part != counting[name].part:
+            draft.ledger.dropped(part, "a variable of the same name that is closer wins over it")
+        elif name == "DYN_ROUTER_MODE":
+            _write_router(draft, variable.value or "", part)
+        elif name == "DYN_HTTP_PORT":
+            draft.write(f"{FIELD}.port", typed(variable.value or ""), part)
+        elif part.place in whole:
+            if for_frontend(name) and name not in WIRING:
+                draft.append(f"{FIELD}.env", entry_of(variable), part)
+        elif draft.ledger.knows(part):
+            continue
+        elif name in WIRING:
+            draft.ledger.derived(part, WIRING[name])
+        elif name.startswith(HUB_HOME):
+            draft.ledger.derived(part, "the frontend gets of the model what its release reads")
+        else:
+            draft.append(f"{FIELD}.env", entry_of(variable), part)
