@@ -364,6 +364,14 @@ def test_a_release_that_is_not_known_is_replaced_by_the_nearest_and_keeps_its_im
 # --- the command
 
 
+def test_the_page_in_the_docs_shows_what_the_command_prints() -> None:
+    page = (GRAPHS.parents[3] / "docs" / "convert.md").read_text()
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert convert(GRAPHS / "trtllm-efa-page.yaml").stdout == f"---\n{shown}"
+    for each in told("trtllm-efa-page.yaml")["choices"]:
+        assert f"- {each['what']}: `{each['value']}`, {each['how']}" in page
+
+
 def test_what_the_operator_would_refuse_is_shown_and_said_by_the_exit_code() -> None:
     text = changed("trtllm-disagg.yaml", ('gpu: "1"', 'gpu: "99"'))
     result = convert("-", text=text)

@@ -28,7 +28,7 @@ EPILOG = (
     "Exit codes: 0 converted and accepted, 1 cannot be converted, 2 wrong usage, 3 converted, but the "
     "operator would refuse it: the problems are shown."
 )
-_LEFT = (Fate.DERIVED, Fate.DROPPED)
+_LEFT = (Fate.DROPPED, Fate.DERIVED)
 
 
 def convert(

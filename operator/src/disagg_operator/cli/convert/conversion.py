@@ -109,7 +109,7 @@ def converted(document: Part, bundle: Bundle, installation: Installation, wishes
     write_platform(draft, cast, bundle, installation.catalogue, wishes.platform)
     write_model(draft, cast)
     _write_workers(draft, cast, bundle, engine)
-    write_frontend(draft, graph, cast.frontend)
+    write_frontend(draft, graph, cast)
     if cast.frontend is not None:
         write_pod(draft, cast.frontend, "spec.frontend", bundle)
     write_placement(draft, cast)

@@ -6,6 +6,7 @@ from disagg_operator.cli.convert.command import command_of, open_command, typed
 from disagg_operator.cli.convert.draft import Draft
 from disagg_operator.cli.convert.graph import Component, Graph
 from disagg_operator.cli.convert.part import Part
+from disagg_operator.cli.convert.roles import Cast
 from disagg_operator.cli.convert.variables import HUB_HOME, entry_of, for_frontend
 
 FIELD = "spec.frontend"
@@ -24,8 +25,9 @@ _DERIVED_FLAGS = {
 _NO_FIELD = "the API has no field for it: where you need it, replace the command in spec.frontend.podTemplate"
 
 
-def write_frontend(draft: Draft, graph: Graph, frontend: Component | None) -> None:
+def write_frontend(draft: Draft, graph: Graph, cast: Cast) -> None:
     """Write ``spec.frontend``; nothing where the graph has no frontend, and the API's defaults hold."""
+    frontend = cast.frontend
     if frontend is None:
         draft.choose("frontend", "", "the graph has none, so one with the API's defaults")
         return
@@ -33,7 +35,9 @@ def write_frontend(draft: Draft, graph: Graph, frontend: Component | None) -> No
     if replicas:
         draft.write(f"{FIELD}.replicas", replicas.value, replicas)
     image = frontend.container["image"]
-    draft.dropped([image], "the frontend runs the image of the workers: spec.runtime.image")
+    why = "the frontend runs the image of the workers: spec.runtime.image"
+    same = image.text in {worker.component.container["image"].text for worker in cast.workers}
+    (draft.derived if same else draft.dropped)([image], why)
     draft.derived(
         [frontend.container["imagePullPolicy"]], "spec.runtime.imagePullPolicy says it for all pods"
     )

@@ -1,6 +1,6 @@
 """A conversion in words: as rows of a table, and as a document for programs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,10 +19,14 @@ def choice_rows(conversion: Conversion) -> list[Row]:
     return [(choice.what, choice.value or "-", choice.how) for choice in conversion.choices]
 
 
-def note_rows(notes: Iterable[Note], fates: Iterable[Fate] = Fate) -> list[Row]:
-    """Return a row for each field of the input that had one of some fates."""
-    wanted = set(fates)
-    return [(field(note), note.value, became(note), note.why) for note in notes if note.fate in wanted]
+def note_rows(notes: Sequence[Note], fates: Iterable[Fate] = Fate) -> list[Row]:
+    """Return a row for each field of the input that had one of some fates, in the order of these."""
+    return [
+        (field(note), note.value, became(note), note.why)
+        for fate in fates
+        for note in notes
+        if note.fate is fate
+    ]
 
 
 def field(note: Note) -> str:
