@@ -11,14 +11,13 @@ import typer
 from rich.text import Text
 
 from disagg_operator.api.admission.rule import Severity
-from disagg_operator.api.parse import accept
-from disagg_operator.api.problems import Problem, Refusal
+from disagg_operator.api.problems import Problem
 from disagg_operator.cli import documents
+from disagg_operator.cli.planning import judged
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
 from disagg_operator.cli.terminal import Format, UserError, errors, fail, show
 from disagg_operator.plan import rules
 from disagg_operator.plan.installation import Installation
-from disagg_operator.plan.planner import plan
 
 _IMAGE = "disagg-worker:latest"
 """Stands for the installation's image, about which no rule asks."""
@@ -65,7 +64,7 @@ def lint(
 def _entries(file: str, document: dict[str, object], installation: Installation) -> list[Entry]:
     metadata = document.get("metadata")
     name = str(metadata.get("name", "?")) if isinstance(metadata, dict) else "?"
-    refused, warned = _judged(document, installation)
+    refused, warned = judged(document, installation)
     return [
         Entry(
             file, name, severity, problem.field, problem.fault, problem.remedy, problem.rule, _source(problem)
@@ -73,15 +72,6 @@ def _entries(file: str, document: dict[str, object], installation: Installation)
         for severity, problems in ((Severity.REFUSE, refused), (Severity.WARN, warned))
         for problem in problems
     ]
-
-
-def _judged(
-    document: dict[str, object], installation: Installation
-) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    try:
-        return (), plan(accept(document), installation).warnings
-    except Refusal as refusal:
-        return refusal.problems, ()
 
 
 def _source(problem: Problem) -> str:

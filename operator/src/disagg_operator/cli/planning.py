@@ -1,9 +1,10 @@
 """Plans resources of files, and says what is wrong with those that cannot be planned."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from disagg_operator.api.parse import accept
-from disagg_operator.api.problems import Refusal
+from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.cli.terminal import UserError
 from disagg_operator.plan.cluster import ClusterFacts
 from disagg_operator.plan.installation import Installation
@@ -11,6 +12,16 @@ from disagg_operator.plan.model import Plan
 from disagg_operator.plan.planner import plan
 
 DEFAULT_WORKER_IMAGE = "disagg-worker:latest"
+
+
+def judged(
+    document: Mapping[str, Any], installation: Installation
+) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """Return why a resource cannot be accepted, and what is doubtful about one that can."""
+    try:
+        return (), plan(accept(document), installation).warnings
+    except Refusal as refusal:
+        return refusal.problems, ()
 
 
 def planned(

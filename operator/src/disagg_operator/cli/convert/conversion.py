@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from disagg_operator.api.parse import accept
-from disagg_operator.api.problems import Problem, Refusal
+from disagg_operator.api.problems import Problem
 from disagg_operator.cli.convert.bundle import Bundle
 from disagg_operator.cli.convert.draft import Choice, Draft
 from disagg_operator.cli.convert.frontend import write_frontend
@@ -31,8 +30,8 @@ from disagg_operator.cli.convert.roleparts import write_role
 from disagg_operator.cli.convert.roles import Cast, cast_of
 from disagg_operator.cli.convert.settle import settle
 from disagg_operator.cli.convert.variables import offer_variables, read_discovery
+from disagg_operator.cli.planning import judged
 from disagg_operator.plan.installation import Installation
-from disagg_operator.plan.planner import plan
 
 _OTHERS = {
     "planner": "Dynamo's planner changes DynamoGraphDeployments only: scale by spec.scaling with HPA or KEDA "
@@ -115,7 +114,7 @@ def converted(document: Part, bundle: Bundle, installation: Installation, wishes
     write_placement(draft, cast)
     _write_rest(draft, graph, cast, bundle)
     settle(draft, installation)
-    problems, warnings = _judged(draft.resource(), installation)
+    problems, warnings = judged(draft.resource(), installation)
     notes = draft.ledger.notes((document, *bundle.beside))
     return Conversion(graph.name, draft.resource(), tuple(draft.choices), tuple(notes), problems, warnings)
 
@@ -202,12 +201,3 @@ def _tell_config_map(draft: Draft, document: Part) -> None:
     for _, text in document["data"].items():
         if not draft.ledger.read(text):
             draft.ledger.dropped(text, "no worker's command names this file as its engine's")
-
-
-def _judged(
-    resource: Mapping[str, Any], installation: Installation
-) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    try:
-        return (), plan(accept(resource), installation).warnings
-    except Refusal as refusal:
-        return refusal.problems, ()
