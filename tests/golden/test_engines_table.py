@@ -61,7 +61,7 @@ def combination(deployment: Path) -> Combination:
     planned = plan(accept(resource), Installation("worker:test"))
     runtime = accept(resource).spec.runtime
     moved = f"{planned.transfer.method} {planned.transfer.nixl_backend or ''}".strip()
-    found = "etcd" if planned.discovery.etcd_endpoints else "kubernetes"
+    found = planned.discovery.backend
     by = f"{found}, NATS" if planned.discovery.nats_server else found
     nodes = "several" if any(role.nodes > 1 for role in planned.roles.values()) else "one"
     return (runtime.engine.value, runtime.frontend.value, moved, by, nodes)

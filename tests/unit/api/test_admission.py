@@ -6,7 +6,7 @@ import pytest
 from pydantic.alias_generators import to_camel
 
 from disagg_operator.api.admission import RULES, check
-from disagg_operator.api.admission.supported import REFERENCE_TABLE, TABLE
+from disagg_operator.api.admission.supported import DYNAMO_TABLE, REFERENCE_TABLE, TABLE
 from disagg_operator.api.parse import parse
 from disagg_operator.api.problems import Problem
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
@@ -155,6 +155,7 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
         "spec.computeDomain.enabled",
     ),
     ("gang-consistent", {"placement": {"gang": {"scheduler": "Kueue"}}}, "spec.placement.gang.queue"),
+    ("frontend-has-file", {"frontend": {"config": {"max_retries": 2}}}, "spec.frontend.config"),
     ("frontend-port-free", {"frontend": {"port": 80}}, "spec.frontend.port"),
     ("env-no-duplicates", {"env": env(("A", "1"), ("B", "2"), ("A", "3"))}, "spec.env[2]"),
     (
@@ -261,7 +262,6 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
 
 UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("runtime.engine", {"runtime": {"engine": "vllm"}}),
-    ("runtime.frontend", {"runtime": {"engine": "reference", "frontend": "trtllm-serve"}}),
     ("model.source.huggingFace", {"model": {"name": "m", "source": {"huggingFace": {"repository": "a/b"}}}}),
     ("model.source.image", {"model": {"name": "m", "source": {"image": {"reference": "a:1"}}}}),
     ("transfer.method", {"transfer": {"method": "MPI"}}),
@@ -282,7 +282,7 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("transfer.kvbm", {"transfer": {"kvbm": {"nixlBackends": {"GDS": True}}}}),
 ]
 
-ROWS = (*TABLE, *REFERENCE_TABLE)
+ROWS = (*TABLE, *DYNAMO_TABLE, *REFERENCE_TABLE)
 
 GOOD: list[dict[str, Any]] = [
     {},

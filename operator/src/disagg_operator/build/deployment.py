@@ -1,13 +1,21 @@
 """Deployments: the frontend."""
 
+from dataclasses import replace
+
+from disagg_operator.build.configmap import frontend_files_name
 from disagg_operator.build.metadata import Object, metadata
 from disagg_operator.build.pods import pod_template
 from disagg_operator.plan import names
-from disagg_operator.plan.model import Plan
+from disagg_operator.plan.model import Mount, Plan
 
 
 def frontend_deployment(plan: Plan) -> Object:
     """Return the Deployment of the HTTP front door. It outlives revisions of the workers."""
+    pod = plan.frontend.pod
+    if plan.frontend.files:
+        files = {"configMap": {"name": frontend_files_name(plan)}}
+        config = Mount("config", plan.frontend.files_path, files, read_only=True)
+        pod = replace(pod, mounts=(*pod.mounts, config))
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -17,8 +25,6 @@ def frontend_deployment(plan: Plan) -> Object:
             # No frontend is taken away before its successor is ready.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "selector": {"matchLabels": names.selector(plan.name, names.FRONTEND)},
-            "template": pod_template(
-                plan.frontend.pod, names.FRONTEND, names.labels(plan.name, names.FRONTEND)
-            ),
+            "template": pod_template(pod, names.FRONTEND, names.labels(plan.name, names.FRONTEND)),
         },
     }

@@ -2,7 +2,7 @@
 
 from disagg_operator.api.v1alpha1.discovery import DiscoveryBackend
 from disagg_operator.build.computedomain import compute_domain
-from disagg_operator.build.configmap import engine_config_map
+from disagg_operator.build.configmap import engine_config_map, frontend_config_map
 from disagg_operator.build.deployment import frontend_deployment
 from disagg_operator.build.discovery import discovery_objects
 from disagg_operator.build.disruption import disruption_budgets
@@ -10,7 +10,7 @@ from disagg_operator.build.gang import gang_objects
 from disagg_operator.build.metadata import Object
 from disagg_operator.build.rbac import role_binding, service_account
 from disagg_operator.build.scaler import scaler
-from disagg_operator.build.secret import ssh_key_secret
+from disagg_operator.build.secret import request_key_secret, ssh_key_secret
 from disagg_operator.build.service import all_pods_service, frontend_service, worker_service
 from disagg_operator.build.statefulset import worker_stateful_sets
 from disagg_operator.plan.model import Plan
@@ -21,7 +21,10 @@ def shared_objects(plan: Plan) -> list[Object]:
     account = [service_account(plan)] if plan.own_service_account else []
     binding = [role_binding(plan)] if plan.discovery.backend == DiscoveryBackend.KUBERNETES else []
     services = discovery_objects(plan)
-    front_door = [frontend_service(plan), frontend_deployment(plan)]
+    key = plan.frontend.request_key
+    keyed = [] if key is None else [request_key_secret(plan, key)]
+    files = [frontend_config_map(plan)] if plan.frontend.files else []
+    front_door = [*keyed, *files, frontend_service(plan), frontend_deployment(plan)]
     return [*services, *account, *binding, *disruption_budgets(plan), *front_door]
 
 

@@ -1,6 +1,6 @@
 """Pod templates of workers and frontends."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from disagg_operator.api.merge import merged
@@ -10,15 +10,26 @@ from disagg_operator.build.metadata import Object
 from disagg_operator.build.mounts import volume_mount
 from disagg_operator.build.placement import affinity
 from disagg_operator.build.security import container_security, pod_security
-from disagg_operator.plan.model import RESTRICTED, CheckPlan, GatePlan, HttpProbe, Mount, PodPlan, Probe
+from disagg_operator.plan.model import (
+    RESTRICTED,
+    CheckPlan,
+    GatePlan,
+    HttpProbe,
+    Mount,
+    PodPlan,
+    PreparePlan,
+    Probe,
+)
 
 CHECK = "preflight"
 """Name of the init container that looks for all that the engine needs."""
+PREPARE = "complete-settings"
+"""Name of the init container that writes the configuration file."""
 GATE = "await-services"
 """Name of the init container that waits for etcd and NATS."""
 _ALIKE = ("image", "imagePullPolicy", "env", "envFrom", "resources", "securityContext", "volumeMounts")
 """What the check has in common with the engine."""
-_GATE_RESOURCES = {"cpu": "100m", "memory": "64Mi"}
+_SMALL = {"cpu": "100m", "memory": "64Mi"}
 
 
 def pod_template(pod: PodPlan, container: str, labels: Mapping[str, str]) -> Object:
@@ -79,6 +90,7 @@ def _pod_spec(pod: PodPlan, container: str, labels: Mapping[str, str]) -> Object
     }
     starting = [
         *([] if pod.check is None else [_check(pod.check)]),
+        *([] if pod.prepare is None else [_prepare(pod, pod.prepare)]),
         *([] if pod.gate is None else [_gate(pod, pod.gate)]),
         *([] if pod.agent is None else [agent_container(pod, pod.agent)]),
     ]
@@ -158,12 +170,22 @@ def _check(check: CheckPlan) -> Object:
 
 
 def _gate(pod: PodPlan, gate: GatePlan) -> Object:
+    return _before(pod, GATE, gate.command)
+
+
+def _prepare(pod: PodPlan, prepare: PreparePlan) -> Object:
+    seen = [volume_mount(mount) for mount in pod.mounts]
+    return {**_before(pod, PREPARE, prepare.command), "volumeMounts": seen}
+
+
+def _before(pod: PodPlan, name: str, command: Iterable[str]) -> Object:
+    """Return a small container that ends before the pod's own starts, from the same image."""
     container: Object = {
-        "name": GATE,
+        "name": name,
         "image": pod.image,
-        "command": list(gate.command),
+        "command": list(command),
         # As much requested as limited: a pod that is guaranteed what it asks for stays so.
-        "resources": {"requests": _GATE_RESOURCES, "limits": _GATE_RESOURCES},
+        "resources": {"requests": _SMALL, "limits": _SMALL},
         "securityContext": container_security(replace(RESTRICTED, own_user=pod.security.own_user)),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }

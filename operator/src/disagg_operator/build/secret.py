@@ -1,7 +1,8 @@
-"""Secrets: the key by which the pods of a role's pod groups let each other in."""
+"""Secrets: keys that the operator makes once, each with a placeholder where its key will be."""
 
 from disagg_operator.build.metadata import Object, metadata
 from disagg_operator.plan import names
+from disagg_operator.plan.frontends.trtllm_serve import KEY_FILE
 from disagg_operator.plan.model import Plan, RolePlan
 
 PRIVATE_KEY, PUBLIC_KEY = "ssh-privatekey", "ssh-publickey"
@@ -9,7 +10,7 @@ _PLACEHOLDER = "The operator makes this key when it makes this Secret, and nobod
 
 
 def ssh_key_secret(plan: Plan, role: RolePlan) -> Object:
-    """Return the Secret of a role in one revision, with a placeholder where its key will be."""
+    """Return the Secret of a role in one revision, by whose key the pods of its groups let each other in."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -19,4 +20,16 @@ def ssh_key_secret(plan: Plan, role: RolePlan) -> Object:
         "type": "kubernetes.io/ssh-auth",
         "immutable": True,
         "stringData": {PRIVATE_KEY: _PLACEHOLDER, PUBLIC_KEY: _PLACEHOLDER},
+    }
+
+
+def request_key_secret(plan: Plan, name: str) -> Object:
+    """Return the Secret with the key by which workers know their frontend's requests."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata(plan, name, names.FRONTEND),
+        "type": "Opaque",
+        "immutable": True,
+        "stringData": {KEY_FILE: _PLACEHOLDER},
     }

@@ -6,12 +6,6 @@ from disagg_operator.build.metadata import Object, metadata
 from disagg_operator.plan import names
 from disagg_operator.plan.model import GroupPlan, Plan, Port, RolePlan
 
-_DISCOVERY = {
-    # Dynamo 1.6.1 selects EndpointSlices by the first label alone, though its source means both.
-    "nvidia.com/dynamo-discovery-enabled": "true",
-    "nvidia.com/dynamo-discovery-backend": "kubernetes",
-}
-
 
 def frontend_service(plan: Plan) -> Object:
     """Return the Service that clients send requests to."""
@@ -35,7 +29,7 @@ def worker_service(plan: Plan, role: RolePlan) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {**described, "labels": {**described["labels"], **_DISCOVERY}},
+        "metadata": {**described, "labels": {**described["labels"], **plan.frontend.worker_labels}},
         "spec": {
             "clusterIP": "None",
             "selector": {**names.selector(plan.name, role.role, plan.revision), **leaders},

@@ -161,6 +161,7 @@ def _facts(spec: DisaggDeploymentSpec, platform: Platform, discovery: DiscoveryP
     return {
         "engine": spec.runtime.engine.value,
         "frontend": spec.runtime.frontend.value,
+        "router": spec.frontend.router_mode.value,
         "racks": SEVERAL if spreads(platform, spec.placement) else ONE,
         "fabric": platform.fabrics[0].name,
         "kind": platform.fabrics[0].kind,

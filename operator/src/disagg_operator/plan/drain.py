@@ -30,14 +30,9 @@ def draining(pod: PodPlan, basis: Basis, component: Component, port: int, facts:
     unread = basis.platform.release.blind_to_reads if facts.get("role") == PREFILL else None
     plan = None
     if drain is not None and applies(drain, facts):
-        plan = _drain_plan(drain, port, requests)
+        plan = _drain_plan(drain, port, requests, 0 if unread is None else transfer)
         if unread is not None:
-            plan = replace(
-                plan,
-                command=(*plan.command, str(transfer)),
-                kept_seconds=transfer,
-                kept_provenance=provenance(unread),
-            )
+            plan = replace(plan, kept_seconds=transfer, kept_provenance=provenance(unread))
     routes = 0 if drain is None else drain.route_seconds
     reason = (
         f"Requests may take {requests} s, and a transfer of KV cache {transfer} s; "
@@ -51,6 +46,10 @@ def draining(pod: PodPlan, basis: Basis, component: Component, port: int, facts:
     )
 
 
-def _drain_plan(drain: Drain, port: int, seconds: int) -> DrainPlan:
+def _drain_plan(drain: Drain, port: int, seconds: int, kept_seconds: int) -> DrainPlan:
+    if drain.gauge is None:
+        return DrainPlan(("sleep", str(drain.route_seconds + kept_seconds)), seconds, provenance(drain))
     arguments = (str(port), drain.path, drain.gauge, str(drain.route_seconds), str(seconds))
-    return DrainPlan(("python3", "-c", script("await_requests.py"), *arguments), seconds, provenance(drain))
+    kept = (str(kept_seconds),) if kept_seconds else ()
+    command = ("python3", "-c", script("await_requests.py"), *arguments, *kept)
+    return DrainPlan(command, seconds, provenance(drain))

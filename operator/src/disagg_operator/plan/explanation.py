@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from disagg_operator.plan.model import (
     ComputeDomainPlan,
     EnvSetting,
+    FrontendPlan,
     Plan,
     PodPlan,
     Provenance,
@@ -67,7 +68,7 @@ def _components(plan: Plan) -> dict[str, Iterator[_Entry]]:
     return {
         DEPLOYMENT: _shared(plan),
         **{role.role: _role(role) for role in plan.roles.values()},
-        "frontend": _pod(plan.frontend.pod),
+        "frontend": _frontend(plan.frontend),
         **{service.kind: _pod(service.pod) for service in plan.discovery.services},
     }
 
@@ -101,6 +102,12 @@ def _role(role: RolePlan) -> Iterator[_Entry]:
         yield "placement", "all or none", f"{gang.scheduler} ({gang.api_version})", gang.provenance
     for setting in role.settings:
         yield "engine setting", setting.key, json.dumps(setting.value), setting.provenance
+
+
+def _frontend(frontend: FrontendPlan) -> Iterator[_Entry]:
+    yield from _pod(frontend.pod)
+    for setting in frontend.settings:
+        yield "frontend setting", setting.key, json.dumps(setting.value), setting.provenance
 
 
 def _pod(pod: PodPlan) -> Iterator[_Entry]:

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+from disagg_operator.api.v1alpha1.discovery import DiscoveryBackend
 from disagg_operator.api.v1alpha1.operations import VerificationMode
 from disagg_operator.plan import names
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.disruption import budget_plan
 from disagg_operator.plan.drain import draining
+from disagg_operator.plan.engines.engine import CONFIG_FOLDER
 from disagg_operator.plan.engines.models import hub_environment, model_mounts
 from disagg_operator.plan.environment import layered, written
 from disagg_operator.plan.frontends.family import SCRATCH, Workers
@@ -27,14 +29,16 @@ def frontend_plan(basis: Basis, workers: Workers) -> FrontendPlan:
     """
     spec, model = basis.spec.frontend, basis.spec.model
     machine = basis.platform.machine
-    wiring = FAMILIES[basis.spec.runtime.frontend].front_door(basis, workers)
+    family = FAMILIES[basis.spec.runtime.frontend]
+    wiring = family.front_door(basis, workers)
     # No fabric is a fact of it.
     of_fabrics = ("fabric", "fabrics", "kind")
     facts = {key: value for key, value in basis.facts.items() if key not in of_fabrics}
     image = image_of(basis, {**facts, "method": basis.transfer.method})
-    reads_model = basis.runtime.frontend.model_files is not None
     resources, why_resources = requirements(
-        spec.resources, machine.frontend_resources, "spec.frontend.resources"
+        spec.resources,
+        basis.runtime.frontend.resources or machine.frontend_resources,
+        "spec.frontend.resources",
     )
     labels, tolerations = frontend_placement(machine, facts)
     enforced = basis.spec.verification.mode is VerificationMode.ENFORCE
@@ -42,10 +46,14 @@ def frontend_plan(basis: Basis, workers: Workers) -> FrontendPlan:
         wired_pod(basis, wiring, image, spec.pod_template),
         environment=layered(
             wiring.environment,
-            hub_environment(model.source) if reads_model else (),
+            hub_environment(model.source) if wiring.reads_model else (),
             written(spec.env, "spec.frontend.env"),
         ),
-        mounts=(*SCRATCH, *(model_mounts(model.source) if reads_model else ())),
+        mounts=(
+            *SCRATCH,
+            *wiring.mounts,
+            *(model_mounts(model.source) if wiring.reads_model else ()),
+        ),
         resources=resources,
         resources_provenance=why_resources,
         node_labels=labels,
@@ -57,4 +65,10 @@ def frontend_plan(basis: Basis, workers: Workers) -> FrontendPlan:
         port=spec.port,
         pod=draining(pod, basis, basis.runtime.frontend, spec.port, facts),
         budget=budget_plan(basis.drain, spec.replicas),
+        files=wiring.files,
+        settings=wiring.settings,
+        files_path=CONFIG_FOLDER if wiring.files else "",
+        listed=basis.discovery.backend == DiscoveryBackend.STATIC,
+        worker_labels=family.worker_labels,
+        request_key=names.request_key(basis.name) if family.has_key(basis) else None,
     )

@@ -7,6 +7,8 @@
 | Service of all pods of these groups | ``<base>-<role>-<revision>-all`` |
 | Secret with these groups' ssh key | ``<base>-<role>-<revision>-ssh`` |
 | frontend Deployment and Service | ``<base>-frontend`` |
+| ConfigMap of the frontend | ``<base>-frontend-<hash of its files>`` |
+| Secret with the key of the frontend's requests | ``<base>-request-key`` |
 | PodDisruptionBudget of a role or the frontend | ``<base>-<role or frontend>`` |
 | DisaggScaler of a role | ``<deployment>-<role>`` |
 | ServiceAccount | ``<base>-worker`` |
@@ -98,6 +100,16 @@ def ssh_key(deployment: str, role: str, revision: str) -> str:
 def frontend(deployment: str) -> str:
     """Return the name of the frontend's Deployment and Service."""
     return f"{base(deployment)}-frontend"
+
+
+def frontend_files(deployment: str, content: str) -> str:
+    """Return the name of the ConfigMap with the frontend's files: another content is another ConfigMap."""
+    return f"{frontend(deployment)}-{digest(content)}"
+
+
+def request_key(deployment: str) -> str:
+    """Return the name of the Secret with the key by which workers know their frontend's requests."""
+    return f"{base(deployment)}-request-key"
 
 
 def budget(deployment: str, component: str) -> str:

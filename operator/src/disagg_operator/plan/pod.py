@@ -44,4 +44,5 @@ def wired_pod(
         grace_seconds=GRACE_SECONDS,
         overrides=overrides or {},
         gate=gate_plan(basis.discovery),
+        prepare=wiring.prepare,
     )

@@ -68,7 +68,7 @@ class _Draft:
         """Return the workers of a revision."""
         wiring = _wiring(self.basis, self.role.role, revision)
         environment = layered(wiring.environment, self.role.pod.environment)
-        role = replace(self.role, pod=replace(self.role.pod, environment=environment))
+        role = replace(self.role, pod=replace(self.role.pod, environment=environment, prepare=wiring.prepare))
         if role.nodes > 1 and self.port is not None:
             role = joined(role, self.port, self.basis.name, revision)
         elif self.launch is not None:
@@ -120,10 +120,10 @@ def _draft(basis: Basis, role: str, spec: RoleSpec) -> _Draft:
     )
     pod = replace(
         wired_pod(basis, wiring, image, spec.pod_template),
-        command=engine.command,
+        command=(*engine.command, *wiring.arguments),
         environment=environment,
         ports=(wiring.port, *engine.ports),
-        mounts=(*SCRATCH, *engine.mounts, *added.mounts),
+        mounts=(*SCRATCH, *wiring.mounts, *engine.mounts, *added.mounts),
         resources=resources,
         resources_provenance=why_resources,
         security=context,

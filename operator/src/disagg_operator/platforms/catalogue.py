@@ -183,6 +183,11 @@ class Catalogue:
             return versions[holding[0]]
         if version in holding:
             return versions[version]
+        if not holding:
+            others = [kind for kind, found in self.runtimes.items() if _holds(found, engine)]
+            remedy = f"Write {' or '.join(others)}" if others else "Write another engine"
+            fault = f"{name} does not run the engine {engine}"
+            raise Refusal([Problem("spec.runtime.frontend", fault, remedy, "frontend-runs-engine")])
         fault = f"not supported yet: {name} {version!r}"
         if version in versions:
             fault = f"{name} {version} has not been tried with the engine {engine}"
@@ -242,6 +247,10 @@ def _model(model: type[P], folder: str, name: str, documents: Mapping[str, Docum
         raise ProfileError(f"{folder}/{name}.yaml: {faults}") from None
     except ValueError as error:
         raise ProfileError(f"{folder}/{name}.yaml: {error}") from None
+
+
+def _holds(releases: Mapping[str, RuntimeProfile], engine: str) -> bool:
+    return any(engine in profile.engines for profile in releases.values())
 
 
 def _age(version: str) -> tuple[bool, Version]:

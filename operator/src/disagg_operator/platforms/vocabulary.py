@@ -12,7 +12,8 @@
 | architecture | amd64, arm64, or any |
 | method | library that moves KV cache |
 | backend | NIXL plugin, or none |
-| discovery | where workers register: kubernetes, etcd |
+| discovery | where workers register: kubernetes, etcd; static: in a list |
+| router | as in ``spec.frontend.routerMode`` |
 | nats | on: requests and events go through NATS; else off |
 | kvbm | on: the workers keep KV cache in Dynamo's block manager; else off |
 | security | Restricted, IpcLock, Privileged |
@@ -28,7 +29,7 @@ from jinja2 import Environment, TemplateSyntaxError, meta
 
 from disagg_operator.api.v1alpha1.discovery import DiscoveryBackend
 from disagg_operator.api.v1alpha1.role import NixlBackend, TransferMethod
-from disagg_operator.api.v1alpha1.runtime import Engine, FrontendKind
+from disagg_operator.api.v1alpha1.runtime import Engine, FrontendKind, RouterMode
 
 ONE, SEVERAL = "one", "several"
 ANY_ARCHITECTURE = "any"
@@ -49,6 +50,7 @@ FACTS: Mapping[str, frozenset[str] | None] = {
     "method": frozenset(TransferMethod),
     "backend": frozenset({*NixlBackend, NO_BACKEND}),
     "discovery": frozenset(DiscoveryBackend),
+    "router": frozenset(RouterMode),
     "nats": frozenset({ON, OFF}),
     "kvbm": frozenset({ON, OFF}),
     "security": frozenset({"Restricted", "IpcLock", "Privileged"}),

@@ -259,7 +259,15 @@ class Reconciler:
                 return None
             await self.keeper.keep(resource, view.plan, view.domain, view.observed)
             owner = resource["metadata"]["uid"]
-            todo = changes(view.plan, view.rollout, view.observed, owner, view.now, waits=view.waits)
+            todo = changes(
+                view.plan,
+                view.rollout,
+                view.observed,
+                owner,
+                view.now,
+                waits=view.waits,
+                changed_over=view.changed_over,
+            )
             await self.writer.write(resource, todo, view.observed, view.now)
         except Exception as error:  # noqa: BLE001 - becomes a condition and is then raised by the caller
             return error

@@ -7,7 +7,7 @@ from disagg_operator.api.admission.rule import Finding, Rule, roles
 from disagg_operator.api.v1alpha1.operations import RoleScaling, VerificationMode
 from disagg_operator.api.v1alpha1.placement import GangScheduler
 from disagg_operator.api.v1alpha1.role import TransferMethod
-from disagg_operator.api.v1alpha1.runtime import Engine
+from disagg_operator.api.v1alpha1.runtime import Engine, FrontendKind
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 from disagg_operator.api.v1alpha1.variables import NIXL_PLUGINS
 
@@ -42,6 +42,12 @@ def _nixl_backend(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
     if spec.transfer.nixl_backend is not None and spec.transfer.method not in (None, TransferMethod.NIXL):
         fault = f"is only for method NIXL, and the method is {spec.transfer.method}"
         yield Finding("spec.transfer.nixlBackend", fault, "Leave it out, or write method: NIXL")
+
+
+def _frontend_file(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    if spec.frontend.config and spec.runtime.frontend is not FrontendKind.TRTLLM_SERVE:
+        remedy = f"Leave it out, or write runtime.frontend: {FrontendKind.TRTLLM_SERVE}"
+        yield Finding("spec.frontend.config", "Dynamo's frontend has no configuration file", remedy)
 
 
 def _kvbm_plugins(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
@@ -186,6 +192,7 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
         "model-path-inside", "https://kubernetes.io/docs/concepts/storage/volumes/#using-subpath", _model_path
     ),
     Rule("nixl-backend-needs-nixl", f"{_TRTLLM_DOCS}/disagg-serving.md", _nixl_backend),
+    Rule("frontend-has-file", "docs/trtllm-serve.md", _frontend_file),
     Rule("kvbm-plugin-known", "ai-dynamo/nixl: src/plugins", _kvbm_plugins),
     Rule("expert-divides-tensor", f"{_TRTLLM_DOCS}/parallel-strategy.md", _expert),
     Rule("prefill-no-context-parallel", "TensorRT-LLM: cacheFormatter inquireSupport", _prefill_context),

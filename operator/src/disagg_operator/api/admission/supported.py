@@ -69,12 +69,13 @@ def _reference_role(role: str) -> tuple[Supported, ...]:
     )
 
 
-TABLE: tuple[Supported, ...] = (
-    Supported("runtime.engine", (Engine.REFERENCE, Engine.TRTLLM)),
-    Supported("runtime.frontend", (FrontendKind.DYNAMO,)),
+TABLE: tuple[Supported, ...] = (Supported("runtime.engine", (Engine.REFERENCE, Engine.TRTLLM)),)
+"""Fields whose values are not all built. Fields that are not here work in full."""
+
+DYNAMO_TABLE: tuple[Supported, ...] = (
     Supported("frontend.router_mode", (RouterMode.ROUND_ROBIN, RouterMode.RANDOM)),
 )
-"""Fields whose values are not all built. Fields that are not here work in full."""
+"""What is not built with Dynamo's frontend. What trtllm-serve cannot do, its releases say."""
 
 REFERENCE_TABLE: tuple[Supported, ...] = (
     Supported("model.source.hugging_face", (), _SOURCES),
@@ -90,8 +91,12 @@ REFERENCE_TABLE: tuple[Supported, ...] = (
 
 
 def _find(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
-    reference = spec.runtime.engine == Engine.REFERENCE
-    for row in (*TABLE, *(REFERENCE_TABLE if reference else ())):
+    rows = [*TABLE]
+    if spec.runtime.frontend is FrontendKind.DYNAMO:
+        rows += DYNAMO_TABLE
+    if spec.runtime.engine is Engine.REFERENCE:
+        rows += REFERENCE_TABLE
+    for row in rows:
         yield from row.find(spec)
 
 

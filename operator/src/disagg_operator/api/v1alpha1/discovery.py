@@ -15,6 +15,7 @@ class DiscoveryBackend(StrEnum):
 
     KUBERNETES = "kubernetes"
     ETCD = "etcd"
+    STATIC = "static"
 
 
 class ServiceStorage(ApiModel):
@@ -114,8 +115,9 @@ class DiscoverySpec(ApiModel):
     )
 
     backend: DiscoveryBackend | None = None
-    """Store of the registrations. kubernetes needs no further service. Default: etcd if ``etcd`` is there, or
-    else the one of the frontend's release, which is kubernetes from Dynamo 1.0 on."""
+    """Store of the registrations. kubernetes needs no further service; static, for trtllm-serve, is a list
+    that follows scaling. Default: etcd if ``etcd`` is there, or else the one of the frontend's release:
+    kubernetes from Dynamo 1.0 on, static for trtllm-serve."""
     etcd: EtcdSpec | None = None
     """The etcd in which workers register. Default: with backend etcd, one that the operator runs."""
     nats: NatsSpec | None = None

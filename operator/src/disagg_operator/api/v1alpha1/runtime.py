@@ -48,9 +48,9 @@ class RuntimeSpec(ApiModel):
     """Inference engine of the prefill and decode workers. This version runs trtllm, and reference, a small
     Llama on CPU."""
     frontend: FrontendKind = FrontendKind.DYNAMO
-    """Program that receives the requests. This version runs dynamo."""
+    """Program that receives the requests: Dynamo's, or trtllm-serve, TensorRT-LLM's own."""
     version: Annotated[str, Field(pattern=NO_SPACE, max_length=64)] | None = None
-    """Version of the frontend's release, in quotes (for Dynamo: its version, which fixes the engine's).
+    """Version of the frontend's release, in quotes (Dynamo's, which fixes the engine's; TensorRT-LLM's).
     Default: the newest known one that holds the engine, never a release candidate."""
     image: Annotated[str, Field(pattern=NO_SPACE, max_length=1024)] | None = None
     """Container image of workers and frontend. Default: the release image of engine, version and platform;
@@ -69,6 +69,7 @@ class RouterMode(StrEnum):
     ROUND_ROBIN = "round-robin"
     RANDOM = "random"
     KV = "kv"
+    LEAST_LOADED = "least-loaded"
 
 
 class FrontendSpec(ApiModel):
@@ -79,8 +80,12 @@ class FrontendSpec(ApiModel):
     port: Annotated[int, Field(ge=1, le=65535, json_schema_extra=whole())] = 8000
     """TCP port of the frontend's Service and container. The container has no privileges: 1024 or more."""
     router_mode: RouterMode = RouterMode.ROUND_ROBIN
-    """How a worker is chosen for a request: in turn, at random, or where most of the prompt's KV cache
-    already is. This version runs round-robin and random."""
+    """How a worker is chosen for a request: in turn, at random, where most of the prompt's KV cache already
+    is, or where fewest requests run. Dynamo's frontend runs round-robin and random; trtllm-serve all but
+    random."""
+    config: OpaqueObject | None = None
+    """Further keys of trtllm-serve's configuration file, such as schedule_style, laid over the derived ones.
+    Default: none."""
     env: Annotated[list[EnvVar], Field(max_length=256, json_schema_extra=list_map("name"))] = Field(
         default_factory=list
     )

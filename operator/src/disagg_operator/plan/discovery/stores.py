@@ -78,7 +78,7 @@ def _nats(discovery: DiscoverySpec, runtime: RuntimeProfile) -> NatsSpec | None:
     if asked is None:
         return NatsSpec() if use is not None and use.needed else None
     if use is None:
-        fault = f"{release} needs no NATS, and would not start without one that is named"
+        fault = f"{release} needs no NATS, and one that is named is one thing more that can fail"
         raise Refusal([Problem(f"{_PATH}.nats", fault, "Leave it out", "nats-needed")])
     if asked.storage is not None and not use.jetstream:
         fault = f"{release} stores nothing in NATS"

@@ -1,6 +1,7 @@
 """The Dynamo frontend and the Dynamo side of its workers, from the profile of their release."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import quote
 
 from disagg_operator.plan.basis import Basis
@@ -37,10 +38,20 @@ def front_door(basis: Basis, _workers: Workers) -> Wiring:
         # One segment of a path: a slash in the model's name must not split it.
         "model_segment": quote(basis.spec.model.name, safe=""),
     }
-    return _wiring(basis.runtime, basis.runtime.frontend, Port("http", spec.port), values)
+    component = basis.runtime.frontend
+    wiring = _wiring(basis.runtime, component, Port("http", spec.port), values)
+    return replace(wiring, reads_model=component.model_files is not None)
 
 
-FAMILY = Family(worker, front_door)
+FAMILY = Family(
+    worker,
+    front_door,
+    worker_labels={
+        # Dynamo 1.6.1 selects EndpointSlices by the first label alone, though its source means both.
+        "nvidia.com/dynamo-discovery-enabled": "true",
+        "nvidia.com/dynamo-discovery-backend": "kubernetes",
+    },
+)
 
 
 def _stores(discovery: DiscoveryPlan) -> dict[str, str]:

@@ -5,11 +5,19 @@ nothing outside this room knows one kind from another; whatever differs is asked
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.environment import fill
-from disagg_operator.plan.model import EnvSetting, HttpProbe, Mount, Port, RolePlan
+from disagg_operator.plan.model import (
+    ConfigSetting,
+    EnvSetting,
+    HttpProbe,
+    Mount,
+    Port,
+    PreparePlan,
+    RolePlan,
+)
 from disagg_operator.platforms.profile import Component, Probe
 
 HOME = "/home/disagg"
@@ -29,6 +37,12 @@ class Wiring:
         environment: derived variables.
         port: port of the probes.
         startup, liveness, readiness: probes.
+        arguments: words that follow the engine's command.
+        mounts: volumes with their mount paths.
+        prepare: what completes its configuration file before it starts.
+        files: configuration files of a front door, by name, seen in CONFIG_FOLDER.
+        settings: what they hold, setting by setting, with the reason of each.
+        reads_model: whether a front door must see the model's files.
     """
 
     command: tuple[str, ...]
@@ -37,6 +51,12 @@ class Wiring:
     startup: HttpProbe
     liveness: HttpProbe
     readiness: HttpProbe
+    arguments: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    prepare: PreparePlan | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    settings: tuple[ConfigSetting, ...] = ()
+    reads_model: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,10 +80,14 @@ class Family:
         worker: says how a worker takes part, by what the deployment's pods have in common, its role and its
             revision.
         front_door: says how the front door to some workers runs.
+        worker_labels: labels by which it finds the Services of workers.
+        has_key: tells whether its requests carry a key that its workers know.
     """
 
     worker: Callable[[Basis, str, str], Wiring]
     front_door: Callable[[Basis, Workers], Wiring]
+    worker_labels: Mapping[str, str] = field(default_factory=dict)
+    has_key: Callable[[Basis], bool] = lambda _: False
 
 
 def wired(

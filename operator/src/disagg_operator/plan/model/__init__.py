@@ -31,6 +31,7 @@ from disagg_operator.plan.model.pod import (
     DrainPlan,
     GatePlan,
     PodPlan,
+    PreparePlan,
     SecurityPlan,
     TogetherPlan,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "Plan",
     "PodPlan",
     "Port",
+    "PreparePlan",
     "Probe",
     "PromisedTransport",
     "Provenance",

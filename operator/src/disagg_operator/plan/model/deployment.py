@@ -138,12 +138,27 @@ class ScalerPlan:
 
 @dataclass(frozen=True)
 class FrontendPlan:
-    """The HTTP front door. Its budget is as a role's."""
+    """The HTTP front door. Its budget is as a role's.
+
+    Attributes:
+        files: its configuration files by name.
+        files_path: folder in which it sees these files.
+        settings: what they hold, setting by setting, with the reason of each.
+        listed: whether the files name its workers, which it does not find by itself.
+        worker_labels: labels by which it finds the Services of workers.
+        request_key: name of the Secret with the key by which workers know its requests, or None.
+    """
 
     replicas: int
     port: int
     pod: PodPlan
     budget: BudgetPlan | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    files_path: str = ""
+    settings: tuple[ConfigSetting, ...] = ()
+    listed: bool = False
+    worker_labels: Mapping[str, str] = field(default_factory=dict)
+    request_key: str | None = None
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,18 @@ class GatePlan:
 
 
 @dataclass(frozen=True)
+class PreparePlan:
+    """What writes the container's configuration file, where that is complete only inside the pod.
+
+    Attributes:
+        command: argument vector of an init container that runs the pod's own image and sees its volumes.
+    """
+
+    command: tuple[str, ...]
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
 class DrainPlan:
     """What a pod that is to end waits for before its container is asked to.
 
@@ -166,6 +178,7 @@ class PodPlan:
         grouped: what else these pods share, as the user wants it.
         image_provenance, resources_provenance: why this image, and why these resources.
         gate: what the pod waits for before its container starts.
+        prepare: what writes its container's configuration file, or None where that is mounted as it is.
         drain: what it waits for before its container is asked to end.
         check: what looks for all that the engine needs before it starts, or None.
         agent: what shows how the pod moves KV cache, or None.
@@ -203,6 +216,7 @@ class PodPlan:
     image_provenance: Provenance | None = None
     resources_provenance: Provenance | None = None
     gate: GatePlan | None = None
+    prepare: PreparePlan | None = None
     drain: DrainPlan | None = None
     check: CheckPlan | None = None
     agent: AgentPlan | None = None

@@ -5,9 +5,17 @@ from typing import Annotated
 
 from pydantic import Field
 
+from disagg_operator.api.v1alpha1.runtime import RouterMode
 from disagg_operator.platforms.profile.engine import EngineRelease
 from disagg_operator.platforms.profile.layer import Variable
-from disagg_operator.platforms.profile.values import Choice, Conditional, Probe, ProfileModel, Sourced
+from disagg_operator.platforms.profile.values import (
+    Choice,
+    Conditional,
+    PodResources,
+    Probe,
+    ProfileModel,
+    Sourced,
+)
 
 
 class Drain(Conditional):
@@ -15,12 +23,13 @@ class Drain(Conditional):
 
     Attributes:
         path: HTTP path of its metrics.
-        gauge: end of the name of the metric that counts its requests; what precedes it can be set.
+        gauge: end of the name of the metric that counts its requests; what precedes it can be set. None where
+            it counts none, and finishes what runs by itself once it is asked to end.
         route_seconds: time until nobody sends it requests any more.
     """
 
-    path: str
-    gauge: str
+    path: str = ""
+    gauge: str | None = None
     route_seconds: int
 
 
@@ -32,6 +41,7 @@ class Component(ProfileModel):
         command: argument vector, each word a jinja2 template; empty where the engine decides.
         environment: variables of its container.
         model_files: why it must see the model's files; none if it need not.
+        resources: CPU and memory of a frontend, where they are not the platform's.
         startup, liveness, readiness: probes.
         drain: what it waits for before it is asked to end; none if it needs not, or if that helps nothing.
     """
@@ -39,6 +49,7 @@ class Component(ProfileModel):
     port: int
     command: tuple[str, ...] = ()
     model_files: Sourced | None = None
+    resources: PodResources | None = None
     environment: tuple[Variable, ...] = ()
     startup: Probe
     liveness: Probe
@@ -76,6 +87,36 @@ class Discovery(ProfileModel):
     nats: NatsUse | None = None
 
 
+class Routing(Sourced):
+    """What a release calls a way to choose a worker.
+
+    Attributes:
+        mode: as users write it.
+        type: as its configuration file has it.
+    """
+
+    mode: RouterMode
+    type: str
+
+
+class Orchestrator(ProfileModel):
+    """What the configuration file of one version of ``trtllm-serve disaggregated`` may say.
+
+    Attributes:
+        routing: how a worker may be chosen.
+        keys: what users may write into it. Its parser takes any other key, and does nothing with it.
+        tokenizer_folder: that a router which looks for KV cache may be told where the tokenizer is; none if
+            it looks for one by the name of the model that a request asks for.
+        request_key: that orchestrator and workers may be given a key, by which workers know whose requests
+            may name an address to read KV cache from; none if workers would not start with one.
+    """
+
+    routing: Annotated[tuple[Routing, ...], Field(min_length=1)]
+    keys: tuple[str, ...]
+    tokenizer_folder: Sourced | None = None
+    request_key: Sourced | None = None
+
+
 class Doubt(Sourced):
     """What users of a release are told: the reason is the fault."""
 
@@ -91,6 +132,7 @@ class RuntimeProfile(ProfileModel):
         strategies: rollout strategies that it allows; others would let two revisions meet.
         doubts: what its users are told.
         engines: the engines that it can run, by name.
+        orchestrator: what its configuration file may say, where the frontend has one.
     """
 
     name: str
@@ -103,3 +145,4 @@ class RuntimeProfile(ProfileModel):
     worker: Component
     frontend: Component
     engines: Mapping[str, EngineRelease]
+    orchestrator: Orchestrator | None = None

@@ -3,7 +3,8 @@
 Order: what others refer to is applied first, and everything is applied before anything is deleted. An object
 that is being deleted is left alone until it is gone; its disappearance starts the next reconcile. While
 workers wait for their ComputeDomain, none of their StatefulSets is made and none grows. Of a revision that
-goes, decode goes after the last prefill pod: a prompt that is in prefill still needs it.
+goes, decode goes after the last prefill pod: a prompt that is in prefill still needs it. A worker that a
+frontend has in a list stays until no frontend has it there any more, and so does the list.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from disagg_operator.plan import names
 from disagg_operator.plan.model import DECODE, PREFILL, ROLES, Plan
 from disagg_operator.reconcile.applying.diff import identity, is_terminating, must_apply, stamp, to_prune
 from disagg_operator.reconcile.applying.once import is_made_once, may_lack
-from disagg_operator.reconcile.kinds import STATEFUL_SET, Object
+from disagg_operator.reconcile.kinds import CONFIG_MAP, STATEFUL_SET, Object
 from disagg_operator.reconcile.observe import Observed, label, number_of
 from disagg_operator.reconcile.rollout.progress import Rollout
 from disagg_operator.reconcile.scaling.scalers import applied as applied_scaler
@@ -52,7 +53,14 @@ class Changes:
 
 
 def changes(
-    plan: Plan, rollout: Rollout, observed: Observed, owner: str, now: datetime, *, waits: bool = False
+    plan: Plan,
+    rollout: Rollout,
+    observed: Observed,
+    owner: str,
+    now: datetime,
+    *,
+    waits: bool = False,
+    changed_over: bool = True,
 ) -> Changes:
     """Return what has to be written now.
 
@@ -63,11 +71,13 @@ def changes(
         owner: uid of the deployment.
         now: the time, by which an ending pod is known to be on a lost node.
         waits: whether no worker may be started now.
+        changed_over: whether every frontend is of the plan's template, those that are ending among them.
     """
     shared = [stamp(obj) for obj in shared_objects(plan)]
     scalers = [applied_scaler(obj, observed) for obj in scaler_objects(plan)]
     step, forward = rollout.step, rollout.target == plan.revision
-    workers = [stamp(obj) for obj in worker_objects(_stepped(plan, rollout))] if forward else []
+    listed = observed if plan.frontend.listed and not changed_over else None
+    workers = [stamp(obj) for obj in worker_objects(_stepped(plan, rollout, listed))] if forward else []
     wanted = [*shared, *workers, *scalers] if step.run else [*shared, *scalers]
     if waits:
         wanted = [obj for obj in wanted if not _starts_workers(obj, observed)]
@@ -85,15 +95,25 @@ def changes(
                 [*shared, *workers, *scalers], rollout, observed, owner, restores=not forward
             )
             if not (_revision(obj) in step.removed and _is_needed_by_prefill(obj, observed, now))
+            and (changed_over or not _is_of_frontend(obj))
         ),
     )
 
 
-def _stepped(plan: Plan, rollout: Rollout) -> Plan:
-    """Return the plan with the instances that its revision is to have now."""
-    roles = {
-        role: replace(planned, replicas=rollout.step.replicas[role]) for role, planned in plan.roles.items()
-    }
+def _stepped(plan: Plan, rollout: Rollout, listed: Observed | None) -> Plan:
+    """Return the plan with the instances that its revision is to have now.
+
+    Args:
+        plan: what is desired.
+        rollout: where the rollout stands.
+        listed: what is there, where frontends may still have more workers in their lists; else None.
+    """
+    replicas = dict(rollout.step.replicas)
+    if listed is not None:
+        for role in ROLES:
+            there = listed.workers(role).get(plan.revision)
+            replicas[role] = max(replicas[role], 0 if there is None else there.asked)
+    roles = {role: replace(planned, replicas=replicas[role]) for role, planned in plan.roles.items()}
     return replace(plan, roles=roles)
 
 
@@ -181,6 +201,11 @@ def _is_needed_by_prefill(obj: Object, observed: Observed, now: datetime) -> boo
         and label(obj, names.LABEL_ROLE) == DECODE
         and bool(observed.lasting(PREFILL, label(obj, names.LABEL_REVISION), now))
     )
+
+
+def _is_of_frontend(obj: Object) -> bool:
+    """Tell whether an object is a configuration of the frontend, which its pods see by name."""
+    return obj["kind"] == CONFIG_MAP.kind and label(obj, names.LABEL_ROLE) == names.FRONTEND
 
 
 def _revision(obj: Object) -> str | None:

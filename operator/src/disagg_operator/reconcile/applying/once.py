@@ -1,14 +1,14 @@
-"""Objects that are made once and never read: keys of pod groups, and what schedules their pods all or none.
+"""Objects that are made once and never read: keys, and what schedules the pods of groups all or none.
 
 Nobody looks whether such an object is there. It is offered while it may be lacking, and one that exists is
 left as it is; so the operator needs no right but to create it. Each goes with an owner that lives as long as
-the pods that use it.
+the pods that use it, or with the deployment.
 """
 
 from collections.abc import Container
 
 from disagg_operator.plan import names
-from disagg_operator.reconcile.applying import ssh_keys
+from disagg_operator.reconcile.applying import request_keys, ssh_keys
 from disagg_operator.reconcile.applying.diff import is_terminating
 from disagg_operator.reconcile.kinds import CONFIG_MAP, GANGS, SECRET, STATEFUL_SET, Object, kind_of
 from disagg_operator.reconcile.observe import Observed, has_node, label
@@ -19,16 +19,18 @@ def is_made_once(obj: Object) -> bool:
     return kind_of(obj) in (SECRET, *GANGS)
 
 
-def owner_of(obj: Object, deployment: str) -> tuple[str, str]:
-    """Return kind and name of what an object goes with.
+def owner_of(obj: Object, deployment: str) -> tuple[str, str] | None:
+    """Return kind and name of what an object goes with; None where that is the deployment itself.
 
-    A key goes with the ConfigMap of its role, which outlives the pods of its revision; what schedules a pod
-    group goes with the group.
+    A group's key goes with the ConfigMap of its role, which outlives the pods of its revision; what schedules
+    a pod group goes with the group.
 
     Args:
         obj: the object.
         deployment: name of the DisaggDeployment.
     """
+    if _is_request_key(obj):
+        return None
     if kind_of(obj) == SECRET:
         role, revision = label(obj, names.LABEL_ROLE), label(obj, names.LABEL_REVISION)
         return CONFIG_MAP.kind, names.worker(deployment, role, revision)
@@ -43,6 +45,8 @@ def may_lack(obj: Object, observed: Observed, applied: Container[tuple[str, str]
         observed: what is there.
         applied: what is about to be written.
     """
+    if _is_request_key(obj):
+        return request_keys.may_lack(observed)
     if kind_of(obj) == SECRET:
         return ssh_keys.may_lack(obj, observed)
     group = (STATEFUL_SET.kind, obj["metadata"]["name"])
@@ -56,8 +60,15 @@ def may_lack(obj: Object, observed: Observed, applied: Container[tuple[str, str]
     return sum(map(has_node, pods)) < int(live["spec"]["replicas"])
 
 
-def made_for(obj: Object, owner: Object) -> Object:
-    """Return the object as it is to be created, so that it goes when its owner does."""
+def made_for(obj: Object, owner: Object | None) -> Object:
+    """Return the object as it is to be created, so that it goes when its owner does.
+
+    Args:
+        obj: the object.
+        owner: what it goes with; None where it says that already.
+    """
+    if owner is None:
+        return request_keys.with_new_key(obj)
     reference = {
         "apiVersion": owner["apiVersion"],
         "kind": owner["kind"],
@@ -66,3 +77,8 @@ def made_for(obj: Object, owner: Object) -> Object:
     }
     owned = {**obj, "metadata": {**obj["metadata"], "ownerReferences": [reference]}}
     return ssh_keys.with_new_key(owned) if kind_of(obj) == SECRET else owned
+
+
+def _is_request_key(obj: Object) -> bool:
+    """Tell whether an object is the key of a deployment's requests, which belongs to no revision."""
+    return kind_of(obj) == SECRET and not label(obj, names.LABEL_REVISION)

@@ -57,7 +57,8 @@ class Writer:
         there = dict(observed.objects)
         for obj in todo.apply:
             if is_made_once(obj):
-                await self._make_once(resource, obj, there[owner_of(obj, resource["metadata"]["name"])])
+                owner = owner_of(obj, resource["metadata"]["name"])
+                await self._make_once(resource, obj, None if owner is None else there[owner])
                 continue
             done = damage(obj, there.get(identity(obj)), lost)
             if done and not self.repairs.may_repair(_key(resource), obj, now):
@@ -95,7 +96,7 @@ class Writer:
             )
         return stored
 
-    async def _make_once(self, resource: Object, obj: Object, owner: Object) -> None:
+    async def _make_once(self, resource: Object, obj: Object, owner: Object | None) -> None:
         """Make an object unless there is one. It is never read back."""
         whole = made_for(obj, owner)
         try:
