@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -260,6 +261,32 @@ def test_a_model_on_a_claim_keeps_its_directory() -> None:
     assert source == {"persistentVolumeClaim": {"claimName": "model-cache", "path": "deepseek-r1-fp4"}}
 
 
+@pytest.mark.parametrize(
+    ("name", "config_maps"),
+    [
+        ("trtllm-deepseek-r1-gb200.yaml", {"prefill": "prefill-config", "decode": "decode-config"}),
+        ("trtllm-gpt-oss-120b-disagg.yaml", {"prefill": "llm-config", "decode": "llm-config"}),
+        ("trtllm-disagg-multinode.yaml", {"prefill": "nvidia-config", "decode": "nvidia-config"}),
+    ],
+)
+def test_engines_get_every_setting_of_the_files_in_config_maps(
+    name: str, config_maps: dict[str, str]
+) -> None:
+    documents = list(yaml.safe_load_all((GRAPHS / name).read_text()))
+    for role, plan_of_role in planned(name).roles.items():
+        (data,) = [each["data"] for each in documents if each["metadata"]["name"] == config_maps[role]]
+        (file,) = [text for key, text in data.items() if key.startswith(role)]
+        for key, value in leaves(yaml.safe_load(file)):
+            if key == "cache_transceiver_config.backend" and value == "DEFAULT":
+                continue  # the release's own is written in its place
+            found: Any = plan_of_role.engine_config
+            for part in re.sub(r"\[(\d+)\]", r".\1", key).split("."):
+                found = (
+                    found[int(part)] if part.isdigit() else found.get(part, 1)
+                )  # a size of 1 is not written
+            assert found == value, (role, key)
+
+
 def test_variables_of_the_command_are_put_in_and_not_carried_on() -> None:
     spec = spec_of("trtllm-gpt-oss-120b-disagg.yaml")
     assert spec["model"]["source"]["persistentVolumeClaim"]["path"].startswith("hub/models--openai--gpt-oss")
@@ -339,6 +366,38 @@ def test_kv_block_manager_of_prefill_has_fields_of_its_own() -> None:
     assert spec_of("vllm-disagg-kvbm.yaml")["transfer"]["kvbm"] == {"cpuCacheGb": 100}
 
 
+def test_flags_of_the_router_that_have_a_variable_are_written_as_such() -> None:
+    report = told("trtllm-disagg-planner-v1beta1.yaml")
+    frontend = report["resource"]["spec"]["frontend"]
+    assert frontend["routerMode"] == "kv"
+    assert {"name": "DYN_ROUTER_TEMPERATURE", "value": "0.0"} in frontend["env"]
+    (note,) = [each for each in report["fields"] if each["field"].endswith(" --no-router-kv-events")]
+    assert note["fate"] == "dropped"
+
+
+def test_parsers_of_a_worker_become_variables_of_releases_that_read_them() -> None:
+    flags = (
+        "            - prefill\n",
+        "            - prefill\n            - --dyn-tool-call-parser\n            - hermes\n",
+    )
+    text = changed("trtllm-disagg.yaml", flags)
+    (newest,) = json.loads(convert("-", "-o", "json", text=text).stdout)
+    assert newest["resource"]["spec"]["prefill"]["env"] == [
+        {"name": "DYN_TOOL_CALL_PARSER", "value": "hermes"}
+    ]
+    (old,) = json.loads(convert("-", "-o", "json", "--runtime-version", "0.9.1", text=text).stdout)
+    (note,) = [each for each in old["fields"] if each["field"].endswith(" --dyn-tool-call-parser")]
+    assert note["fate"] == "dropped"
+
+
+def test_data_parallel_ranks_are_told_of_as_more_replicas() -> None:
+    report = told("vllm-deepseek-r1-hopper.yaml")
+    dropped = [
+        each for each in fields(report, fate="dropped") if each["field"].endswith("--data-parallel-size")
+    ]
+    assert [each["why"].split(":")[0] for each in dropped] == ["the operator runs no data parallel ranks"] * 2
+
+
 def test_services_that_are_named_are_used() -> None:
     wiring = (
         "      subComponentType: prefill\n"
@@ -362,6 +421,48 @@ def test_a_release_that_is_not_known_is_replaced_by_the_nearest_and_keeps_its_im
 
 
 # --- the command
+
+
+JUNK: tuple[Any, ...] = (
+    None,
+    "",
+    0,
+    -1,
+    True,
+    "text",
+    [],
+    {},
+    ["a"],
+    {"a": 1},
+    [None],
+    "1Gi",
+    "--x='",
+    {"a": {"b": "c"}},
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    entries = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
+    for key, below in entries:
+        yield from places(below, (*path, key))
+
+
+@pytest.mark.parametrize("graph", DISAGGREGATED, ids=lambda path: path.stem)
+def test_a_graph_with_nonsense_in_it_is_converted_or_refused_in_words(graph: Path) -> None:
+    chance = Random(graph.name)  # noqa: S311 - the same nonsense every time
+    for _ in range(12):
+        documents = list(yaml.safe_load_all(graph.read_text()))
+        *parents, last = chance.choice([path for path in places(documents) if len(path) > 2])
+        target: Any = documents
+        for key in parents:
+            target = target[key]
+        target[last] = chance.choice(JUNK)
+        result = convert("-", text=yaml.safe_dump_all(documents))
+        assert result.exception is None or isinstance(result.exception, SystemExit), (parents, last)
+        assert result.exit_code in (0, 1, 3)
 
 
 def test_the_page_in_the_docs_shows_what_the_command_prints() -> None:

@@ -24,6 +24,28 @@ _WIRING = {
     "--publish-metrics": "the operator has workers publish their metrics",
     "--use-nixl-connect": "spec.transfer says it",
 }
+_MEETING = "ranks of a pod group find each other by themselves"
+_SEVERAL_NODES = {
+    "--nnodes": "spec.*.nodesPerReplica says it",
+    "--node-rank": "it is the index of the pod in its group",
+    "--dist-init-addr": _MEETING,
+    "--master-addr": _MEETING,
+    "--master-port": _MEETING,
+    "--headless": _MEETING,
+}
+
+_DATA_PARALLEL = (
+    "--data-parallel-size",
+    "-dp",
+    "--data-parallel-size-local",
+    "--data-parallel-rank",
+    "--data-parallel-start-rank",
+    "--data-parallel-address",
+    "--data-parallel-rpc-port",
+    "--data-parallel-hybrid-lb",
+    "--data-parallel-external-lb",
+)
+_NO_DATA_PARALLEL = "the operator runs no data parallel ranks: write more replicas of fewer GPUs"
 
 
 @dataclass(frozen=True)
@@ -37,7 +59,11 @@ class EngineFlags:
         file: flags that name the engine's file.
         override: flag whose JSON is laid over that file.
         derived: flags that the operator writes, with the reason.
+        dropped: flags that the operator has nothing for, with the reason; 1 is what there is without them.
         any_flag: whether every other flag is a setting of ``engineConfig``, as for engines without a file.
+        names: names under which ``engineConfig`` knows some flags.
+        negates: whether ``--no-NAME`` is NAME: false.
+        expert_switch: the flag by which every rank of the tensor parallel size holds experts of its own.
     """
 
     sizes: Mapping[str, tuple[str, ...]]
@@ -46,7 +72,11 @@ class EngineFlags:
     file: tuple[str, ...] = ()
     override: tuple[str, ...] = ()
     derived: Mapping[str, str] = field(default_factory=dict)
+    dropped: Mapping[str, str] = field(default_factory=dict)
     any_flag: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
+    negates: bool = False
+    expert_switch: str = ""
 
 
 ENGINES: Mapping[str, EngineFlags] = {
@@ -83,11 +113,14 @@ ENGINES: Mapping[str, EngineFlags] = {
         },
         derived={
             **_WIRING,
+            **_SEVERAL_NODES,
             "--connector": "spec.transfer says how KV cache moves",
-            "--kv-transfer-config": "the operator writes it for spec.transfer",
             "--kv-events-config": "the operator has workers publish what the router asks for",
         },
+        dropped=dict.fromkeys(_DATA_PARALLEL, _NO_DATA_PARALLEL),
         any_flag=True,
+        negates=True,
+        expert_switch="--enable-expert-parallel",
     ),
     # SGLang: ServerArgs; Dynamo 0.9: components/src/dynamo/sglang/args.py
     "sglang": EngineFlags(
@@ -101,14 +134,18 @@ ENGINES: Mapping[str, EngineFlags] = {
             "--disaggregation-transfer-backend": "spec.transfer says it",
             "--disaggregation-bootstrap-port": "the operator chooses the port",
             "--host": "workers listen on their pod's address",
-            "--nnodes": "spec.*.nodesPerReplica says it",
-            "--node-rank": "it is the index of the pod in its group",
-            "--dist-init-addr": "ranks of a pod group find each other by themselves",
+            **_SEVERAL_NODES,
             "--kv-events-config": "the operator has workers publish what the router asks for",
         },
         any_flag=True,
+        names={"--dp": "dp-size", "--data-parallel-size": "dp-size"},
     ),
     # Dynamo 0.9: components/src/dynamo/mocker/args.py
-    "mocker": EngineFlags(sizes={}, derived=_WIRING, any_flag=True),
+    "mocker": EngineFlags(
+        sizes={},
+        derived=_WIRING,
+        dropped={"--num-workers": "every worker is a pod of its own: write spec.*.replicas"},
+        any_flag=True,
+    ),
 }
 MODEL_FLAGS = (*PATH_FLAGS, *NAME_FLAGS)

@@ -2,12 +2,14 @@
 
 from disagg_operator.api.admission.variables import WIRING
 from disagg_operator.api.v1alpha1.runtime import RouterMode
+from disagg_operator.cli.convert import flagvariables
 from disagg_operator.cli.convert.command import command_of, open_command, typed
 from disagg_operator.cli.convert.draft import Draft
+from disagg_operator.cli.convert.flagvariables import by_variable
 from disagg_operator.cli.convert.graph import Component, Graph
 from disagg_operator.cli.convert.part import Part
 from disagg_operator.cli.convert.roles import Cast
-from disagg_operator.cli.convert.variables import HUB_HOME, entry_of, for_frontend
+from disagg_operator.cli.convert.variables import HUB_HOME, entry_of, for_frontend, read_request_plane
 
 FIELD = "spec.frontend"
 _PORT_FLAGS = ("--http-port",)
@@ -19,8 +21,19 @@ _DERIVED_FLAGS = {
     "--discovery-backend": "spec.discovery says it",
     "--event-plane": "prefill, decode and frontend agree on the release's own",
     "--enforce-disagg": "both roles are always asked",
+    "--kv-cache-block-size": "router and engine count blocks of one size: the engine's",
+    "--router-kv-events": "workers tell the frontend of their blocks where spec.frontend.routerMode is kv",
+    "--kv-events": "workers tell the frontend of their blocks where spec.frontend.routerMode is kv",
+    "--router-replica-sync": "frontends tell each other of the load where spec.frontend.routerMode is kv",
+    "--router-conditional-disagg": "spec.localPrefill says it",
     "--model-name": "the frontend learns it from the workers",
     "--model-path": "the frontend learns it from the workers",
+}
+_EVENTS = "with spec.frontend.routerMode kv workers always tell the frontend of their blocks"
+_DROPPED_FLAGS = {
+    "--no-router-kv-events": _EVENTS,
+    "--no-kv-events": _EVENTS,
+    "--router-conditional-disagg-config": "write spec.localPrefill, which says what decode computes",
 }
 _NO_FIELD = "the API has no field for it: where you need it, replace the command in spec.frontend.podTemplate"
 
@@ -62,11 +75,13 @@ def _read_flags(draft: Draft, frontend: Component) -> None:
         elif flag.name == "--router-mode":
             _write_router(draft, flag.value, flag.part)
         elif flag.name == "--request-plane":
-            _write_request_plane(draft, flag.value, flag.part)
+            read_request_plane(draft, flag.value, flag.part)
         elif flag.name in _DERIVED_FLAGS:
             draft.ledger.derived(flag.part, _DERIVED_FLAGS[flag.name])
+        elif (variable := by_variable(draft, flag, flagvariables.FRONTEND)) is not None:
+            draft.append(f"{FIELD}.env", variable, flag.part)
         else:
-            draft.ledger.dropped(flag.part, _NO_FIELD)
+            draft.ledger.dropped(flag.part, _DROPPED_FLAGS.get(flag.name, _NO_FIELD))
 
 
 def _write_router(draft: Draft, mode: str, part: Part) -> None:
@@ -74,15 +89,6 @@ def _write_router(draft: Draft, mode: str, part: Part) -> None:
         draft.write(f"{FIELD}.routerMode", mode, part)
     else:
         draft.ledger.dropped(part, f"{mode!r} is no mode of this API: {', '.join(RouterMode)}")
-
-
-def _write_request_plane(draft: Draft, plane: str, part: Part) -> None:
-    if plane != "nats":
-        draft.ledger.derived(part, "requests go directly to workers where no NATS is named")
-        return
-    if draft.read("spec.discovery.nats") is None:
-        draft.write("spec.discovery.nats.managed", value=True)
-    draft.note("spec.discovery.nats", part, why="requests go through NATS where there is one")
 
 
 def _read_variables(draft: Draft, graph: Graph, frontend: Component) -> None:

@@ -5,18 +5,24 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from disagg_operator.api.quantities import quantity
+from disagg_operator.api.v1alpha1.variables import BACKENDS
+from disagg_operator.cli.convert import flagvariables
 from disagg_operator.cli.convert.bundle import Bundle
 from disagg_operator.cli.convert.command import Flag, open_command, typed
 from disagg_operator.cli.convert.draft import Draft
 from disagg_operator.cli.convert.enginefiles import engine_file
 from disagg_operator.cli.convert.engines import ENGINES, MODEL_FLAGS, SIZES, EngineFlags
+from disagg_operator.cli.convert.flagvariables import by_variable
 from disagg_operator.cli.convert.graph import GPU
 from disagg_operator.cli.convert.part import Part
 from disagg_operator.cli.convert.roles import Worker
+from disagg_operator.cli.convert.variables import read_request_plane
 
 _TRANSCEIVER = "cache_transceiver_config"
 _NO_FIELD = "the API has no field for it: where you need it, replace the command in spec.{role}.podTemplate"
 _REQUEST_PLANE = "--request-plane"
+_CONNECTOR = "--kv-transfer-config"
+_NIXL_CONNECTOR = "NixlConnector"
 
 
 def write_role(draft: Draft, worker: Worker, bundle: Bundle, engine: str) -> None:
@@ -42,6 +48,7 @@ class _Sizes:
         self._draft = draft
         self._role = role
         self.found: dict[str, int] = {}
+        self.expert_switch: Part | None = None
 
     def take(self, size: str, part: Part, value: Any) -> None:
         """Write a size; a later one wins."""
@@ -53,6 +60,8 @@ class _Sizes:
 
     def write(self) -> None:
         """Write the sizes that are not 1, which is the default."""
+        if self.expert_switch is not None:
+            self.take("expert", self.expert_switch, self.found.get("tensor", 1))
         for size in SIZES:
             if self.found.get(size, 1) > 1:
                 self._draft.write(f"spec.{self._role}.parallelism.{size}", self.found[size])
@@ -72,30 +81,66 @@ def _read_flags(draft: Draft, worker: Worker, known: EngineFlags, sizes: _Sizes)
         draft.note("spec.runtime.engine", worker.command.program)
     why = "a step of the shell; the operator starts the worker without one"
     draft.dropped(worker.command.steps, why)
-    by_flag = {flag: size for size, flags in known.sizes.items() for flag in flags}
     for flag in worker.command.flags:
-        if flag.name in MODEL_FLAGS or flag.name in (*known.file, *known.override):
-            continue
-        if flag.name in by_flag:
-            sizes.take(by_flag[flag.name], flag.part, typed(flag.value))
-        elif flag.name == _REQUEST_PLANE:
-            _read_request_plane(draft, flag)
-        elif flag.name in known.derived:
-            draft.ledger.derived(flag.part, known.derived[flag.name])
-        elif flag.name in known.settings:
-            draft.offer(worker.role, "setting", known.settings[flag.name], typed(flag.value), flag.part)
-        elif known.any_flag and flag.name.startswith("--"):
-            draft.offer(worker.role, "setting", flag.name.lstrip("-"), typed(flag.value), flag.part)
-        else:
-            draft.ledger.dropped(flag.part, _NO_FIELD.format(role=worker.role))
+        if flag.name not in (*MODEL_FLAGS, *known.file, *known.override):
+            _read_flag(draft, worker.role, known, sizes, flag)
 
 
-def _read_request_plane(draft: Draft, flag: Flag) -> None:
-    if flag.value == "nats":
-        draft.write("spec.discovery.nats.managed", value=True)
-        draft.note("spec.discovery.nats", flag.part, why="requests go through NATS where there is one")
+def _read_flag(draft: Draft, role: str, known: EngineFlags, sizes: _Sizes, flag: Flag) -> None:
+    size = next((size for size, flags in known.sizes.items() if flag.name in flags), None)
+    if size is not None:
+        sizes.take(size, flag.part, typed(flag.value))
+    elif flag.name == known.expert_switch:
+        sizes.expert_switch = flag.part
+    elif flag.name == _REQUEST_PLANE:
+        read_request_plane(draft, flag.value, flag.part)
+    elif flag.name == _CONNECTOR:
+        _read_connector(draft, flag)
+    elif flag.name in known.derived:
+        draft.ledger.derived(flag.part, known.derived[flag.name])
+    elif flag.name in known.dropped:
+        _drop(draft, flag, known.dropped[flag.name])
+    elif flag.name in known.settings:
+        draft.offer(role, "setting", known.settings[flag.name], typed(flag.value), flag.part)
+    elif known.any_flag and flag.name.startswith("--"):
+        name, value = _argument(known, flag)
+        draft.offer(role, "setting", name, value, flag.part)
+    elif (variable := by_variable(draft, flag, flagvariables.WORKER)) is not None:
+        draft.offer(role, "variable", variable["name"], variable, flag.part)
     else:
-        draft.ledger.derived(flag.part, "requests go directly to workers where no NATS is named")
+        draft.ledger.dropped(flag.part, _NO_FIELD.format(role=role))
+
+
+def _argument(known: EngineFlags, flag: Flag) -> tuple[str, Any]:
+    """Return a flag as an entry of ``engineConfig``."""
+    name = known.names.get(flag.name, flag.name).removeprefix("--")
+    if known.negates and name.startswith("no-") and not flag.value:
+        return name.removeprefix("no-"), False
+    return name, typed(flag.value)
+
+
+def _drop(draft: Draft, flag: Flag, why: str) -> None:
+    if flag.value == "1":
+        draft.ledger.derived(flag.part, "1 is what there is without it")
+    else:
+        draft.ledger.dropped(flag.part, why)
+
+
+def _read_connector(draft: Draft, flag: Flag) -> None:
+    """Read vLLM's --kv-transfer-config, which the operator writes for ``spec.transfer``."""
+    config = typed(flag.value)
+    name = config.get("kv_connector") if isinstance(config, dict) else None
+    if not isinstance(config, dict) or name != _NIXL_CONNECTOR:
+        draft.ledger.dropped(
+            flag.part, f"KV cache moves by {_NIXL_CONNECTOR}, not by {name or 'what is here'}"
+        )
+        return
+    extra = config.get("kv_connector_extra_config")
+    backends = extra.get("backends") if isinstance(extra, dict) else None
+    if isinstance(backends, list) and backends and backends[0] in BACKENDS:
+        draft.write("spec.transfer.nixlBackend", backends[0], flag.part)
+    else:
+        draft.ledger.derived(flag.part, "the operator writes it for spec.transfer")
 
 
 def _read_files(draft: Draft, worker: Worker, bundle: Bundle, known: EngineFlags, sizes: _Sizes) -> None:

@@ -4,6 +4,7 @@ The resource without them is planned, just as the operator would, and each offer
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,13 @@ class _Derived:
             return next((each.count for each in role.pod.devices if each.name == offer.name), _ABSENT)
         return _at(role.engine_config, offer.name)
 
+    def says(self, offer: Offer) -> bool:
+        """Tell whether what is derived is just what is offered."""
+        if offer.kind == "security":
+            return True
+        value = self.value(offer)
+        return type(value) is type(offer.value) and bool(value == offer.value)
+
     def why(self, offer: Offer) -> str:
         """Return why it is derived."""
         kind = {"setting": "engine setting"}.get(offer.kind, offer.kind)
@@ -60,20 +68,44 @@ class _Derived:
 
 def settle(draft: Draft, installation: Installation) -> None:
     """Write the offers that the operator does not derive alike."""
+    last = {(offer.role, offer.kind, offer.name): offer for offer in draft.offers}
+    counting = [offer for offer in draft.offers if _counts(offer, last)]
+    for offer in draft.offers:
+        if not _counts(offer, last):
+            draft.dropped(offer.parts, "what is written later wins over it")
+    derived, kept = _kept(draft, counting, installation)
+    for offer in counting:
+        if offer.kind == "security":
+            _settle_security(draft, derived, offer)
+        elif offer in kept:
+            _write(draft, kept, offer)
+        else:
+            draft.derived(offer.parts, f"the operator derives the same. {derived.why(offer)}")
+
+
+def _counts(offer: Offer, last: Mapping[tuple[str, str, str], Offer]) -> bool:
+    return offer.kind != "setting" or offer is last[offer.role, offer.kind, offer.name]
+
+
+def _kept(draft: Draft, offers: list[Offer], installation: Installation) -> tuple[_Derived, list[Offer]]:
+    """Return what is derived, and the offers that differ from it.
+
+    What is derived may follow from what is written, so whatever comes out otherwise is written as well.
+    """
     derived = _derived(draft, installation)
     kept: list[Offer] = []
-    last = {(offer.role, offer.kind, offer.name): offer for offer in draft.offers}
-    for offer in draft.offers:
-        if offer is not last[offer.role, offer.kind, offer.name] and offer.kind == "setting":
-            draft.dropped(offer.parts, "what is written later wins over it")
-        elif offer.kind == "security":
-            _settle_security(draft, derived, offer)
-        elif derived.value(offer) == offer.value and type(derived.value(offer)) is type(offer.value):
-            draft.derived(offer.parts, f"the operator derives the same. {derived.why(offer)}")
-        else:
-            kept.append(offer)
-    for offer in kept:
-        _write(draft, derived, kept, offer)
+    while True:
+        other = [offer for offer in offers if offer not in kept and not derived.says(offer)]
+        if not other:
+            return derived, kept
+        kept = [*kept, *other]
+        trial = deepcopy(draft)
+        for offer in kept:
+            _write(trial, kept, offer)
+        after = _derived(trial, installation)
+        if after.plan is None:
+            return derived, kept
+        derived = after
 
 
 def _derived(draft: Draft, installation: Installation) -> _Derived:
@@ -98,7 +130,7 @@ def _settle_security(draft: Draft, derived: _Derived, offer: Offer) -> None:
     draft.write("spec.security.mode", max(known, offer.value, key=_MODES.index), *offer.parts)
 
 
-def _write(draft: Draft, derived: _Derived, kept: list[Offer], offer: Offer) -> None:
+def _write(draft: Draft, kept: list[Offer], offer: Offer) -> None:
     if offer.kind == "image":
         draft.write("spec.runtime.image", offer.value, *offer.parts)
     elif offer.kind == "device":
@@ -110,14 +142,12 @@ def _write(draft: Draft, derived: _Derived, kept: list[Offer], offer: Offer) -> 
         )
         draft.append("spec.env" if shared else f"spec.{offer.role}.env", offer.value, *offer.parts)
     else:
-        _write_setting(draft, derived, offer)
+        _write_setting(draft, offer)
 
 
-def _write_setting(draft: Draft, derived: _Derived, offer: Offer) -> None:
+def _write_setting(draft: Draft, offer: Offer) -> None:
     to = ("spec", offer.role, "engineConfig", *offer.name.split("."))
-    why = ""
-    if offer.value is None and derived.value(offer) not in (_ABSENT, None):
-        why = "null removes what the operator derives"
+    why = "null removes what would be derived" if offer.value is None else ""
     draft.write(to, offer.value, *offer.parts, why=why)
 
 

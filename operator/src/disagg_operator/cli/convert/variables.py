@@ -31,10 +31,18 @@ def read_discovery(draft: Draft, component: Component) -> None:
             _write(draft, "spec.discovery.etcd.endpoints", urls, variable.part)
         elif variable.name == "DYN_DISCOVERY_BACKEND" and value in list(DiscoveryBackend):
             _write(draft, "spec.discovery.backend", value, variable.part)
-        elif variable.name == "DYN_REQUEST_PLANE" and value == "nats":
-            if draft.read("spec.discovery.nats") is None:
-                draft.write("spec.discovery.nats.managed", value=True)
-            draft.note("spec.discovery.nats", variable.part)
+        elif variable.name == "DYN_REQUEST_PLANE":
+            read_request_plane(draft, value, variable.part)
+
+
+def read_request_plane(draft: Draft, plane: str, part: Part) -> None:
+    """Read how requests go to workers: through NATS where it is named, and directly otherwise."""
+    if plane != "nats":
+        draft.ledger.derived(part, "requests go directly to workers where no NATS is named")
+        return
+    if draft.read("spec.discovery.nats") is None:
+        draft.write("spec.discovery.nats.managed", value=True)
+    draft.note("spec.discovery.nats", part, why="requests go through NATS where there is one")
 
 
 def _write(draft: Draft, to: str, value: object, part: Part) -> None:
