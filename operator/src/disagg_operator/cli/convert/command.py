@@ -8,7 +8,7 @@ is run.
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -24,7 +24,8 @@ _HEREDOC = re.compile(
     r"(?P<text>.*?)^[ \t]*(?P=word)[ \t]*$",
     re.MULTILINE | re.DOTALL,
 )
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_BY_SHELL = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_BY_KUBERNETES = re.compile(r"\$\((\w+)\)")
 _FLAG = re.compile(r"--?[A-Za-z]")
 _PUNCTUATION = ";&|<>"
 _MODULE = re.compile(r"dynamo(\.\w+)+")
@@ -86,16 +87,19 @@ def open_command(ledger: Ledger, component: Component, command: Command) -> None
 def command_of(component: Component) -> Command:
     """Return what a component's main container runs."""
     container = component.container
-    words = [part.text for key in ("command", "args") for part in container[key].entries()]
-    if not words:
-        words = [container[key].text for key in ("command", "args") if container[key].text]
+    written = [part.text for key in ("command", "args") for part in container[key].entries()]
+    if not written:
+        written = [container[key].text for key in ("command", "args") if container[key].text]
     place = _Place(container)
-    if not _in_shell(words):
-        return _read(place, words) or Command(steps=place.steps([shlex.join(words)] if words else []))
-    script = "\n".join(word for word in words[1:] if not word.startswith("-"))
     values = {name: each.value for name, each in component.effective().items() if each.value is not None}
-    used = frozenset(one or other for one, other in _VARIABLE.findall(script))
-    return _shell(place, script, values, used)
+    words = [_expanded(_BY_KUBERNETES, word, values) for word in written]
+    used = {name for word in written for name in _BY_KUBERNETES.findall(word)}
+    if not _in_shell(words):
+        found = _read(place, words) or Command(steps=place.steps([shlex.join(words)] if words else []))
+        return replace(found, used=frozenset(used))
+    script = "\n".join(word for word in words[1:] if not word.startswith("-"))
+    used |= {one or other for one, other in _BY_SHELL.findall(script)}
+    return replace(_shell(place, script, values), used=frozenset(used))
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def _in_shell(words: list[str]) -> bool:
     )
 
 
-def _shell(place: _Place, script: str, values: Mapping[str, str], used: frozenset[str]) -> Command:
+def _shell(place: _Place, script: str, values: Mapping[str, str]) -> Command:
     files = {
         each["file"]: place.part(f"- {each['file']}", each["text"]) for each in _HEREDOC.finditer(script)
     }
@@ -128,13 +132,13 @@ def _shell(place: _Place, script: str, values: Mapping[str, str], used: frozense
     steps: list[str] = []
     found: Command | None = None
     for line in _lines(script):
-        command = _read(place, _words(_expanded(line, values))) if found is None else None
+        command = _read(place, _words(_expanded(_BY_SHELL, line, values))) if found is None else None
         if command is None:
             steps.append(line)
         else:
             found = command
     found = found or Command()
-    return Command(found.module, found.program, found.flags, place.steps(steps), files, used)
+    return Command(found.module, found.program, found.flags, place.steps(steps), files)
 
 
 def _lines(script: str) -> Iterator[str]:
@@ -186,11 +190,11 @@ def _unbroken(script: str) -> Iterator[str]:
         yield pending
 
 
-def _expanded(line: str, values: Mapping[str, str]) -> str:
+def _expanded(variable: re.Pattern[str], line: str, values: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
-        return values.get(match.group(1) or match.group(2), match.group(0))
+        return values.get(next(filter(None, match.groups())), match.group(0))
 
-    return _VARIABLE.sub(value, line)
+    return variable.sub(value, line)
 
 
 def _words(line: str) -> list[str]:

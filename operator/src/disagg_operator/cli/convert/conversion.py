@@ -150,9 +150,9 @@ def _write_workers(draft: Draft, cast: Cast, bundle: Bundle, engine: str) -> Non
     for worker in cast.workers:
         component, role = worker.component, worker.role
         draft.note(f"spec.{role}", component.kind, component.subtype)
-        for _, part in component.secrets():
-            if not draft.ledger.knows(part):
-                draft.ledger.dropped(part, "workers read the model from a volume, and need no token")
+        for source in component.variable_sources():
+            if source.of_hub and not draft.ledger.knows(source.part):
+                draft.ledger.dropped(source.part, "workers read the model from a volume, and need no token")
         write_pod(draft, component, f"spec.{role}", bundle)
         write_volumes(draft, component, f"spec.{role}")
         offer_security(draft, component, role)

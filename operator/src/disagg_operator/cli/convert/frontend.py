@@ -55,8 +55,10 @@ def write_frontend(draft: Draft, graph: Graph, cast: Cast) -> None:
         [frontend.container["imagePullPolicy"]], "spec.runtime.imagePullPolicy says it for all pods"
     )
     _read_flags(draft, frontend)
-    for _, part in frontend.secrets():
-        draft.ledger.derived(part, "the token goes where the model's files are read: spec.model.source")
+    for source in frontend.variable_sources():
+        if source.of_hub:
+            why = "the token goes where the model's files are read: spec.model.source"
+            draft.ledger.derived(source.part, why)
     for volume in frontend.volumes():
         why = "the frontend gets of the model what its release reads"
         draft.derived([volume.mount, *volume.declared], why)

@@ -6,6 +6,7 @@ v1alpha1/dynamocomponentdeployment_types.go and common.go; dynamo/v1beta1 for th
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from disagg_operator.cli.convert.faults import ConversionError
 from disagg_operator.cli.convert.part import Part, absent
@@ -16,6 +17,7 @@ GPU = "nvidia.com/gpu"
 MAIN = "main"
 """Name of the container that v1beta1 takes for the component's own."""
 _ALPHA, _BETA = "v1alpha1", "v1beta1"
+_HUB_WORDS = ("hf", "hugging", "token")
 _MODES = ("prefill", "decode")
 
 
@@ -34,6 +36,30 @@ class Variable:
     def value(self) -> str | None:
         """Its literal value; None where it comes from somewhere else."""
         return None if self.part["valueFrom"] else self.part["value"].text
+
+
+@dataclass(frozen=True)
+class VariableSource:
+    """A Secret or ConfigMap whose keys all become variables.
+
+    Attributes:
+        part: where it is named.
+        entry: the same in the shape of a container's ``envFrom``.
+    """
+
+    part: Part
+    entry: Mapping[str, Any]
+
+    @property
+    def secret(self) -> str:
+        """Name of the Secret; empty for a ConfigMap."""
+        reference = self.entry.get("secretRef")
+        return str(reference.get("name", "")) if isinstance(reference, dict) else ""
+
+    @property
+    def of_hub(self) -> bool:
+        """Whether the Secret's name says that it holds a token of the hub."""
+        return any(word in self.secret.lower() for word in _HUB_WORDS)
 
 
 @dataclass(frozen=True)
@@ -94,12 +120,14 @@ class Component:
         """Return the variable of each name that counts."""
         return {each.name: each for each in self.variables()}
 
-    def secrets(self) -> list[tuple[str, Part]]:
-        """Return the names of Secrets whose keys all become variables, and where they are named."""
-        found = [(self.part["envFromSecret"].text, self.part["envFromSecret"])]
+    def variable_sources(self) -> list[VariableSource]:
+        """Return the Secrets and ConfigMaps whose keys all become variables."""
+        secret = self.part["envFromSecret"]
+        found = [VariableSource(secret, {"secretRef": {"name": secret.text}})] if secret else []
         for entry in self.container["envFrom"].entries():
-            found.append((entry.at("secretRef", "name").text, entry))
-        return [(name, part) for name, part in found if name]
+            if isinstance(entry.value, dict):
+                found.append(VariableSource(entry, entry.value))
+        return found
 
     def amounts(self, kind: str) -> Iterator[tuple[str, Part]]:
         """Yield the resources that are requested or limited, by their names in Kubernetes.

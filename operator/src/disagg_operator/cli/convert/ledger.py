@@ -94,6 +94,10 @@ class Ledger:
         if part.place in self._opened:
             for inner in self._opened[part.place]:
                 yield from self._leaves(inner)
+        elif part.value in ({}, []):
+            # Nothing is in it, but that it is there may mean something: then somebody spoke of it.
+            if self.knows(part):
+                yield part
         elif isinstance(part.value, dict):
             for _, below in part.items():
                 yield from self._leaves(below)

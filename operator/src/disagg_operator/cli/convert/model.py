@@ -61,10 +61,11 @@ def _same(values: list[str], what: str) -> str:
 def _write_hub(draft: Draft, cast: Cast, repository: str, parts: list[Part]) -> None:
     draft.write(f"{SOURCE}.huggingFace.repository", repository, *parts)
     for worker in cast.workers:
-        for name, part in worker.component.secrets():
-            reference = {"name": name, "key": TOKEN}
-            why = f"the token is read from its key {TOKEN}; other keys are no variables any more"
-            draft.write(f"{SOURCE}.huggingFace.tokenSecretRef", reference, part, why=why)
+        for source in worker.component.variable_sources():
+            if source.of_hub:
+                reference = {"name": source.secret, "key": TOKEN}
+                why = f"the token is read from its key {TOKEN}; other keys are no variables any more"
+                draft.write(f"{SOURCE}.huggingFace.tokenSecretRef", reference, source.part, why=why)
     for variable in tokens(cast):
         of_secret = variable.part.at("valueFrom", "secretKeyRef")
         if of_secret:

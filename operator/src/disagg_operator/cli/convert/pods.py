@@ -93,6 +93,9 @@ def write_pod(draft: Draft, component: Component, field: str, bundle: Bundle) ->
             draft.ledger.derived(part, _POD_DERIVED[key])
         elif key not in _POD_READ and part:
             draft.write((*field.split("."), "podTemplate", "spec", key), part.value, part)
+    for source in component.variable_sources():
+        if not draft.ledger.knows(source.part):
+            to_container(draft, field, "envFrom", [dict(source.entry)], source.part)
     _write_metadata(draft, component, field)
     _write_claims(draft, component, field, bundle)
     _write_amounts(draft, component, field)
