@@ -220,3 +220,36 @@ def test_logs_of_several_pods_are_read_together() -> None:
 def test_long_lines_are_cut() -> None:
     (line,) = findings(f"Backend UCX was instantiated {'x' * 1000}").lines
     assert len(line) == 200
+
+
+# SGLang 0.5.9 to 0.5.21, disaggregation/nixl/conn.py, NixlKVManager.__init__.
+@pytest.mark.parametrize("backend", ["UCX", "LIBFABRIC"])
+def test_sglang_names_its_plugin(backend: str) -> None:
+    found = findings(f"[2026-11-01 10:00:00 TP0] NIXL KVManager initialized with backend: {backend}\n")
+    assert found.backend == backend
+    assert evidence_lines(found.lines[0]) == list(found.lines)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "word"),
+    [
+        # vLLM 0.10.2 to 0.31.0, the nixl connector's worker.
+        ("ERROR 11-01 10:00:00 [base_worker.py:548] NIXL is not available", "NixlMissing", "no NIXL"),
+        # vLLM 0.14.1 to 0.31.0, _log_failure.
+        (
+            "ERROR 11-01 [base_worker.py:1281] NIXL transfer failure: transfer_failed | Context: {'a': 1}",
+            "TransferFailed",
+            "transfer_failed",
+        ),
+        # SGLang 0.5.4 to 0.5.21, disaggregation/nixl/conn.py.
+        (
+            "Could not fetch prefill parallel info from bootstrap_addr: 10.0.0.7:8998",
+            "BootstrapUnreachable",
+            "10.0.0.7:8998",
+        ),
+    ],
+)
+def test_what_vllm_and_sglang_call_wrong_is_told(line: str, reason: str, word: str) -> None:
+    (fault,) = findings(line).faults
+    assert fault.reason == reason
+    assert word in fault.says

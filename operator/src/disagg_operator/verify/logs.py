@@ -87,7 +87,8 @@ _BY_PROVIDER = {
 
 _BACKEND = re.compile(
     r"using NIXL backend: (?P<a>[A-Z_]+)|Backend (?P<b>[A-Z_]+) was instantiated"
-    r"|Selected backend: (?P<c>[A-Z_]+)|(?P<fallback>Unsupported NIXL backend: \S+, fallback to UCX)"
+    r"|Selected backend: (?P<c>[A-Z_]+)|NIXL KVManager initialized with backend: (?P<d>[A-Z_]+)"
+    r"|(?P<fallback>Unsupported NIXL backend: \S+, fallback to UCX)"
 )
 _ENDPOINT = re.compile(r"\bcfg#\d+ (?P<lanes>(?:rma|am|amo|tag|rma_am|amo_am|rma_bw|ka|stream)\(.*)")
 _GROUP = re.compile(r"(?P<use>[a-z_]+)\((?P<lanes>[^)]*)\)")
@@ -138,7 +139,7 @@ def findings(text: str) -> LogFindings:
             tables.append(table)
             told.append(line)
         if (match := _BACKEND.search(line)) is not None:
-            backend = next((name for name in match.group("a", "b", "c") if name), "UCX")
+            backend = next((name for name in match.group("a", "b", "c", "d") if name), "UCX")
             told.append(line)
         if (match := _PROVIDER.search(line)) is not None:
             provider = next(name for name in match.groups() if name)
@@ -299,6 +300,21 @@ _FAULTS = tuple(
             "EfaWithinNode",
             r"fi_read still retrying EAGAIN",
             "EFA does not carry data between pods of one node: place prefill and decode on different nodes.",
+        ),
+        (
+            "NixlMissing",
+            r"NIXL is not available",
+            "The engine finds no NIXL in its image, so that no KV cache can move.",
+        ),
+        (
+            "TransferFailed",
+            r"NIXL transfer failure: (\w+)",
+            "vLLM could not move the KV cache of a request ({0}).",
+        ),
+        (
+            "BootstrapUnreachable",
+            r"Could not fetch prefill parallel info from bootstrap_addr: (\S+)",
+            "SGLang's decode worker cannot reach the bootstrap server of prefill at {0}.",
         ),
         (
             "TransceiverOff",
