@@ -60,7 +60,8 @@ def combination(deployment: Path) -> Combination:
     (resource,) = [each for each in documents if each["kind"] == "DisaggDeployment"]
     planned = plan(accept(resource), Installation("worker:test"))
     runtime = accept(resource).spec.runtime
-    moved = f"{planned.transfer.method} {planned.transfer.nixl_backend or ''}".strip()
+    transfer = planned.transfer
+    moved = "nothing" if transfer.simulated else str(transfer).replace("/", " ")
     found = planned.discovery.backend
     by = f"{found}, NATS" if planned.discovery.nats_server else found
     nodes = "several" if any(role.nodes > 1 for role in planned.roles.values()) else "one"

@@ -50,7 +50,7 @@ specs = sometimes(
     model=sometimes(name=words, source=source),
     platform=st.sampled_from(["generic", "local", "nowhere", ""]),
     runtime=sometimes(
-        engine=st.sampled_from(["reference", "trtllm", "none"]),
+        engine=st.sampled_from(["reference", "trtllm", "vllm", "sglang", "mocker", "none"]),
         frontend=st.sampled_from(["dynamo", "trtllm-serve"]),
         version=st.sampled_from(["1.6.1", "0.4", "x"]),
         image=words,

@@ -6,7 +6,7 @@ import pytest
 from pydantic.alias_generators import to_camel
 
 from disagg_operator.api.admission import RULES, check
-from disagg_operator.api.admission.supported import DYNAMO_TABLE, REFERENCE_TABLE, TABLE
+from disagg_operator.api.admission.supported import DYNAMO_TABLE, OF_ENGINE
 from disagg_operator.api.parse import parse
 from disagg_operator.api.problems import Problem
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
@@ -258,10 +258,29 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("gpus-by-field", {"decode": {"devices": {"nvidia.com/gpu": 1}}}, "spec.decode.devices[nvidia.com/gpu]"),
     ("device-names", {"decode": {"devices": {"efa": 1}}}, "spec.decode.devices.efa"),
+    (
+        "no-context-parallel",
+        {"runtime": {"engine": "vllm"}, "decode": {"parallelism": {"context": 2}}},
+        "spec.decode.parallelism.context",
+    ),
+    (
+        "no-context-parallel",
+        {"runtime": {"engine": "sglang"}, "prefill": {"parallelism": {"context": 2}}},
+        "spec.prefill.parallelism.context",
+    ),
+    (
+        "vllm-experts-on-all",
+        {"runtime": {"engine": "vllm"}, "decode": {"parallelism": {"tensor": 8, "expert": 2}}},
+        "spec.decode.parallelism.expert",
+    ),
+    (
+        "mocker-not-enforced",
+        {"runtime": {"engine": "mocker"}, "verification": {"mode": "Enforce"}},
+        "spec.verification.mode",
+    ),
 ]
 
 UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
-    ("runtime.engine", {"runtime": {"engine": "vllm"}}),
     ("model.source.huggingFace", {"model": {"name": "m", "source": {"huggingFace": {"repository": "a/b"}}}}),
     ("model.source.image", {"model": {"name": "m", "source": {"image": {"reference": "a:1"}}}}),
     ("transfer.method", {"transfer": {"method": "MPI"}}),
@@ -280,9 +299,13 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ),
     ("frontend.routerMode", {"frontend": {"routerMode": "kv"}}),
     ("transfer.kvbm", {"transfer": {"kvbm": {"nixlBackends": {"GDS": True}}}}),
+    *(
+        (f"{role}.nodesPerReplica", {"runtime": {"engine": "mocker"}, role: {"nodesPerReplica": 2}})
+        for role in ("prefill", "decode")
+    ),
 ]
 
-ROWS = (*TABLE, *DYNAMO_TABLE, *REFERENCE_TABLE)
+ROWS = (*DYNAMO_TABLE, *(row for table in OF_ENGINE.values() for row in table))
 
 GOOD: list[dict[str, Any]] = [
     {},
@@ -324,6 +347,9 @@ GOOD: list[dict[str, Any]] = [
         }
     },
     {"serviceAccountName": "own", "runtime": {"engine": "reference", "version": "1.6.1", "image": "a/b:1"}},
+    {"runtime": {"engine": "mocker"}},
+    {"runtime": {"engine": "vllm"}, "decode": {"parallelism": {"tensor": 8, "expert": 8}}},
+    {"runtime": {"engine": "sglang"}, "decode": {"parallelism": {"tensor": 8, "expert": 2}}},
 ]
 
 
@@ -366,16 +392,11 @@ def test_good_resources_are_left_alone(spec: dict[str, Any]) -> None:
 
 def test_a_plugin_folder_on_both_roles_is_fine_for_other_engines() -> None:
     spec = {"runtime": {"engine": "vllm"}, "env": env(("NIXL_PLUGIN_DIR", "/opt/nixl/plugins"))}
-    assert {each.rule for each in found(spec)} == {"not-supported-yet"}
+    assert found(spec) == ()
 
 
 def test_remedies_say_what_to_write_today() -> None:
-    by_field = {
-        each.field: each.remedy
-        for spec in ({"runtime": {"engine": "vllm"}}, {"frontend": {"routerMode": "kv"}})
-        for each in found(spec)
-    }
-    assert by_field["spec.runtime.engine"] == "Write reference or trtllm"
+    by_field = {each.field: each.remedy for each in found({"frontend": {"routerMode": "kv"}})}
     assert by_field["spec.frontend.routerMode"] == "Write round-robin or random"
 
 

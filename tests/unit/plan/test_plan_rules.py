@@ -24,6 +24,8 @@ OLDEST = {
     "runtime": {"version": "0.4.1", "image": "own:1"},
     "discovery": {"etcd": {"endpoints": ["http://etcd:2379"]}, "nats": {"server": "nats://nats:4222"}},
 }
+VLLM: dict[str, Any] = {"runtime": {"engine": "vllm"}}
+SGLANG: dict[str, Any] = {"runtime": {"engine": "sglang"}}
 TRANSCEIVER = "engineConfig.cache_transceiver_config"
 KV = "engineConfig.kv_cache_config"
 MTP = {"decoding_type": "MTP", "num_nextn_predict_layers": 1}
@@ -97,6 +99,67 @@ def judged(
 Row = tuple[str, str, dict[str, Any], str]
 
 FAULTS: list[Row] = [
+    (
+        "engine-argument-derived",
+        P5,
+        {**VLLM, "decode": {"engineConfig": {"tensor_parallel_size": 2}}},
+        "spec.decode.engineConfig.tensor-parallel-size",
+    ),
+    (
+        "engine-argument-derived",
+        P5,
+        {**SGLANG, "prefill": {"engineConfig": {"host": "0.0.0.0"}}},  # noqa: S104 - refused
+        "spec.prefill.engineConfig.host",
+    ),
+    (
+        "engine-argument-known",
+        P5,
+        {**VLLM, "prefill": {"engineConfig": {"max-modell-len": 4096}}},
+        "spec.prefill.engineConfig.max-modell-len",
+    ),
+    (
+        "engine-argument-known",
+        P5,
+        {**SGLANG, "decode": {"engineConfig": {"torchao-config": "int4wo"}}},
+        "spec.decode.engineConfig.torchao-config",
+    ),
+    (
+        "engine-switch",
+        P5,
+        {**SGLANG, "decode": {"engineConfig": {"trust-remote-code": "yes"}}},
+        "spec.decode.engineConfig.trust-remote-code",
+    ),
+    (
+        "vllm-connector-derived",
+        P5,
+        {**VLLM, "decode": {"engineConfig": {"kv-transfer-config": {"kv_role": "kv_both"}}}},
+        "spec.decode.engineConfig.kv-transfer-config.kv_role",
+    ),
+    (
+        "vllm-connector-derived",
+        P5,
+        {**VLLM, "prefill": {"engineConfig": {"kv-transfer-config": None}}},
+        "spec.prefill.engineConfig.kv-transfer-config",
+    ),
+    (
+        "engine-kv-dtype-equal",
+        P5,
+        {**VLLM, "prefill": {"engineConfig": {"kv-cache-dtype": "fp8"}}},
+        "spec.decode.engineConfig.kv-cache-dtype",
+    ),
+    (
+        "sglang-data-parallel",
+        P5,
+        {**SGLANG, "decode": {"engineConfig": {"dp-size": 2}}},
+        "spec.decode.engineConfig.dp-size",
+    ),
+    (
+        "engine-transfer-limit",
+        P5,
+        {**VLLM, "transfer": {"timeoutSeconds": 90}},
+        "spec.transfer.timeoutSeconds",
+    ),
+    ("engine-fabric-memory", NVL, SGLANG, "spec.runtime.engine"),
     ("gpus-within-machine", P5, {"decode": {"parallelism": {"tensor": 16}}}, "spec.decode.gpusPerNode"),
     (
         "gpus-equal-in-template",

@@ -88,7 +88,9 @@ def test_the_reference_engine_runs_only_with_the_release_that_it_was_tried_with(
             "runtime": {"engine": "reference", "version": version},
         }
     )
-    with pytest.raises(Refusal, match=rf"dynamo {version} has not been tried .* Write one of: 1\.6\.1"):
+    with pytest.raises(
+        Refusal, match=rf"dynamo {version} is not known with the engine reference\. Write one of: 1\.6\.1"
+    ):
         plan(accept(resource), Installation(worker_image="worker:test"))
     tried = {each for each, profile in RELEASES.items() for found in profile.engines.values() if found.tried}
     assert tried == {"1.6.1"}

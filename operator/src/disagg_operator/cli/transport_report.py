@@ -7,6 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from disagg_operator.api.v1alpha1.operations import VerificationMode
+from disagg_operator.api.v1alpha1.runtime import Engine
 from disagg_operator.cli.cluster_options import Code
 from disagg_operator.plan.names import ANNOTATION_PAUSED, FRONTEND
 
@@ -51,6 +52,10 @@ def obstacle(resource: Mapping[str, Any]) -> str:
             f"verification of {name} is off: spec.verification.mode is Off. Write Warn or Enforce instead; "
             f"the workers are then replaced by such with a transport agent: kubectl patch dd {name} {where} "
             f"--type merge --patch '{patch}'"
+        )
+    if spec.get("runtime", {}).get("engine") == Engine.MOCKER:
+        return (
+            f"{name} moves no KV cache: its engine, Dynamo's mocker, simulates. There is nothing to verify."
         )
     if metadata.get("annotations", {}).get(ANNOTATION_PAUSED) == "true":
         return (

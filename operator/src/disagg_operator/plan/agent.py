@@ -7,7 +7,6 @@ restarts nobody.
 
 from collections.abc import Iterator, Mapping
 
-from disagg_operator.api.v1alpha1.operations import VerificationMode
 from disagg_operator.api.v1alpha1.runtime import Engine
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.engines.models import model_path
@@ -33,7 +32,7 @@ def agent_plan(basis: Basis, facts: Facts, engine_security: SecurityPlan) -> Age
         facts: facts of the role.
         engine_security: how much privilege the engine has: what it may hide, the agent must be let see.
     """
-    if basis.spec.verification.mode is VerificationMode.OFF:
+    if not basis.measured:
         return None
     sights = _sights(basis, facts)
     command = ("python3", "-c", script("keep_running.py"), str(_AGAIN_SECONDS), "disagg-worker", "agent")

@@ -6,7 +6,7 @@ Invariant: nothing here depends on one role alone, or on the revision.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from disagg_operator.api.v1alpha1.operations import DrainSpec
+from disagg_operator.api.v1alpha1.operations import DrainSpec, VerificationMode
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
 from disagg_operator.api.v1alpha1.role import RoleSpec
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
@@ -32,7 +32,7 @@ from disagg_operator.plan.platform import Platform
 from disagg_operator.plan.transfer import transfer_plan
 from disagg_operator.platforms.catalogue import services
 from disagg_operator.platforms.profile import RuntimeProfile
-from disagg_operator.platforms.vocabulary import ANY_ARCHITECTURE, ONE, SEVERAL
+from disagg_operator.platforms.vocabulary import ANY_ARCHITECTURE, DEFAULT, ONE, SEVERAL, WRITTEN
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,11 @@ class Basis:
     def drain(self) -> DrainSpec:
         """How pods end, also where the user says nothing of it."""
         return _drain_of(self.spec)
+
+    @property
+    def measured(self) -> bool:
+        """Whether it is verified how KV cache moves: where the user wants it, and any moves."""
+        return self.spec.verification.mode is not VerificationMode.OFF and not self.transfer.simulated
 
     @property
     def service_account(self) -> str:
@@ -169,6 +174,7 @@ def _facts(spec: DisaggDeploymentSpec, platform: Platform, discovery: DiscoveryP
         "architecture": architecture.value if architecture else selected,
         "request_seconds": str(_drain_of(spec).request_seconds),
         "transfer_seconds": str(spec.transfer.timeout_seconds),
+        "timeout": WRITTEN if "timeout_seconds" in spec.transfer.model_fields_set else DEFAULT,
         **discovery_facts(discovery),
     }
 

@@ -23,6 +23,7 @@ from disagg_operator.plan.frontends.registry import FAMILIES
 from disagg_operator.plan.hardware import hardware, huge_pages
 from disagg_operator.plan.image import image_of
 from disagg_operator.plan.launch.group import grouped, joined
+from disagg_operator.plan.launch.meeting import met
 from disagg_operator.plan.model import DECODE, PREFILL, Port, RolePlan
 from disagg_operator.plan.pod import wired_pod
 from disagg_operator.plan.resources import worker_resources
@@ -30,7 +31,7 @@ from disagg_operator.plan.revision import NO_REVISION, revision_of
 from disagg_operator.plan.security import security
 from disagg_operator.plan.wedged import watched
 from disagg_operator.plan.worker_check import check_plan
-from disagg_operator.platforms.profile import MpiLaunch
+from disagg_operator.platforms.profile import Meeting, MpiLaunch
 from disagg_operator.platforms.vocabulary import NO_BACKEND, OFF, ON, ONE, SEVERAL
 
 
@@ -62,7 +63,7 @@ class _Draft:
     basis: Basis
     role: RolePlan
     port: Port | None
-    launch: MpiLaunch | None
+    launch: MpiLaunch | Meeting | None
 
     def of(self, revision: str) -> RolePlan:
         """Return the workers of a revision."""
@@ -71,6 +72,8 @@ class _Draft:
         role = replace(self.role, pod=replace(self.role.pod, environment=environment, prepare=wiring.prepare))
         if role.nodes > 1 and self.port is not None:
             role = joined(role, self.port, self.basis.name, revision)
+        elif isinstance(self.launch, Meeting):
+            role = met(role, self.launch, self.basis.name, revision)
         elif self.launch is not None:
             key_round = self.basis.resource.metadata.annotations.get(names.ANNOTATION_SSH_KEY, "")
             role = grouped(role, self.launch, self.basis.name, revision, key_round)
@@ -172,10 +175,11 @@ def _facts(basis: Basis, role: str, spec: RoleSpec) -> Facts:
     }
 
 
-def _launch(basis: Basis, role: RolePlan) -> MpiLaunch:
-    launch = basis.platform.release.launch
+def _launch(basis: Basis, role: RolePlan) -> MpiLaunch | Meeting:
+    launch = basis.platform.release.launch or basis.platform.release.meeting
     if launch is None:
         field = f"spec.{role.role}.nodesPerReplica"
-        fault = f"not supported yet: {role.nodes} nodes with this engine"
-        raise Refusal([Problem(field, fault, "Write 1", "engine-on-several-nodes")])
+        fault = f"this release of the engine, {basis.platform.release.version}, runs on one node alone"
+        remedy = "Write 1, or a newer runtime.version"
+        raise Refusal([Problem(field, fault, remedy, "engine-on-several-nodes")])
     return launch

@@ -56,7 +56,8 @@ def transfer_plan(transfer: TransferSpec, platform: Platform, facts: Facts) -> T
     backend = _nixl_backend(transfer, platform, {**facts, "method": method})
     by_user = Provenance("Set by the user.", _BACKEND)
     why_backend = provenance(backend) if transfer.nixl_backend is None else by_user
-    return TransferPlan(method, backend.value, why, why_backend)
+    simulated = release.simulated is not None
+    return TransferPlan(method, backend.value, why, why_backend, simulated=simulated)
 
 
 def _nixl_backend(transfer: TransferSpec, platform: Platform, facts: Facts) -> Choice:
@@ -71,12 +72,16 @@ def _nixl_backend(transfer: TransferSpec, platform: Platform, facts: Facts) -> C
     if not usable:
         given = "NIXL" if asked is None else asked.value
         fabric = platform.fabrics[0]
-        theirs = " and ".join(each.value for each in fabric.nixl_backends)
-        ours = " and ".join(each.value for each in platform.release.nixl_backends)
+        theirs = _listed(fabric.nixl_backends)
+        ours = _listed(platform.release.nixl_backends)
         where = f": {fabric.name} works with {theirs}{f', and this release with {ours}' if ours else ''}"
         wanted = _Asked(_BACKEND, given, "nixl-backend-known", where)
         raise Refusal([_unavailable(wanted, known, facts)])
     return usable[0]
+
+
+def _listed(choices: Iterable[Choice]) -> str:
+    return " and ".join(dict.fromkeys(each.value for each in choices))
 
 
 def _of(offered: Iterable[Choice], value: str) -> Choice | None:
@@ -97,5 +102,5 @@ def _unavailable(asked: _Asked, known: Sequence[Choice], facts: Facts) -> Proble
         if facts["architecture"] == ANY_ARCHITECTURE and "architecture" in excluded.when:
             selector = f"{{{ARCHITECTURE_LABEL}: {excluded.when['architecture'][0]}}}"
             more = f", or say where workers run: spec.placement.nodeSelector: {selector}"
-    usable = " or ".join(choice.value for choice in applicable(known, facts))
+    usable = " or ".join(dict.fromkeys(choice.value for choice in applicable(known, facts)))
     return Problem(asked.field, fault, f"Write {usable}{more}", asked.rule)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 
 from disagg_operator.api.transport import Promise, Transport
-from disagg_operator.api.v1alpha1.operations import VerificationMode
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.facts import applicable, provenance
 from disagg_operator.plan.hardware import fabric_devices
@@ -34,7 +33,7 @@ def verification_plan(
         promised: what its fabrics promise.
     """
     asked = basis.spec.verification
-    if asked.mode is VerificationMode.OFF:
+    if not basis.measured:
         return None
     transports = frozenset(each.transport for each in promised)
     return VerificationPlan(
@@ -64,6 +63,7 @@ def _promise(basis: Basis, role: RolePlan, transports: frozenset[Transport]) -> 
 
 def _kv_dtype(role: RolePlan) -> str:
     """Return the data type of the KV cache as the engine is told; nothing for the model's own."""
+    # TensorRT-LLM's spelling, then that of vLLM and SGLang.
     cache = role.engine_config.get("kv_cache_config")
-    written = cache.get("dtype") if isinstance(cache, Mapping) else None
+    written = cache.get("dtype") if isinstance(cache, Mapping) else role.engine_config.get("kv-cache-dtype")
     return written if isinstance(written, str) and written != "auto" else ""

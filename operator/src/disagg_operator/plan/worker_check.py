@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from disagg_operator.api.quantities import quantity
-from disagg_operator.api.v1alpha1.operations import VerificationMode
 from disagg_operator.api.v1alpha1.runtime import Engine
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER
@@ -37,7 +36,7 @@ def check_plan(basis: Basis, pod: PodPlan, facts: Facts, gpus: int) -> CheckPlan
         facts: facts of the role.
         gpus: GPUs of the pod.
     """
-    if basis.spec.verification.mode is VerificationMode.OFF:
+    if not basis.measured:
         return None
     asked = dict(_asked(basis, pod, facts, gpus))
     if not asked:

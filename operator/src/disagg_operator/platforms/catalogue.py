@@ -190,7 +190,7 @@ class Catalogue:
             raise Refusal([Problem("spec.runtime.frontend", fault, remedy, "frontend-runs-engine")])
         fault = f"not supported yet: {name} {version!r}"
         if version in versions:
-            fault = f"{name} {version} has not been tried with the engine {engine}"
+            fault = f"{name} {version} is not known with the engine {engine}"
         remedy = f"Write one of: {', '.join(holding)}, or leave it out"
         raise Refusal([Problem("spec.runtime.version", fault, remedy, "runtime-version-known")])
 

@@ -18,6 +18,7 @@
 | kvbm | on: the workers keep KV cache in Dynamo's block manager; else off |
 | security | Restricted, IpcLock, Privileged |
 | request_seconds, transfer_seconds | ``spec.drain.requestSeconds``, ``spec.transfer.timeoutSeconds`` |
+| timeout | written: the user says how long a transfer may take; else default |
 | image | efa if its tag says that the EFA SDK is inside (``1.6.1-efa``, ``1.1.1-efa-amd64``), else standard |
 
 Invariant: a condition on another fact, or on a value that a fact never has, is a fault of the profile.
@@ -36,6 +37,7 @@ ANY_ARCHITECTURE = "any"
 NO_BACKEND = "none"
 ON, OFF = "on", "off"
 WITH_EFA, STANDARD = "efa", "standard"
+WRITTEN, DEFAULT = "written", "default"
 
 FACTS: Mapping[str, frozenset[str] | None] = {
     "engine": frozenset(Engine),
@@ -55,6 +57,7 @@ FACTS: Mapping[str, frozenset[str] | None] = {
     "kvbm": frozenset({ON, OFF}),
     "security": frozenset({"Restricted", "IpcLock", "Privileged"}),
     "image": frozenset({WITH_EFA, STANDARD}),
+    "timeout": frozenset({WRITTEN, DEFAULT}),
     "request_seconds": None,
     "transfer_seconds": None,
 }

@@ -13,6 +13,7 @@ from disagg_operator.api.v1alpha1.variables import NIXL_PLUGINS
 
 _LOWEST_FREE_PORT = 1024
 _CPU_ENGINES = (Engine.REFERENCE, Engine.MOCKER)
+_WITHOUT_CONTEXT = (Engine.VLLM, Engine.SGLANG)
 _WITH_QUEUES = (GangScheduler.AUTO, GangScheduler.KUEUE, GangScheduler.KAI)
 _OTHER_SCHEDULERS = (GangScheduler.KAI, GangScheduler.COSCHEDULING)
 _TRTLLM_DOCS = "https://github.com/NVIDIA/TensorRT-LLM/blob/main/docs/source/features"
@@ -70,6 +71,27 @@ def _prefill_context(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
     if spec.runtime.engine == Engine.TRTLLM and spec.prefill.parallelism.context > 1:
         fault = "TensorRT-LLM transfers no KV cache from a prefill role with context parallelism"
         yield Finding("spec.prefill.parallelism.context", fault, "Write 1; use tensor or pipeline instead")
+
+
+def _context(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    for path, role in roles(spec):
+        if spec.runtime.engine in _WITHOUT_CONTEXT and role.parallelism.context > 1:
+            fault = f"{spec.runtime.engine} splits no sequence over further GPUs while its KV cache is moved"
+            yield Finding(f"{path}.parallelism.context", fault, "Write 1; use tensor or pipeline instead")
+
+
+def _whole_expert(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    for path, role in roles(spec):
+        sizes = role.parallelism
+        if spec.runtime.engine == Engine.VLLM and sizes.expert not in (1, sizes.tensor):
+            fault = f"vLLM holds experts on every rank of the tensor parallel size ({sizes.tensor}), or none"
+            yield Finding(f"{path}.parallelism.expert", fault, f"Write {sizes.tensor} or 1")
+
+
+def _nothing_verified(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    if spec.runtime.engine == Engine.MOCKER and spec.verification.mode == VerificationMode.ENFORCE:
+        fault = "nothing can be verified: the mocker moves no KV cache, so that no request would be served"
+        yield Finding("spec.verification.mode", fault, "Leave it out, or use the reference engine")
 
 
 def _ranks(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
@@ -196,6 +218,9 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("kvbm-plugin-known", "ai-dynamo/nixl: src/plugins", _kvbm_plugins),
     Rule("expert-divides-tensor", f"{_TRTLLM_DOCS}/parallel-strategy.md", _expert),
     Rule("prefill-no-context-parallel", "TensorRT-LLM: cacheFormatter inquireSupport", _prefill_context),
+    Rule("no-context-parallel", "Dynamo: dynamo/vllm/args.py, dynamo/sglang/args.py", _context),
+    Rule("vllm-experts-on-all", "vLLM: arg_utils.py (enable_expert_parallel)", _whole_expert),
+    Rule("mocker-not-enforced", "Dynamo: dynamo/mocker", _nothing_verified),
     Rule("gpus-equal-ranks", f"{_TRTLLM_DOCS}/parallel-strategy.md", _ranks),
     Rule("lists-no-duplicates", "Kubernetes: x-kubernetes-list-type: set", _sets),
     Rule("scaling-bounds", "docs: spec.scaling", _scaling),

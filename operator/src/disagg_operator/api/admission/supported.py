@@ -57,20 +57,18 @@ def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-_ON_CPU = "Write 1 or leave it out: the reference engine computes on CPU"
 _SOURCES = "Use runtimeImage or persistentVolumeClaim"
+_REFERENCE = "the reference engine computes on CPU"
+_MOCKER = "Dynamo's mocker computes nothing"
 
 
-def _reference_role(role: str) -> tuple[Supported, ...]:
+def _without_gpus(role: str, why: str) -> tuple[Supported, ...]:
     sizes = ("tensor", "pipeline", "context", "expert")
     return (
-        Supported(f"{role}.gpus_per_node", (0,), "Leave it out: the reference engine computes on CPU"),
-        *(Supported(f"{role}.parallelism.{size}", (1,), _ON_CPU) for size in sizes),
+        Supported(f"{role}.gpus_per_node", (0,), f"Leave it out: {why}"),
+        *(Supported(f"{role}.parallelism.{size}", (1,), f"Write 1 or leave it out: {why}") for size in sizes),
     )
 
-
-TABLE: tuple[Supported, ...] = (Supported("runtime.engine", (Engine.REFERENCE, Engine.TRTLLM)),)
-"""Fields whose values are not all built. Fields that are not here work in full."""
 
 DYNAMO_TABLE: tuple[Supported, ...] = (
     Supported("frontend.router_mode", (RouterMode.ROUND_ROBIN, RouterMode.RANDOM)),
@@ -84,18 +82,40 @@ REFERENCE_TABLE: tuple[Supported, ...] = (
     Supported("transfer.nixl_backend", (NixlBackend.UCX,)),
     Supported("transfer.max_tokens_in_buffer"),
     Supported("transfer.kvbm"),
-    *_reference_role("prefill"),
-    *_reference_role("decode"),
+    *_without_gpus("prefill", _REFERENCE),
+    *_without_gpus("decode", _REFERENCE),
 )
 """What the reference engine does not do."""
 
+MOCKER_TABLE: tuple[Supported, ...] = (
+    Supported("transfer.method", (TransferMethod.NIXL,)),
+    Supported("transfer.nixl_backend", (NixlBackend.UCX,)),
+    Supported("transfer.max_tokens_in_buffer"),
+    Supported("transfer.kvbm"),
+    Supported("prefill.nodes_per_replica", (1,)),
+    Supported("decode.nodes_per_replica", (1,)),
+    *_without_gpus("prefill", _MOCKER),
+    *_without_gpus("decode", _MOCKER),
+)
+"""What Dynamo's mocker has no use for."""
+
+ARGUMENTS_TABLE: tuple[Supported, ...] = (
+    Supported("transfer.max_tokens_in_buffer", (), "Leave it out: it is a buffer of TensorRT-LLM's"),
+)
+"""What vLLM and SGLang have no use for."""
+
+OF_ENGINE = {
+    Engine.REFERENCE: REFERENCE_TABLE,
+    Engine.MOCKER: MOCKER_TABLE,
+    Engine.VLLM: ARGUMENTS_TABLE,
+    Engine.SGLANG: ARGUMENTS_TABLE,
+}
+
 
 def _find(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
-    rows = [*TABLE]
+    rows: list[Supported] = [*OF_ENGINE.get(spec.runtime.engine, ())]
     if spec.runtime.frontend is FrontendKind.DYNAMO:
         rows += DYNAMO_TABLE
-    if spec.runtime.engine is Engine.REFERENCE:
-        rows += REFERENCE_TABLE
     for row in rows:
         yield from row.find(spec)
 

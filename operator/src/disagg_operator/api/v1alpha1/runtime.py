@@ -45,8 +45,8 @@ class RuntimeSpec(ApiModel):
     """Engine, frontend and the image that holds them."""
 
     engine: Engine = Engine.TRTLLM
-    """Inference engine of the prefill and decode workers. This version runs trtllm, and reference, a small
-    Llama on CPU."""
+    """Inference engine of the prefill and decode workers. reference is a small Llama on CPU; mocker simulates
+    one and moves no KV cache."""
     frontend: FrontendKind = FrontendKind.DYNAMO
     """Program that receives the requests: Dynamo's, or trtllm-serve, TensorRT-LLM's own."""
     version: Annotated[str, Field(pattern=NO_SPACE, max_length=64)] | None = None

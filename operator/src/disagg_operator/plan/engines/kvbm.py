@@ -36,9 +36,16 @@ def kvbm_environment(asked: Asked) -> tuple[EnvSetting, ...]:
 
 def _supported(release: EngineRelease) -> tuple[str, ...]:
     if release.kvbm is None:
-        fault = f"KVBM has no connector for TensorRT-LLM {release.version}"
+        fault = f"KVBM has no connector for this release of the engine, {release.version}"
         raise Refusal(
-            [Problem(_FIELD, fault, "Leave it out, or write a newer runtime.version", "kvbm-in-release")]
+            [
+                Problem(
+                    _FIELD,
+                    fault,
+                    "Leave it out, or write another runtime.version or engine",
+                    "kvbm-in-release",
+                )
+            ]
         )
     return release.kvbm.arguments
 

@@ -61,9 +61,9 @@ def grouped(
         command=(_SHELL, f"{CONFIG_FOLDER}/{LAUNCH}", *role.pod.command),
         environment=variables,
         mounts=(*role.pod.mounts, key),
-        startup=_probe(role.pod, role.pod.startup, launch.wait_seconds),
-        liveness=_probe(role.pod, role.pod.liveness),
-        readiness=_probe(role.pod, role.pod.readiness),
+        startup=probe_of_leader(role.pod, role.pod.startup, launch.wait_seconds),
+        liveness=probe_of_leader(role.pod, role.pod.liveness),
+        readiness=probe_of_leader(role.pod, role.pod.readiness),
     )
     return replace(
         role,
@@ -117,8 +117,8 @@ def _label(name: str) -> dict[str, dict[str, str]]:
     return {"fieldRef": {"fieldPath": f"metadata.labels['{name}']"}}
 
 
-def _probe(pod: PodPlan, probe: Probe, more_seconds: int = 0) -> ExecProbe:
-    """Return the probe as a script that asks the leader's HTTP server, or another rank's sshd.
+def probe_of_leader(pod: PodPlan, probe: Probe, more_seconds: int = 0) -> ExecProbe:
+    """Return the probe as a script that asks the leader's HTTP server, and of another rank what it can tell.
 
     Args:
         pod: the pod.

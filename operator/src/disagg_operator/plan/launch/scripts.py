@@ -63,6 +63,11 @@ def scripts(launch: MpiLaunch, ranks: Ranks, own: Iterable[str]) -> dict[str, st
     return {name: _TEMPLATES.get_template(f"{name}.j2").render(values) for name in (LAUNCH, SESSION, PROBE)}
 
 
+def probe_script() -> str:
+    """Return the script of probes where ranks run no sshd."""
+    return _TEMPLATES.get_template(f"{PROBE}.j2").render({"port": None})
+
+
 def _settings(launch: MpiLaunch, version: str) -> list[tuple[str, str]]:
     paths = {"ssh_config": f"{WORK_FOLDER}/ssh_config"}
     return [(setting.name, quote(fill(setting.value or "", paths))) for setting in launch.open_mpi[version]]

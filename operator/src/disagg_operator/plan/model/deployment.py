@@ -170,14 +170,18 @@ class TransferPlan:
         nixl_backend: NIXL plugin, or None for another method.
         provenance: why this method.
         backend_provenance: why this plugin.
+        simulated: whether the engine only takes the time of a transfer, and no KV cache moves.
     """
 
     method: str
     nixl_backend: str | None
     provenance: Provenance
     backend_provenance: Provenance | None = None
+    simulated: bool = False
 
     def __str__(self) -> str:
+        if self.simulated:
+            return "simulated"
         return self.method if self.nixl_backend is None else f"{self.method}/{self.nixl_backend}"
 
 

@@ -11,6 +11,7 @@ from disagg_operator.api import admission
 from disagg_operator.api.admission.overrides import unknown
 from disagg_operator.api.admission.rule import Finding, Judgement, Rule, judge
 from disagg_operator.plan.rules.architecture import RULES as ARCHITECTURE_RULES
+from disagg_operator.plan.rules.arguments import RULES as ARGUMENT_RULES
 from disagg_operator.plan.rules.claims import RULES as CLAIM_RULES
 from disagg_operator.plan.rules.computedomain import RULES as COMPUTE_DOMAIN_RULES
 from disagg_operator.plan.rules.devices import RULES as DEVICE_RULES
@@ -39,6 +40,7 @@ RULES: tuple[Rule[Subject], ...] = (
     *ROLE_RULES,
     *ENGINE_CONFIG_RULES,
     *TRANSCEIVER_RULES,
+    *ARGUMENT_RULES,
     *TIMEOUT_RULES,
     *KVBM_RULES,
     *CLAIM_RULES,

@@ -80,6 +80,23 @@ class MpiLaunch(Sourced):
     open_mpi: Annotated[Mapping[str, tuple[Variable, ...]], Field(min_length=1)]
 
 
+class Meeting(Sourced):
+    """How the ranks of a model instance on several nodes find each other, where the engine sees to it itself.
+
+    Attributes:
+        port: port on which the first node awaits the others.
+        wait_seconds: time that the first node has to appear.
+        arguments: words that the worker's command gets on every node, jinja2 templates over ``nodes`` and
+            ``port``; Kubernetes fills in ``$(DISAGG_LEADER)`` and ``$(DISAGG_NODE_RANK)``.
+        follower_arguments: words that it gets on every node but the first.
+    """
+
+    port: Annotated[int, Field(ge=1024, le=65535)]
+    wait_seconds: Annotated[int, Field(ge=1)]
+    arguments: tuple[str, ...]
+    follower_arguments: tuple[str, ...] = ()
+
+
 class EngineRelease(Layer):
     """An engine inside one version of a frontend's release.
 
@@ -97,7 +114,9 @@ class EngineRelease(Layer):
         command: argument vector of a worker, each word a jinja2 template; empty where code makes it.
         settings: what the engine's configuration file holds beside what the specification says.
         kvbm: how it uses Dynamo's KV block manager; none if it cannot.
-        launch: how an instance on several nodes is started; none where it cannot be.
+        launch: how an instance on several nodes is started by mpirun; none where it is not.
+        meeting: how its nodes find each other without; where there is neither, an instance has one node.
+        simulated: why no KV cache moves; none for an engine that computes.
         blind_to_reads: why nobody can ask a prefill worker whether its KV cache was read, so that it has to
             outlast the transfer's time-out; none if the engine itself waits for its readers.
         wedged: what it says when only a restart lets it move KV cache again.
@@ -115,5 +134,7 @@ class EngineRelease(Layer):
     settings: tuple[EngineSetting, ...] = ()
     kvbm: Kvbm | None = None
     launch: MpiLaunch | None = None
+    meeting: Meeting | None = None
+    simulated: Sourced | None = None
     blind_to_reads: Sourced | None = None
     wedged: tuple[Wedged, ...] = ()

@@ -112,6 +112,9 @@ def prove(at: Situation, verifier: Verifier, now: datetime) -> Proof:
     """
     if at.plan.verification is None:
         verifier.forget(Key(at.plan.namespace, at.plan.name))
+        if at.plan.transfer.simulated:
+            message = "The engine simulates transfers: no KV cache moves, so there is nothing to measure."
+            return Proof(TransportStatus(), {}, "Simulated", message)
         message = "Nothing is measured, since spec.verification.mode is Off. Write Warn or Enforce."
         return Proof(TransportStatus(), {}, "SwitchedOff", message)
     wait = _wait(at, now)

@@ -1,0 +1,137 @@
+"""Rules about the arguments of engines that have no other configuration: vLLM, SGLang, Dynamo's mocker."""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from disagg_operator.api.admission.rule import Finding, Rule, Severity
+from disagg_operator.plan.engines.by_arguments import Dialect, named
+from disagg_operator.plan.engines.config import value_at
+from disagg_operator.plan.engines.registry import ENGINES
+from disagg_operator.plan.model import DECODE
+from disagg_operator.plan.rules.subject import Subject
+
+_TABLES = "the engine's sources: platforms/arguments"
+_CONNECTOR = "kv-transfer-config"
+_KV_DTYPE = "kv-cache-dtype"
+_FIXED = ("kv_connector", "kv_role", "kv_connector_module_path", "kv_connector_extra_config.backends")
+"""What both roles must agree on, or what spec.transfer says, inside vLLM's configuration of its connector."""
+_LIMITS = {"VLLM_NIXL_ABORT_REQUEST_TIMEOUT", "SGLANG_DISAGGREGATION_WAITING_TIMEOUT"}
+_DOC = "https://docs.vllm.ai/en/stable/features/nixl_connector_usage/"
+
+
+def _written(subject: Subject) -> Iterator[tuple[str, Dialect, Mapping[str, Any]]]:
+    """Yield path, dialect and arguments of each role, as the user writes them."""
+    dialect = ENGINES[subject.spec.runtime.engine].dialect
+    if dialect is not None:
+        for role, spec in (("prefill", subject.spec.prefill), ("decode", subject.spec.decode)):
+            yield f"spec.{role}.engineConfig", dialect, named(spec.engine_config)
+
+
+def _owned(subject: Subject) -> Iterator[Finding]:
+    for path, dialect, written in _written(subject):
+        role = path.split(".")[1]
+        for name in written:
+            if name in dialect.owned:
+                says = dialect.owned[name].replace("*", role)
+                yield Finding(f"{path}.{name}", f"follows from {says}", "Leave it out")
+
+
+def _unknown(subject: Subject) -> Iterator[Finding]:
+    version = subject.platform.release.version
+    for path, dialect, written in _written(subject):
+        if not dialect.table.knows(version):
+            continue
+        known = dialect.table.of(version)
+        for name in written:
+            if name not in known:
+                fault = f"{dialect.name} {version} has no argument --{name}, and would not start"
+                yield Finding(f"{path}.{name}", fault, _instead(dialect, name, known))
+
+
+def _instead(dialect: Dialect, name: str, known: frozenset[str]) -> str:
+    elsewhere = dialect.table.versions_with(name)
+    if elsewhere:
+        return f"Leave it out: {dialect.name} {elsewhere[0]} to {elsewhere[-1]} know it"
+    meant = get_close_matches(name, sorted(known))
+    return f"Write {' or '.join(meant)}, if that is meant" if meant else "Leave it out"
+
+
+def _switch(subject: Subject) -> Iterator[Finding]:
+    for path, dialect, written in _written(subject):
+        for name, value in written.items():
+            if dialect.table.is_switch(name) and not isinstance(value, bool | None):
+                yield Finding(f"{path}.{name}", f"{value!r} is no value of a switch", "Write true or false")
+
+
+def _connector(subject: Subject) -> Iterator[Finding]:
+    for path, dialect, written in _written(subject):
+        if _CONNECTOR not in written or _CONNECTOR not in dialect.table.arguments:
+            continue
+        place, asked = f"{path}.{_CONNECTOR}", written[_CONNECTOR]
+        if not isinstance(asked, Mapping):
+            yield Finding(place, "is no map, so KV cache would not move", "Write a map, or leave it out")
+            continue
+        for key in _FIXED:
+            if value_at(asked, key) is not None or (key in asked and asked[key] is None):
+                fault = "follows from the role and spec.transfer, and prefill and decode must agree on it"
+                yield Finding(f"{place}.{key}", fault, "Leave it out")
+
+
+def _same_dtype(subject: Subject) -> Iterator[Finding]:
+    values = [written.get(_KV_DTYPE) or "auto" for _, _, written in _written(subject)]
+    if values and values[0] != values[1]:
+        fault = (
+            f"the KV cache is of type {values[1]} here and {values[0]} on prefill, whose blocks do not fit"
+        )
+        yield Finding(f"spec.{DECODE}.engineConfig.{_KV_DTYPE}", fault, "Write the same on both roles")
+
+
+def _unheard(subject: Subject) -> Iterator[Finding]:
+    """Find a limit that the user writes and the engine cannot be told."""
+    dialect = ENGINES[subject.spec.runtime.engine].dialect
+    written = "timeout_seconds" in subject.spec.transfer.model_fields_set
+    if dialect is None or not written or subject.plan.transfer.simulated:
+        return
+    told = {setting.name for _, role in subject.roles() for setting in role.pod.environment}
+    if not told & _LIMITS:
+        fault = (
+            f"{dialect.name} {subject.platform.release.version} takes no limit: only pods that end know it"
+        )
+        yield Finding("spec.transfer.timeoutSeconds", fault, "Leave it out, or keep it for pods that end")
+
+
+def _data_parallel(subject: Subject) -> Iterator[Finding]:
+    for path, dialect, written in _written(subject):
+        size = written.get("dp-size", written.get("data-parallel-size"))
+        if dialect.name == "sglang" and size not in (None, 1) and not written.get("enable-dp-attention"):
+            fault = "each data parallel rank would need GPUs of its own, which this resource does not count"
+            remedy = "Write enable-dp-attention: true, or more replicas"
+            yield Finding(f"{path}.dp-size", fault, remedy)
+
+
+def _fabric_memory(subject: Subject) -> Iterator[Finding]:
+    nvlink = subject.platform.fabrics[0].domain is not None
+    if nvlink and subject.spec.runtime.engine in ("vllm", "sglang"):
+        fault = (
+            "KV cache crosses NVLink between nodes only from memory with fabric handles; else it takes TCP"
+        )
+        remedy = "Watch the verified transport, or write engine: trtllm"
+        yield Finding("spec.runtime.engine", fault, remedy)
+
+
+RULES: tuple[Rule[Subject], ...] = (
+    Rule("engine-argument-derived", "docs: spec.*.engineConfig", _owned),
+    Rule("engine-argument-known", _TABLES, _unknown, unsafe=True),
+    Rule("engine-switch", _TABLES, _switch),
+    Rule("vllm-connector-derived", _DOC, _connector),
+    Rule("engine-kv-dtype-equal", "vLLM: nixl connector, compatibility hash", _same_dtype),
+    Rule("engine-transfer-limit", "docs: engines.md", _unheard, severity=Severity.WARN),
+    Rule("sglang-data-parallel", "SGLang: server_args.py (enable_dp_attention)", _data_parallel),
+    Rule(
+        "engine-fabric-memory",
+        "https://github.com/vllm-project/vllm/pull/51377",
+        _fabric_memory,
+        severity=Severity.WARN,
+    ),
+)
