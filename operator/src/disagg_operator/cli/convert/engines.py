@@ -61,7 +61,7 @@ class EngineFlags:
         derived: flags that the operator writes, with the reason.
         dropped: flags that the operator has nothing for, with the reason; 1 is what there is without them.
         any_flag: whether every other flag is a setting of ``engineConfig``, as for engines without a file.
-        names: names under which ``engineConfig`` knows some flags.
+        names: sizes under the names by which ``engineConfig`` knows them.
         negates: whether ``--no-NAME`` is NAME: false.
         expert_switch: the flag by which every rank of the tensor parallel size holds experts of its own.
     """
@@ -138,7 +138,7 @@ ENGINES: Mapping[str, EngineFlags] = {
             "--kv-events-config": "the operator has workers publish what the router asks for",
         },
         any_flag=True,
-        names={"--dp": "dp-size", "--data-parallel-size": "dp-size"},
+        names=dict.fromkeys(("--dp", "--dp-size", "--data-parallel-size"), "dp-size"),
     ),
     # Dynamo 0.9: components/src/dynamo/mocker/args.py
     "mocker": EngineFlags(

@@ -20,6 +20,7 @@ from disagg_operator.cli.convert.variables import read_request_plane
 
 _TRANSCEIVER = "cache_transceiver_config"
 _NO_FIELD = "the API has no field for it: where you need it, replace the command in spec.{role}.podTemplate"
+_ONE = "1 is what there is without it"
 _REQUEST_PLANE = "--request-plane"
 _CONNECTOR = "--kv-transfer-config"
 _NIXL_CONNECTOR = "NixlConnector"
@@ -102,6 +103,8 @@ def _read_flag(draft: Draft, role: str, known: EngineFlags, sizes: _Sizes, flag:
         _drop(draft, flag, known.dropped[flag.name])
     elif flag.name in known.settings:
         draft.offer(role, "setting", known.settings[flag.name], typed(flag.value), flag.part)
+    elif flag.name in known.names and flag.value == "1":
+        draft.ledger.derived(flag.part, _ONE)
     elif known.any_flag and flag.name.startswith("--"):
         name, value = _argument(known, flag)
         draft.offer(role, "setting", name, value, flag.part)
@@ -121,7 +124,7 @@ def _argument(known: EngineFlags, flag: Flag) -> tuple[str, Any]:
 
 def _drop(draft: Draft, flag: Flag, why: str) -> None:
     if flag.value == "1":
-        draft.ledger.derived(flag.part, "1 is what there is without it")
+        draft.ledger.derived(flag.part, _ONE)
     else:
         draft.ledger.dropped(flag.part, why)
 
