@@ -467,6 +467,41 @@ def test_a_release_that_is_not_known_is_replaced_by_the_nearest_and_keeps_its_im
     assert "0.8.0, of which nothing is known" in choice(document, "version")["how"]
 
 
+REFUSED = {
+    "vllm-deepseek-r1-hopper.yaml": "spec.decode.gpusPerNode",  # data parallel ranks, which there are none of
+    "vllm-gaie-disagg-v1beta1.yaml": "spec.env",  # UCX_TLS without CUDA
+}
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_what_a_graph_says_wrong_or_has_no_place_here_is_named(name: str) -> None:
+    assert REFUSED[name] in {each["field"] for each in told(name)["problems"]}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [each.name for each in DISAGGREGATED if each.name not in REFUSED and "planner" not in each.name],
+)
+def test_every_other_graph_is_accepted(name: str) -> None:
+    assert {*planned(name).roles} == {"prefill", "decode"}
+
+
+def test_vllm_and_sglang_get_their_flags_and_the_transfer_of_the_graph() -> None:
+    llama = planned("vllm-llama-3-70b-disagg.yaml")
+    assert [llama.roles[role].gpus for role in ("prefill", "decode")] == [2, 4]
+    assert str(llama.transfer) == "NIXL/UCX"
+    command = " ".join(llama.roles["decode"].pod.command)
+    assert "--gpu-memory-utilization 0.9" in command
+    assert "--no-enable-prefix-caching" in command
+    glm = planned("sglang-glm-5-gb200-efa.yaml")
+    assert str(glm.transfer) == "NIXL/LIBFABRIC"
+    decode = glm.roles["decode"]
+    assert (decode.nodes, decode.gpus) == (4, 4)
+    assert "--enable-dp-attention" in decode.pod.command
+    assert glm.compute_domain is not None
+    assert glm.compute_domain.nodes == 5
+
+
 # --- the command
 
 
