@@ -17,8 +17,8 @@ from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.rollout.stepper import Gates
 from disagg_operator.reconcile.applying.changes import changes, must_start
 from disagg_operator.reconcile.applying.diff import is_terminating
+from disagg_operator.reconcile.applying.once import next_offer
 from disagg_operator.reconcile.applying.repairs import Repairs
-from disagg_operator.reconcile.applying.ssh_keys import next_offer
 from disagg_operator.reconcile.applying.unstored import with_unstored
 from disagg_operator.reconcile.applying.writing import Writer, log_context
 from disagg_operator.reconcile.clock import timestamp
@@ -156,7 +156,7 @@ class Reconciler:
         waits = [(restart.due - view.now).total_seconds() for restart in view.restarts]
         due = [seconds for seconds in waits if seconds > 0]
         due += self.repairs.due(key, view.now)
-        offer = next_offer(view.observed)
+        offer = next_offer(view.plan, view.observed)
         measured = None if view.proof is None else view.proof.again
         over = 0.0 if _may_go_on(resource, view) else None
         sooner = _sooner(again, lacking.again, offer, measured, over, view.rollout.again, *due)

@@ -8,6 +8,7 @@ the pods that use it, or with the deployment.
 from collections.abc import Container
 
 from disagg_operator.plan import names
+from disagg_operator.plan.model import Plan
 from disagg_operator.reconcile.applying import request_keys, ssh_keys
 from disagg_operator.reconcile.applying.diff import is_terminating
 from disagg_operator.reconcile.kinds import CONFIG_MAP, GANGS, SECRET, STATEFUL_SET, Object, kind_of
@@ -58,6 +59,11 @@ def may_lack(obj: Object, observed: Observed, applied: Container[tuple[str, str]
     )
     # Without it, no pod of the group gets a node; pods that have one need it no more.
     return sum(map(has_node, pods)) < int(live["spec"]["replicas"])
+
+
+def next_offer(plan: Plan | None, observed: Observed) -> float | None:
+    """Return the seconds until a key is offered again, or None where no pod waits for one."""
+    return ssh_keys.next_offer(observed) or request_keys.next_offer(plan, observed)
 
 
 def made_for(obj: Object, owner: Object | None) -> Object:

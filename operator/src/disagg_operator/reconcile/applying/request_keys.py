@@ -7,6 +7,8 @@ is a frontend, and while a pod of the deployment waits for what it needs to star
 import secrets
 
 from disagg_operator.plan.frontends.trtllm_serve import KEY_FILE
+from disagg_operator.plan.model import Plan
+from disagg_operator.reconcile.applying.ssh_keys import OFFER_SECONDS
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed, has_node, has_started
 
@@ -15,7 +17,17 @@ _BYTES = 32
 
 def may_lack(observed: Observed) -> bool:
     """Tell whether a Secret may be missing: there is no frontend yet, or a pod waits."""
-    return observed.frontend() is None or any(has_node(pod) and not has_started(pod) for pod in observed.pods)
+    return observed.frontend() is None or _waits(observed)
+
+
+def next_offer(plan: Plan | None, observed: Observed) -> float | None:
+    """Return the seconds until a key is offered again, or None where there is none or no pod waits."""
+    has_key = plan is not None and plan.frontend.request_key is not None
+    return OFFER_SECONDS if has_key and _waits(observed) else None
+
+
+def _waits(observed: Observed) -> bool:
+    return any(has_node(pod) and not has_started(pod) for pod in observed.pods)
 
 
 def with_new_key(secret: Object) -> Object:
