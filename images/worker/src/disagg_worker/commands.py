@@ -73,6 +73,23 @@ def agent(arguments: Annotated[list[str] | None, typer.Argument(metavar="[OPTION
 
 
 @app.command()
+def download(
+    repository: Annotated[str, typer.Argument(help="Repository on the hub, as OWNER/NAME.")],
+    directory: Annotated[Path, typer.Argument(help="Where the model is to be.")],
+    *,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="URL of the hub.")] = None,
+    files: Annotated[
+        list[str] | None, typer.Option(help="Shell pattern of wanted files; repeatable.")
+    ] = None,
+) -> None:
+    """Have a model in a directory, fetched once by whoever comes first. HF_TOKEN holds the token."""
+    from disagg_worker.download.command import run  # noqa: PLC0415 - loads the hub's library
+
+    raise typer.Exit(run(repository, directory, revision=revision, endpoint=endpoint, patterns=files or ()))
+
+
+@app.command()
 def prepare(
     out: Annotated[Path, typer.Argument(help="Directory to make.")],
     gguf: Annotated[
