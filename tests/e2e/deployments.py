@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from e2e.cluster_client import Kubectl, Object, eventually
 from testcluster.demo import summary
 
-CHILDREN = "serviceaccounts,configmaps,services,rolebindings,statefulsets,deployments,pods"
+CHILDREN = "serviceaccounts,configmaps,services,rolebindings,statefulsets,deployments,jobs,pods"
 WORKER_METADATA = "dynamoworkermetadatas.nvidia.com"
 START_SECONDS = 150
 """From nothing to Available: two workers and a frontend import their libraries on two shared cores."""

@@ -9,7 +9,8 @@ from typing import Any
 from e2e.installation import UNPRIVILEGED
 
 PATH = "/quick-model"
-_VOLUME = {"name": "quick-model", "mountPath": PATH}
+VOLUME = {"name": "quick-model", "emptyDir": {}}
+MOUNT = {"name": "quick-model", "mountPath": PATH}
 _WRITE = f"""
 import json, shutil
 from pathlib import Path
@@ -49,17 +50,21 @@ def pod_template(image: str) -> dict[str, Any]:
     Args:
         image: the worker's image.
     """
-    writes = {
+    return {
+        "spec": {
+            "initContainers": [writer(image)],
+            "containers": [{"name": "worker", "volumeMounts": [MOUNT]}],
+            "volumes": [VOLUME],
+        }
+    }
+
+
+def writer(image: str) -> dict[str, Any]:
+    """Return the init container that writes the model into the pod's volume."""
+    return {
         "name": "quick-model",
         "image": image,
         "command": ["python3", "-c", _WRITE],
         "securityContext": UNPRIVILEGED,
-        "volumeMounts": [_VOLUME],
-    }
-    return {
-        "spec": {
-            "initContainers": [writes],
-            "containers": [{"name": "worker", "volumeMounts": [_VOLUME]}],
-            "volumes": [{"name": _VOLUME["name"], "emptyDir": {}}],
-        }
+        "volumeMounts": [MOUNT],
     }

@@ -23,6 +23,10 @@ log and fails on one that is never used. Server-side apply is `patch`, and `crea
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [list, watch, create, patch, delete]
+# Fetches a model into a cache, before workers start.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [list, watch, create, patch, delete]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [rolebindings]
   verbs: [list, watch, create, patch, delete]

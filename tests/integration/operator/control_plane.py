@@ -28,6 +28,7 @@ GROUPS = {
     "disaggscalers": "/apis/disagg.dev/v1alpha1",
     "statefulsets": "/apis/apps/v1",
     "deployments": "/apis/apps/v1",
+    "jobs": "/apis/batch/v1",
     "rolebindings": "/apis/rbac.authorization.k8s.io/v1",
     "leases": "/apis/coordination.k8s.io/v1",
     "events": "/apis/events.k8s.io/v1",

@@ -41,6 +41,12 @@ def claim(path: str) -> dict[str, Any]:
     return {"name": "small", "source": {"persistentVolumeClaim": {"claimName": "models", "path": path}}}
 
 
+def cached(cache: dict[str, Any] | None, **hub: Any) -> dict[str, Any]:
+    given = {"repository": "acme/tiny", **({} if cache is None else {"cache": cache}), **hub}
+    return {"name": "small", "source": {"huggingFace": given}}
+
+
+CACHE = "spec.model.source.huggingFace.cache"
 TRTLLM = {"engine": "trtllm"}
 WORKER = "spec.decode.podTemplate.spec.containers[0]"
 
@@ -49,6 +55,24 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ("model-one-source", {"model": {"name": "small", "source": {}}}, "spec.model.source"),
     ("model-path-inside", {"model": claim("a/../../b")}, "spec.model.source.persistentVolumeClaim.path"),
     ("model-path-inside", {"model": claim("/a")}, "spec.model.source.persistentVolumeClaim.path"),
+    (
+        "model-path-inside",
+        {"model": cached({"persistentVolumeClaim": {"claimName": "c", "path": "/a"}})},
+        f"{CACHE}.persistentVolumeClaim.path",
+    ),
+    ("model-path-inside", {"model": cached({"node": {"path": "/a/../b"}})}, f"{CACHE}.node.path"),
+    ("model-one-cache", {"model": cached({})}, CACHE),
+    (
+        "model-one-cache",
+        {"model": cached({"persistentVolumeClaim": {"claimName": "c"}, "node": {"path": "/a"}})},
+        CACHE,
+    ),
+    (
+        "model-files-need-cache",
+        {"runtime": TRTLLM, "model": cached(None, files=["*.json"])},
+        "spec.model.source.huggingFace.files",
+    ),
+    ("model-fetched-for-reference", {"model": cached(None)}, CACHE),
     (
         "nixl-backend-needs-nixl",
         {"transfer": {"method": "UCX", "nixlBackend": "UCX"}},
@@ -281,8 +305,6 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
-    ("model.source.huggingFace", {"model": {"name": "m", "source": {"huggingFace": {"repository": "a/b"}}}}),
-    ("model.source.image", {"model": {"name": "m", "source": {"image": {"reference": "a:1"}}}}),
     ("transfer.method", {"transfer": {"method": "MPI"}}),
     ("transfer.nixlBackend", {"transfer": {"nixlBackend": "LIBFABRIC"}}),
     ("transfer.maxTokensInBuffer", {"transfer": {"maxTokensInBuffer": 8192}}),

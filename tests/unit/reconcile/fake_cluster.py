@@ -158,6 +158,7 @@ class FakeCluster:
         after_write: is called after each write took effect; may raise.
         surroundings: what the cluster says of itself.
         failures: Events about each StatefulSet.
+        logs: the last line of each pod's log, by its name.
         driver: NVIDIA's controller of ComputeDomains.
         verifier: what measures the transport.
         lingering: whether pods whose StatefulSet is deleted do not end yet.
@@ -175,6 +176,7 @@ class FakeCluster:
     after_write: Callable[[str, Object], None] = lambda *_: None
     surroundings: ClusterSnapshot = SURROUNDINGS
     failures: list[Object] = field(default_factory=list)
+    logs: dict[str, str] = field(default_factory=dict)
     driver: FakeDriver = field(default_factory=FakeDriver)
     verifier: FakeVerifier = field(default_factory=FakeVerifier)
     lingering: bool = False
@@ -348,6 +350,10 @@ class FakeCluster:
     async def failures_to_create(self, owner: Object) -> list[Object]:
         assert owner["kind"] == "StatefulSet"
         return copy.deepcopy(self.failures)
+
+    async def last_line(self, pod: Object, container: str) -> str:
+        assert container == "fetch-model"
+        return self.logs.get(pod["metadata"]["name"], "")
 
     async def set_pod_condition(self, pod: Object, kind: str, *, holds: bool, reason: str) -> None:
         self._writing("condition", pod)

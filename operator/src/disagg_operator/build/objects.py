@@ -6,6 +6,7 @@ from disagg_operator.build.configmap import engine_config_map, frontend_config_m
 from disagg_operator.build.deployment import frontend_deployment
 from disagg_operator.build.discovery import discovery_objects
 from disagg_operator.build.disruption import disruption_budgets
+from disagg_operator.build.download import download_job
 from disagg_operator.build.gang import gang_objects
 from disagg_operator.build.metadata import Object
 from disagg_operator.build.rbac import role_binding, service_account
@@ -17,15 +18,16 @@ from disagg_operator.plan.model import Plan
 
 
 def shared_objects(plan: Plan) -> list[Object]:
-    """Return what outlives revisions: services of discovery, the pods' identity, budgets and frontend."""
+    """Return what outlives revisions: discovery, the model's download, identity, budgets and frontend."""
     account = [service_account(plan)] if plan.own_service_account else []
     binding = [role_binding(plan)] if plan.discovery.backend == DiscoveryBackend.KUBERNETES else []
     services = discovery_objects(plan)
+    download = [] if plan.download is None else [download_job(plan, plan.download)]
     key = plan.frontend.request_key
     keyed = [] if key is None else [request_key_secret(plan, key)]
     files = [frontend_config_map(plan)] if plan.frontend.files else []
     front_door = [*keyed, *files, frontend_service(plan), frontend_deployment(plan)]
-    return [*services, *account, *binding, *disruption_budgets(plan), *front_door]
+    return [*services, *download, *account, *binding, *disruption_budgets(plan), *front_door]
 
 
 def scaler_objects(plan: Plan) -> list[Object]:

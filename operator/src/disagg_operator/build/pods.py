@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from disagg_operator.api.merge import merged
 from disagg_operator.build.agent import agent_container
+from disagg_operator.build.download import download_container
 from disagg_operator.build.environment import variable
 from disagg_operator.build.metadata import Object
 from disagg_operator.build.mounts import volume_mount
@@ -90,6 +91,7 @@ def _pod_spec(pod: PodPlan, container: str, labels: Mapping[str, str]) -> Object
     }
     starting = [
         *([] if pod.check is None else [_check(pod.check)]),
+        *([] if pod.download is None else [download_container(pod.download)]),
         *([] if pod.prepare is None else [_prepare(pod, pod.prepare)]),
         *([] if pod.gate is None else [_gate(pod, pod.gate)]),
         *([] if pod.agent is None else [agent_container(pod, pod.agent)]),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from disagg_operator.plan.model import (
     ComputeDomainPlan,
+    DownloadPlan,
     EnvSetting,
     FrontendPlan,
     Plan,
@@ -81,6 +82,8 @@ def _shared(plan: Plan) -> Iterator[_Entry]:
         yield "promise", promised.transport.value, promised.transport.spoken, promised.provenance
     if plan.compute_domain is not None:
         yield from _domain(plan.compute_domain)
+    if plan.download is not None:
+        yield from _download(plan.download)
 
 
 def _transfer(transfer: TransferPlan) -> Iterator[_Entry]:
@@ -93,6 +96,12 @@ def _domain(domain: ComputeDomainPlan) -> Iterator[_Entry]:
     yield "compute domain", "name", domain.name, domain.provenance
     if domain.num_nodes is not None:
         yield "compute domain", "numNodes", str(domain.num_nodes), domain.num_nodes_provenance
+
+
+def _download(download: DownloadPlan) -> Iterator[_Entry]:
+    yield "model", "fetched into", download.cache, download.provenance
+    for variable in download.environment:
+        yield "model", variable.name, _value(variable), variable.provenance
 
 
 def _role(role: RolePlan) -> Iterator[_Entry]:
@@ -139,6 +148,8 @@ def _beside(pod: PodPlan) -> Iterator[_Entry]:
         yield "drain", "finishes requests for", f"{pod.drain.seconds} s", pod.drain.provenance
         yield "drain", "then keeps KV cache for", f"{pod.drain.kept_seconds} s", pod.drain.kept_provenance
     yield "drain", "terminationGracePeriodSeconds", str(pod.grace_seconds), pod.grace_provenance
+    if pod.download is not None:
+        yield from _download(pod.download)
     if pod.check is not None:
         for check, asked in pod.check.asked.items():
             yield "check", check, json.dumps(asked), pod.check.provenance

@@ -7,6 +7,7 @@ from disagg_operator.api.v1alpha1.operations import VerificationMode
 from disagg_operator.plan import names
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.disruption import budget_plan
+from disagg_operator.plan.download import node_download
 from disagg_operator.plan.drain import draining
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER
 from disagg_operator.plan.engines.models import hub_environment, model_mounts
@@ -54,6 +55,7 @@ def frontend_plan(basis: Basis, workers: Workers) -> FrontendPlan:
             *wiring.mounts,
             *(model_mounts(model.source) if wiring.reads_model else ()),
         ),
+        download=node_download(basis) if wiring.reads_model else None,
         resources=resources,
         resources_provenance=why_resources,
         node_labels=labels,

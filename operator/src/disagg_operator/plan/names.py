@@ -15,6 +15,7 @@
 | RoleBinding | ``<base>-worker-<hash of what it binds>`` |
 | StatefulSet, Service and PodDisruptionBudget of a service | ``<base>-<etcd or nats>-<hash of its shape>`` |
 | Service through which its members find each other | ``<name of the StatefulSet>-peers`` |
+| Job that fetches a model | ``<base>-model-<hash of what is fetched, and how>`` |
 | ComputeDomain | ``<base>-compute-domain`` |
 | its ResourceClaimTemplate, made by NVIDIA's driver | ``<name of the ComputeDomain>-channel`` |
 
@@ -60,6 +61,8 @@ ANNOTATION_APPLIED_HASH = "disagg.dev/applied-hash"
 MANAGER = "disagg-operator"
 APP = "disagg-deployment"
 FRONTEND = "frontend"
+DOWNLOAD = "model"
+"""Component of what fetches the model."""
 
 _KEPT = 22
 _HASH = 8
@@ -145,6 +148,16 @@ def service(deployment: str, kind: str, shape: str) -> str:
         shape: what cannot change while it runs.
     """
     return f"{base(deployment)}-{kind}-{digest(shape)}"
+
+
+def download(deployment: str, shape: str) -> str:
+    """Return the name of the Job that fetches a model.
+
+    Args:
+        deployment: name of the DisaggDeployment.
+        shape: what is fetched, and how; a Job cannot be changed.
+    """
+    return f"{base(deployment)}-{DOWNLOAD}-{digest(shape)}"
 
 
 def service_peers(service: str) -> str:

@@ -11,6 +11,7 @@ from disagg_operator.api.v1alpha1.resource import DisaggDeployment
 from disagg_operator.plan import names, rules
 from disagg_operator.plan.basis import Basis, basis_of
 from disagg_operator.plan.cluster import UNSEEN, ClusterFacts
+from disagg_operator.plan.download import job_download
 from disagg_operator.plan.environment import TemplateFailedError
 from disagg_operator.plan.frontend import frontend_plan
 from disagg_operator.plan.frontends.family import Workers
@@ -76,6 +77,7 @@ def _planned(basis: Basis) -> Plan:
         roles=roles,
         frontend=frontend_plan(basis, Workers(revision, roles)),
         compute_domain=basis.compute_domain,
+        download=job_download(basis),
         scalers=scaler_plans(basis.resource, roles),
         promised=promised,
         verification=verification_plan(basis, roles, promised),

@@ -1,8 +1,9 @@
 """The revision: a hash of all that must match between prefill and decode.
 
 Invariant: it depends on the worker pods and their configuration files, and on nothing else; in particular not
-on replica counts and what evictions must leave of them, the frontend, the rollout's settings, what the check
-and the transport agent are made of, the version of a scheduler's API, or the words that explain a setting.
+on replica counts and what evictions must leave of them, the frontend, the rollout's settings, what the check,
+the model's download and the transport agent are made of, the version of a scheduler's API, or the words that
+explain a setting.
 """
 
 import json
@@ -32,7 +33,7 @@ def revision_of(roles: Iterable[RolePlan]) -> str:
         del described["replicas"], described["budget"]
         # Whether the agent is there counts, what it is does not: another agent is no reason for a rollout.
         described["pod"]["agent"] = role.pod.agent is not None or None
-        del described["pod"]["check"]
+        del described["pod"]["check"], described["pod"]["download"]
         if role.group is not None and role.group.gang is not None:
             # By an upgrade of Kubernetes the same PodGroup may be of another version.
             del described["group"]["gang"]["api_version"]

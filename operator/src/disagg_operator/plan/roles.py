@@ -14,6 +14,7 @@ from disagg_operator.plan.agent import agent_plan
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.computedomain import channel_claim
 from disagg_operator.plan.disruption import budget_plan
+from disagg_operator.plan.download import node_download
 from disagg_operator.plan.drain import draining
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER, Asked
 from disagg_operator.plan.environment import layered, written
@@ -141,6 +142,7 @@ def _draft(basis: Basis, role: str, spec: RoleSpec) -> _Draft:
         joined=added.joined,
         grouped=added.grouped,
         agent=agent_plan(basis, facts, context),
+        download=node_download(basis),
     )
     pod = draining(pod, basis, basis.runtime.worker, wiring.port.number, facts)
     pod = replace(pod, check=check_plan(basis, pod, facts, gpus))

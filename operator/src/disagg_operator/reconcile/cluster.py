@@ -61,6 +61,10 @@ class Cluster(Protocol):
         """Return the Events that tell why pods of a StatefulSet could not be made."""
         ...
 
+    async def last_line(self, pod: Object, container: str) -> str:
+        """Return the last line of a container's log."""
+        ...
+
     async def set_pod_condition(self, pod: Object, kind: str, *, holds: bool, reason: str) -> None:
         """Set a condition of this pod, which may be gone already.
 

@@ -49,6 +49,7 @@ SERVICE = Kind("v1", "Service", "services")
 ROLE_BINDING = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
 STATEFUL_SET = Kind("apps/v1", "StatefulSet", "statefulsets")
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
+JOB = Kind("batch/v1", "Job", "jobs")
 POD_DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 POD = Kind("v1", "Pod", "pods")
 NODE = Kind("v1", "Node", "nodes")
@@ -71,6 +72,7 @@ OWNED = (
     ROLE_BINDING,
     STATEFUL_SET,
     DEPLOYMENT,
+    JOB,
     POD_DISRUPTION_BUDGET,
     DISAGG_SCALER,
 )

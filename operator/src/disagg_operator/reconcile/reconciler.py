@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from disagg_operator.api.problems import Problem, Refusal
+from disagg_operator.build.download import FETCH
 from disagg_operator.plan import names
 from disagg_operator.plan.installation import Installation
+from disagg_operator.plan.model import Plan
 from disagg_operator.plan.rollout.stepper import Gates
 from disagg_operator.reconcile.applying.changes import changes, must_start
 from disagg_operator.reconcile.applying.diff import is_terminating
@@ -25,6 +27,7 @@ from disagg_operator.reconcile.clock import timestamp
 from disagg_operator.reconcile.cluster import Children, Cluster, Domains, Preflight, Recorder
 from disagg_operator.reconcile.computedomain.departure import FINALIZER
 from disagg_operator.reconcile.computedomain.keeper import DomainKeeper
+from disagg_operator.reconcile.download import PROGRESS_SECONDS, ModelStanding, model_standing, running
 from disagg_operator.reconcile.errors import BlockedError, ClusterError, RetrySoonError, attempt
 from disagg_operator.reconcile.groups.departing import left_behind
 from disagg_operator.reconcile.kinds import Key, Object, describe
@@ -159,7 +162,8 @@ class Reconciler:
         offer = next_offer(view.plan, view.observed)
         measured = None if view.proof is None else view.proof.again
         over = 0.0 if _may_go_on(resource, view) else None
-        sooner = _sooner(again, lacking.again, offer, measured, over, view.rollout.again, *due)
+        fetches = None if view.plan is None or running(view.plan, view.observed) is None else PROGRESS_SECONDS
+        sooner = _sooner(again, lacking.again, offer, measured, over, view.rollout.again, fetches, *due)
         return Outcome(there=True, again=sooner, transport=_shown(view))
 
     def _forget(self, key: Key) -> None:
@@ -192,7 +196,9 @@ class Reconciler:
             return _at_rest(resource, observed, problems=refusal.problems, paused=paused)
         planned = scaled.plan
         domain = self.keeper.look(key, planned, observed)
-        waits = domain is not None and not domain.starts and must_start(planned, observed)
+        model = await self._look_at_model(resource, planned, observed)
+        lacking = any(found is not None and not found.starts for found in (domain, model))
+        waits = lacking and must_start(planned, observed)
         now = timestamp()
         # What the status keeps, and nothing that is about to be written: the old revision goes because of it.
         record = record_of(resource)
@@ -209,12 +215,25 @@ class Reconciler:
             planned,
             paused=paused,
             domain=domain,
+            model=model,
             waits=waits,
             changed_over=gates.changed_over,
             rolled_out=rolled_out(planned, observed),
             now=now,
             scaling_refusal=scaled.refusal,
         )
+
+    async def _look_at_model(
+        self, resource: Object, planned: Plan, observed: Observed
+    ) -> ModelStanding | None:
+        """Return how the files of the model stand; how far they are is in the log of what fetches them."""
+        pod, progress = running(planned, observed), ""
+        if pod is not None:
+            try:
+                progress = await self.cluster.last_line(pod, FETCH)
+            except ClusterError as error:  # it would only have said how far it is
+                logger.warning("no log of %s: %s", describe(pod), error, extra=log_context(resource))
+        return model_standing(planned, observed, progress)
 
     async def _assess(self, key: Key, view: View) -> View:
         """Add whether the cluster can run the plan; there is nothing to say of a refused specification."""

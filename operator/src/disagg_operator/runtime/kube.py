@@ -24,6 +24,7 @@ from disagg_operator.runtime.events import EVENT
 FIELD_MANAGER = "disagg-operator"
 
 _LOGS = Kind("v1", "PodLog", "pods/log")
+_LINE_BYTES = 4096
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
@@ -236,6 +237,17 @@ class KubeCluster:
         path = f"{_path(POD, namespace, pod)}/log"
         response = await self._send("get", _LOGS, "GET", path, query=query)
         return (await _body(response)).decode(errors="replace")
+
+    async def last_line(self, pod: Object, container: str) -> str:
+        """Return the last line of a container's log, or nothing while there is none.
+
+        Args:
+            pod: the pod.
+            container: name of the container.
+        """
+        place = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        text = await self.log(*place, container, most_bytes=_LINE_BYTES, tail_lines=1)
+        return text.strip()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return an object.

@@ -6,6 +6,7 @@ Invariant: what is modelled but not built yet is refused, never ignored.
 """
 
 from disagg_operator.api.admission.discovery import RULES as DISCOVERY_RULES
+from disagg_operator.api.admission.model import RULES as MODEL_RULES
 from disagg_operator.api.admission.pods import RULES as POD_RULES
 from disagg_operator.api.admission.resources import RULES as RESOURCE_RULES
 from disagg_operator.api.admission.rule import Judgement, Rule, judge
@@ -16,6 +17,7 @@ from disagg_operator.api.v1alpha1.resource import DisaggDeployment
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 
 RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
+    *MODEL_RULES,
     *SENSE_RULES,
     *DISCOVERY_RULES,
     *VARIABLE_RULES,

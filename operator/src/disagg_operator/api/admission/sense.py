@@ -1,7 +1,6 @@
 """Rules about fields that must go together, whatever is built today."""
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 from disagg_operator.api.admission.rule import Finding, Rule, roles
 from disagg_operator.api.v1alpha1.operations import RoleScaling, VerificationMode
@@ -17,26 +16,6 @@ _WITHOUT_CONTEXT = (Engine.VLLM, Engine.SGLANG)
 _WITH_QUEUES = (GangScheduler.AUTO, GangScheduler.KUEUE, GangScheduler.KAI)
 _OTHER_SCHEDULERS = (GangScheduler.KAI, GangScheduler.COSCHEDULING)
 _TRTLLM_DOCS = "https://github.com/NVIDIA/TensorRT-LLM/blob/main/docs/source/features"
-
-
-def _one_source(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
-    source = spec.model.source
-    fields = type(source).model_fields
-    given = [field.alias or name for name, field in fields.items() if getattr(source, name) is not None]
-    if len(given) == 1:
-        return
-    names = ", ".join(field.alias or name for name, field in fields.items())
-    fault = f"names {len(given)} sources ({', '.join(given)})" if given else "names no source"
-    yield Finding("spec.model.source", fault, f"Write exactly one of {names}")
-
-
-def _model_path(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
-    source = spec.model.source
-    places = {"persistentVolumeClaim": source.persistent_volume_claim, "image": source.image}
-    for name, place in places.items():
-        if place is not None and (place.path.startswith("/") or ".." in PurePosixPath(place.path).parts):
-            field = f"spec.model.source.{name}.path"
-            yield Finding(field, "leaves the volume", "Write a path relative to its root, without '..'")
 
 
 def _nixl_backend(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
@@ -209,10 +188,6 @@ def _gang(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
-    Rule("model-one-source", "docs: spec.model.source", _one_source),
-    Rule(
-        "model-path-inside", "https://kubernetes.io/docs/concepts/storage/volumes/#using-subpath", _model_path
-    ),
     Rule("nixl-backend-needs-nixl", f"{_TRTLLM_DOCS}/disagg-serving.md", _nixl_backend),
     Rule("frontend-has-file", "docs/trtllm-serve.md", _frontend_file),
     Rule("kvbm-plugin-known", "ai-dynamo/nixl: src/plugins", _kvbm_plugins),

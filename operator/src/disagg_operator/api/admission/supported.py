@@ -57,7 +57,6 @@ def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-_SOURCES = "Use runtimeImage or persistentVolumeClaim"
 _REFERENCE = "the reference engine computes on CPU"
 _MOCKER = "Dynamo's mocker computes nothing"
 
@@ -76,8 +75,6 @@ DYNAMO_TABLE: tuple[Supported, ...] = (
 """What is not built with Dynamo's frontend. What trtllm-serve cannot do, its releases say."""
 
 REFERENCE_TABLE: tuple[Supported, ...] = (
-    Supported("model.source.hugging_face", (), _SOURCES),
-    Supported("model.source.image", (), _SOURCES),
     Supported("transfer.method", (TransferMethod.NIXL,)),
     Supported("transfer.nixl_backend", (NixlBackend.UCX,)),
     Supported("transfer.max_tokens_in_buffer"),

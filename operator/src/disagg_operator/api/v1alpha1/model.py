@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from disagg_operator.api.v1alpha1.base import ApiModel, ObjectName, SecretKeyReference
 from disagg_operator.api.v1alpha1.markers import cel, rules
-from disagg_operator.api.v1alpha1.patterns import ABSOLUTE_PATH, HUB_REPOSITORY, NO_SPACE
+from disagg_operator.api.v1alpha1.patterns import ABSOLUTE_PATH, HTTP_URL, HUB_REPOSITORY, NO_SPACE
 
 _RELATIVE = rules(
     cel(
@@ -18,16 +18,76 @@ _RELATIVE = rules(
 RelativePath = Annotated[str, Field(max_length=1024, json_schema_extra=_RELATIVE)]
 
 
+class ClaimCache(ApiModel):
+    """An existing volume that keeps downloaded models. A Job fetches the files, workers only read them."""
+
+    claim_name: ObjectName
+    """Name of the PersistentVolumeClaim in the namespace of the deployment. All nodes with workers must be
+    able to mount it at the same time."""
+    path: RelativePath = ""
+    """Directory on the volume that keeps models, relative to its root. Default: the root."""
+
+
+class NodeCache(ApiModel):
+    """A directory of each node that keeps downloaded models. The first worker of a node fetches the files."""
+
+    path: Annotated[str, Field(pattern=ABSOLUTE_PATH, max_length=1024)]
+    """Absolute path on the nodes. It must be there and belong to user and group 65532. The namespace must
+    allow hostPath volumes."""
+
+
+class ModelCache(ApiModel):
+    """Where downloaded files are kept. Exactly one of the fields is set."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "has(self.persistentVolumeClaim) != has(self.node)",
+                "must name exactly one cache: set persistentVolumeClaim or node, and leave the other out",
+            )
+        )
+    )
+
+    persistent_volume_claim: ClaimCache | None = None
+    """Fetch once for the whole cluster, onto a volume that all workers mount."""
+    node: NodeCache | None = None
+    """Fetch once for each node, into a directory of the node."""
+
+
 class HuggingFaceSource(ApiModel):
-    """A repository on a Hugging Face compatible hub, downloaded by the engine when it starts."""
+    """A repository on a Hugging Face compatible hub, downloaded by each worker or once into a cache."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(self.files) || has(self.cache)",
+                "has an effect with a cache only: set cache, or leave files out",
+                ".files",
+            )
+        )
+    )
 
     repository: Annotated[str, Field(pattern=HUB_REPOSITORY, max_length=253)]
     """Repository, such as ``meta-llama/Llama-3.3-70B-Instruct``."""
     revision: Annotated[str, Field(pattern=NO_SPACE, max_length=253)] | None = None
     """Branch, tag or commit. Default: the repository's default branch. Pin a commit in production."""
     token_secret_ref: SecretKeyReference | None = None
-    """Secret with the access token of a gated repository. It reaches the engine as HF_TOKEN. Default: no
+    """Secret with the access token of a gated repository. It reaches what downloads as HF_TOKEN. Default: no
     token."""
+    endpoint: Annotated[str, Field(pattern=HTTP_URL, max_length=1024)] | None = None
+    """URL of the hub or of a mirror. Default: https://huggingface.co."""
+    cache: ModelCache | None = None
+    """Where downloaded files are kept. Workers start once they are there. Default: nowhere; the engine
+    downloads by itself in each pod."""
+    files: (
+        Annotated[
+            list[Annotated[str, Field(pattern=NO_SPACE, max_length=253)]],
+            Field(min_length=1, max_length=64),
+        ]
+        | None
+    ) = None
+    """Shell patterns of the files to download into the cache. Default: all, but of the weights only
+    safetensors where there are such."""
 
 
 class PersistentVolumeClaimSource(ApiModel):
@@ -71,7 +131,7 @@ class ModelSource(ApiModel):
     )
 
     hugging_face: HuggingFaceSource | None = None
-    """Download from a Hugging Face compatible hub when a worker starts."""
+    """Download from a Hugging Face compatible hub."""
     persistent_volume_claim: PersistentVolumeClaimSource | None = None
     """Read from a PersistentVolumeClaim."""
     image: ImageSource | None = None

@@ -23,6 +23,7 @@ class ConditionType(StrEnum):
     PROGRESSING = "Progressing"
     TRANSPORT_VERIFIED = "TransportVerified"
     COMPUTE_DOMAIN_READY = "ComputeDomainReady"
+    MODEL_READY = "ModelReady"
 
 
 class Condition(ApiModel):
@@ -190,4 +191,4 @@ class DisaggDeploymentStatus(ApiModel):
     )
     """Accepted: the specification makes sense. PlatformReady: the cluster can run it. Available: requests are
     served. Progressing: work is under way. TransportVerified: KV cache moves as promised.
-    ComputeDomainReady: NVLink spans all nodes of the workers."""
+    ComputeDomainReady: NVLink spans all nodes of the workers. ModelReady: the model's files were fetched."""

@@ -23,6 +23,7 @@ from disagg_operator.plan.model.deployment import (
     TransferPlan,
     VerificationPlan,
 )
+from disagg_operator.plan.model.download import DownloadPlan
 from disagg_operator.plan.model.pod import (
     RESTRICTED,
     AgentPlan,
@@ -65,6 +66,7 @@ __all__ = [
     "ConfigSetting",
     "DeviceCount",
     "DiscoveryPlan",
+    "DownloadPlan",
     "DrainPlan",
     "EnvSetting",
     "ExecProbe",

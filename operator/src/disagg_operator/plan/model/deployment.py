@@ -6,6 +6,7 @@ from typing import Any
 
 from disagg_operator.api.problems import Problem
 from disagg_operator.api.transport import Promise, Transport
+from disagg_operator.plan.model.download import DownloadPlan
 from disagg_operator.plan.model.pod import PodPlan
 from disagg_operator.plan.model.rollout import RolloutPlan
 from disagg_operator.plan.model.services import DiscoveryPlan, RoleReference
@@ -268,6 +269,7 @@ class Plan:
         roles: worker plans by role.
         frontend: the front door.
         compute_domain: the NVLink domain of the workers, where the platform has one.
+        download: the Job that fetches the model before workers start, or None.
         scalers: one for each role that is scaled from outside.
         promised: the transports that the platform promises; none where anything will do.
         verification: how that is verified; None where it is not.
@@ -291,6 +293,7 @@ class Plan:
     roles: Mapping[str, RolePlan]
     frontend: FrontendPlan
     compute_domain: ComputeDomainPlan | None = None
+    download: DownloadPlan | None = None
     scalers: tuple[ScalerPlan, ...] = ()
     promised: tuple[PromisedTransport, ...] = ()
     verification: VerificationPlan | None = None

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from disagg_operator.plan.model.download import DownloadPlan
 from disagg_operator.plan.model.settings import (
     Claim,
     DeviceCount,
@@ -179,6 +180,7 @@ class PodPlan:
         image_provenance, resources_provenance: why this image, and why these resources.
         gate: what the pod waits for before its container starts.
         prepare: what writes its container's configuration file, or None where that is mounted as it is.
+        download: what fetches the model into a directory of its node before that, or None.
         drain: what it waits for before its container is asked to end.
         check: what looks for all that the engine needs before it starts, or None.
         agent: what shows how the pod moves KV cache, or None.
@@ -217,6 +219,7 @@ class PodPlan:
     resources_provenance: Provenance | None = None
     gate: GatePlan | None = None
     prepare: PreparePlan | None = None
+    download: DownloadPlan | None = None
     drain: DrainPlan | None = None
     check: CheckPlan | None = None
     agent: AgentPlan | None = None

@@ -2,9 +2,9 @@
 
 Order: what others refer to is applied first, and everything is applied before anything is deleted. An object
 that is being deleted is left alone until it is gone; its disappearance starts the next reconcile. While
-workers wait for their ComputeDomain, none of their StatefulSets is made and none grows. Of a revision that
-goes, decode goes after the last prefill pod: a prompt that is in prefill still needs it. A worker that a
-frontend has in a list stays until no frontend has it there any more, and so does the list.
+workers wait for their ComputeDomain or their model, none of their StatefulSets is made and none grows. Of a
+revision that goes, decode goes after the last prefill pod: a prompt that is in prefill still needs it. A
+worker that a frontend has in a list stays until no frontend has it there any more, and so does the list.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from disagg_operator.plan import names
 from disagg_operator.plan.model import DECODE, PREFILL, ROLES, Plan
 from disagg_operator.reconcile.applying.diff import identity, is_terminating, must_apply, stamp, to_prune
 from disagg_operator.reconcile.applying.once import is_made_once, may_lack
-from disagg_operator.reconcile.kinds import CONFIG_MAP, STATEFUL_SET, Object
+from disagg_operator.reconcile.kinds import CONFIG_MAP, JOB, STATEFUL_SET, Object
 from disagg_operator.reconcile.observe import Observed, label, number_of
 from disagg_operator.reconcile.rollout.progress import Rollout
 from disagg_operator.reconcile.scaling.scalers import applied as applied_scaler
@@ -171,6 +171,9 @@ def _differs(obj: Object, observed: Observed) -> bool:
     live = observed.objects.get(identity(obj))
     if live is not None and is_terminating(live):
         return False
+    if obj["kind"] == JOB.kind:
+        # It cannot be changed, and another download has another name.
+        return live is None
     return must_apply(obj, live)
 
 
@@ -187,9 +190,11 @@ def _deletions(
     staying = {*step.kept, *([rollout.target] if restores else [])}
     outgoing = running & step.others
     kept: frozenset[str | None] = frozenset({*staying, None} if outgoing else staying)
-    return [
+    # Nobody waits any more for a model that is no longer asked for; what was fetched stays.
+    idle = to_prune((obj for obj in live if obj["kind"] == JOB.kind), desired, owner, frozenset())
+    return idle + [
         obj
-        for obj in to_prune(live, desired, owner, kept)
+        for obj in to_prune((obj for obj in live if obj["kind"] != JOB.kind), desired, owner, kept)
         if obj["kind"] == STATEFUL_SET.kind or _revision(obj) not in running
     ]
 

@@ -7,15 +7,17 @@ from typing import Any
 from disagg_operator.api.v1alpha1.status import ConditionType
 from disagg_operator.plan.model import ROLES
 from disagg_operator.reconcile.computedomain.standing import Reason
+from disagg_operator.reconcile.reporting.fetching import REFUSED
 
 _WARNINGS = {
     *("AcceptedWithWarnings", "InvalidSpec", "NotSupported", "Blocked", "ReconcileError"),
     *(Reason.SWITCHED_OFF, Reason.DRIVER_MISSING, Reason.DOMAIN_MISSING),
     *("ProgressDeadlineExceeded", "VerificationFailed"),
     *(Reason.NAME_TAKEN, Reason.TEMPLATE_TAKEN),
+    *REFUSED,
     *(Reason.PODS_OUTDATED, Reason.OUTSIDE_NVLINK, Reason.SEVERAL_CLIQUES),
 }
-_NEWS = {"RolloutInProgress", "RolloutPaused", "Paused", *_WARNINGS}
+_NEWS = {"RolloutInProgress", "RolloutPaused", "Paused", "DownloadRunning", "Fetched", *_WARNINGS}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ ComputeDomainReady has the reasons of `domains.Reason`.
 | Available | ServingRequests, RolesNotReady, FrontendNotReady, DiscoveryNotReady, ScaledToZero |
 | Available | TransportNotVerified |
 | Progressing, True | RolloutInProgress, RolesNotReady, DiscoveryNotReady, RetryingAfterError |
-| Progressing, True | WaitingForComputeDomain, Deleting |
+| Progressing, True | WaitingForComputeDomain, WaitingForModel, Deleting |
+| ModelReady, True | Fetched |
+| ModelReady, False | DownloadPending, DownloadRunning, and the reasons of `fetching.REFUSED` |
 | TransportVerified, True or False | the reasons of `verify.verdict` |
 | TransportVerified, Unknown | SwitchedOff, ScaledToZero, WorkersNotReady, FrontendNotReady |
 | TransportVerified, Unknown | RolloutInProgress, Paused, Measuring, and the reasons of `verify.verdict` |
@@ -51,7 +53,7 @@ class Verdict:
 def verdicts(view: View) -> list[Verdict]:
     """Return all conditions of a deployment."""
     found = [_accepted(view), _platform_ready(view), _available(view), _progressing(view)]
-    found += [*_transport_verified(view), *_compute_domain(view)]
+    found += [*_transport_verified(view), *_compute_domain(view), *_model_ready(view)]
     return [
         Verdict(verdict.type, verdict.status, verdict.reason, verdict.message[:_LONGEST_MESSAGE])
         for verdict in found
@@ -135,8 +137,10 @@ def _progressing(view: View) -> Verdict:
             f"Revision {view.target} is not started: see condition PlatformReady. What runs is left as it is."
         )
         return Verdict(ConditionType.PROGRESSING, "False", "PlatformNotReady", message)
-    if view.waits and view.domain is not None:
+    if view.waits and view.domain is not None and not view.domain.starts:
         return Verdict(ConditionType.PROGRESSING, "True", "WaitingForComputeDomain", view.domain.message)
+    if view.waits and view.model is not None:
+        return Verdict(ConditionType.PROGRESSING, "True", "WaitingForModel", view.model.message)
     if view.rollout.failed:
         return _given_up(view)
     if view.rollout.paused:
@@ -211,6 +215,13 @@ def _compute_domain(view: View) -> list[Verdict]:
         return []
     message = f"{found.message} {_stranded(view, found)}".strip()
     return [Verdict(ConditionType.COMPUTE_DOMAIN_READY, found.status, found.reason, message)]
+
+
+def _model_ready(view: View) -> list[Verdict]:
+    found = view.model
+    if found is None:
+        return []
+    return [Verdict(ConditionType.MODEL_READY, found.status, found.reason, found.message)]
 
 
 def _stranded(view: View, found: Standing) -> str:

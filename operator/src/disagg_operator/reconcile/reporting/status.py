@@ -28,6 +28,12 @@ from disagg_operator.reconcile.reporting.worker_checks import summary
 from disagg_operator.reconcile.verification.proof import labels_of
 
 _MOST_NODES = 64
+_LASTING = (
+    ConditionType.COMPUTE_DOMAIN_READY,
+    ConditionType.TRANSPORT_VERIFIED,
+    ConditionType.MODEL_READY,
+)
+"""What stays as it was while a specification is refused."""
 
 
 def compute(resource: Object, view: View, now: datetime) -> Object:
@@ -80,7 +86,7 @@ def _kept(current: Mapping[str, Any]) -> list[Condition]:
     return [
         Condition.model_validate(condition)
         for condition in current.get("conditions", [])
-        if condition["type"] in (ConditionType.COMPUTE_DOMAIN_READY, ConditionType.TRANSPORT_VERIFIED)
+        if condition["type"] in _LASTING
     ]
 
 

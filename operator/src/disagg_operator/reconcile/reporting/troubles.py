@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 
 from disagg_operator.build.agent import AGENT
+from disagg_operator.build.download import FETCH
 from disagg_operator.build.pods import CHECK, GATE
 from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.reporting.fetching import REFUSED, told
 from disagg_operator.reconcile.reporting.worker_checks import findings
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
@@ -42,6 +44,8 @@ def _trouble(pod: Object) -> str | None:
     for container in status.get("initContainerStatuses", []):
         if container["name"] == GATE and "running" in container.get("state", {}):
             return f"Pod {name} waits for etcd or NATS to answer. See: kubectl logs {name} -c {GATE}"
+        if container["name"] == FETCH and "running" in container.get("state", {}):
+            return f"Pod {name} waits for its model. See: kubectl logs {name} -c {FETCH}"
     return None
 
 
@@ -56,6 +60,9 @@ def _container_trouble(pod: str, container: Object) -> str | None:
     wrong = [each.says for each in findings(container) if each.ok is False]
     if wrong:
         return f"Pod {pod} lacks what its engine needs. {' '.join(wrong)} See: kubectl logs {pod} -c {CHECK}"
+    fetch = told(container)
+    if fetch is not None and fetch.reason in REFUSED and not container.get("ready"):
+        return f"Pod {pod} cannot fetch its model. {fetch.says} See: kubectl logs {pod} -c {FETCH}"
     waiting = container.get("state", {}).get("waiting", {})
     reason = waiting.get("reason", "")
     message = _sentence(waiting.get("message") or reason)

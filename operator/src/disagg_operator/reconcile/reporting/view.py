@@ -10,6 +10,7 @@ from disagg_operator.plan.model import Plan
 from disagg_operator.plan.rollout.stepper import Step
 from disagg_operator.reconcile.clock import timestamp
 from disagg_operator.reconcile.computedomain.standing import Standing
+from disagg_operator.reconcile.download import ModelStanding
 from disagg_operator.reconcile.groups.restarts import Restart, restarts
 from disagg_operator.reconcile.observe import Observed
 from disagg_operator.reconcile.preflight.fault import Assessment
@@ -44,8 +45,10 @@ class View:
         failure: the step that failed, or None.
         platform: whether the cluster can run the plan, or None without a plan.
         domain: how the ComputeDomain stands, of a deployment that is to have one.
+        model: how its files stand, of a model that is fetched into a cache.
         refusals: why the API server refuses further pods, by role.
-        waits: whether workers of the plan are not started, since their ComputeDomain is not there yet.
+        waits: whether workers of the plan are not started, since their ComputeDomain or their model is not
+            there yet.
         changed_over: whether every frontend is of the plan's template, those that are ending among them.
         rolled_out: whether every other frontend is.
         scaling_refusal: why the counts that scalers ask for are not in force; nothing where they are.
@@ -63,6 +66,7 @@ class View:
     failure: Failure | None = None
     platform: Assessment | None = None
     domain: Standing | None = None
+    model: ModelStanding | None = None
     refusals: Mapping[str, str] = field(default_factory=dict)
     waits: bool = False
     changed_over: bool = True

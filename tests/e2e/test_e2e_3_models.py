@@ -1,0 +1,132 @@
+"""A model of a simulated hub: fetched once onto a volume, and served by workers that only read it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from e2e import quick_model
+from e2e.chat import Chat
+from e2e.cluster_client import Kubectl, Object, eventually
+from e2e.deployments import Deployment, spec
+from e2e.installation import UNPRIVILEGED, Installed
+from hub import simulated_hub
+from hub.simulated_hub import TOKEN
+from testcluster.demo import MODEL
+from testcluster.services import volumes
+from testcluster.session import Cluster
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+HUB, REPOSITORY, PORT, CLAIM = "simulated-hub", "acme/quick", 8080, "models"
+WEIGHTS = "model.gguf"
+
+
+def hub_objects(image: str) -> list[Object]:
+    """Return the pod of a hub with the quick model, its program and its Service."""
+    labels = {"app": HUB}
+    script = {"name": "script", "configMap": {"name": HUB}}
+    container = {
+        "name": "hub",
+        "image": image,
+        "command": ["python3", "/script/hub.py", str(PORT), f"{REPOSITORY}={quick_model.PATH}"],
+        "ports": [{"containerPort": PORT}],
+        "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
+        "securityContext": UNPRIVILEGED,
+        "volumeMounts": [quick_model.MOUNT, {"name": "script", "mountPath": "/script"}],
+    }
+    pod = {
+        "initContainers": [quick_model.writer(image)],
+        "containers": [container],
+        "volumes": [quick_model.VOLUME, script],
+        "terminationGracePeriodSeconds": 1,
+    }
+    program = Path(simulated_hub.__file__).read_text()
+    return [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": HUB}, "data": {"hub.py": program}},
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": HUB},
+            "spec": {"selector": labels, "ports": [{"port": PORT}]},
+        },
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": HUB, "labels": labels}, "spec": pod},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hf"}, "stringData": {"token": TOKEN}},
+    ]
+
+
+def claim(storage_class: str | None) -> Object:
+    named = {"storageClassName": storage_class} if storage_class else {}
+    wants = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "500Mi"}}, **named}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": CLAIM}, "spec": wants}
+
+
+def asked(kubectl: Kubectl, namespace: str) -> list[str]:
+    """Return what the hub was asked for."""
+    return kubectl("logs", HUB, "--container=hub", f"--namespace={namespace}").splitlines()
+
+
+@pytest.fixture(scope="module")
+def hub(cluster: Cluster, installed: Installed, namespace: str) -> Iterator[str]:
+    """A hub with one model, and a volume for it; its URL."""
+    kubectl = installed.kubectl
+    with volumes(cluster, 1) as storage_class:
+        made = [*hub_objects(installed.images["worker"]), claim(storage_class)]
+        for obj in made:
+            kubectl.apply_to(namespace, obj)
+        kubectl("wait", "--for=condition=Ready", f"pod/{HUB}", f"--namespace={namespace}", "--timeout=120s")
+        yield f"http://{HUB}.{namespace}.svc:{PORT}"
+        for obj in reversed(made):
+            kubectl("delete", obj["kind"], obj["metadata"]["name"], f"--namespace={namespace}")
+
+
+@pytest.fixture(scope="module")
+def from_hub(hub: str, installed: Installed, namespace: str) -> Iterator[Deployment]:
+    """A deployment whose model is fetched from the hub, Available."""
+    source = {
+        "repository": REPOSITORY,
+        "endpoint": hub,
+        "cache": {"persistentVolumeClaim": {"claimName": CLAIM, "path": "hub"}},
+    }
+    resource = spec("from-hub", model={"name": MODEL, "source": {"huggingFace": source}})
+    installed.kubectl.apply_to(namespace, resource)
+    deployment = Deployment(installed.kubectl, namespace, "from-hub")
+    deployment.wait_complete()
+    yield deployment
+    deployment.delete()
+
+
+def test_a_model_is_fetched_once_and_served_by_all_workers(
+    from_hub: Deployment, installed: Installed, namespace: str, http: httpx.Client
+) -> None:
+    found = from_hub.condition("ModelReady")
+    assert (found["status"], found["reason"]) == ("True", "Fetched"), found
+    assert "PersistentVolumeClaim models" in found["message"]
+    gets = [
+        line for line in asked(installed.kubectl, namespace) if line.startswith("GET ") and WEIGHTS in line
+    ]
+    assert len(gets) == 1, gets
+    assert len(from_hub.pods("prefill")) == len(from_hub.pods("decode")) == 1
+    assert Chat(http, namespace, from_hub.name).ask("Say hello.").completion_tokens
+
+
+def test_another_token_fetches_nothing_and_restarts_nobody(
+    from_hub: Deployment, installed: Installed, namespace: str
+) -> None:
+    before = asked(installed.kubectl, namespace)
+    pods = {pod["metadata"]["uid"] for role in ("prefill", "decode") for pod in from_hub.pods(role)}
+    (old,) = from_hub.children("jobs")
+    token = {"tokenSecretRef": {"name": "hf", "key": "token"}}
+    from_hub.patch(json.dumps({"spec": {"model": {"source": {"huggingFace": token}}}}))
+
+    def done() -> None:
+        (job,) = from_hub.children("jobs")
+        assert job["metadata"]["uid"] != old["metadata"]["uid"], "still the old Job"
+        assert job.get("status", {}).get("succeeded") == 1, job.get("status")
+
+    eventually(done, 120)
+    from_hub.wait_complete()
+    assert asked(installed.kubectl, namespace) == before
+    assert {pod["metadata"]["uid"] for role in ("prefill", "decode") for pod in from_hub.pods(role)} == pods
