@@ -141,6 +141,13 @@ FAULTS: list[Row] = [
         {**VLLM, "prefill": {"engineConfig": {"kv-transfer-config": None}}},
         "spec.prefill.engineConfig.kv-transfer-config",
     ),
+    ("vllm-connector-variable", P5, {**VLLM, "env": env(("DYN_CONNECTOR", "nixl"))}, "spec.env"),
+    (
+        "nixl-backend-agrees",
+        P5,
+        {**SGLANG, "decode": {"env": env(("SGLANG_DISAGGREGATION_NIXL_BACKEND", "UCX"))}},
+        "spec.decode.env",
+    ),
     (
         "engine-kv-dtype-equal",
         P5,

@@ -6,6 +6,9 @@ MISSPELT_PLUGIN_FOLDER = "NIXL_PLUGINS_DIR"
 NIXL_BACKEND = "TRTLLM_NIXL_KVCACHE_BACKEND"
 """The variable by which TensorRT-LLM chooses NIXL's plugin."""
 
+SGLANG_BACKEND = "SGLANG_DISAGGREGATION_NIXL_BACKEND"
+"""The variable by which SGLang chooses NIXL's plugin."""
+
 BACKENDS = ("UCX", "LIBFABRIC")
 """What TensorRT-LLM understands there; with anything else it silently uses UCX."""
 

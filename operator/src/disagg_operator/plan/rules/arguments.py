@@ -9,7 +9,7 @@ from disagg_operator.plan.engines.by_arguments import Dialect, named
 from disagg_operator.plan.engines.config import value_at
 from disagg_operator.plan.engines.registry import ENGINES
 from disagg_operator.plan.model import DECODE
-from disagg_operator.plan.rules.subject import Subject
+from disagg_operator.plan.rules.subject import Subject, variable, written_at
 
 _TABLES = "the engine's sources: platforms/arguments"
 _CONNECTOR = "kv-transfer-config"
@@ -78,6 +78,18 @@ def _connector(subject: Subject) -> Iterator[Finding]:
                 yield Finding(f"{place}.{key}", fault, "Leave it out")
 
 
+def _connector_variable(subject: Subject) -> Iterator[Finding]:
+    if subject.spec.runtime.engine != "vllm":
+        return
+    for _, role in subject.roles():
+        setting = variable(role, "DYN_CONNECTOR")
+        if setting is not None:
+            fault = (
+                "Dynamo's vLLM worker does not start where it is set: its connector is --kv-transfer-config"
+            )
+            yield Finding(written_at(role, setting), fault, "Leave it out; spec.transfer says what is used")
+
+
 def _same_dtype(subject: Subject) -> Iterator[Finding]:
     values = [written.get(_KV_DTYPE) or "auto" for _, _, written in _written(subject)]
     if values and values[0] != values[1]:
@@ -125,6 +137,7 @@ RULES: tuple[Rule[Subject], ...] = (
     Rule("engine-argument-known", _TABLES, _unknown, unsafe=True),
     Rule("engine-switch", _TABLES, _switch),
     Rule("vllm-connector-derived", _DOC, _connector),
+    Rule("vllm-connector-variable", "Dynamo 1.0.1: dynamo/vllm/args.py", _connector_variable, unsafe=True),
     Rule("engine-kv-dtype-equal", "vLLM: nixl connector, compatibility hash", _same_dtype),
     Rule("engine-transfer-limit", "docs: engines.md", _unheard, severity=Severity.WARN),
     Rule("sglang-data-parallel", "SGLang: server_args.py (enable_dp_attention)", _data_parallel),

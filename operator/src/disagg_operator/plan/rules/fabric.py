@@ -7,7 +7,12 @@ from typing import Any
 from disagg_operator.api.admission.rule import Finding, Rule, Severity
 from disagg_operator.api.admission.templates import entries, mapping, templates
 from disagg_operator.api.admission.variables import SHARED_MEMORY_BREAKS
-from disagg_operator.api.v1alpha1.variables import EFA_SHARED_MEMORY, ENGINE_NEUTRAL_BACKEND, NIXL_BACKEND
+from disagg_operator.api.v1alpha1.variables import (
+    EFA_SHARED_MEMORY,
+    ENGINE_NEUTRAL_BACKEND,
+    NIXL_BACKEND,
+    SGLANG_BACKEND,
+)
 from disagg_operator.plan.facts import image_kind
 from disagg_operator.plan.model import EnvSetting, RolePlan
 from disagg_operator.plan.rules.subject import Subject, variable, written_at
@@ -118,11 +123,12 @@ def _second_backend(subject: Subject) -> Iterator[Finding]:
 
 def _backend_agrees(subject: Subject) -> Iterator[Finding]:
     derived = subject.plan.transfer.nixl_backend
-    for role, setting, value in _settings(subject, NIXL_BACKEND):
-        if derived is not None and value != derived:
-            fault = f"{value} contradicts the NIXL backend of this deployment, {derived}"
-            remedy = f"Leave it out and write spec.transfer.nixlBackend: {value}"
-            yield Finding(written_at(role, setting), fault, remedy)
+    for name in (NIXL_BACKEND, SGLANG_BACKEND):
+        for role, setting, value in _settings(subject, name):
+            if derived is not None and value != derived:
+                fault = f"{value} contradicts the NIXL backend of this deployment, {derived}"
+                remedy = f"Leave it out and write spec.transfer.nixlBackend: {value}"
+                yield Finding(written_at(role, setting), fault, remedy)
 
 
 def _socket_names(subject: Subject) -> Iterator[Finding]:
@@ -207,6 +213,8 @@ def _host_adapters(subject: Subject) -> Iterator[Finding]:
 
 
 def _hybrid_model(subject: Subject) -> Iterator[Finding]:
+    if subject.spec.runtime.engine.value != "trtllm":
+        return
     source = subject.spec.model.source.hugging_face
     name = f"{subject.spec.model.name} {source.repository if source else ''}"
     if subject.plan.transfer.method == "NIXL" and _HYBRIDS.search(name):
