@@ -394,6 +394,13 @@ def test_secrets_other_than_the_hubs_stay_variables() -> None:
     assert not report["problems"]
 
 
+def test_secrets_of_the_registry_are_those_of_all_pods() -> None:
+    pull = ("      extraPodSpec:\n", "      extraPodSpec:\n        imagePullSecrets: [{name: ngc}]\n")
+    (report,) = json.loads(convert("-", "-o", "json", text=changed("trtllm-disagg.yaml", pull)).stdout)
+    assert report["resource"]["spec"]["runtime"]["imagePullSecrets"] == [{"name": "ngc"}]
+    assert len(fields(report, to="spec.runtime.imagePullSecrets")) == 3
+
+
 def test_an_empty_scaling_adapter_is_told_of() -> None:
     text = changed(
         "sglang-disagg-multinode-v1beta1.yaml",

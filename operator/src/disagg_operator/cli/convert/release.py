@@ -144,8 +144,8 @@ def _write_image(draft: Draft, cast: Cast, images: list[Part], *, exact: bool) -
     for policy in policies:
         if policy:
             draft.write("spec.runtime.imagePullPolicy", policy.text, policy)
-    secrets = [
-        entry for worker in cast.workers for entry in worker.component.pod["imagePullSecrets"].entries()
-    ]
-    for secret in secrets:
+    pods = [worker.component.pod for worker in cast.workers]
+    if cast.frontend is not None:
+        pods.append(cast.frontend.pod)
+    for secret in (entry for pod in pods for entry in pod["imagePullSecrets"].entries()):
         draft.append("spec.runtime.imagePullSecrets", {"name": secret["name"].text}, secret)
