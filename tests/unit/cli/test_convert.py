@@ -293,12 +293,33 @@ def test_engines_get_every_setting_of_the_files_in_config_maps(
             assert found == value, (role, key)
 
 
+def test_a_volume_of_the_hubs_library_becomes_the_cache() -> None:
+    source = spec_of("vllm-llama-3-70b-disagg.yaml")["model"]["source"]["huggingFace"]
+    assert source["cache"] == {"persistentVolumeClaim": {"claimName": "model-cache"}}
+    spec = spec_of("vllm-llama-3-70b-disagg.yaml")
+    assert "env" not in spec
+    assert "podTemplate" not in spec["prefill"]
+
+
+def test_a_volume_that_other_variables_name_stays_mounted_beside_the_cache() -> None:
+    more = "            - name: HF_HOME\n              value: /opt/models\n"
+    text = changed(
+        "vllm-llama-3-70b-disagg.yaml",
+        (more, f"{more}            - name: TRITON_CACHE_DIR\n              value: /opt/models/triton\n"),
+    )
+    (report,) = json.loads(convert("-", "-o", "json", text=text).stdout)
+    assert not report["problems"]
+    (container,) = report["resource"]["spec"]["decode"]["podTemplate"]["spec"]["containers"]
+    assert container["volumeMounts"] == [{"name": "model-cache", "mountPath": "/opt/models"}]
+    assert report["resource"]["spec"]["env"] == [{"name": "TRITON_CACHE_DIR", "value": "/opt/models/triton"}]
+
+
 def test_variables_of_the_command_are_put_in_and_not_carried_on() -> None:
     spec = spec_of("trtllm-gpt-oss-120b-disagg.yaml")
     assert spec["model"]["source"]["persistentVolumeClaim"]["path"].startswith("hub/models--openai--gpt-oss")
     names = {each["name"] for each in spec["env"]}
     assert {"TRTLLM_ENABLE_PDL", "OVERRIDE_QUANT_ALGO"} <= names
-    assert not {"MODEL_PATH", "ENGINE_ARGS"} & names
+    assert not {"MODEL_PATH", "ENGINE_ARGS", "HF_HOME"} & names
     assert str(planned("trtllm-gpt-oss-120b-disagg.yaml").transfer) == "UCX"
 
 

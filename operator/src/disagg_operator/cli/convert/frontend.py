@@ -7,9 +7,10 @@ from disagg_operator.cli.convert.command import command_of, open_command, typed
 from disagg_operator.cli.convert.draft import Draft
 from disagg_operator.cli.convert.flagvariables import by_variable
 from disagg_operator.cli.convert.graph import Component, Graph
+from disagg_operator.cli.convert.model import HUB_HOME
 from disagg_operator.cli.convert.part import Part
 from disagg_operator.cli.convert.roles import Cast
-from disagg_operator.cli.convert.variables import HUB_HOME, entry_of, for_frontend, read_request_plane
+from disagg_operator.cli.convert.variables import entry_of, for_frontend, read_request_plane
 
 FIELD = "spec.frontend"
 _PORT_FLAGS = ("--http-port",)
@@ -112,7 +113,7 @@ def _read_variables(draft: Draft, graph: Graph, frontend: Component) -> None:
             continue
         elif name in WIRING:
             draft.ledger.derived(part, WIRING[name])
-        elif name.startswith(HUB_HOME):
+        elif name in HUB_HOME:
             draft.ledger.derived(part, "the frontend gets of the model what its release reads")
         else:
             draft.append(f"{FIELD}.env", entry_of(variable), part)

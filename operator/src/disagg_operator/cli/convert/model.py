@@ -1,13 +1,14 @@
 """The model: its name, and where its files come from."""
 
 import re
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from disagg_operator.api.v1alpha1.patterns import HUB_REPOSITORY
 from disagg_operator.cli.convert.command import Flag
 from disagg_operator.cli.convert.draft import Draft
 from disagg_operator.cli.convert.faults import ConversionError
-from disagg_operator.cli.convert.graph import Variable, Volume
+from disagg_operator.cli.convert.graph import Variable, Volume, within
 from disagg_operator.cli.convert.part import Part
 from disagg_operator.cli.convert.roles import Cast, Worker
 
@@ -15,6 +16,8 @@ PATH_FLAGS = ("--model-path", "--model")
 NAME_FLAGS = ("--served-model-name", "--model-name")
 TOKEN = "HF_TOKEN"  # noqa: S105 - the name of a variable
 TOKEN_VARIABLES = (TOKEN, "HUGGING_FACE_HUB_TOKEN")
+HUB_HOME = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
+"""Variables by which the hub's library is told where to keep what it downloads."""
 SOURCE = "spec.model.source"
 
 
@@ -33,8 +36,9 @@ def write_model(draft: Draft, cast: Cast) -> None:
     volumes = [worker.component.volume_of(path) for worker in cast.workers]
     if not path.startswith(("/", ".")) and re.fullmatch(HUB_REPOSITORY, path):
         _write_hub(draft, cast, path, parts)
+        _write_cache(draft, cast)
     elif volumes[0] is not None and volumes[0].claim:
-        _write_claim(draft, path, [each for each in volumes if each is not None], parts)
+        _write_claim(draft, cast, path, parts)
     else:
         why = "no volume of the file is mounted there, so it has to be in the image"
         absolute = str(PurePosixPath("/", path))
@@ -76,15 +80,60 @@ def _write_hub(draft: Draft, cast: Cast, repository: str, parts: list[Part]) -> 
             draft.ledger.dropped(variable.part, why)
 
 
-def _write_claim(draft: Draft, path: str, volumes: list[Volume], parts: list[Part]) -> None:
-    volume = volumes[0]
-    inside = path[len(volume.path.rstrip("/")) :].strip("/")
+def _write_cache(draft: Draft, cast: Cast) -> None:
+    """Write the volume in which the hub's library keeps what it downloads."""
+    field = f"{SOURCE}.huggingFace.cache.persistentVolumeClaim"
+    for worker in cast.workers:
+        for variable, volume in _hub_homes(worker):
+            why = "the model is fetched there once, beside what is there, and read as a directory"
+            _take(draft, worker, volume, field)
+            draft.write(f"{field}.claimName", volume.claim, variable.part, why=why)
+            inside = _inside(volume, variable.value or "")
+            if inside:
+                draft.write(f"{field}.path", inside)
+
+
+def _write_claim(draft: Draft, cast: Cast, path: str, parts: list[Part]) -> None:
     field = f"{SOURCE}.persistentVolumeClaim"
-    declared = [part for each in volumes for part in (each.mount, *each.declared)]
-    draft.write(f"{field}.claimName", volume.claim, *declared)
-    draft.note(f"{field}.path", *parts)
-    if inside:
-        draft.write(f"{field}.path", inside)
+    for worker in cast.workers:
+        volume = worker.component.volume_of(path)
+        if volume is None:
+            continue
+        _take(draft, worker, volume, field)
+        draft.write(f"{field}.claimName", volume.claim)
+        draft.note(f"{field}.path", *parts)
+        if _inside(volume, path):
+            draft.write(f"{field}.path", _inside(volume, path))
+        for variable, home in _hub_homes(worker):
+            if home.claim == volume.claim:
+                draft.ledger.derived(
+                    variable.part, "the model is read as a directory, not by the hub's library"
+                )
+
+
+def _take(draft: Draft, worker: Worker, volume: Volume, field: str) -> None:
+    """Note that a field says a volume now, unless variables name other directories on it."""
+    variables = worker.component.effective().values()
+    named = [
+        each
+        for each in variables
+        if each.name not in (*HUB_HOME, *worker.command.used) and within(each.value or "", volume.path)
+    ]
+    if not named:
+        draft.note(field, volume.mount, *volume.declared)
+
+
+def _hub_homes(worker: Worker) -> Iterator[tuple[Variable, Volume]]:
+    """Yield the variables that name a directory for the hub's library on a claim, with the volume."""
+    variables = worker.component.effective()
+    for name in HUB_HOME:
+        volume = worker.component.volume_of(variables[name].value or "") if name in variables else None
+        if volume is not None and volume.claim:
+            yield variables[name], volume
+
+
+def _inside(volume: Volume, path: str) -> str:
+    return path[len(volume.path.rstrip("/")) :].strip("/")
 
 
 def tokens(cast: Cast) -> list[Variable]:

@@ -5,14 +5,13 @@ from disagg_operator.api.v1alpha1.discovery import DiscoveryBackend
 from disagg_operator.api.v1alpha1.variables import BACKENDS, KVBM_BACKEND, KVBM_NO, KVBM_YES, NIXL_BACKEND
 from disagg_operator.cli.convert.draft import Draft
 from disagg_operator.cli.convert.graph import Component, Variable
-from disagg_operator.cli.convert.model import TOKEN_VARIABLES
+from disagg_operator.cli.convert.model import HUB_HOME, TOKEN_VARIABLES
 from disagg_operator.cli.convert.part import Part
 from disagg_operator.cli.convert.roles import Cast, Worker
 from disagg_operator.plan.model import PREFILL
 
 _NIXL_BACKENDS = (NIXL_BACKEND, "SGLANG_DISAGGREGATION_NIXL_BACKEND", "NIXL_BACKEND")
 """TensorRT-LLM: envUtils.cpp; SGLang: disaggregation/nixl; others read the last."""
-HUB_HOME = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
 _FRONTEND = ("DYN_", "OTEL_", "RUST_")
 """Begin the variables that a frontend reads, among those of the whole graph."""
 _KVBM = "DYN_KVBM_"
@@ -76,7 +75,7 @@ def _offer(draft: Draft, worker: Worker, variable: Variable) -> None:
         _read_kvbm(draft, worker, variable)
     elif name.startswith(_REPLACED):
         draft.ledger.dropped(part, "it sets a flag, which the operator writes: use the field of the resource")
-    elif name in worker.command.used and not name.startswith(HUB_HOME):
+    elif name in worker.command.used and name not in HUB_HOME:
         draft.ledger.derived(part, "only the command reads it, and there it was put in")
     else:
         draft.offer(worker.role, "variable", name, entry_of(variable), part)

@@ -52,7 +52,9 @@ def _unknown(subject: Subject) -> Iterator[Finding]:
 def _instead(dialect: Dialect, name: str, known: frozenset[str]) -> str:
     elsewhere = dialect.table.versions_with(name)
     if elsewhere:
-        return f"Leave it out: {dialect.name} {elsewhere[0]} to {elsewhere[-1]} know it"
+        first, last = elsewhere[0], elsewhere[-1]
+        who = f"{first} knows" if first == last else f"{first} to {last} know"
+        return f"Leave it out: {dialect.name} {who} it"
     meant = get_close_matches(name, sorted(known))
     return f"Write {' or '.join(meant)}, if that is meant" if meant else "Leave it out"
 
