@@ -79,7 +79,8 @@ def moves_link(key: str, size: int = EXPECTED) -> Change:
 def reads(lanes: str, size: int = EXPECTED) -> Change:
     def change(pod: Pod) -> None:
         assert pod.engine is not None
-        pod.engine["kvRead"] = [{"backend": "UCX", "transport": lanes, "bytes": size}]
+        before = sum(read["bytes"] for read in pod.engine["kvRead"] if read["transport"] == lanes)
+        pod.engine["kvRead"] = [{"backend": "UCX", "transport": lanes, "bytes": before + size}]
 
     return change
 
@@ -271,6 +272,26 @@ def test_a_decode_that_never_read_is_unknown() -> None:
     assert (verdict.transport, verdict.verified) == (Transport.NOTHING_MOVED, "Unknown")
     assert verdict.reason == "NothingMoved"
     assert "decode computed the prompt itself" in verdict.message
+
+
+def test_a_burst_of_others_before_the_canary_is_not_taken_for_a_decode_that_never_read() -> None:
+    """Two seconds are watched, in which a chat moved as much as the canary does in its eight seconds."""
+    idle = {"kvRead": [], "kvServedBytes": 0}
+    burst = {
+        "p-0": both(serves(), sends(EXPECTED, "eth0")),
+        "d-0": both(reads("tcp/eth0"), receives(EXPECTED, "eth0")),
+    }
+    seen = window(Pod(engine=dict(idle)), Pod(engine=dict(idle)), background=burst)
+    verdict = judged(replace(seen, seconds=8.0), TCP)
+    assert (verdict.verified, verdict.reason) == ("Unknown", "OthersMoved")
+    assert "It is tried again" in verdict.message
+
+
+def test_an_engine_that_moved_nothing_is_told_whatever_others_send() -> None:
+    idle = {"kvRead": [], "kvServedBytes": 0}
+    own = both(sends(3 * EXPECTED, "eth0"), receives(3 * EXPECTED, "eth0"))
+    seen = window(Pod(engine=dict(idle)), Pod(engine=dict(idle)), background={"p-0": own, "d-0": own})
+    assert judged(seen, TCP).reason == "NothingMoved"
 
 
 def test_without_a_canary_nothing_moved_is_no_failure() -> None:

@@ -202,9 +202,28 @@ class Chooser:
                 f"Over {path.source} prefill sent {decimal_bytes(path.sent)} and decode received "
                 f"{decimal_bytes(path.received)}: one end alone proves nothing.",
             )
+        hidden = self._hidden()
+        if hidden is not None:
+            return self._unknown(
+                "OthersMoved",
+                f"As much moved over {hidden.source} as the canary's KV cache takes, but others moved so "
+                "much before it that it cannot be told from theirs. It is tried again; ask in a quieter "
+                "moment.",
+            )
         if not self.need.idle(*(count for path in seen for count in (path.sent, path.received))):
             return self._unknown("TooFewBytes", "Fewer bytes moved than the KV cache of the prompt takes.")
         return self._silence()
+
+    def _hidden(self) -> Path | None:
+        """Return what moved enough at both ends with the background: it was too much to be taken off.
+
+        Who asks for little moves it in bursts. One in the quiet time counts as often as that time goes into
+        the canary's.
+        """
+        account = self.flows.paths[Source.ENGINE]
+        paths = [account] if account.there else [path for path in self._fabrics() if path.there]
+        enough = (path for path in paths if self.need.met(path.prefill.all_sent, path.decode.all_received))
+        return next(enough, None) if self.canary else None
 
     def _silence(self) -> Choice:
         if not self.canary:

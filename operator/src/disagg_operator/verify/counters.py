@@ -35,10 +35,17 @@ class Meter(NamedTuple):
 
 @dataclass(frozen=True)
 class Flow:
-    """Bytes that a meter moved because of the canary: the background is taken off."""
+    """Bytes that a meter moved because of the canary: the background is taken off.
+
+    Attributes:
+        sent, received: what is left.
+        all_sent, all_received: with the background.
+    """
 
     sent: float = 0.0
     received: float = 0.0
+    all_sent: float = 0.0
+    all_received: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -101,16 +108,20 @@ def _backwards(looks: list[_Raw]) -> str | None:
 def _flow(looks: list[_Raw], scale: float) -> Flow:
     first, before, after = looks
 
-    def by(name: str) -> float:
+    def by(name: str, scale: float) -> float:
         if not all(name in look for look in looks):
             return 0.0
         quiet, busy = before[name] - first[name], after[name] - before[name]
-        return max(0.0, busy - quiet * max(scale, 0.0))
+        return max(0.0, busy - quiet * scale)
 
-    return Flow(
-        sent=max(by("tx_bytes"), sum(by(name) for name in _SENT)),
-        received=max(by("rx_bytes"), sum(by(name) for name in _RECEIVED)),
-    )
+    def sent(scale: float) -> float:
+        return max(by("tx_bytes", scale), sum(by(name, scale) for name in _SENT))
+
+    def received(scale: float) -> float:
+        return max(by("rx_bytes", scale), sum(by(name, scale) for name in _RECEIVED))
+
+    scale = max(scale, 0.0)
+    return Flow(sent(scale), received(scale), sent(0.0), received(0.0))
 
 
 def _meters(evidence: Evidence) -> dict[Meter, _Raw]:

@@ -65,11 +65,14 @@ class End:
         there: whether anything counts there at all.
         sent: bytes sent by its pods.
         received: bytes received by its pods.
+        all_sent, all_received: with what is taken off as background.
     """
 
     there: bool = False
     sent: float = 0.0
     received: float = 0.0
+    all_sent: float = 0.0
+    all_received: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,13 @@ class Flows:
 
     def _end(self, role: str, source: Source) -> End:
         flows = [flow for moved in self.pods[role].values() for flow in _of(source, moved)]
-        return End(bool(flows), sum(flow.sent for flow in flows), sum(flow.received for flow in flows))
+        return End(
+            bool(flows),
+            sum(flow.sent for flow in flows),
+            sum(flow.received for flow in flows),
+            sum(flow.all_sent for flow in flows),
+            sum(flow.all_received for flow in flows),
+        )
 
     def devices(self, source: Source) -> Devices | None:
         """Return how many devices took part in that pod, of those that moved bytes, with the fewest."""
