@@ -67,6 +67,10 @@ class ComputeSection(Section):
 
     threads: Annotated[int, Field(ge=0, description="0: as many as affinity and cgroup allow.")] = 0
     device: Literal["cpu"] = "cpu"
+    step_seconds: Annotated[
+        float,
+        Field(gt=0, strict=False, description="Limit of another rank's part of a step; it hangs beyond."),
+    ] = 120.0
 
 
 class EngineConfig(Section):

@@ -34,16 +34,28 @@ class RemoteStage:
     Args:
         name: The rank, for people.
         connection: Its line for hidden states.
+        step_seconds: How long it may say nothing while it computes.
+        on_hang: Called with a sentence when it has.
     """
 
-    def __init__(self, name: str, connection: socket.socket) -> None:
+    def __init__(
+        self, name: str, connection: socket.socket, step_seconds: float, on_hang: Callable[[str], None]
+    ) -> None:
         self._name, self._connection = name, connection
+        self._step_seconds, self._on_hang = step_seconds, on_hang
+        connection.settimeout(step_seconds)
 
     def run(self, work: Pass, hidden: Array | None) -> Array:
         """See Stage; raises RankLost."""
         try:
             wire.send(self._connection, PASS.dump_json(work), hidden)
             _, result = wire.receive(self._connection)
+        except TimeoutError:
+            hangs = (
+                f"{self._name} hangs: no part of a step in {self._step_seconds:g} s (compute.step_seconds)"
+            )
+            self._on_hang(hangs)
+            raise RankLost(hangs) from None
         except OSError as error:
             raise RankLost(f"{self._name} is gone ({error})") from None
         # Tokens travel as a matrix of one row.
@@ -89,21 +101,23 @@ class Leader:
     Args:
         membership: Of this rank.
         members: The other ranks, all there, in their order.
+        step_seconds: How long one may take for its part of a step.
 
     Attributes:
         followers: What they compute, for the engine.
         ranks: What else they do, for reading and offering.
-        on_lost: Called once with a sentence when a rank is gone.
+        on_lost: Called once with a sentence when a rank is gone, or hangs.
         on_leaving: Called when a rank was asked to end, and waits until this one has.
     """
 
-    def __init__(self, membership: Membership, members: Sequence[Member]) -> None:
+    def __init__(self, membership: Membership, members: Sequence[Member], step_seconds: float) -> None:
         self.on_lost: Callable[[str], None] = lambda _: None
         self.on_leaving: Callable[[], None] = lambda: None
         self._names = [f"rank {each.hello.rank} ({membership.host(each.hello.rank)})" for each in members]
         self._callers = [Caller(each.lines["control"], self._hear_word) for each in members]
         self._stages = tuple(
-            RemoteStage(name, each.lines["compute"]) for name, each in zip(self._names, members, strict=True)
+            RemoteStage(name, each.lines["compute"], step_seconds, self._hear_of_hang)
+            for name, each in zip(self._names, members, strict=True)
         )
         digests = tuple(digest for each in members for digest in each.hello.digests)
         self.followers = Followers(self._stages, digests)
@@ -114,9 +128,11 @@ class Leader:
         ]
         self._ending = False
         self._listening: list[asyncio.Task[None]] = []
+        self._event_loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> None:
         """Speak with the other ranks from now on, in the running event loop."""
+        self._event_loop = asyncio.get_running_loop()
         for caller in self._callers:
             await caller.line.open()
         self._listening = [
@@ -126,9 +142,17 @@ class Leader:
 
     async def _listen(self, name: str, caller: Caller) -> None:
         await caller.hear()
+        self._lose(f"{name} of this model instance is gone")
+
+    def _hear_of_hang(self, sentence: str) -> None:
+        """Hear it from the compute thread."""
+        if self._event_loop is not None:
+            self._event_loop.call_soon_threadsafe(self._lose, sentence)
+
+    def _lose(self, sentence: str) -> None:
         if not self._ending:
             self._ending = True
-            self.on_lost(f"{name} of this model instance is gone")
+            self.on_lost(sentence)
 
     def _hear_word(self, word: str) -> None:
         if word == LEAVING and not self._ending:

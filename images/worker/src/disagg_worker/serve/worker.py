@@ -303,7 +303,8 @@ def _load_group(role: RoleName, config: EngineConfig, membership: Membership) ->
     joined: list[Leader] = []
 
     def join() -> Followers:
-        joined.append(Leader(membership, gather(membership, group_digest(role, config))))
+        members = gather(membership, group_digest(role, config))
+        joined.append(Leader(membership, members, config.compute.step_seconds))
         return joined[0].followers
 
     engine = Engine.load(config, membership.place, join)
