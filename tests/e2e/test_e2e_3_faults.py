@@ -1,13 +1,14 @@
 """Things die in the middle: the operator in a rollout, a worker while it serves; in the end all goes."""
 
 import json
+import signal
 import time
 
 import httpx
 import pytest
 
 from e2e.chat import Chat, constant_load
-from e2e.cluster_client import KubectlError, eventually
+from e2e.cluster_client import KubectlError, Object, eventually
 from e2e.deployments import Deployment
 from e2e.installation import Installed
 from e2e.network import cut_between
@@ -16,12 +17,12 @@ from testcluster.session import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
-KILL_ENGINE = """
-import os, pathlib
+SIGNAL_ENGINE = """
+import os, pathlib, sys
 for each in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
     try:
         if b"serve" in each.read_bytes().split(bytes(1)):
-            os.kill(int(each.parent.name), 9)
+            os.kill(int(each.parent.name), int(sys.argv[1]))
     except OSError:
         pass
 """
@@ -70,10 +71,7 @@ def test_a_prefill_worker_that_is_killed_is_told_and_decode_goes_on(
 ) -> None:
     (prefill,), (decode,) = quickstart.pods("prefill"), quickstart.pods("decode")
     name = prefill["metadata"]["name"]
-    quickstart.kubectl(
-        *("exec", name, f"--namespace={quickstart.namespace}", "--container=worker", "--"),
-        *("python3", "-c", KILL_ENGINE),
-    )
+    signal_engine(quickstart, name, signal.SIGKILL)
     quickstart.wait("Available", "False", timeout=90)
 
     def told() -> None:
@@ -84,14 +82,47 @@ def test_a_prefill_worker_that_is_killed_is_told_and_decode_goes_on(
     eventually(told, 30)
     quickstart.wait("Available")
 
-    def answers() -> None:
-        try:
-            assert chat.ask("Say hello.").text
-        except (httpx.HTTPError, ClusterError) as error:
-            raise AssertionError(f"no answer: {error}") from error
+    eventually(lambda: answers(chat), 60)
+    goes_on(quickstart, decode)
 
-    eventually(answers, 60)
-    (same,) = quickstart.pods("decode")
+
+def test_a_decode_worker_that_hangs_fails_its_requests_soon_and_serves_when_it_goes_on(
+    quickstart: Deployment, chat: Chat
+) -> None:
+    (decode,) = quickstart.pods("decode")
+    name = decode["metadata"]["name"]
+    signal_engine(quickstart, name, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        with pytest.raises((httpx.HTTPStatusError, ClusterError)) as failed:
+            chat.ask("Say hello.")
+        took = time.monotonic() - began
+    finally:
+        signal_engine(quickstart, name, signal.SIGCONT)
+    print(f"after {took:.1f} s: {failed.value}")
+    assert took < 40, "measured: 5 to 13 s"
+    eventually(lambda: answers(chat), 60)
+    goes_on(quickstart, decode)
+
+
+def signal_engine(deployment: Deployment, pod: str, number: signal.Signals) -> None:
+    """Send a signal to the engine of a worker's pod."""
+    deployment.kubectl(
+        *("exec", pod, f"--namespace={deployment.namespace}", "--container=worker", "--"),
+        *("python3", "-c", SIGNAL_ENGINE, str(int(number))),
+    )
+
+
+def answers(chat: Chat) -> None:
+    try:
+        assert chat.ask("Say hello.").text
+    except (httpx.HTTPError, ClusterError) as error:
+        raise AssertionError(f"no answer: {error}") from error
+
+
+def goes_on(deployment: Deployment, decode: Object) -> None:
+    """The decode worker is the one that it was, without a restart."""
+    (same,) = deployment.pods("decode")
     assert same["metadata"]["uid"] == decode["metadata"]["uid"]
     assert not any(container["restartCount"] for container in same["status"]["containerStatuses"])
 

@@ -45,7 +45,8 @@ class Stack:
     def log(self, name: str) -> str:
         return (self.directory / f"{name}.log").read_text(errors="replace")
 
-    def _start(self, name: str, command: list[str], **extra: str) -> None:
+    def start(self, name: str, command: list[str], **extra: str) -> None:
+        """Start a Python program under a name, with further variables."""
         environment = os.environ | {
             "HOME": str(self.directory / "home"),
             # Between pods there is no shared memory.
@@ -64,16 +65,16 @@ class Stack:
                 [sys.executable, *command], env=environment, stdout=log, stderr=subprocess.STDOUT
             )
 
-    def start_frontend(self, *arguments: str) -> None:
-        """Start Dynamo's frontend, with what it gets beside its port and namespace."""
+    def start_frontend(self, *arguments: str, **extra: str) -> None:
+        """Start Dynamo's frontend, with what it gets beside its port and namespace, and further variables."""
         command = ["-m", "dynamo.frontend", "--http-port", str(self.http), "--namespace-prefix", "test"]
-        self._start("frontend", [*command, *arguments])
+        self.start("frontend", [*command, *arguments], **extra)
 
     def start_worker(self, name: str, role: str, config: Path, **extra: str) -> None:
         self.metrics_ports[name] = port = free_port()
         self.health_ports[name] = free_port()
         command = ["-m", "disagg_worker.main", "serve", "--role", role, "--config", str(config)]
-        self._start(
+        self.start(
             name,
             [*command, "--metrics-port", str(port)],
             **{

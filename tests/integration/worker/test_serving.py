@@ -27,6 +27,11 @@ def done(lines: list[str]) -> bool:
     return [line for line in lines if line.startswith("data: ")][-1] == "data: [DONE]"
 
 
+def answers(serving: Any) -> bool:
+    """Whether the question is answered, time after time."""
+    return all(serving.chat(QUESTION).status_code == 200 for _ in range(4))
+
+
 @pytest.fixture(scope="module")
 def config(engine_yaml: Callable[..., Path]) -> Path:
     return engine_yaml(transfer={"timeout_seconds": 20}, kv_cache={"memory_mib": 128})
@@ -34,7 +39,7 @@ def config(engine_yaml: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def serving(stack: Any, config: Path) -> Any:
-    stack.start_frontend()
+    stack.start_frontend(DYN_MIGRATION_LIMIT="3")  # as the operator sets it
     stack.start_worker("prefill-0", "prefill", config)
     stack.start_worker("decode-0", "decode", config)
     stack.wait_ready()
@@ -141,9 +146,33 @@ def test_killed_prefill_fails_readably_and_comes_back(serving: Any, config: Path
     # The frontend may try the dead worker once more, until it has given that one up.
     serving.wait_until(
         "chat works again, and again",
-        lambda: all(serving.chat(QUESTION).status_code == 200 for _ in range(4)),
+        lambda: answers(serving),
     )
     assert serving.metric("decode-0", 'disagg_kv_blocks{state="active"}') == 0
+
+
+def test_requests_of_a_decode_that_hangs_are_answered_by_another(serving: Any, config: Path) -> None:
+    serving.start_worker("decode-1", "decode", config)
+    serving.wait_until("the other has started", lambda: "engine started" in serving.log("decode-1"))
+    serving.wait_until(
+        "both answer",
+        lambda: answers(serving) and serving.metric("decode-1", "disagg_generated_tokens_total") > 0,
+    )
+    hung = serving.processes["decode-1"]
+    hung.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    replies = [serving.chat(QUESTION) for _ in range(6)]
+    print(f"six answers in {time.monotonic() - began:.1f} s")
+    assert [reply.status_code for reply in replies] == [200] * 6
+    assert all("Paris" in reply.json()["choices"][0]["message"]["content"] for reply in replies)
+    # Nobody reads what prefill computed for it: the offers expire, and keep no block of others.
+    serving.wait_until(
+        "prefill has its blocks back",
+        lambda: serving.metric("prefill-0", 'disagg_kv_blocks{state="held"}') == 0,
+    )
+    hung.kill()
+    hung.wait()
+    serving.wait_until("chat works again, and again", lambda: answers(serving))
 
 
 def test_decode_finishes_its_streams_on_sigterm(serving: Any) -> None:
