@@ -163,6 +163,7 @@ class FakeCluster:
         verifier: what measures the transport.
         lingering: whether pods whose StatefulSet is deleted do not end yet.
         looked: deployments that are reconciled when a ComputeDomain changes.
+        grace_seconds: that each deleted object got to end, by its name; None for its own.
         vanished: what the caches have seen go, and was not on its way out.
         stored_as: is what the API server makes of what is applied.
     """
@@ -181,6 +182,7 @@ class FakeCluster:
     verifier: FakeVerifier = field(default_factory=FakeVerifier)
     lingering: bool = False
     looked: set[Key] = field(default_factory=set)
+    grace_seconds: dict[str, int | None] = field(default_factory=dict)
     vanished: set[Address] = field(default_factory=set)
     stored_as: Callable[[Object], Object] = lambda obj: obj
     _version: int = 1
@@ -336,8 +338,9 @@ class FakeCluster:
             live["metadata"]["resourceVersion"] = str(self._next())
         self.after_write("scale", obj)
 
-    async def delete(self, obj: Object) -> None:
+    async def delete(self, obj: Object, grace_seconds: int | None = None) -> None:
         address = (obj["kind"], obj["metadata"]["name"])
+        self.grace_seconds[obj["metadata"]["name"]] = grace_seconds
         self._writing("delete", obj)
         live = self.objects.get(address)
         if live and live["metadata"]["uid"] == obj["metadata"]["uid"]:

@@ -319,6 +319,7 @@ def test_a_restart_is_noted_first_and_then_takes_all_pods_of_the_group_and_no_ot
         ("event", "GroupRestarted"),
     ]
     assert len(cluster.names("Pod")) == 2
+    assert cluster.grace_seconds == {f"{name}-{index}": 30 for index in (0, 1)}, "a rank that hangs is killed"
     drive(cluster)
     message = cluster.condition("Progressing")["message"]
     assert "Pod group 0 was started anew (1 in a row, last at " in message

@@ -207,4 +207,5 @@ def _probe(probe: Probe) -> Object:
         "periodSeconds": probe.period,
         "failureThreshold": probe.failures,
         "timeoutSeconds": probe.timeout,
+        **({} if probe.grace is None else {"terminationGracePeriodSeconds": probe.grace}),
     }

@@ -38,10 +38,14 @@ class Cluster(Protocol):
         """Give this StatefulSet other replicas, and set annotations of it; one that is gone is fine."""
         ...
 
-    async def delete(self, obj: Object) -> None:
+    async def delete(self, obj: Object, grace_seconds: int | None = None) -> None:
         """Delete this object, if it still has the uid that was seen; one that is gone already is fine.
 
         Objects with pods stay visible, marked as being deleted, until their pods are gone.
+
+        Args:
+            obj: the object.
+            grace_seconds: time that a pod gets to end; None for its own.
         """
         ...
 

@@ -16,6 +16,7 @@ from disagg_operator.build.download import FETCH
 from disagg_operator.plan import names
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan
+from disagg_operator.plan.pod import GRACE_SECONDS
 from disagg_operator.plan.rollout.stepper import Gates
 from disagg_operator.reconcile.applying.changes import changes, must_start
 from disagg_operator.reconcile.applying.diff import is_terminating
@@ -302,7 +303,8 @@ class Reconciler:
             noted = self.cluster.annotate(restart.group, restart.annotations(view.now))
             await self._do(noted, f"annotate {group}")
             for pod in restart.pods:
-                await self._do(self.cluster.delete(pod), f"delete {describe(pod)}")
+                # Without all its ranks the instance finishes nothing, and one that hangs has to be killed.
+                await self._do(self.cluster.delete(pod, GRACE_SECONDS), f"delete {describe(pod)}")
             message = f"All pods of {group} are started anew, because {restart.reason}"
             logger.warning("%s", message, extra=log_context(resource))
             self.recorder.record(resource, "Warning", "GroupRestarted", message)

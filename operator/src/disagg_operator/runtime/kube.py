@@ -125,12 +125,14 @@ class KubeCluster:
         except NotFoundError:
             return
 
-    async def delete(self, obj: Object) -> None:
+    async def delete(self, obj: Object, grace_seconds: int | None = None) -> None:
         """Delete this object, if it still has the uid that was seen."""
         kind, metadata = kind_of(obj), obj["metadata"]
         # A StatefulSet that stays visible until its pods are gone shows the rollout that they are.
         policy = "Foreground" if kind == STATEFUL_SET else "Background"
-        options = {"propagationPolicy": policy, "preconditions": {"uid": metadata["uid"]}}
+        options: Object = {"propagationPolicy": policy, "preconditions": {"uid": metadata["uid"]}}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
         path = _path(kind, metadata["namespace"], metadata["name"])
         try:
             await self._write("delete", kind, "DELETE", path, options)

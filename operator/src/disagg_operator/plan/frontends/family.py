@@ -123,4 +123,5 @@ def _probe(probe: Probe, port_name: str, values: Mapping[str, object]) -> HttpPr
         period=probe.period_seconds,
         failures=probe.failure_threshold,
         timeout=probe.timeout_seconds,
+        grace=probe.grace_seconds,
     )

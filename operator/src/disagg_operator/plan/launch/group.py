@@ -132,4 +132,5 @@ def probe_of_leader(pod: PodPlan, probe: Probe, more_seconds: int = 0) -> ExecPr
         period=probe.period,
         failures=probe.failures + -(-more_seconds // probe.period),
         timeout=probe.timeout,
+        grace=probe.grace,
     )

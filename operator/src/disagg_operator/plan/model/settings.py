@@ -42,23 +42,33 @@ class Port:
 
 @dataclass(frozen=True)
 class HttpProbe:
-    """An HTTP GET probe; times in seconds."""
+    """An HTTP GET probe; times in seconds.
+
+    Attributes:
+        path, port: where it asks; the port by name.
+        period: between two tries.
+        failures: in a row that count.
+        timeout: of one try.
+        grace: that a container gets to end which failed it as a liveness probe; None for the pod's.
+    """
 
     path: str
     port: str
     period: int
     failures: int
     timeout: int
+    grace: int | None = None
 
 
 @dataclass(frozen=True)
 class ExecProbe:
-    """A probe that runs a command in the container; times in seconds."""
+    """A probe that runs a command in the container; the rest is as for `HttpProbe`."""
 
     command: tuple[str, ...]
     period: int
     failures: int
     timeout: int
+    grace: int | None = None
 
 
 Probe = HttpProbe | ExecProbe

@@ -70,9 +70,12 @@ class Probe(Sourced):
         period_seconds: time between two tries.
         failure_threshold: failures in a row that count.
         timeout_seconds: time for one answer.
+        grace_seconds: of a liveness probe, the time that a container gets to end which failed it; None for
+            the pod's.
     """
 
     path: str
     period_seconds: int
     failure_threshold: int
     timeout_seconds: int
+    grace_seconds: int | None = None
