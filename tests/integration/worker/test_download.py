@@ -118,6 +118,7 @@ def test_a_model_is_whole_without_further_copies_of_its_weights(
     assert result.code == 0, result.log
     assert names(folder) == {WEIGHTS, "config.json", "tokenizer.json", ".disagg-model.json"}
     assert (folder / WEIGHTS).read_bytes() == (repository.directory / WEIGHTS).read_bytes()
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in folder.iterdir()), "engines have other users"
     assert result.told["reason"] == "Fetched"
     assert result.told["commit"] == repository.commit
 

@@ -1,12 +1,13 @@
 """A model that is fetched into a cache: workers wait for it, and the status says how it stands."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from disagg_operator.reconcile.kinds import Object
-from unit.reconcile.fake_cluster import FakeCluster, deployment
+from unit.reconcile.fake_cluster import SURROUNDINGS, FakeCluster, deployment
 from unit.reconcile.test_reconciler import converge, drive
 
 CLAIM: dict[str, Any] = {"persistentVolumeClaim": {"claimName": "models"}}
@@ -61,6 +62,9 @@ def test_workers_wait_until_the_model_is_there() -> None:
     assert not of_kind(cluster, "StatefulSet")
     assert cluster.condition("Progressing")["reason"] == "WaitingForModel"
     assert cluster.condition("ModelReady")["reason"] == "DownloadPending"
+    with_pod(cluster, job["metadata"]["name"], state={"waiting": {"reason": "ContainerCreating"}})
+    drive(cluster)
+    assert "kubectl describe pod demo-model-" in cluster.condition("ModelReady")["message"]
     complete(cluster)
     with_pod(
         cluster,
@@ -180,3 +184,16 @@ def test_a_node_that_fetches_is_told_and_nothing_waits_for_it() -> None:
     found = cluster.condition("ModelReady")
     assert (found["reason"], found["message"]) == ("ModelGated", says)
     assert f"cannot fetch its model. {says}" in cluster.condition("Available")["message"]
+
+
+def test_a_namespace_that_allows_no_hostpath_gets_no_worker_with_one() -> None:
+    enforced = replace(SURROUNDINGS, enforced="baseline")
+    cluster = FakeCluster(deployment(model=model(cache=NODE)), surroundings=enforced)
+    drive(cluster)
+    found = cluster.condition("PlatformReady")
+    assert (found["status"], found["reason"]) == ("False", "PodSecurity")
+    assert "hostPath volume model" in found["message"]
+    assert not of_kind(cluster, "StatefulSet")
+    shared = FakeCluster(deployment(model=model()), surroundings=enforced)
+    drive(shared)
+    assert shared.condition("PlatformReady")["status"] == "True"

@@ -86,8 +86,16 @@ def _under_way(
     if any("running" in (fetcher(pod) or {}).get("state", {}) for pod in pods):
         message = f"{download.model} is being fetched into {download.cache}. {progress}".strip()
         return ModelStanding("False", RUNNING, message, starts)
-    trouble = first_trouble(pods) or "Its pod is being started."
-    return ModelStanding("False", PENDING, f"{download.model} is to be fetched. {trouble}", starts)
+    message = f"{download.model} is to be fetched into {download.cache}. {_waited_for(pods)}"
+    return ModelStanding("False", PENDING, message, starts)
+
+
+def _waited_for(pods: Sequence[Object]) -> str:
+    if not pods:
+        return "Its pod is being made."
+    # A directory or volume that cannot be mounted stands in Events alone.
+    look = f"Its pod is being started; if that lasts, see: kubectl describe pod {pods[0]['metadata']['name']}"
+    return first_trouble(pods) or look
 
 
 def _whole(download: DownloadPlan, pods: Iterable[Object]) -> str:
