@@ -184,6 +184,13 @@ def test_in_etcd_workers_register_under_their_address_and_by_their_revision() ->
     assert "--server_role" not in command(planned())
 
 
+def test_a_group_that_registers_is_asked_where_its_leader_listens() -> None:
+    group = {"nodesPerReplica": 2, "parallelism": {"tensor": 16}}
+    for discovery, address in (({}, "127.0.0.1"), (ETCD, "$POD_IP")):
+        result = planned(platform="infiniband", discovery=discovery, decode=group)
+        assert f'"/dev/tcp/{address}/$1"' in result.roles[DECODE].files["probe.sh"]
+
+
 def test_an_etcd_of_the_operator_is_waited_for() -> None:
     result = planned(discovery={"etcd": {}})
     (service,) = result.discovery.services
@@ -245,7 +252,7 @@ def test_a_router_that_looks_for_kv_cache_compares_blocks_of_the_workers_length(
         "parallelism": {"tensor": 2},
         "engineConfig": {"kv_cache_config": {"tokens_per_block": 64}},
     }
-    result = planned("1.3.0rc29", frontend={"routerMode": "kv"}, prefill=blocks, decode=blocks)
+    result = planned(KEYED, frontend={"routerMode": "kv"}, prefill=blocks, decode=blocks)
     for router in orchestrator(result).routers.values():
         assert router == {"type": "kv_cache_aware", "tokens_per_block": 64, "tokenizer_dir": "org/m"}
     for role in result.roles.values():
@@ -258,7 +265,7 @@ def test_a_router_that_looks_for_kv_cache_compares_blocks_of_the_workers_length(
 def test_an_old_router_finds_a_tokenizer_only_by_the_name_of_the_model() -> None:
     model = {"name": "mine", "source": {"persistentVolumeClaim": {"claimName": "models"}}}
     refused("looks for a tokenizer by the name", model=model, frontend={"routerMode": "kv"})
-    found = planned("1.3.0rc29", model=model, frontend={"routerMode": "kv"}).frontend.pod
+    found = planned(KEYED, model=model, frontend={"routerMode": "kv"}).frontend.pod
     assert "/models/volume" in {mount.path for mount in found.mounts}
     assert "/models/volume" not in {mount.path for mount in planned(model=model).frontend.pod.mounts}
 

@@ -77,7 +77,14 @@ class _Draft:
             role = met(role, self.launch, self.basis.name, revision)
         elif self.launch is not None:
             key_round = self.basis.resource.metadata.annotations.get(names.ANNOTATION_SSH_KEY, "")
-            role = grouped(role, self.launch, self.basis.name, revision, key_round)
+            role = grouped(
+                role,
+                self.launch,
+                self.basis.name,
+                revision,
+                key_round=key_round,
+                address=wiring.address,
+            )
         if role.group is not None:
             role = replace(role, group=replace(role.group, gang=self.basis.gang))
         transfer = self.basis.spec.transfer

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.environment import fill
+from disagg_operator.plan.launch.scripts import LOOPBACK
 from disagg_operator.plan.model import (
     ConfigSetting,
     EnvSetting,
@@ -38,6 +39,7 @@ class Wiring:
         port: port of the probes.
         startup, liveness, readiness: probes.
         arguments: words that follow the engine's command.
+        address: where the HTTP server of a worker listens, as a word of a shell inside its pod.
         mounts: volumes with their mount paths.
         prepare: what completes its configuration file before it starts.
         files: configuration files of a front door, by name, seen in CONFIG_FOLDER.
@@ -52,6 +54,7 @@ class Wiring:
     liveness: HttpProbe
     readiness: HttpProbe
     arguments: tuple[str, ...] = ()
+    address: str = LOOPBACK
     mounts: tuple[Mount, ...] = ()
     prepare: PreparePlan | None = None
     files: Mapping[str, str] = field(default_factory=dict)

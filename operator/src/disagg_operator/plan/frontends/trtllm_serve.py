@@ -21,6 +21,7 @@ from disagg_operator.plan.environment import derived
 from disagg_operator.plan.facts import applicable, provenance
 from disagg_operator.plan.frontends.family import HOME, Family, Wiring, Workers, wired
 from disagg_operator.plan.frontends.orchestrator import ORCHESTRATOR_FILE, Cluster, orchestrator_file, release
+from disagg_operator.plan.launch.scripts import LOOPBACK
 from disagg_operator.plan.model import (
     PREFILL,
     EnvSetting,
@@ -68,6 +69,7 @@ def worker(basis: Basis, role: str, revision: str) -> Wiring:
     return replace(
         wired(component, (), _environment(basis, component), port, {}),
         arguments=tuple(arguments),
+        address="$POD_IP" if registers else LOOPBACK,
         mounts=mounts,
         prepare=prepare,
     )

@@ -40,7 +40,9 @@ def grouped(
     launch: MpiLaunch,
     deployment: str,
     revision: str,
+    *,
     key_round: str,
+    address: str,
 ) -> RolePlan:
     """Return the role as pod groups of ``role.nodes`` pods.
 
@@ -50,6 +52,7 @@ def grouped(
         deployment: name of the DisaggDeployment.
         revision: revision of the workers.
         key_round: text whose change asks for another ssh key.
+        address: where the leader's HTTP server listens, as a word of a shell.
     """
     ranks = Ranks(role.nodes, role.gpus)
     variables = (*role.pod.environment, *_environment(role, deployment, revision, ranks))
@@ -68,7 +71,7 @@ def grouped(
     return replace(
         role,
         pod=pod,
-        files={**role.files, **scripts(launch, ranks, {*own, *_OWN})},
+        files={**role.files, **scripts(launch, ranks, {*own, *_OWN}, address)},
         group=GroupPlan(Port("ssh", launch.ssh_port), key_round, _APART),
     )
 

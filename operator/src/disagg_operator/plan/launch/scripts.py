@@ -18,6 +18,8 @@ KEY_FOLDER = "/etc/disagg-ssh"
 """Folder in which a pod sees the key by which the pods of its groups let each other in."""
 WORK_FOLDER = "/tmp/disagg-launch"  # noqa: S108 - a path inside the container
 """Folder in which the scripts write."""
+LOOPBACK = "127.0.0.1"
+"""Where a server answers that listens on all addresses."""
 
 # Shell scripts, not HTML: escaping would corrupt them.
 _TEMPLATES = Environment(
@@ -41,18 +43,20 @@ class Ranks:
     slots: int
 
 
-def scripts(launch: MpiLaunch, ranks: Ranks, own: Iterable[str]) -> dict[str, str]:
+def scripts(launch: MpiLaunch, ranks: Ranks, own: Iterable[str], address: str = LOOPBACK) -> dict[str, str]:
     """Return the scripts by file name.
 
     Args:
         launch: how the engine's release starts ranks.
         ranks: how many there are.
         own: names of variables whose values differ from pod to pod.
+        address: where the leader's HTTP server listens, as a word of a shell.
     """
     values = {
         "nodes": ranks.nodes,
         "slots": ranks.slots,
         "port": launch.ssh_port,
+        "address": address,
         "wait_seconds": launch.wait_seconds,
         "key_path": KEY_FOLDER,
         "work_path": WORK_FOLDER,
@@ -65,7 +69,7 @@ def scripts(launch: MpiLaunch, ranks: Ranks, own: Iterable[str]) -> dict[str, st
 
 def probe_script() -> str:
     """Return the script of probes where ranks run no sshd."""
-    return _TEMPLATES.get_template(f"{PROBE}.j2").render({"port": None})
+    return _TEMPLATES.get_template(f"{PROBE}.j2").render({"port": None, "address": LOOPBACK})
 
 
 def _settings(launch: MpiLaunch, version: str) -> list[tuple[str, str]]:
