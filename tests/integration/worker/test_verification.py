@@ -11,19 +11,22 @@ from pathlib import Path
 import pytest
 
 from disagg_operator.api.transport import Promise, Transport
-from integration.worker.measurement import agents_of, verified
+from integration.worker.measurement import agents_of, measured_once, verified
 from integration.worker.stack import Stack
 
 pytestmark = pytest.mark.timeout(400)
+SHORT = 100
+"""Prompts of so many tokens are left to decode."""
 BLOCK_TOKENS, BLOCK_BYTES = 16, 16 * 30 * 2 * 3 * 64 * 4
 
 
 @pytest.fixture(scope="module")
 def serving(stack: Stack, engine_yaml: Callable[..., Path]) -> Stack:
-    config = engine_yaml(transfer={"timeout_seconds": 20}, kv_cache={"memory_mib": 256})
+    sections = {"transfer": {"timeout_seconds": 20}, "kv_cache": {"memory_mib": 256}}
     stack.start_frontend()
-    stack.start_worker("prefill", "prefill", config)
-    stack.start_worker("decode", "decode", config)
+    short = {"max_prompt_tokens": SHORT}
+    stack.start_worker("prefill", "prefill", engine_yaml(**sections, local_prefill=short))
+    stack.start_worker("decode", "decode", engine_yaml(**sections))
     stack.wait_ready()
     return stack
 
@@ -54,3 +57,14 @@ async def test_it_is_not_what_a_fabric_promises(serving: Stack, agents: dict[str
     result = await verified(serving, agents, Promise(frozenset({Transport.UCX_SRD}), devices=4, gpus=4), 1000)
     assert (result.verified, result.reason) == ("False", "WorseTransport")
     assert "UCX over tcp, but the platform promises UCX over srd" in result.message
+
+
+async def test_a_canary_that_is_left_to_decode_proves_nothing_and_a_longer_one_does(
+    serving: Stack, agents: dict[str, int]
+) -> None:
+    promise = Promise(frozenset({Transport.UCX_TCP}))
+    left = await measured_once(serving, agents, promise, SHORT // 2)
+    assert left.verdict.verified == "Unknown", left.verdict
+    assert serving.metric("decode", "disagg_prompts_local_total") == 2
+    moved = await measured_once(serving, agents, promise, SHORT + 1)
+    assert moved.verdict.verified == "True", moved.verdict

@@ -319,7 +319,7 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
             (f"{role}.parallelism.expert", {role: {"parallelism": {"tensor": 2, "expert": 2}}}),
         )
     ),
-    ("frontend.routerMode", {"frontend": {"routerMode": "kv"}}),
+    ("frontend.routerMode", {"frontend": {"routerMode": "least-loaded"}}),
     ("transfer.kvbm", {"transfer": {"kvbm": {"nixlBackends": {"GDS": True}}}}),
     *(
         (f"{role}.nodesPerReplica", {"runtime": {"engine": "mocker"}, role: {"nodesPerReplica": 2}})
@@ -347,6 +347,7 @@ GOOD: list[dict[str, Any]] = [
     {"platform": "local", "transfer": {"method": "NIXL", "nixlBackend": "UCX", "timeoutSeconds": 5}},
     {"prefill": {"gpusPerNode": 0, "devices": {}, "parallelism": {"tensor": 1}}, "decode": {"replicas": 0}},
     {"frontend": {"routerMode": "random", "port": 8080, "replicas": 0}},
+    {"frontend": {"routerMode": "kv"}, "localPrefill": {"prefixHit": {"maxNewTokens": 64}}},
     {"security": {"mode": "Restricted"}, "rollout": {"strategy": "Recreate"}},
     {"security": {"mode": "Platform"}, "decode": template(hostNetwork=True)},
     {"env": env(("FI_EFA_ENABLE_SHM_TRANSFER", "0"), ("TRTLLM_NIXL_KVCACHE_BACKEND", "LIBFABRIC"))},
@@ -418,8 +419,8 @@ def test_a_plugin_folder_on_both_roles_is_fine_for_other_engines() -> None:
 
 
 def test_remedies_say_what_to_write_today() -> None:
-    by_field = {each.field: each.remedy for each in found({"frontend": {"routerMode": "kv"}})}
-    assert by_field["spec.frontend.routerMode"] == "Write round-robin or random"
+    by_field = {each.field: each.remedy for each in found({"frontend": {"routerMode": "least-loaded"}})}
+    assert by_field["spec.frontend.routerMode"] == "Write round-robin or random or kv"
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.unsafe], ids=lambda rule: rule.id)

@@ -98,6 +98,13 @@ def judged(
 
 Row = tuple[str, str, dict[str, Any], str]
 
+KV_MODE = {"frontend": {"routerMode": "kv"}}
+HIT = {"prefixHit": {"maxNewTokens": 100}}
+REFERENCE = {
+    "runtime": {"engine": "reference"},
+    "model": {"name": "m", "source": {"runtimeImage": {"path": "/models/m"}}},
+}
+
 FAULTS: list[Row] = [
     (
         "engine-argument-derived",
@@ -167,6 +174,32 @@ FAULTS: list[Row] = [
         "spec.transfer.timeoutSeconds",
     ),
     ("engine-fabric-memory", NVL, SGLANG, "spec.runtime.engine"),
+    (
+        "local-prefill-of-short-prompts",
+        P5,
+        {"localPrefill": {"maxPromptTokens": 64}},
+        "spec.localPrefill.maxPromptTokens",
+    ),
+    (
+        "local-prefill-in-release",
+        P5,
+        {"runtime": {"version": "1.3.1"}, **KV_MODE, "localPrefill": HIT},
+        "spec.localPrefill.prefixHit.maxNewTokens",
+    ),
+    ("local-prefill-needs-kv", P5, {"localPrefill": HIT}, "spec.localPrefill.prefixHit"),
+    (
+        "kv-routing-needs-reuse",
+        P5,
+        {**KV_MODE, "prefill": kv(enable_block_reuse=False)},
+        "spec.prefill.engineConfig.kv_cache_config.enable_block_reuse",
+    ),
+    ("kv-routing-shares-blocks", P5, KV_MODE, "spec.frontend.routerMode"),
+    (
+        "canary-moves-kv",
+        "generic",
+        {**REFERENCE, "localPrefill": {"maxPromptTokens": 64}, "verification": {"promptTokens": 64}},
+        "spec.verification.promptTokens",
+    ),
     ("gpus-within-machine", P5, {"decode": {"parallelism": {"tensor": 16}}}, "spec.decode.gpusPerNode"),
     (
         "gpus-equal-in-template",
@@ -739,6 +772,11 @@ LEGAL: list[tuple[str, dict[str, Any]]] = [
     (P5, {"transfer": {"timeoutSeconds": 600}, "prefill": transceiver(kv_transfer_poll_interval_ms=600000)}),
     (P5, {"decode": {"podTemplate": {"spec": {"terminationGracePeriodSeconds": 60}}}}),
     (P5, {"frontend": {"podTemplate": {"spec": {"terminationGracePeriodSeconds": 5}}}}),
+    (
+        "generic",
+        {**REFERENCE, **KV_MODE, "localPrefill": {"maxPromptTokens": 64, **HIT, "prefillLoadPercent": 100}},
+    ),
+    ("generic", {**REFERENCE, "localPrefill": {"maxPromptTokens": 64}, "verification": {"promptTokens": 65}}),
     (
         NVL,
         {

@@ -112,7 +112,11 @@ def test_engine_config_is_merged_over_the_defaults() -> None:
     ("config", "field", "fragment"),
     [
         ({"kv_cash": {}}, "spec.prefill.engineConfig.kv_cash", "compute, kv_cache, scheduler"),
-        ({"kv_cache": {"block": 1}}, "spec.prefill.engineConfig.kv_cache.block", "block_tokens, memory_mib"),
+        (
+            {"kv_cache": {"block": 1}},
+            "spec.prefill.engineConfig.kv_cache.block",
+            "block_tokens, enable_block_reuse, memory_mib",
+        ),
         ({"kv_cache": {"block_tokens": 0}}, "spec.prefill.engineConfig.kv_cache.block_tokens", "given: 0"),
         ({"kv_cache": {"block_tokens": "16"}}, "spec.prefill.engineConfig.kv_cache.block_tokens", "'16'"),
     ],

@@ -4,7 +4,7 @@ from disagg_operator.api.admission.variables import WIRING
 from disagg_operator.platforms.catalogue import builtin
 from unit.deployments import planned
 
-FREE = {"DYN_MIGRATION_LIMIT", "USER"}
+FREE = {"DYN_MIGRATION_LIMIT", "DYN_ROUTER_REPLICA_SYNC", "USER"}
 """What wires nothing together, so that whoever wants it otherwise may say so."""
 
 

@@ -29,6 +29,7 @@ from disagg_operator.plan.model import DECODE, PREFILL, Port, RolePlan
 from disagg_operator.plan.pod import wired_pod
 from disagg_operator.plan.resources import worker_resources
 from disagg_operator.plan.revision import NO_REVISION, revision_of
+from disagg_operator.plan.routing import routing_facts
 from disagg_operator.plan.security import security
 from disagg_operator.plan.wedged import watched
 from disagg_operator.plan.worker_check import check_plan
@@ -181,6 +182,7 @@ def _facts(basis: Basis, role: str, spec: RoleSpec) -> Facts:
         "method": basis.transfer.method,
         "backend": basis.transfer.nixl_backend or NO_BACKEND,
         "kvbm": ON if role == PREFILL and basis.spec.transfer.kvbm is not None else OFF,
+        **routing_facts(basis.spec, role),
     }
 
 

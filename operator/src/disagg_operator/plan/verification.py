@@ -7,7 +7,12 @@ from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.facts import applicable, provenance
 from disagg_operator.plan.hardware import fabric_devices
 from disagg_operator.plan.model import PREFILL, PromisedTransport, RolePlan, VerificationPlan
+from disagg_operator.plan.routing import short_prompt_tokens
 from disagg_operator.platforms.vocabulary import NO_BACKEND
+
+USUAL_PROMPT_TOKENS = 512
+"""Length of a canary of which nobody says anything."""
+_BEYOND_TOKENS = 64
 
 
 def promised_transports(basis: Basis) -> tuple[PromisedTransport, ...]:
@@ -40,12 +45,21 @@ def verification_plan(
         mode=asked.mode.value,
         interval_seconds=asked.interval_seconds,
         canary=asked.canary is not False,
-        prompt_tokens=asked.prompt_tokens,
+        prompt_tokens=_prompt_tokens(basis),
+        least_tokens=short_prompt_tokens(basis.spec) + 1,
         kv_bytes_per_token=asked.kv_bytes_per_token,
         kv_dtype=_kv_dtype(roles[PREFILL]),
         model=basis.spec.model.name,
         promises={name: _promise(basis, role, transports) for name, role in roles.items()},
     )
+
+
+def _prompt_tokens(basis: Basis) -> int | None:
+    """Return the length of the canary, whose KV cache has to move: prefill must not leave it to decode."""
+    asked, short = basis.spec.verification.prompt_tokens, short_prompt_tokens(basis.spec)
+    if asked is not None or short < USUAL_PROMPT_TOKENS:
+        return asked
+    return short + _BEYOND_TOKENS
 
 
 def _promise(basis: Basis, role: RolePlan, transports: frozenset[Transport]) -> Promise:

@@ -16,6 +16,8 @@
 | router | as in ``spec.frontend.routerMode`` |
 | nats | on: requests and events go through NATS; else off |
 | kvbm | on: the workers keep KV cache in Dynamo's block manager; else off |
+| kv_events | on: the workers tell the frontend's router which KV blocks they have; else off |
+| local_prefill | on: the frontend's router may leave prompts to decode; else off |
 | security | Restricted, IpcLock, Privileged |
 | request_seconds, transfer_seconds | ``spec.drain.requestSeconds``, ``spec.transfer.timeoutSeconds`` |
 | timeout | written: the user says how long a transfer may take; else default |
@@ -55,6 +57,8 @@ FACTS: Mapping[str, frozenset[str] | None] = {
     "router": frozenset(RouterMode),
     "nats": frozenset({ON, OFF}),
     "kvbm": frozenset({ON, OFF}),
+    "kv_events": frozenset({ON, OFF}),
+    "local_prefill": frozenset({ON, OFF}),
     "security": frozenset({"Restricted", "IpcLock", "Privileged"}),
     "image": frozenset({WITH_EFA, STANDARD}),
     "timeout": frozenset({WRITTEN, DEFAULT}),

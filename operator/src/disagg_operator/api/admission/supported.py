@@ -70,7 +70,7 @@ def _without_gpus(role: str, why: str) -> tuple[Supported, ...]:
 
 
 DYNAMO_TABLE: tuple[Supported, ...] = (
-    Supported("frontend.router_mode", (RouterMode.ROUND_ROBIN, RouterMode.RANDOM)),
+    Supported("frontend.router_mode", (RouterMode.ROUND_ROBIN, RouterMode.RANDOM, RouterMode.KV)),
 )
 """What is not built with Dynamo's frontend. What trtllm-serve cannot do, its releases say."""
 

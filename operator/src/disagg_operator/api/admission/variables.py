@@ -37,6 +37,8 @@ WIRING = {
     "DYN_HEALTH_CHECK_ENABLED": "readiness depends on it",
     "DYN_HTTP_PORT": "spec.frontend.port says it",
     "DYN_ROUTER_MODE": "spec.frontend.routerMode says it",
+    "DYN_ROUTER_CONDITIONAL_DISAGG": "spec.localPrefill says it",
+    "DYN_ROUTER_CONDITIONAL_DISAGG_CONFIG": "spec.localPrefill says it",
     "NATS_SERVER": "spec.discovery.nats says it; a set one is connected to even where it is not needed",
     "ETCD_ENDPOINTS": "spec.discovery.etcd says it",
     "POD_NAME": "discovery registers pods under their real name",

@@ -81,8 +81,8 @@ class FrontendSpec(ApiModel):
     """TCP port of the frontend's Service and container. The container has no privileges: 1024 or more."""
     router_mode: RouterMode = RouterMode.ROUND_ROBIN
     """How a worker is chosen for a request: in turn, at random, where most of the prompt's KV cache already
-    is, or where fewest requests run. Dynamo's frontend runs round-robin and random; trtllm-serve all but
-    random."""
+    is (workers then share blocks between prompts and tell of them), or where fewest requests run. Dynamo's
+    frontend runs all but least-loaded, trtllm-serve all but random."""
     config: OpaqueObject | None = None
     """Further keys of trtllm-serve's configuration file, such as schedule_style, laid over the derived ones.
     Default: none."""

@@ -19,6 +19,7 @@ from disagg_operator.api.v1alpha1.operations import (
 from disagg_operator.api.v1alpha1.patterns import OBJECT_NAME
 from disagg_operator.api.v1alpha1.placement import PlacementSpec
 from disagg_operator.api.v1alpha1.role import RoleSpec, TransferSpec
+from disagg_operator.api.v1alpha1.routing import LocalPrefillSpec
 from disagg_operator.api.v1alpha1.runtime import FrontendSpec, RuntimeSpec
 
 PlatformName = Annotated[str, Field(pattern=OBJECT_NAME, max_length=63)]
@@ -66,6 +67,8 @@ class DisaggDeploymentSpec(ApiModel):
     """Workers that generate tokens from the transferred KV cache."""
     frontend: FrontendSpec = Field(default_factory=FrontendSpec)
     """The HTTP front door."""
+    local_prefill: LocalPrefillSpec | None = None
+    """Prompts that decode computes itself. Default: prefill computes every prompt."""
     discovery: DiscoverySpec = Field(default_factory=DiscoverySpec)
     """How frontend and workers find each other."""
     env: Annotated[list[EnvVar], Field(max_length=256, json_schema_extra=list_map("name"))] = Field(

@@ -11,6 +11,7 @@ from typing import Any
 
 from disagg_operator.plan.engines.config import explained, laid_over, nested
 from disagg_operator.plan.engines.engine import Asked, EngineWorker
+from disagg_operator.plan.engines.kv_events import kv_event_arguments
 from disagg_operator.plan.engines.kvbm import kvbm_arguments, kvbm_environment
 from disagg_operator.plan.engines.models import hub_environment, model_mounts, model_path
 from disagg_operator.plan.environment import fill
@@ -55,13 +56,17 @@ class Dialect:
         """Return how the engine runs the workers of a role.
 
         Raises:
-            Refusal: the release cannot use KVBM.
+            Refusal: the release cannot use KVBM, or tell of its KV blocks.
         """
         model = asked.resource.spec.model
         values = {**asked.facts, "model_path": model_path(model.source), "model_name": model.name}
         derived = (*self._parallelism(asked), *_settings(asked))
         config = laid_over(nested(derived), named(asked.spec.engine_config))
-        command = (*(fill(word, values) for word in asked.release.command), *kvbm_arguments(asked))
+        command = (
+            *(fill(word, values) for word in asked.release.command),
+            *kvbm_arguments(asked),
+            *kv_event_arguments(asked),
+        )
         return EngineWorker(
             command=(*command, *self.words(config)),
             files={},

@@ -12,8 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER, Asked, EngineWorker
+from disagg_operator.plan.engines.kv_events import kv_event_arguments
 from disagg_operator.plan.engines.models import model_mounts, model_path
-from disagg_operator.plan.model import Port
+from disagg_operator.plan.model import PREFILL, Port
+from disagg_operator.plan.routing import short_prompt_tokens
+from disagg_operator.platforms.vocabulary import ON
 
 CONFIG_FILE = "engine.yaml"
 METRICS_PORT = Port("metrics", 9091)
@@ -25,10 +28,14 @@ class _Section(BaseModel):
 
 
 class KvCache(_Section):
-    """The paged KV pool: tokens of a block, and memory of all blocks in MiB."""
+    """The paged KV pool: tokens of a block, memory of all blocks in MiB, and whether prompts share blocks.
+
+    They do where the frontend's router goes by blocks, whatever is written (None: nothing).
+    """
 
     block_tokens: Annotated[int, Field(ge=1, le=256)] = 16
     memory_mib: Annotated[int, Field(ge=1)] = 256
+    enable_block_reuse: bool | None = None
 
 
 class Scheduler(_Section):
@@ -66,7 +73,7 @@ def worker(asked: Asked) -> EngineWorker:
     """
     spec = asked.resource.spec
     config = _checked(asked.spec.engine_config, f"{asked.path}.engineConfig")
-    document = {
+    document: dict[str, Any] = {
         "model": {"path": model_path(spec.model.source), "name": spec.model.name},
         **config.model_dump(exclude_none=True),
         "transfer": {
@@ -75,6 +82,11 @@ def worker(asked: Asked) -> EngineWorker:
             "timeout_seconds": spec.transfer.timeout_seconds,
         },
     }
+    if asked.facts["kv_events"] == ON:
+        document["kv_cache"] = {**document["kv_cache"], "enable_block_reuse": True}
+    short = short_prompt_tokens(spec)
+    if short and asked.role == PREFILL:
+        document["local_prefill"] = {"max_prompt_tokens": short}
     return EngineWorker(
         command=(
             "disagg-worker",
@@ -83,6 +95,7 @@ def worker(asked: Asked) -> EngineWorker:
             asked.role,
             "--config",
             f"{CONFIG_FOLDER}/{CONFIG_FILE}",
+            *kv_event_arguments(asked, config.kv_cache.block_tokens),
         ),
         files={CONFIG_FILE: yaml.safe_dump(document, sort_keys=False)},
         mounts=model_mounts(spec.model.source),

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import yaml
 
-from disagg_operator.plan.engines.config import explained, laid_over, nested
+from disagg_operator.plan.engines.config import explained, laid_over, nested, value_at
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER, Asked, EngineWorker
+from disagg_operator.plan.engines.kv_events import kv_event_arguments
 from disagg_operator.plan.engines.kvbm import kvbm_arguments, kvbm_environment
 from disagg_operator.plan.engines.models import hub_environment, model_mounts, model_path
 from disagg_operator.plan.environment import fill
@@ -40,8 +41,13 @@ def worker(asked: Asked) -> EngineWorker:
     }
     derived = derived_settings(asked)
     config = laid_over(nested(derived), asked.spec.engine_config)
+    block = value_at(config, "kv_cache_config.tokens_per_block") or TOKENS_PER_BLOCK
     return EngineWorker(
-        command=(*(fill(word, values) for word in asked.release.command), *kvbm_arguments(asked)),
+        command=(
+            *(fill(word, values) for word in asked.release.command),
+            *kvbm_arguments(asked),
+            *kv_event_arguments(asked, block),
+        ),
         files={CONFIG_FILE: yaml.dump(config, Dumper=yaml.CSafeDumper, sort_keys=False)},
         mounts=model_mounts(model.source),
         environment=(*hub_environment(model.source), *kvbm_environment(asked)),

@@ -1,5 +1,6 @@
 """The Dynamo frontend and the Dynamo side of its workers, from the profile of their release."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from disagg_operator.plan.environment import derived, fill
 from disagg_operator.plan.facts import applicable
 from disagg_operator.plan.frontends.family import HOME, Family, Wiring, Workers, wired
 from disagg_operator.plan.model import DiscoveryPlan, Port
+from disagg_operator.plan.routing import conditional_disaggregation, routing_facts
 from disagg_operator.platforms.profile import Component, RuntimeProfile
 
 
@@ -37,6 +39,8 @@ def front_door(basis: Basis, _workers: Workers) -> Wiring:
         "port": spec.port,
         # One segment of a path: a slash in the model's name must not split it.
         "model_segment": quote(basis.spec.model.name, safe=""),
+        "conditional_disaggregation": json.dumps(conditional_disaggregation(basis.spec)),
+        **routing_facts(basis.spec),
     }
     component = basis.runtime.frontend
     wiring = _wiring(basis.runtime, component, Port("http", spec.port), values)
@@ -52,6 +56,8 @@ FAMILY = Family(
         "nvidia.com/dynamo-discovery-backend": "kubernetes",
     },
 )
+_ASKED = ("discovery", "nats", "kv_events", "local_prefill")
+"""Facts that the profile of a release may ask about in variables of its containers."""
 
 
 def _stores(discovery: DiscoveryPlan) -> dict[str, str]:
@@ -65,7 +71,7 @@ def _stores(discovery: DiscoveryPlan) -> dict[str, str]:
 def _wiring(
     profile: RuntimeProfile, component: Component, port: Port, values: Mapping[str, object]
 ) -> Wiring:
-    facts = {name: str(values[name]) for name in ("discovery", "nats")}
+    facts = {name: str(values[name]) for name in _ASKED if name in values}
     variables = applicable((*profile.environment, *component.environment), facts)
     command = tuple(fill(word, values) for word in component.command)
     return wired(component, command, derived(variables, values), port, values)

@@ -120,6 +120,12 @@ def _settings(
         yield ConfigSetting(f"{section}.router.type", routing.type, provenance(routing))
         if routing.mode is RouterMode.KV:
             yield from _of_kv_router(basis, planned, f"{section}.router")
+    local = basis.spec.local_prefill
+    if local is not None and local.prefix_hit is not None:
+        left = Provenance(
+            "What is left to decode, of which it has the beginning.", "spec.localPrefill.prefixHit"
+        )
+        yield ConfigSetting(f"{_CONDITIONAL}.max_local_prefill_length", local.prefix_hit.max_new_tokens, left)
     if cluster is not None:
         why = Provenance("Workers of this revision register there.", "spec.discovery")
         for key, value in cluster.settings.items():

@@ -228,6 +228,7 @@ class VerificationPlan:
         interval_seconds: time after which it is verified again, or None for never.
         canary: whether a request of the operator's own makes KV cache move.
         prompt_tokens: length of its prompt, or None for the default.
+        least_tokens: length below which no KV cache would move for it.
         kv_bytes_per_token: as the user says, or None for the model's own.
         kv_dtype: data type of the KV cache as configured, or nothing for the model's own.
         model: name that requests ask for.
@@ -238,6 +239,7 @@ class VerificationPlan:
     interval_seconds: int | None
     canary: bool
     prompt_tokens: int | None
+    least_tokens: int
     kv_bytes_per_token: int | None
     kv_dtype: str
     model: str

@@ -21,6 +21,7 @@ from disagg_operator.plan.rules.kvbm import RULES as KVBM_RULES
 from disagg_operator.plan.rules.privilege import RULES as PRIVILEGE_RULES
 from disagg_operator.plan.rules.releases import RULES as RELEASE_RULES
 from disagg_operator.plan.rules.roles import RULES as ROLE_RULES
+from disagg_operator.plan.rules.routing import RULES as ROUTING_RULES
 from disagg_operator.plan.rules.subject import Subject
 from disagg_operator.plan.rules.timeouts import RULES as TIMEOUT_RULES
 from disagg_operator.plan.rules.transceiver import RULES as TRANSCEIVER_RULES
@@ -43,6 +44,7 @@ RULES: tuple[Rule[Subject], ...] = (
     *ARGUMENT_RULES,
     *TIMEOUT_RULES,
     *KVBM_RULES,
+    *ROUTING_RULES,
     *CLAIM_RULES,
     *COMPUTE_DOMAIN_RULES,
     Rule("allow-unsafe-known", "docs: spec.security.allowUnsafe", _unknown_overrides),

@@ -44,6 +44,16 @@ class Kvbm(Sourced):
     arguments: tuple[str, ...]
 
 
+class KvEvents(Sourced):
+    """How an engine's workers tell Dynamo's router which KV blocks they have.
+
+    Attributes:
+        arguments: words that are added to the worker's command, templates over ``tokens_per_block``.
+    """
+
+    arguments: tuple[str, ...] = ()
+
+
 class Wedged(Sourced):
     """Words with which an engine says that it cannot move KV cache until its process is started anew.
 
@@ -114,6 +124,9 @@ class EngineRelease(Layer):
         command: argument vector of a worker, each word a jinja2 template; empty where code makes it.
         settings: what the engine's configuration file holds beside what the specification says.
         kvbm: how it uses Dynamo's KV block manager; none if it cannot.
+        kv_events: how its workers tell the frontend's router which KV blocks they have; none if they cannot.
+        local_prefill: why its decode workers compute prompts that the frontend leaves to them; none if they
+            refuse them.
         launch: how an instance on several nodes is started by mpirun; none where it is not.
         meeting: how its nodes find each other without; where there is neither, an instance has one node.
         simulated: why no KV cache moves; none for an engine that computes.
@@ -133,6 +146,8 @@ class EngineRelease(Layer):
     command: tuple[str, ...] = ()
     settings: tuple[EngineSetting, ...] = ()
     kvbm: Kvbm | None = None
+    kv_events: KvEvents | None = None
+    local_prefill: Sourced | None = None
     launch: MpiLaunch | None = None
     meeting: Meeting | None = None
     simulated: Sourced | None = None

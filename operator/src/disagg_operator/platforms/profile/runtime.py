@@ -1,7 +1,7 @@
 """Runtimes: one version of a frontend's release, with the engines that it can run."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -117,6 +117,20 @@ class Orchestrator(ProfileModel):
     request_key: Sourced | None = None
 
 
+LocalPrefillField = Literal["prefixHit.maxNewTokens", "prefixHit.minPercent", "prefillLoadPercent"]
+"""A field of ``spec.localPrefill`` by which a frontend can leave prompts to decode."""
+
+
+class LocalPrefill(Sourced):
+    """By what a release's frontend leaves prompts to decode.
+
+    Attributes:
+        by: the fields of ``spec.localPrefill`` that it can go by.
+    """
+
+    by: tuple[LocalPrefillField, ...]
+
+
 class Doubt(Sourced):
     """What users of a release are told: the reason is the fault."""
 
@@ -130,6 +144,7 @@ class RuntimeProfile(ProfileModel):
     Attributes:
         discovery: where its parts find each other.
         strategies: rollout strategies that it allows; others would let two revisions meet.
+        local_prefill: by what its frontend leaves prompts to decode; none if it sends all to prefill.
         doubts: what its users are told.
         engines: the engines that it can run, by name.
         orchestrator: what its configuration file may say, where the frontend has one.
@@ -139,6 +154,7 @@ class RuntimeProfile(ProfileModel):
     version: str
     discovery: Discovery
     strategies: Annotated[tuple[Choice, ...], Field(min_length=1)]
+    local_prefill: LocalPrefill | None = None
     doubts: tuple[Doubt, ...] = ()
     takeover: Takeover
     environment: tuple[Variable, ...]

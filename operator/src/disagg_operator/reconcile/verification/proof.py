@@ -267,6 +267,7 @@ def _asked(at: Situation, verification: VerificationPlan) -> VerificationAsked:
         mode=verification.mode,
         canary=verification.canary,
         prompt_tokens=verification.prompt_tokens,
+        least_tokens=verification.least_tokens,
         kv_bytes_per_token=verification.kv_bytes_per_token,
         kv_dtype=verification.kv_dtype,
         shared=_others(at),

@@ -53,6 +53,7 @@ class VerificationAsked:
         mode: Warn or Enforce.
         canary: whether requests may be sent.
         prompt_tokens: length of the canary's prompt, or None for the default.
+        least_tokens: length below which no KV cache would move for it.
         kv_bytes_per_token: as the user says, or None for the model's own.
         kv_dtype: data type of the KV cache as configured, or nothing for the model's own.
         shared: whether workers of another revision answer requests as well, so that a canary may miss.
@@ -72,6 +73,7 @@ class VerificationAsked:
     mode: str
     canary: bool = True
     prompt_tokens: int | None = None
+    least_tokens: int = 1
     kv_bytes_per_token: int | None = None
     kv_dtype: str = ""
     shared: bool = False

@@ -126,14 +126,15 @@ class _Once:
 
     async def _send_canary(self, began: float, first: Look) -> Measured:
         prompt = fresh(self._asked.prompt_tokens)
+        least = max(LEAST_TOKENS, self._asked.least_tokens)
         while True:
             before, sent = await self._look(), self._clock()
             self._step(f"sending a canary of about {prompt.words} tokens")
             reply, samples = await self._ask(prompt)
-            if not reply.too_long or prompt.words <= LEAST_TOKENS:
+            if not reply.too_long or prompt.words <= least:
                 break
             # What the model's context is, only its refusal tells.
-            prompt = Prompt(prompt.canary, max(LEAST_TOKENS, prompt.words // 2))
+            prompt = Prompt(prompt.canary, max(least, prompt.words // 2))
         after = await self._look()
         canary = Canary(
             tokens=reply.tokens,
