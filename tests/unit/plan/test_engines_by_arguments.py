@@ -206,7 +206,7 @@ def test_switches_of_sglang_are_left_out_where_they_are_off() -> None:
 
 
 def test_nodes_of_vllm_join_the_first_which_alone_serves() -> None:
-    decode = {"nodesPerReplica": 2, "parallelism": {"tensor": 8, "pipeline": 2}}
+    decode = {"nodesPerReplica": 2, "parallelism": {"tensor": 16}}
     role = planned("vllm", decode=decode).roles["decode"]
     command = words(role)
     assert command[:6] == ["python3", "/etc/disagg/join_leader.py", "29500", "900", "--headless", "--"]
@@ -220,6 +220,23 @@ def test_nodes_of_vllm_join_the_first_which_alone_serves() -> None:
     assert "join_leader.py" in role.files
     assert isinstance(role.pod.readiness, ExecProbe)
     assert "29500" in {str(port.number) for port in (role.group.ports if role.group else ())}
+
+
+@pytest.mark.parametrize(("version", "told"), [("0.6.1", True), ("1.0.1", True), ("1.6.1", False)])
+def test_early_sglang_is_told_the_sizes_of_the_other_role(version: str, told: bool) -> None:
+    roles = planned(
+        "sglang",
+        version,
+        prefill={"parallelism": {"tensor": 2, "pipeline": 2}},
+        decode={"parallelism": {"tensor": 4}},
+    ).roles
+    assert ("--disaggregation-decode-tp" in words(roles["prefill"])) == told
+    assert ("--disaggregation-prefill-pp" in words(roles["decode"])) == told
+    if told:
+        assert value_of(roles["prefill"], "--disaggregation-decode-tp") == "4"
+        assert value_of(roles["decode"], "--disaggregation-prefill-pp") == "2"
+    alike = planned("sglang", version, decode={"parallelism": {"tensor": 1}}).roles
+    assert "--disaggregation-decode-tp" not in words(alike["prefill"])
 
 
 def test_nodes_of_sglang_join_the_first_on_every_release() -> None:

@@ -25,6 +25,7 @@ OLDEST = {
     "discovery": {"etcd": {"endpoints": ["http://etcd:2379"]}, "nats": {"server": "nats://nats:4222"}},
 }
 VLLM: dict[str, Any] = {"runtime": {"engine": "vllm"}}
+OLD_VLLM = {**OLDEST, "runtime": {"engine": "vllm", "version": "0.7.1"}}
 SGLANG: dict[str, Any] = {"runtime": {"engine": "sglang"}}
 TRANSCEIVER = "engineConfig.cache_transceiver_config"
 KV = "engineConfig.kv_cache_config"
@@ -160,6 +161,30 @@ FAULTS: list[Row] = [
         P5,
         {**VLLM, "prefill": {"engineConfig": {"kv-cache-dtype": "fp8"}}},
         "spec.decode.engineConfig.kv-cache-dtype",
+    ),
+    (
+        "engine-tensor-sizes",
+        P5,
+        {**VLLM, "prefill": {"parallelism": {"tensor": 4}}, "decode": {"parallelism": {"tensor": 6}}},
+        "spec.decode.parallelism.tensor",
+    ),
+    (
+        "engine-tensor-sizes",
+        "infiniband",
+        {**OLD_VLLM, "prefill": {"parallelism": {"tensor": 4}}, "decode": {"parallelism": {"tensor": 2}}},
+        "spec.decode.parallelism.tensor",
+    ),
+    (
+        "vllm-no-pipeline",
+        P5,
+        {**VLLM, "prefill": {"parallelism": {"pipeline": 2}}},
+        "spec.prefill.parallelism.pipeline",
+    ),
+    (
+        "sglang-pipeline-fits",
+        P5,
+        {**SGLANG, "decode": {"parallelism": {"pipeline": 2}}},
+        "spec.decode.parallelism.pipeline",
     ),
     (
         "sglang-data-parallel",

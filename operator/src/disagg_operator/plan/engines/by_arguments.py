@@ -16,7 +16,7 @@ from disagg_operator.plan.engines.kvbm import kvbm_arguments, kvbm_environment
 from disagg_operator.plan.engines.models import hub_environment, model_mounts, model_path
 from disagg_operator.plan.environment import fill
 from disagg_operator.plan.facts import applicable, provenance
-from disagg_operator.plan.model import ConfigSetting, Port, Provenance
+from disagg_operator.plan.model import DECODE, PREFILL, ConfigSetting, Port, Provenance
 from disagg_operator.platforms.flags import ArgumentTable, argument_table
 
 WIRING = dict.fromkeys(
@@ -24,6 +24,21 @@ WIRING = dict.fromkeys(
     "spec.discovery and the deployment's own scope",
 )
 """Arguments of Dynamo's workers by which they find each other, with what says them."""
+
+
+@dataclass(frozen=True)
+class OfPeer:
+    """An argument by which one role is told a parallel size of the other, in versions that know it.
+
+    Attributes:
+        role: the role that is told.
+        field: the size, a field of ``parallelism``.
+        argument: the argument.
+    """
+
+    role: str
+    field: str
+    argument: str
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,7 @@ class Dialect:
         expert_switch: the argument by which every rank of the tensor parallel size also holds experts, for an
             engine that has no size of its own for them.
         owned: arguments that follow from the resource, with the field that says it.
+        of_peer: arguments by which a role is told a size of the other.
         negates: whether ``false`` is written as ``--no-NAME``; else an argument that is false is left out.
         ports: ports beside the one of the probes.
     """
@@ -44,6 +60,7 @@ class Dialect:
     sizes: Mapping[str, str]
     owned: Mapping[str, str]
     expert_switch: str | None = None
+    of_peer: tuple[OfPeer, ...] = ()
     negates: bool = False
     ports: tuple[Port, ...] = ()
 
@@ -102,9 +119,23 @@ class Dialect:
             if size > 1 or field == "tensor":
                 reason = f"The {field} parallel size of the role."
                 yield ConfigSetting(name, size, Provenance(reason, f"{place}.{field}"))
+        yield from self._peer(asked)
         if self.expert_switch is not None and sizes.expert > 1:
             reason = "Every rank of the tensor parallel size holds experts of its own."
             yield ConfigSetting(self.expert_switch, True, Provenance(reason, f"{place}.expert"))
+
+    def _peer(self, asked: Asked) -> Iterator[ConfigSetting]:
+        other = DECODE if asked.role == PREFILL else PREFILL
+        peer = {PREFILL: asked.resource.spec.prefill, DECODE: asked.resource.spec.decode}[other]
+        for each in self.of_peer:
+            size = getattr(peer.parallelism, each.field)
+            if each.role != asked.role or size == getattr(asked.spec.parallelism, each.field):
+                continue
+            if asked.release.version in self.table.versions_with(each.argument):
+                reason = f"The {each.field} parallel size of {other}, which this version has to be told."
+                yield ConfigSetting(
+                    each.argument, size, Provenance(reason, f"spec.{other}.parallelism.{each.field}")
+                )
 
 
 def named(config: Mapping[str, Any]) -> dict[str, Any]:

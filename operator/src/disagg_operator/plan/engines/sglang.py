@@ -1,6 +1,6 @@
 """SGLang workers behind a Dynamo frontend: ``python3 -m dynamo.sglang`` with NIXL."""
 
-from disagg_operator.plan.engines.by_arguments import WIRING, Dialect
+from disagg_operator.plan.engines.by_arguments import WIRING, Dialect, OfPeer
 from disagg_operator.plan.model import Port
 
 _NODES = "spec.*.nodesPerReplica"
@@ -9,6 +9,10 @@ _HERE = "engineConfig itself, whose keys are the arguments"
 SGLANG = Dialect(
     name="sglang",
     sizes={"tensor": "tp-size", "pipeline": "pp-size", "expert": "ep-size"},
+    of_peer=(
+        OfPeer("prefill", "tensor", "disaggregation-decode-tp"),
+        OfPeer("decode", "pipeline", "disaggregation-prefill-pp"),
+    ),
     ports=(Port("bootstrap", 8998),),
     owned={
         "model": "spec.model.source",
@@ -17,6 +21,8 @@ SGLANG = Dialect(
         "disaggregation-mode": "the role",
         "disaggregation-transfer-backend": "spec.transfer",
         "disaggregation-bootstrap-port": "the release's profile: peers and NetworkPolicies know it",
+        "disaggregation-decode-tp": "spec.decode.parallelism.tensor",
+        "disaggregation-prefill-pp": "spec.prefill.parallelism.pipeline",
         "host": "the pod's own address",
         **WIRING,
         "tensor-parallel-size": "spec.*.parallelism.tensor",

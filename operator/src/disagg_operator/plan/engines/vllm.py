@@ -8,6 +8,7 @@ _GPUS = "spec.*.parallelism, by which GPUs are counted: data parallelism is more
 
 VLLM = Dialect(
     name="vllm",
+    # Several stages are refused (plan/rules/instances.py), unless the user knows better.
     sizes={"tensor": "tensor-parallel-size", "pipeline": "pipeline-parallel-size"},
     expert_switch="enable-expert-parallel",
     negates=True,

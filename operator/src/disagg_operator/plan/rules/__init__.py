@@ -17,6 +17,7 @@ from disagg_operator.plan.rules.computedomain import RULES as COMPUTE_DOMAIN_RUL
 from disagg_operator.plan.rules.devices import RULES as DEVICE_RULES
 from disagg_operator.plan.rules.engineconfig import RULES as ENGINE_CONFIG_RULES
 from disagg_operator.plan.rules.fabric import RULES as FABRIC_RULES
+from disagg_operator.plan.rules.instances import RULES as INSTANCE_RULES
 from disagg_operator.plan.rules.kvbm import RULES as KVBM_RULES
 from disagg_operator.plan.rules.privilege import RULES as PRIVILEGE_RULES
 from disagg_operator.plan.rules.releases import RULES as RELEASE_RULES
@@ -42,6 +43,7 @@ RULES: tuple[Rule[Subject], ...] = (
     *ENGINE_CONFIG_RULES,
     *TRANSCEIVER_RULES,
     *ARGUMENT_RULES,
+    *INSTANCE_RULES,
     *TIMEOUT_RULES,
     *KVBM_RULES,
     *ROUTING_RULES,

@@ -115,25 +115,6 @@ def _unheard(subject: Subject) -> Iterator[Finding]:
         yield Finding("spec.transfer.timeoutSeconds", fault, "Leave it out, or keep it for pods that end")
 
 
-def _data_parallel(subject: Subject) -> Iterator[Finding]:
-    for path, dialect, written in _written(subject):
-        size = written.get("dp-size", written.get("data-parallel-size"))
-        if dialect.name == "sglang" and size not in (None, 1) and not written.get("enable-dp-attention"):
-            fault = "each data parallel rank would need GPUs of its own, which this resource does not count"
-            remedy = "Write enable-dp-attention: true, or more replicas"
-            yield Finding(f"{path}.dp-size", fault, remedy)
-
-
-def _fabric_memory(subject: Subject) -> Iterator[Finding]:
-    nvlink = subject.platform.fabrics[0].domain is not None
-    if nvlink and subject.spec.runtime.engine in ("vllm", "sglang"):
-        fault = (
-            "KV cache crosses NVLink between nodes only from memory with fabric handles; else it takes TCP"
-        )
-        remedy = "Watch the verified transport, or write engine: trtllm"
-        yield Finding("spec.runtime.engine", fault, remedy)
-
-
 RULES: tuple[Rule[Subject], ...] = (
     Rule("engine-argument-derived", "docs: spec.*.engineConfig", _owned),
     Rule("engine-argument-known", _TABLES, _unknown, unsafe=True),
@@ -142,11 +123,4 @@ RULES: tuple[Rule[Subject], ...] = (
     Rule("vllm-connector-variable", "Dynamo 1.0.1: dynamo/vllm/args.py", _connector_variable, unsafe=True),
     Rule("engine-kv-dtype-equal", "vLLM: nixl connector, compatibility hash", _same_dtype),
     Rule("engine-transfer-limit", "docs: engines.md", _unheard, severity=Severity.WARN),
-    Rule("sglang-data-parallel", "SGLang: server_args.py (enable_dp_attention)", _data_parallel),
-    Rule(
-        "engine-fabric-memory",
-        "https://github.com/vllm-project/vllm/pull/51377",
-        _fabric_memory,
-        severity=Severity.WARN,
-    ),
 )
