@@ -22,17 +22,19 @@ SERVE: dict[str, Any] = {
 
 def listed(demo: Deployed) -> dict[str, int]:
     """Return how many decode workers the file of each orchestrator lists, as the SIMULATED one reads it."""
+    pods = {pod["metadata"]["name"]: pod for pod in demo.find("pods", "frontend")}
     files = {
         obj["metadata"]["name"]: simulated_orchestrator.read(obj["data"]["orchestrator.yaml"])
         for obj in demo.find("configmaps", "frontend")
     }
+    # Of a pod that went meanwhile, the file may have gone as well.
+    still = {pod["metadata"]["name"] for pod in demo.find("pods", "frontend")}
     found = {}
-    for pod in demo.find("pods", "frontend"):
-        (name,) = [
-            volume["configMap"]["name"] for volume in pod["spec"]["volumes"] if volume["name"] == "config"
-        ]
+    for pod in pods.keys() & still:
+        volumes = pods[pod]["spec"]["volumes"]
+        (name,) = [volume["configMap"]["name"] for volume in volumes if volume["name"] == "config"]
         assert name in files, "a pod would wait for its file for ever"
-        found[pod["metadata"]["name"]] = len(files[name].servers["generation_servers"])
+        found[pod] = len(files[name].servers["generation_servers"])
     return found
 
 
