@@ -19,6 +19,7 @@ from disagg_operator.cli.main import app
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan
 from disagg_operator.plan.planner import plan
+from disagg_operator.plan.routing import conditional_disaggregation
 
 GRAPHS = Path(__file__).resolve().parent / "graphs"
 AGGREGATED = {"trtllm-agg-with-config.yaml", "vllm-agg.yaml"}
@@ -450,6 +451,28 @@ def test_flags_of_the_router_that_have_a_variable_are_written_as_such() -> None:
     assert note["fate"] == "dropped"
 
 
+def test_what_the_router_leaves_to_decode_comes_out_as_it_went_in() -> None:
+    asked = {
+        "policy": "isl_or_load",
+        "eff_isl_threshold": 2049,
+        "eff_isl_ratio_threshold": 0.7,
+        "prefill_busy_threshold": 1.5,
+    }
+    quoted = json.dumps(json.dumps(asked))
+    flag = (
+        "            - --no-kv-events\n",
+        f"            - --router-conditional-disagg-config\n            - {quoted}\n",
+    )
+    (report,) = json.loads(
+        convert("-", "-o", "json", text=changed("trtllm-disagg-planner.yaml", flag)).stdout
+    )
+    assert report["resource"]["spec"]["localPrefill"] == {
+        "prefixHit": {"maxNewTokens": 2048, "minPercent": 30},
+        "prefillLoadPercent": 150,
+    }
+    assert conditional_disaggregation(accept(report["resource"]).spec) == asked
+
+
 def test_parsers_of_a_worker_become_variables_of_releases_that_read_them() -> None:
     flags = (
         "            - prefill\n",
@@ -508,7 +531,7 @@ def test_what_a_graph_says_wrong_or_has_no_place_here_is_named(name: str) -> Non
 
 @pytest.mark.parametrize(
     "name",
-    [each.name for each in DISAGGREGATED if each.name not in REFUSED and "planner" not in each.name],
+    [each.name for each in DISAGGREGATED if each.name not in REFUSED],
 )
 def test_every_other_graph_is_accepted(name: str) -> None:
     assert {*planned(name).roles} == {"prefill", "decode"}

@@ -34,8 +34,10 @@ _EVENTS = "with spec.frontend.routerMode kv workers always tell the frontend of 
 _DROPPED_FLAGS = {
     "--no-router-kv-events": _EVENTS,
     "--no-kv-events": _EVENTS,
-    "--router-conditional-disagg-config": "write spec.localPrefill, which says what decode computes",
 }
+_WHOLE = 100
+_BY_HIT = ("isl_bounding", "isl_or_load")
+_BY_LOAD = ("prefill_load", "isl_or_load")
 _NO_FIELD = "the API has no field for it: where you need it, replace the command in spec.frontend.podTemplate"
 
 
@@ -78,6 +80,8 @@ def _read_flags(draft: Draft, frontend: Component) -> None:
             draft.write(f"{FIELD}.port", typed(flag.value), flag.part)
         elif flag.name == "--router-mode":
             _write_router(draft, flag.value, flag.part)
+        elif flag.name == "--router-conditional-disagg-config":
+            _write_local_prefill(draft, flag.value, flag.part)
         elif flag.name == "--request-plane":
             read_request_plane(draft, flag.value, flag.part)
         elif flag.name in _DERIVED_FLAGS:
@@ -95,6 +99,27 @@ def _write_router(draft: Draft, mode: str, part: Part) -> None:
         draft.ledger.dropped(part, f"{mode!r} is no mode of this API: {', '.join(RouterMode)}")
 
 
+def _write_local_prefill(draft: Draft, text: str, part: Part) -> None:
+    """Write what the router leaves to decode: plan/routing.py, the other way round."""
+    config = typed(text)
+    policy = config.get("policy") if isinstance(config, dict) else None
+    if policy not in (*_BY_HIT, *_BY_LOAD):
+        draft.ledger.dropped(part, "write spec.localPrefill, which says what decode computes")
+        return
+    if policy in _BY_HIT and isinstance(config.get("eff_isl_threshold"), int):
+        draft.write("spec.localPrefill.prefixHit.maxNewTokens", config["eff_isl_threshold"] - 1, part)
+        percent = round(_WHOLE - _WHOLE * _number(config.get("eff_isl_ratio_threshold"), 1.0))
+        if 0 < percent < _WHOLE:
+            draft.write("spec.localPrefill.prefixHit.minPercent", percent, part)
+    if policy in _BY_LOAD and "prefill_busy_threshold" in config:
+        load = round(_WHOLE * _number(config["prefill_busy_threshold"], 1.0))
+        draft.write("spec.localPrefill.prefillLoadPercent", load, part)
+
+
+def _number(value: object, otherwise: float) -> float:
+    return float(value) if isinstance(value, int | float) else otherwise
+
+
 def _read_variables(draft: Draft, graph: Graph, frontend: Component) -> None:
     whole = {variable.part.place for variable in graph.variables}
     counting = frontend.effective()
@@ -104,6 +129,8 @@ def _read_variables(draft: Draft, graph: Graph, frontend: Component) -> None:
             draft.ledger.dropped(part, "a variable of the same name that is closer wins over it")
         elif name == "DYN_ROUTER_MODE":
             _write_router(draft, variable.value or "", part)
+        elif name == "DYN_ROUTER_CONDITIONAL_DISAGG_CONFIG":
+            _write_local_prefill(draft, variable.value or "", part)
         elif name == "DYN_HTTP_PORT":
             draft.write(f"{FIELD}.port", typed(variable.value or ""), part)
         elif part.place in whole:
