@@ -32,7 +32,7 @@ FLAGS = {
     "--host": (f"{SERVE}: serve, default localhost", "text"),
     "--port": (f"{SERVE}: serve, default 8000", "whole"),
     "--server_role": (f"{SERVE}: serve, a name of ServerRole", "role"),
-    "--config_file": (f"{SERVE}: disaggregated, -c", "file"),
+    "-c": (f"{SERVE}: disaggregated; --config_file, and --config in newer ones, are its other names", "file"),
     "--server_start_timeout": (f"{SERVE}: disaggregated, -t, 180 s by default", "whole"),
     "--request_timeout": (f"{SERVE}: disaggregated, -r, 180 s by default", "whole"),
 }
@@ -92,7 +92,7 @@ def test_every_flag_is_one_that_its_source_knows(version: str, discovery: dict[s
     assert lines[0][:3] == ["trtllm-serve", "serve", "org/m"]
     assert lines[2][:2] == ["trtllm-serve", "disaggregated"]
     for words in lines:
-        arguments = words[words.index(next(each for each in words if each.startswith("--"))) :]
+        arguments = words[words.index(next(each for each in words if each.startswith("-"))) :]
         flags, values = arguments[::2], arguments[1::2]
         assert set(flags) <= set(FLAGS)
         assert len(flags) == len(values) == len(set(flags))

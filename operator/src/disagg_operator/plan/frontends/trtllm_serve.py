@@ -89,7 +89,7 @@ def front_door(basis: Basis, workers: Workers) -> Wiring:
     start = max(_seconds(role.pod.startup) for role in workers.roles.values())
     request = basis.drain.request_seconds + basis.spec.transfer.timeout_seconds
     command = (
-        *("trtllm-serve", "disaggregated", "--config_file", f"{folder}/{ORCHESTRATOR_FILE}"),
+        *("trtllm-serve", "disaggregated", "-c", f"{folder}/{ORCHESTRATOR_FILE}"),
         *("--server_start_timeout", str(start), "--request_timeout", str(request)),
     )
     wiring = wired(component, command, _environment(basis, component), port, {})
