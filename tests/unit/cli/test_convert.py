@@ -416,6 +416,36 @@ def test_secrets_other_than_the_hubs_stay_variables() -> None:
     assert not report["problems"]
 
 
+def test_what_only_pods_have_fields_for_goes_into_the_pod_template() -> None:
+    text = changed(
+        "trtllm-disagg.yaml",
+        (
+            "        mainContainer:\n          image",
+            "        priorityClassName: high\n"
+            "        initContainers: [{name: warm, image: busybox}]\n"
+            "        volumes: [{name: tls, secret: {secretName: tls}}]\n"
+            "        mainContainer:\n"
+            "          securityContext: {runAsUser: 1000}\n"
+            "          volumeMounts: [{name: tls, mountPath: /tls}]\n"
+            "          image",
+        ),
+    )
+    (report,) = json.loads(convert("-", "-o", "json", text=text).stdout)
+    assert not report["problems"]
+    for part, container in (("prefill", "worker"), ("decode", "worker"), ("frontend", "frontend")):
+        template = report["resource"]["spec"][part]["podTemplate"]["spec"]
+        assert template["priorityClassName"] == "high"
+        assert template["initContainers"] == [{"name": "warm", "image": "busybox"}]
+        assert template["volumes"] == [{"name": "tls", "secret": {"secretName": "tls"}}]
+        assert template["containers"] == [
+            {
+                "name": container,
+                "securityContext": {"runAsUser": 1000},
+                "volumeMounts": [{"name": "tls", "mountPath": "/tls"}],
+            }
+        ]
+
+
 def test_secrets_of_the_registry_are_those_of_all_pods() -> None:
     pull = ("      extraPodSpec:\n", "      extraPodSpec:\n        imagePullSecrets: [{name: ngc}]\n")
     (report,) = json.loads(convert("-", "-o", "json", text=changed("trtllm-disagg.yaml", pull)).stdout)

@@ -23,6 +23,7 @@ from disagg_operator.cli.convert.pods import (
     offer_security,
     write_placement,
     write_pod,
+    write_security,
     write_volumes,
 )
 from disagg_operator.cli.convert.release import write_runtime
@@ -111,6 +112,8 @@ def converted(document: Part, bundle: Bundle, installation: Installation, wishes
     write_frontend(draft, graph, cast)
     if cast.frontend is not None:
         write_pod(draft, cast.frontend, "spec.frontend", bundle)
+        write_volumes(draft, cast.frontend, "spec.frontend")
+        write_security(draft, cast.frontend, "spec.frontend")
     write_placement(draft, cast)
     _write_rest(draft, graph, cast, bundle)
     settle(draft, installation)

@@ -63,9 +63,10 @@ def write_frontend(draft: Draft, graph: Graph, cast: Cast) -> None:
             why = "the token goes where the model's files are read: spec.model.source"
             draft.ledger.derived(source.part, why)
     for volume in frontend.volumes():
-        why = "the frontend gets of the model what its release reads"
-        draft.derived([volume.mount], why)
-        draft.derived((part for part in volume.declared if not draft.ledger.knows(part)), why)
+        if volume.claim:
+            why = "the frontend gets of the model what its release reads"
+            draft.derived([volume.mount], why)
+            draft.derived((part for part in volume.declared if not draft.ledger.knows(part)), why)
     _read_variables(draft, graph, frontend)
 
 

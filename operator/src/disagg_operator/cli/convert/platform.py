@@ -38,10 +38,8 @@ class _Asked:
     nvlink: bool
 
 
-def write_platform(
-    draft: Draft, cast: Cast, bundle: Bundle, known: Catalogue, wish: str
-) -> MachineProfile | None:
-    """Write ``spec.platform`` and return its profile; None for one that is not known.
+def write_platform(draft: Draft, cast: Cast, bundle: Bundle, known: Catalogue, wish: str) -> None:
+    """Write ``spec.platform``.
 
     Args:
         draft: what is written to.
@@ -53,7 +51,6 @@ def write_platform(
     name, how = (wish, "by --platform") if wish else _found(cast, bundle, known)
     draft.write("spec.platform", name)
     draft.choose("platform", name, how)
-    return known.machines.get(name)
 
 
 def _found(cast: Cast, bundle: Bundle, known: Catalogue) -> tuple[str, str]:

@@ -249,12 +249,18 @@ def _keys(affinity: Part) -> Iterable[Part]:
 def offer_security(draft: Draft, component: Component, role: str) -> None:
     """Offer the privileges of a worker; the rest of its security context goes into the pod template."""
     context = component.container["securityContext"]
-    rest: dict[str, Any] = {}
     for key, part in context.items():
         if key == "privileged" and part.value is True:
             draft.offer(role, "security", "mode", "Privileged", part)
         elif key == "capabilities" and part.value == {"add": ["IPC_LOCK"]}:
             draft.offer(role, "security", "mode", "IpcLock", part)
-        elif part:
-            rest[key] = part.value
-            to_container(draft, f"spec.{role}", "securityContext", dict(rest), part)
+    offered = tuple(key for key, part in context.items() if any(part in each.parts for each in draft.offers))
+    write_security(draft, component, f"spec.{role}", but=offered)
+
+
+def write_security(draft: Draft, component: Component, field: str, but: tuple[str, ...] = ()) -> None:
+    """Write a container's security context, but for some of its fields, into the partial pod template."""
+    parts = {key: part for key, part in component.container["securityContext"].items() if key not in but}
+    if parts:
+        values = {key: part.value for key, part in parts.items()}
+        to_container(draft, field, "securityContext", values, *parts.values())

@@ -181,7 +181,7 @@ def _read_settings(draft: Draft, worker: Worker, known: EngineFlags, sizes: _Siz
         if key in by_key:
             sizes.take(by_key[key], part, part.value)
         elif key.startswith(f"{_TRANSCEIVER}."):
-            read_transceiver(draft, worker.role, key.removeprefix(f"{_TRANSCEIVER}."), part)
+            _read_transceiver(draft, worker.role, key.removeprefix(f"{_TRANSCEIVER}."), part)
         else:
             draft.offer(worker.role, "setting", key, part.value, part)
 
@@ -194,7 +194,7 @@ def _settings(content: Part, prefix: str = "") -> Iterator[tuple[str, Part]]:
             yield f"{prefix}{key}", part
 
 
-def read_transceiver(draft: Draft, role: str, key: str, part: Part) -> None:
+def _read_transceiver(draft: Draft, role: str, key: str, part: Part) -> None:
     """Read a setting of TensorRT-LLM's cache_transceiver_config, which both roles share."""
     if key == "backend":
         method = part.text.upper()
