@@ -27,6 +27,7 @@ _FIELD = "spec.frontend.config"
 _MODE = "spec.frontend.routerMode"
 _SECTIONS = {PREFILL: "context_servers", DECODE: "generation_servers"}
 _CONDITIONAL = "conditional_disagg_config"
+_LOCAL = "spec.localPrefill.prefixHit"
 _DERIVED = ("hostname", "port", *_SECTIONS.values(), "disagg_cluster", "internal_request_auth_key")
 _STYLES = ("context_first", "generation_first")
 _PARSER = "TensorRT-LLM, tensorrt_llm/llmapi/disagg_utils.py"
@@ -94,7 +95,7 @@ def orchestrator_file(basis: Basis, workers: Workers, cluster: Cluster | None) -
     """
     routing = _routing(basis)
     written = basis.spec.frontend.config or {}
-    _check(written, release(basis), routing, f"{basis.runtime.name} {basis.runtime.version}")
+    _check(written, release(basis), f"{basis.runtime.name} {basis.runtime.version}")
     settings = tuple(_settings(basis, workers, cluster, routing))
     config = laid_over(nested(settings), written)
     return OrchestratorFile(
@@ -122,9 +123,7 @@ def _settings(
             yield from _of_kv_router(basis, planned, f"{section}.router")
     local = basis.spec.local_prefill
     if local is not None and local.prefix_hit is not None:
-        left = Provenance(
-            "What is left to decode, of which it has the beginning.", "spec.localPrefill.prefixHit"
-        )
+        left = Provenance("What is left to decode, of which it has the beginning.", _LOCAL)
         yield ConfigSetting(f"{_CONDITIONAL}.max_local_prefill_length", local.prefix_hit.max_new_tokens, left)
     if cluster is not None:
         why = Provenance("Workers of this revision register there.", "spec.discovery")
@@ -180,7 +179,7 @@ def _routing(basis: Basis) -> Routing:
     return offered[mode]
 
 
-def _check(written: dict[str, Any], known: Orchestrator, routing: Routing, called: str) -> None:
+def _check(written: dict[str, Any], known: Orchestrator, called: str) -> None:
     """Check what a user writes into the file.
 
     Raises:
@@ -191,6 +190,9 @@ def _check(written: dict[str, Any], known: Orchestrator, routing: Routing, calle
         field = f"{_FIELD}.{key}"
         if key in _DERIVED:
             problems.append(Problem(field, "belongs to the operator", "Leave it out", "serve-keys-derived"))
+        elif key == _CONDITIONAL:
+            fault = "is a field of its own, by which the canary goes as well"
+            problems.append(Problem(field, fault, f"Write {_LOCAL}.maxNewTokens", "serve-keys-derived"))
         elif key not in known.keys:
             fault = f"{called} does not know it, and would not say so"
             problems.append(
@@ -199,8 +201,5 @@ def _check(written: dict[str, Any], known: Orchestrator, routing: Routing, calle
         elif key == "schedule_style" and value not in _STYLES:
             fault = f"there is no style {value!r}, and context_first would be taken"
             problems.append(Problem(field, fault, f"Write {' or '.join(_STYLES)}", "serve-keys-known"))
-        elif key == _CONDITIONAL and routing.mode is not RouterMode.KV:
-            fault = "only a router that knows what is in the KV cache can tell what is left to compute"
-            problems.append(Problem(field, fault, f"Write {_MODE}: kv", "conditional-needs-kv-router"))
     if problems:
         raise Refusal(problems)
