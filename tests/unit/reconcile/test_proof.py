@@ -308,6 +308,14 @@ def test_a_rollout_keeps_the_old_revision_until_the_new_one_is_verified() -> Non
     assert cluster.condition("Progressing")["reason"] == "Complete"
 
 
+def test_an_engine_that_simulates_transfers_is_never_called_verified() -> None:
+    cluster = running(runtime={"engine": "mocker"})
+    assert verified(cluster) == ("Unknown", "Simulated")
+    assert "no KV cache moves" in cluster.condition("TransportVerified")["message"]
+    assert status(cluster)["transport"]["configured"] == "simulated"
+    assert cluster.verifier.forgotten
+
+
 def test_enforcing_what_runs_unverified_takes_nothing_down() -> None:
     cluster = running(verification={"mode": "Off"})
     old = status(cluster)["revision"]

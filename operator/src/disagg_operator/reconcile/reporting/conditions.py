@@ -15,7 +15,7 @@ ComputeDomainReady has the reasons of `domains.Reason`.
 | ModelReady, True | Fetched |
 | ModelReady, False | DownloadPending, DownloadRunning, and the reasons of `fetching.REFUSED` |
 | TransportVerified, True or False | the reasons of `verify.verdict` |
-| TransportVerified, Unknown | SwitchedOff, ScaledToZero, WorkersNotReady, FrontendNotReady |
+| TransportVerified, Unknown | SwitchedOff, Simulated, ScaledToZero, WorkersNotReady, FrontendNotReady |
 | TransportVerified, Unknown | RolloutInProgress, Paused, Measuring, and the reasons of `verify.verdict` |
 | Progressing, False | Complete, Paused, NotAccepted, Blocked, PlatformNotReady, ReconcileError |
 | Progressing, False | RolloutPaused, ProgressDeadlineExceeded, VerificationFailed |
