@@ -573,7 +573,12 @@ FAULTS: list[Row] = [
         {"prefill": kv(dtype="fp8"), "decode": kv(dtype="nvfp4")},
         f"spec.decode.{KV}.dtype",
     ),
-    ("kv-dtype-on-both", P5, {"prefill": kv(dtype="fp8")}, f"spec.decode.{KV}.dtype"),
+    (
+        "kv-dtype-on-both",
+        P5,
+        {"prefill": kv(dtype="fp8"), "decode": kv(dtype=None)},
+        f"spec.decode.{KV}.dtype",
+    ),
     (
         "kv-dtype-on-both",
         P5,
@@ -583,7 +588,7 @@ FAULTS: list[Row] = [
     (
         "tokens-per-block-equal",
         P5,
-        {"prefill": kv(tokens_per_block=64)},
+        {"prefill": kv(tokens_per_block=64), "decode": kv(tokens_per_block=32)},
         f"spec.decode.{KV}.tokens_per_block",
     ),
     (
@@ -613,7 +618,10 @@ FAULTS: list[Row] = [
     (
         "mtp-on-both",
         P5,
-        {"decode": {"engineConfig": {"speculative_config": MTP}}},
+        {
+            "decode": {"engineConfig": {"speculative_config": MTP}},
+            "prefill": {"engineConfig": {"speculative_config": None}},
+        },
         "spec.prefill.engineConfig.speculative_config",
     ),
     (
@@ -645,6 +653,60 @@ FAULTS: list[Row] = [
         P5,
         {"decode": {"engineConfig": {"max_beam_width": 4}}},
         "spec.decode.engineConfig.max_beam_width",
+    ),
+    (
+        "decode-context-parallel",
+        P5,
+        {"decode": {"parallelism": {"context": 2}}},
+        "spec.decode.parallelism.context",
+    ),
+    (
+        "flashinfer-equal-tensor",
+        P5,
+        {
+            "prefill": {"engineConfig": {"attn_backend": "FlashInfer"}},
+            "decode": {"parallelism": {"tensor": 2}},
+        },
+        "spec.prefill.engineConfig.attn_backend",
+    ),
+    (
+        "graphs-fit-tokens",
+        P5,
+        {
+            "decode": {
+                "engineConfig": {"speculative_config": MTP, "max_batch_size": 256, "max_num_tokens": 511}
+            }
+        },
+        "spec.decode.engineConfig.max_num_tokens",
+    ),
+    (
+        "graphs-fit-tokens",
+        P5,
+        {
+            "decode": {
+                "engineConfig": {
+                    "speculative_config": MTP,
+                    "cuda_graph_config": {"batch_sizes": [1, 64]},
+                    "max_num_tokens": 127,
+                }
+            }
+        },
+        "spec.decode.engineConfig.max_num_tokens",
+    ),
+    (
+        "pipelined-transfer-possible",
+        P5,
+        {"decode": transceiver(enable_pipelined_transfer=True)},
+        f"spec.decode.{TRANSCEIVER}.enable_pipelined_transfer",
+    ),
+    (
+        "pipelined-transfer-possible",
+        P5,
+        {
+            "prefill": {"engineConfig": {"enable_chunked_prefill": True}},
+            "decode": transceiver(enable_pipelined_transfer=True, kv_cache_bounce_size_mb=64),
+        },
+        f"spec.decode.{TRANSCEIVER}.enable_pipelined_transfer",
     ),
     ("no-block-reuse", P5, {"prefill": kv(enable_block_reuse=True)}, f"spec.prefill.{KV}.enable_block_reuse"),
     ("kvbm-services", P5, {"transfer": {"kvbm": {"cpuCacheGb": 100}}}, "spec.transfer.kvbm"),
@@ -705,7 +767,12 @@ LEGAL: list[tuple[str, dict[str, Any]]] = [
     (
         P5,
         {
-            "prefill": transceiver(transceiver_runtime="PYTHON"),
+            "prefill": {
+                "engineConfig": {
+                    "cache_transceiver_config": {"transceiver_runtime": "PYTHON"},
+                    "enable_chunked_prefill": True,
+                }
+            },
             "decode": transceiver(transceiver_runtime="PYTHON", enable_pipelined_transfer=True),
         },
     ),

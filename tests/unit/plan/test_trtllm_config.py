@@ -52,6 +52,7 @@ def test_derived_file_of_each_role() -> None:
         "pipeline_parallel_size": 1,
         "backend": "pytorch",
         "disable_overlap_scheduler": True,
+        "cuda_graph_config": None,
         "kv_cache_config": {"enable_block_reuse": False, "free_gpu_memory_fraction": 0.85},
         "cache_transceiver_config": transceiver,
     }
@@ -62,6 +63,7 @@ def test_derived_file_of_each_role() -> None:
         "moe_expert_parallel_size": 4,
         "backend": "pytorch",
         "disable_overlap_scheduler": False,
+        "cuda_graph_config": {"enable_padding": True},
         "kv_cache_config": {"enable_block_reuse": False, "free_gpu_memory_fraction": 0.8},
         "cache_transceiver_config": transceiver,
     }
@@ -127,6 +129,62 @@ def test_the_user_lays_settings_over_the_derived_ones() -> None:
 def test_null_removes_what_is_derived() -> None:
     result = planned(decode={"engineConfig": {"kv_cache_config": {"free_gpu_memory_fraction": None}}})
     assert engine_file(result, "decode")["kv_cache_config"] == {"enable_block_reuse": False}
+
+
+def test_null_switches_off_what_tensorrt_llm_switches_off_by_it() -> None:
+    result = planned(decode={"engineConfig": {"cuda_graph_config": None, "max_batch_size": 64}})
+    for role in ("prefill", "decode"):
+        assert engine_file(result, role)["cuda_graph_config"] is None
+
+
+@pytest.mark.parametrize(
+    ("written", "graphs"),
+    [
+        ({}, {"enable_padding": True}),
+        ({"max_batch_size": 256}, {"enable_padding": True, "max_batch_size": 256}),
+        ({"max_batch_size": "256"}, {"enable_padding": True}),
+        (
+            {"max_batch_size": 256, "cuda_graph_config": {"max_batch_size": 64, "enable_padding": False}},
+            {"enable_padding": False, "max_batch_size": 64},
+        ),
+        (
+            {"max_batch_size": 256, "cuda_graph_config": {"batch_sizes": [1, 2]}},
+            {"enable_padding": True, "batch_sizes": [1, 2]},
+        ),
+    ],
+)
+def test_decode_has_graphs_for_the_batches_that_it_takes(
+    written: dict[str, Any], graphs: dict[str, Any]
+) -> None:
+    assert engine_file(planned(decode={"engineConfig": written}), "decode")["cuda_graph_config"] == graphs
+
+
+def kv(**fields: Any) -> dict[str, Any]:
+    return {"engineConfig": {"kv_cache_config": fields}}
+
+
+@pytest.mark.parametrize(("given", "other"), [("prefill", "decode"), ("decode", "prefill")])
+def test_what_both_roles_must_agree_on_is_written_once(given: str, other: str) -> None:
+    mtp = {"decoding_type": "MTP", "num_nextn_predict_layers": 2}
+    config = {"kv_cache_config": {"dtype": "fp8", "tokens_per_block": 64}, "speculative_config": mtp}
+    spec: dict[str, Any] = {given: {"engineConfig": config}}
+    result = planned(**spec)
+    for role in (given, other):
+        found = engine_file(result, role)
+        assert found["kv_cache_config"]["dtype"] == "fp8"
+        assert found["kv_cache_config"]["tokens_per_block"] == 64
+        assert found["speculative_config"] == mtp
+    reasons = {each.key: each.provenance.source for each in result.roles[other].settings}
+    assert reasons["kv_cache_config.dtype"] == f"spec.{given}.engineConfig.kv_cache_config.dtype"
+    assert reasons["speculative_config.decoding_type"].startswith(f"spec.{given}.engineConfig.")
+
+
+def test_a_role_that_says_it_itself_is_left_alone() -> None:
+    result = planned(prefill=kv(dtype="auto"), decode=kv(dtype="auto"))
+    assert engine_file(result, "prefill")["kv_cache_config"]["dtype"] == "auto"
+    assert not [warning for warning in result.warnings if "kv-dtype" in warning.rule]
+    other = {"speculative_config": {"decoding_type": "NGram", "max_draft_len": 3}}
+    assert "speculative_config" not in engine_file(planned(decode={"engineConfig": other}), "prefill")
 
 
 def test_every_setting_says_why() -> None:

@@ -8,7 +8,7 @@ from disagg_operator.plan.engines.trtllm import TRANSCEIVER
 from disagg_operator.plan.rules.subject import Subject
 from disagg_operator.platforms.trtllm.schema import Unfit, Unknown, argument, faults, keys, meant
 
-_SCHEMA = "TensorRT-LLM: llm_args.py, StrictBaseModel; platforms/trtllm/arguments.yaml"
+_SCHEMA = "TensorRT-LLM: llm_args.py, StrictBaseModel; platforms/trtllm/llm_args.yaml"
 _PYTORCH = "pytorch"
 _FEW = 8
 """Keys that are listed where nothing near is known; of more, the list helps nobody."""

@@ -6,7 +6,13 @@ from typing import Any
 from disagg_operator.api.admission.rule import Finding, Rule, Severity
 from disagg_operator.api.v1alpha1.runtime import RouterMode
 from disagg_operator.plan.engines.config import value_at
-from disagg_operator.plan.engines.trtllm import TOKENS_PER_BLOCK, TRANSCEIVER
+from disagg_operator.plan.engines.trtllm import (
+    ADDS_LAYERS,
+    BLOCK,
+    SPECULATIVE,
+    TOKENS_PER_BLOCK,
+    TRANSCEIVER,
+)
 from disagg_operator.plan.model import DECODE, PREFILL, ROLES
 from disagg_operator.plan.rules.subject import Subject
 from disagg_operator.platforms.trtllm.schema import argument
@@ -14,11 +20,8 @@ from disagg_operator.platforms.trtllm.schema import argument
 _DOC = "https://nvidia.github.io/TensorRT-LLM/features/disagg-serving.html"
 _FORMATTERS = "TensorRT-LLM: cacheFormatter and mlaCacheFormatter, inquireSupport"
 _DTYPE = "kv_cache_config.dtype"
-_BLOCK = "kv_cache_config.tokens_per_block"
 _RUNTIME = f"{TRANSCEIVER}.transceiver_runtime"
-_SPECULATIVE = "speculative_config"
 _LONGEST = "max_seq_len"
-_ADDS_LAYERS = "MTP"
 
 
 def _configs(subject: Subject) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -35,9 +38,9 @@ def _both(subject: Subject, key: str) -> tuple[Any, Any] | None:
 
 
 def _blocks(subject: Subject) -> Iterator[Finding]:
-    prefill, decode = _both(subject, _BLOCK) or (None, None)
+    prefill, decode = _both(subject, BLOCK) or (None, None)
     yield from _unequal(
-        _BLOCK, "a KV block (in tokens)", prefill or TOKENS_PER_BLOCK, decode or TOKENS_PER_BLOCK
+        BLOCK, "a KV block (in tokens)", prefill or TOKENS_PER_BLOCK, decode or TOKENS_PER_BLOCK
     )
 
 
@@ -104,7 +107,7 @@ def _overlap(subject: Subject) -> Iterator[Finding]:
 
 def _one_sided(subject: Subject) -> tuple[str, str, str] | None:
     """Return the role that decodes speculatively, the other, and how it does, if one role alone does."""
-    prefill, decode = _both(subject, _SPECULATIVE) or (None, None)
+    prefill, decode = _both(subject, SPECULATIVE) or (None, None)
     if bool(prefill) == bool(decode):
         return None
     given, other = (PREFILL, DECODE) if prefill else (DECODE, PREFILL)
@@ -113,35 +116,35 @@ def _one_sided(subject: Subject) -> tuple[str, str, str] | None:
 
 def _layers_differ(subject: Subject) -> Iterator[Finding]:
     found = _one_sided(subject)
-    if found is not None and found[2] == _ADDS_LAYERS:
+    if found is not None and found[2] == ADDS_LAYERS:
         given, other, kind = found
         fault = f"{kind} of {given} adds layers to the KV cache, which {other} lacks"
-        yield Finding(f"spec.{other}.engineConfig.{_SPECULATIVE}", fault, "Write the same on both roles")
+        yield Finding(f"spec.{other}.engineConfig.{SPECULATIVE}", fault, "Write the same on both roles")
 
 
 def _layers_may_differ(subject: Subject) -> Iterator[Finding]:
     found = _one_sided(subject)
-    if found is not None and found[2] != _ADDS_LAYERS:
+    if found is not None and found[2] != ADDS_LAYERS:
         given, other, kind = found
         fault = (
             f"speculative decoding ({kind}) of {given} may add layers to the KV cache, which {other} lacks"
         )
-        yield Finding(f"spec.{other}.engineConfig.{_SPECULATIVE}", fault, "Write the same on both roles")
+        yield Finding(f"spec.{other}.engineConfig.{SPECULATIVE}", fault, "Write the same on both roles")
 
 
 def _speculations_differ(subject: Subject) -> Iterator[Finding]:
     """Find two ways of speculative decoding that give the KV cache different numbers of layers."""
-    found = [each for each in _both(subject, _SPECULATIVE) or () if isinstance(each, Mapping) and each]
+    found = [each for each in _both(subject, SPECULATIVE) or () if isinstance(each, Mapping) and each]
     if len(found) < len(ROLES):
         return
     kinds = [str(each.get("decoding_type")) for each in found]
     layers = [each.get("num_nextn_predict_layers") for each in found]
     if kinds[0] != kinds[1]:
         fault = f"speculative decoding is {kinds[1]} here and {kinds[0]} on prefill, with layers of their own"
-        yield Finding(f"spec.{DECODE}.engineConfig.{_SPECULATIVE}", fault, "Write the same on both roles")
-    elif kinds[0] == _ADDS_LAYERS and layers[0] != layers[1]:
+        yield Finding(f"spec.{DECODE}.engineConfig.{SPECULATIVE}", fault, "Write the same on both roles")
+    elif kinds[0] == ADDS_LAYERS and layers[0] != layers[1]:
         fault = f"{layers[1]} layers here and {layers[0]} on prefill may give KV caches that do not fit"
-        field = f"spec.{DECODE}.engineConfig.{_SPECULATIVE}.num_nextn_predict_layers"
+        field = f"spec.{DECODE}.engineConfig.{SPECULATIVE}.num_nextn_predict_layers"
         yield Finding(field, fault, "Write the same on both roles")
 
 
@@ -158,6 +161,50 @@ def _beams(subject: Subject) -> Iterator[Finding]:
         width = config.get("max_beam_width")
         if isinstance(width, int) and width > 1:
             yield Finding(f"{path}.max_beam_width", "KV cache of several beams is not transferred", "Write 1")
+
+
+def _context(subject: Subject) -> Iterator[Finding]:
+    if subject.trtllm is not None and subject.spec.decode.parallelism.context > 1:
+        fault = (
+            "KV cache reaches a decode role with context parallelism only for models with latent attention"
+        )
+        remedy = "Write 1 unless the model has it (MLA), as DeepSeek's have"
+        yield Finding("spec.decode.parallelism.context", fault, remedy)
+
+
+def _flashinfer(subject: Subject) -> Iterator[Finding]:
+    spec = subject.spec
+    if spec.prefill.parallelism.tensor == spec.decode.parallelism.tensor:
+        return
+    for path, config in _configs(subject):
+        if str(config.get("attn_backend")).upper() == "FLASHINFER":
+            fault = "answers are known to be wrong where the roles have different tensor sizes"
+            yield Finding(f"{path}.attn_backend", fault, "Leave it out, or write the same size on both roles")
+
+
+def _graphs_fit(subject: Subject) -> Iterator[Finding]:
+    """Find a decode role whose largest graph takes more tokens than a step may have."""
+    for path, config in _configs(subject):
+        drafts = _drafts(config)
+        tokens = config.get("max_num_tokens")
+        batch = value_at(config, "cuda_graph_config.max_batch_size")
+        sizes = value_at(config, "cuda_graph_config.batch_sizes")
+        largest = max((each for each in (batch, *_list(sizes)) if isinstance(each, int)), default=None)
+        if drafts and isinstance(tokens, int) and largest is not None and tokens < largest * (drafts + 1):
+            fault = f"{tokens} tokens are less than a batch of {largest} takes with {drafts} drafts each"
+            remedy = f"Write at least {largest * (drafts + 1)}, or fewer graphs"
+            yield Finding(f"{path}.max_num_tokens", fault, remedy)
+
+
+def _drafts(config: Mapping[str, Any]) -> int:
+    """Return how many tokens a step drafts for each request, as far as the configuration says so."""
+    names = ("num_nextn_predict_layers", "max_draft_len")
+    found = (value_at(config, f"{SPECULATIVE}.{name}") for name in names)
+    return next((each for each in found if isinstance(each, int)), 0)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _reuse(subject: Subject) -> Iterator[Finding]:
@@ -185,6 +232,24 @@ RULES: tuple[Rule[Subject], ...] = (
     Rule("speculation-equal", _FORMATTERS, _speculations_differ, severity=Severity.WARN),
     Rule("decode-holds-prompt", _DOC, _sequences, severity=Severity.WARN),
     Rule("one-beam", _DOC, _beams),
+    Rule(
+        "decode-context-parallel",
+        "https://github.com/NVIDIA/TensorRT-LLM/pull/7624",
+        _context,
+        severity=Severity.WARN,
+    ),
+    Rule(
+        "flashinfer-equal-tensor",
+        "https://github.com/NVIDIA/TensorRT-LLM/issues/6507",
+        _flashinfer,
+        severity=Severity.WARN,
+    ),
+    Rule(
+        "graphs-fit-tokens",
+        "Dynamo: examples/backends/trtllm/engine_configs/deepseek-r1/disagg/mtp/mtp_decode.yaml",
+        _graphs_fit,
+        severity=Severity.WARN,
+    ),
     Rule(
         "no-block-reuse",
         "https://github.com/NVIDIA/TensorRT-LLM/issues/12542",

@@ -111,6 +111,7 @@ def _python_runtime(subject: Subject) -> Iterator[Finding]:
 
 def _pipelined(subject: Subject) -> Iterator[Finding]:
     staged = [path for path, role in subject.roles() if _size(role.engine_config, "pipeline") > 1]
+    prefill = subject.plan.roles[PREFILL].engine_config
     for path, section in _maps(subject):
         if section.get("enable_pipelined_transfer") is not True:
             continue
@@ -120,6 +121,12 @@ def _pipelined(subject: Subject) -> Iterator[Finding]:
         elif staged:
             fault = f"needs pipeline size 1 on both roles, and {staged[0]} has more"
             yield Finding(field, fault, "Leave it out, or use tensor parallelism instead")
+        elif prefill.get("enable_chunked_prefill") is not True:
+            fault = "sends chunks of a prompt, and prefill does not compute prompts in chunks"
+            remedy = "Leave it out, or write enable_chunked_prefill: true in spec.prefill.engineConfig"
+            yield Finding(field, fault, remedy)
+        elif section.get("kv_cache_bounce_size_mb"):
+            yield Finding(field, "does not go with a bounce buffer", "Leave one of them out")
 
 
 def _size(config: Mapping[str, Any], kind: str) -> int:

@@ -1,4 +1,4 @@
-"""What a version of TensorRT-LLM accepts in its engine's YAML file, read from ``arguments.yaml`` beside this.
+"""What a version of TensorRT-LLM accepts in its engine's YAML file, read from ``llm_args.yaml`` beside this.
 
 Invariant: what is not known for sure is accepted. Values are judged by pydantic as TensorRT-LLM has it judge
 them, so that "8" is a whole number and "on" is true for both.
@@ -38,7 +38,7 @@ class Argument(Span):
     """One key of the file, for some versions.
 
     Attributes:
-        kind: what its value is; ``arguments.yaml`` explains the words.
+        kind: what its value is; ``llm_args.yaml`` explains the words.
         optional: whether null is accepted.
         choices: the only texts that are accepted; any if empty.
         any_case: whether it is all one how they are written.
@@ -246,6 +246,6 @@ def _version(text: str) -> Version:
 
 @cache
 def _arguments() -> Fields:
-    file = resources.files("disagg_operator.platforms.trtllm") / "arguments.yaml"
+    file = resources.files("disagg_operator.platforms.trtllm") / "llm_args.yaml"
     document = yaml.load(file.read_text(encoding="utf-8"), yaml.CSafeLoader)
     return TypeAdapter(Fields).validate_python(document)
