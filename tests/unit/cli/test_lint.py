@@ -18,11 +18,15 @@ def lint(text: str, *arguments: str) -> Result:
     return CliRunner().invoke(app, ["lint", "-f", "-", *arguments], input=text)
 
 
+KNOWN_DOUBTS = {"llama-70b-kv-router.yaml": {"kv-routing-shares-blocks"}}
+"""What is doubtful about an example on purpose: routing by KV cache has TensorRT-LLM share blocks."""
+
+
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*/*.yaml")), ids=lambda path: path.parent.name)
-def test_examples_have_nothing_wrong_or_doubtful(example: Path) -> None:
-    result = CliRunner().invoke(app, ["lint", "--strict", "-f", str(example)])
+def test_examples_have_nothing_wrong_and_nothing_doubtful_but_what_is_known(example: Path) -> None:
+    result = CliRunner().invoke(app, ["lint", "-f", str(example), "-o", "json"])
     assert result.exit_code == 0, result.stdout
-    assert "0 faults, 0 warnings" in result.stderr
+    assert {entry["rule"] for entry in json.loads(result.stdout)} == KNOWN_DOUBTS.get(example.name, set())
 
 
 def test_a_fault_is_shown_with_remedy_rule_and_source_and_fails() -> None:
