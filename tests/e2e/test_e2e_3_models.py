@@ -10,7 +10,7 @@ import pytest
 from e2e import quick_model
 from e2e.chat import Chat
 from e2e.cluster_client import Kubectl, Object, eventually
-from e2e.deployments import Deployment, spec
+from e2e.deployments import START_SECONDS, Deployment, spec
 from e2e.installation import UNPRIVILEGED, Installed
 from hub import simulated_hub
 from hub.simulated_hub import TOKEN
@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 HUB, REPOSITORY, PORT, CLAIM = "simulated-hub", "acme/quick", 8080, "models"
 WEIGHTS = "model.gguf"
+FETCH_SECONDS = 120
+"""From the Job to the files: its pod starts Python and fetches 13 MB."""
 
 
 def hub_objects(image: str) -> list[Object]:
@@ -76,7 +78,7 @@ def hub(cluster: Cluster, installed: Installed, namespace: str) -> Iterator[str]
         made = [*hub_objects(installed.images["worker"]), claim(storage_class)]
         for obj in made:
             kubectl.apply_to(namespace, obj)
-        kubectl("wait", "--for=condition=Ready", f"pod/{HUB}", f"--namespace={namespace}", "--timeout=120s")
+        kubectl("wait", "--for=condition=Ready", f"pod/{HUB}", f"--namespace={namespace}", "--timeout=240s")
         yield f"http://{HUB}.{namespace}.svc:{PORT}"
         for obj in reversed(made):
             kubectl("delete", obj["kind"], obj["metadata"]["name"], f"--namespace={namespace}")
@@ -93,7 +95,7 @@ def from_hub(hub: str, installed: Installed, namespace: str) -> Iterator[Deploym
     resource = spec("from-hub", model={"name": MODEL, "source": {"huggingFace": source}})
     installed.kubectl.apply_to(namespace, resource)
     deployment = Deployment(installed.kubectl, namespace, "from-hub")
-    deployment.wait_complete()
+    deployment.wait_complete(timeout=START_SECONDS + FETCH_SECONDS)
     yield deployment
     deployment.delete()
 
@@ -126,7 +128,7 @@ def test_another_token_fetches_nothing_and_restarts_nobody(
         assert job["metadata"]["uid"] != old["metadata"]["uid"], "still the old Job"
         assert job.get("status", {}).get("succeeded") == 1, job.get("status")
 
-    eventually(done, 120)
+    eventually(done, FETCH_SECONDS)
     from_hub.wait_complete()
     assert asked(installed.kubectl, namespace) == before
     assert {pod["metadata"]["uid"] for role in ("prefill", "decode") for pod in from_hub.pods(role)} == pods
