@@ -542,10 +542,14 @@ def test_services_that_are_named_are_used() -> None:
 
 
 def test_a_release_that_is_not_known_is_replaced_by_the_nearest_and_keeps_its_image() -> None:
+    image = "nvcr.io/nvidia/ai-dynamo/tensorrtllm-runtime"
     document = told("trtllm-deepseek-r1-gb200.yaml")
-    runtime = document["resource"]["spec"]["runtime"]
-    assert runtime["image"] == "nvcr.io/nvidia/ai-dynamo/tensorrtllm-runtime:0.8.0"
-    assert "0.8.0, of which nothing is known" in choice(document, "version")["how"]
+    assert document["resource"]["spec"]["runtime"]["image"] == f"{image}:0.8.0"
+    assert "0.8.0; of 0.8.1, the same but for fixes" in choice(document, "version")["how"]
+    text = changed("trtllm-deepseek-r1-gb200.yaml", (f"{image}:0.8.0", f"{image}:0.5.0"))
+    (older,) = json.loads(convert("-", "-o", "json", text=text).stdout)
+    assert older["resource"]["spec"]["runtime"]["image"] == f"{image}:0.5.0"
+    assert "0.5.0, of which nothing is known" in choice(older, "version")["how"]
 
 
 REFUSED = {

@@ -80,7 +80,7 @@ def test_seeds_000_and_003_etcd_and_nats_run_before_the_service_starts(version: 
 def test_what_a_release_does_not_need_is_not_run(version: str) -> None:
     result = planned(version)
     run = tuple(each.kind for each in result.discovery.services)
-    assert run == (("etcd", "nats") if version in OLD else ("etcd",) if version == "0.9.1" else ())
+    assert run == (("etcd", "nats") if version in OLD else ("etcd",) if version in ("0.8.1", "0.9.1") else ())
     assert all((pod.gate is None) == (run == ()) for pod in pods(result))
     assert all(("NATS_SERVER" in variables(pod)) == ("nats" in run) for pod in pods(result))
 

@@ -102,6 +102,7 @@ def test_the_reference_engine_runs_only_with_the_release_that_it_was_tried_with(
         ("0.4.1", "1.0.0rc6", "UCX", ["amd64"]),
         ("0.6.1", "1.1.0rc5", "UCX", ["amd64"]),
         ("0.7.1", "1.2.0rc3", "UCX", ["amd64"]),
+        ("0.8.1", "1.2.0rc6.post1", "NIXL", ["amd64", "arm64"]),
         ("0.9.1", "1.3.0rc3", "NIXL", ["amd64", "arm64"]),
         ("1.0.1", "1.3.0rc5.post1", "NIXL", ["amd64", "arm64"]),
         ("1.1.1", "1.3.0rc11", "NIXL", ["amd64", "arm64"]),

@@ -23,12 +23,14 @@ class Argument(ProfileModel):
         first, last: the versions between which it is known; none: the table's first and last.
         absent: versions between the two that do not know it.
         switch: whether it takes no value, and cannot be negated.
+        deprecated: versions that warn who writes it, and will know it no longer.
     """
 
     first: Annotated[str | None, Field(alias="from")] = None
     last: Annotated[str | None, Field(alias="to")] = None
     absent: Annotated[tuple[str, ...], Field(alias="not")] = ()
     switch: bool = False
+    deprecated: tuple[str, ...] = ()
 
 
 class ArgumentTable(ProfileModel):
@@ -58,6 +60,10 @@ class ArgumentTable(ProfileModel):
     def of(self, version: str) -> frozenset[str]:
         """Return the names of all arguments of a version."""
         return frozenset(name for name in self.arguments if version in self.versions_with(name))
+
+    def deprecated_in(self, version: str) -> frozenset[str]:
+        """Return the names of the arguments that a version warns of."""
+        return frozenset(name for name, each in self.arguments.items() if version in each.deprecated)
 
     def is_switch(self, name: str) -> bool:
         """Tell whether an argument takes no value and cannot be negated."""

@@ -42,7 +42,9 @@ def write_runtime(draft: Draft, graph: Graph, cast: Cast, known: Catalogue, wish
     draft.write("spec.runtime.engine", engine)
     draft.write("spec.runtime.frontend", DYNAMO)
     images = [worker.component.container["image"] for worker in cast.workers]
-    version, exact = _version(draft, images, list(known.runtimes[DYNAMO]), wish)
+    releases = known.runtimes[DYNAMO].items()
+    holding = [version for version, profile in releases if engine in profile.engines]
+    version, exact = _version(draft, images, holding or list(known.runtimes[DYNAMO]), wish)
     if version:
         draft.write("spec.runtime.version", version)
     _write_image(draft, cast, images, exact=exact)
