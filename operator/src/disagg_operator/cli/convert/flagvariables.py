@@ -1,7 +1,8 @@
 """Flags of Dynamo that have a variable of the same meaning, by which the resource can say them.
 
 Source: wheels of ai-dynamo, dynamo/common/configuration/groups/runtime_args.py (1.0.1 to 1.6.1) and
-kv_router_args.py (1.1.1 to 1.6.1; the flags below are in all of them but where a newer version is named).
+kv_router_args.py (1.1.1 to 1.6.1; the flags below are in all of them but where a newer version is named), and
+dynamo/frontend/frontend_args.py (the migration limit).
 """
 
 from packaging.version import Version
@@ -22,6 +23,7 @@ WORKER = {
 """Variable, and the first release that reads it, by the flag of a worker."""
 
 FRONTEND = {
+    "--migration-limit": ("DYN_MIGRATION_LIMIT", _RUNTIME),
     "--router-temperature": ("DYN_ROUTER_TEMPERATURE", _ROUTER),
     "--router-queue-threshold": ("DYN_ROUTER_QUEUE_THRESHOLD", _ROUTER),
     "--router-queue-policy": ("DYN_ROUTER_QUEUE_POLICY", _ROUTER),
