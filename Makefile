@@ -59,7 +59,7 @@ render: $(READY) ## Print the manifests of the first example, without any cluste
 	@for file in examples/01-quickstart/*.yaml; do $(BIN)/kubectl-disagg render -f "$$file" || exit 1; done
 
 ##@ Test it
-.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-e2e bench-engine bench-agent bench-operator-start bench-gpu-transport bench-verification
+.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-e2e bench-engine bench-agent bench-operator-start bench-gpu-transport bench-verification bench-local-prefill
 checks: lint typecheck generated ## Everything that needs no cluster.
 	@hack/bootstrap --compiler
 	@$(CLUSTER_TOOL) tools >/dev/null
@@ -107,6 +107,9 @@ bench-gpu-transport: $(READY) ## Evidence of KV reads between two GPUs; needs tw
 
 bench-verification: $(READY) ## What agents and canaries cost the throughput of the reference engine, in one run.
 	@$(BIN)/python tests/bench/bench_verification.py
+
+bench-local-prefill: $(READY) ## Prompts computed by decode against those whose KV cache is transferred, and where both cost the same.
+	@$(BIN)/python tests/bench/bench_local_prefill.py
 
 ##@ Cluster and images
 .PHONY: cluster-up cluster-down cluster-status images image-trtllm clean-cache
