@@ -5,6 +5,7 @@ The tests of this module share one stack of processes: two prefill workers and o
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,16 @@ def config(engine_yaml: Callable[..., Path]) -> Callable[..., Path]:
 
 @pytest.fixture(scope="module")
 def routed(stack: Any, config: Callable[..., Path]) -> Any:
-    """What is asked again is computed by decode if more than half of it is there, and at most 60 tokens."""
-    policy = {"policy": "isl_bounding", "eff_isl_threshold": 61, "eff_isl_ratio_threshold": 0.5}
+    """Decode computes what is asked again, if it has more than half of it and at most 60 tokens are new.
+
+    And so is what would go to a prefill worker with more than eight chunks in hand.
+    """
+    policy = {
+        "policy": "isl_or_load",
+        "eff_isl_threshold": 61,
+        "eff_isl_ratio_threshold": 0.5,
+        "prefill_busy_threshold": 8.0,
+    }
     stack.start_frontend(
         *("--router-mode", "kv"),
         *("--router-conditional-disagg", "--router-conditional-disagg-config", json.dumps(policy)),
@@ -107,3 +116,20 @@ def test_a_short_prompt_skips_the_transfer_without_any_hit(routed: Any) -> None:
     answer(routed, longer)
     assert routed.metric("decode-0", LEFT_BY_PREFILL) == left + 1
     assert routed.metric("decode-0", READS) == reads + 1
+
+
+def test_while_prefill_is_busy_decode_computes_what_nobody_has(routed: Any) -> None:
+    left, reads = routed.metric("decode-0", LEFT_BY_FRONTEND), routed.metric("decode-0", READS)
+    with ThreadPoolExecutor(len(WORKERS)) as pool:
+        # Seconds of work for each prefill worker.
+        asked = [pool.submit(answer, routed, text(topic, 1500)) for topic in (8, 9)]
+        routed.wait_until(
+            "both prefill workers compute",
+            lambda: all(routed.metric(worker, "disagg_sequences_running") == 1 for worker in WORKERS),
+            60,
+        )
+        answer(routed, text(10, 60))
+        assert routed.metric("decode-0", LEFT_BY_FRONTEND) == left + 1
+        for each in asked:
+            each.result()
+    assert routed.metric("decode-0", READS) == reads + len(WORKERS)
