@@ -218,6 +218,43 @@ def test_gates_stop_what_they_are_there_for(world: World, chance: Random) -> Non
     asked = {name: list(fleet.asked) for name, fleet in world.fleets.items()}
     world.step(chance.choice([Gates(paused=True), Gates(held=True)]))
     assert {name: fleet.asked for name, fleet in world.fleets.items()} == asked
-    old = list(world.fleets[OLD].asked) if OLD in world.fleets else None
-    world.step(Gates(changed_over=False))
-    assert old is None or world.fleets[OLD].asked == old, "frontends may know no other revision"
+    old = list(world.fleets[OLD].serving) if OLD in world.fleets else [0, 0]
+    world.step(Gates(changed_over=False, alone=False))
+    if not world.side_by_side:
+        return
+    for place, (wanted, limits) in enumerate(zip(world.wanted, world.limits, strict=True)):
+        serving = world.fleets[OLD].serving[place] if OLD in world.fleets else 0
+        assert serving >= min(old[place], wanted - limits.unavailable), "frontends may know no other revision"
+
+
+@given(worlds(), orders)
+@settings(max_examples=1000)
+def test_what_frontends_may_send_requests_to_stays_while_frontends_change_late(
+    world: World, chance: Random
+) -> None:
+    """SIMULATED frontends: those of two templates while they change over, which may last for many steps.
+
+    Where there is room for two revisions that serve, and something has to be available, some revision that
+    every frontend knows serves at all times, and one that serves does not end while a frontend knows it.
+    """
+    templates: list[str | None] = [OLD]
+    for _ in range(120 * max(world.wanted)):
+        known = templates[0] if len(templates) == 1 else ""
+        serving = {name for name, fleet in world.fleets.items() if any(fleet.serving)}
+        done = world.step(Gates(changed_over=known in (NEW, None), alone=known == NEW))
+        if done.sole != templates[-1]:
+            templates = [*templates[-1:], done.sole]
+        elif len(templates) > 1 and chance.random() < 0.3:
+            templates = templates[-1:]
+        held = world.side_by_side and all(
+            each > limits.unavailable for each, limits in zip(world.wanted, world.limits, strict=True)
+        )
+        if held and OLD in serving:
+            fleet = world.fleets.get(OLD)
+            still = fleet is not None and any(fleet.serving)
+            assert still or known == NEW, "it ends, and frontends still send it requests"
+        if done.complete and len(templates) == 1:
+            assert templates == [NEW]
+            return
+        _pods_move(world, chance)
+    raise AssertionError("the rollout did not end")

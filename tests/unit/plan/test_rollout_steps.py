@@ -60,8 +60,12 @@ def run(
     serving: str | None = None,
     complete: bool = False,
     started: bool = True,
+    sole: str | None = "",
 ) -> Step:
-    return Step(started, new, kept or {}, frozenset(removed), serving, complete)
+    """Return a step. With old instances that stay, frontends send requests to all that serve, if not told."""
+    if sole == "":
+        sole = None if any(count for counts in (kept or {}).values() for count in counts.values()) else "C"
+    return Step(started, new, kept or {}, frozenset(removed), serving, complete, sole)
 
 
 def pair(prefill: int, decode: int) -> Counts:
@@ -135,9 +139,59 @@ def test_a_role_without_replicas_is_ready_but_serves_nothing() -> None:
 
 def test_an_old_revision_stays_for_the_frontends_that_may_know_no_other() -> None:
     observed = {"B": READY, "C": READY}
-    waiting = step(goal(), observed, Gates(changed_over=False))
-    assert waiting == run(kept={"B": REPLICAS}, serving="B")
+    waiting = step(goal(), observed, Gates(changed_over=False, alone=False))
+    assert waiting == run(kept={"B": REPLICAS}, serving="B", sole="C")
     assert step(goal(), observed) == run(removed="B", serving="C")
+
+
+NEITHER = Gates(changed_over=False, alone=False)
+KNOWN = Gates(alone=False)
+
+
+@pytest.mark.parametrize(
+    ("observed", "gates", "sole"),
+    [
+        pytest.param({"B": READY}, NEITHER, "B", id="the new one does not serve yet: nobody learns of it"),
+        pytest.param({"B": READY, "C": HALF}, NEITHER, "B", id="with one role it does not serve"),
+        pytest.param({"B": READY, "C": FIRST}, NEITHER, None, id="both serve"),
+        pytest.param({"B": READY, "C": HALF}, KNOWN, None, id="nobody forgets one that lost a worker"),
+        pytest.param({"B": FIRST, "C": READY}, KNOWN, "C", id="the last old ones get no more requests"),
+        pytest.param({"B": READY, "C": READY}, NEITHER, "C", id="from one to the other at once"),
+        pytest.param({"A": FIRST, "B": FIRST, "C": STARTING}, NEITHER, None, id="two old ones serve"),
+        pytest.param({"B": PARKED, "C": STARTING}, KNOWN, "C", id="the old one has no instance"),
+    ],
+)
+def test_frontends_send_requests_to_revisions_that_serve_and_stay(
+    observed: dict[str, Revision], gates: Gates, sole: str | None
+) -> None:
+    assert step(goal(), observed, gates).sole == sole
+
+
+def test_the_last_old_instances_go_once_no_frontend_sends_them_requests() -> None:
+    observed = {"B": FIRST, "C": READY}
+    assert step(goal(), observed, KNOWN) == run(kept={"B": pair(1, 1)}, serving="B", sole="C")
+    assert step(goal(), observed) == run(removed="B", serving="C")
+    assert step(goal(), {"B": HALF, "C": READY}, KNOWN).removed == {"B"}, "it serves nobody"
+
+
+def test_without_room_for_two_revisions_frontends_hold_up_neither() -> None:
+    one = Goal(SURGE, "C", pair(1, 1), dict.fromkeys(REPLICAS, Limits(0, 1)))
+    for observed in ({"B": FIRST}, {"B": PARKED}):
+        now = step(one, observed, NEITHER)
+        assert (now.kept, now.sole) == ({"B": NONE}, "C")
+
+
+def test_instances_that_frontends_may_not_know_replace_none_that_they_know() -> None:
+    observed = {"B": revision((4, 4), (4, 4)), "C": revision((1, 1), (1, 1))}
+    wanted = Goal(SURGE, "C", pair(5, 5), dict.fromkeys(REPLICAS, Limits(0, 1)))
+    assert step(wanted, observed, NEITHER).kept == {"B": pair(4, 4)}
+    assert step(wanted, observed, KNOWN).kept == {"B": pair(3, 3)}
+    full = {"B": revision((5, 5), (5, 5))}
+    assert step(wanted, full, NEITHER).kept == {"B": pair(4, 4)}, "the first one needs a place"
+
+
+def test_recreate_waits_for_no_frontend() -> None:
+    assert step(goal(RECREATE), {"B": READY}, NEITHER) == run(removed="B", started=False)
 
 
 def test_frontends_hold_up_nothing_but_the_end_of_an_old_revision() -> None:
@@ -205,4 +259,4 @@ def test_the_best_old_revision_is_the_one_to_go_back_to() -> None:
 
 
 def test_gates_are_open_unless_something_holds_up() -> None:
-    assert Gates(held=False, paused=False, changed_over=True, proven=True) == OPEN
+    assert Gates(held=False, paused=False, changed_over=True, alone=True, proven=True) == OPEN

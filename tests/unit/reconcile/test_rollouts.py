@@ -87,6 +87,64 @@ def test_both_roles_go_over_in_steps_and_never_beyond_what_may_be_there() -> Non
     assert "rollout" not in status(cluster)
 
 
+def scope(cluster: FakeCluster) -> str:
+    """Return the end of the scope in which frontends look for workers: a revision, or the deployment's name."""
+    frontend = cluster.objects["Deployment", "demo-frontend"]["spec"]["template"]["spec"]["containers"][0]
+    command = [*frontend["command"], *frontend.get("args", [])]
+    found: str = command[command.index("--namespace-prefix") + 1]
+    return found.rpartition("-")[2]
+
+
+def test_frontends_go_from_the_old_revision_to_both_and_on_to_the_new_one_before_the_old_one_ends() -> None:
+    cluster, old = serving(2, 2)
+    assert scope(cluster) == old
+    new = begun(cluster, old)
+    seen = [scope(cluster)]
+    while cluster.condition("Progressing")["reason"] != "Complete":
+        before = scope(cluster)
+        cluster.settle()
+        drive(cluster)
+        seen += [scope(cluster)] if scope(cluster) != seen[-1] else []
+        assert before == new or all(count > 0 for count in sizes(cluster, old).values())
+        assert before != old or sizes(cluster, old) == {"prefill": 2, "decode": 2}
+    assert seen == [old, "demo", new]
+
+
+def test_an_old_revision_stays_while_a_frontend_that_ends_may_still_need_it() -> None:
+    cluster, old = serving(1, 1)
+    cluster.objects["Pod", "demo-frontend-abc"] = {
+        "kind": "Pod",
+        "metadata": {
+            "name": "demo-frontend-abc",
+            "uid": "draining",
+            "labels": {"disagg.dev/deployment": "demo", "disagg.dev/role": "frontend"},
+            "creationTimestamp": MADE,
+            "deletionTimestamp": datetime.now(UTC).isoformat(),
+            "ownerReferences": [{"uid": "replica-set", "controller": True}],
+        },
+    }
+    new = begun(cluster, old)
+    converge(cluster)
+    assert (scope(cluster), sizes(cluster, old)) == (new, {"prefill": 1, "decode": 1})
+    later(cluster, 2 * 3600)
+    drive(cluster)
+    assert cluster.condition("Progressing")["reason"] != "ProgressDeadlineExceeded", "it is ready, and waits"
+    del cluster.objects["Pod", "demo-frontend-abc"]
+    converge(cluster)
+    assert revisions(cluster) == {new}
+
+
+def test_frontends_of_a_revision_that_fails_stay_with_the_old_one() -> None:
+    cluster, old = serving(2, 2, rollout={"progressDeadlineSeconds": 600})
+    begun(cluster, old, healthy=False)
+    converge(cluster)
+    assert scope(cluster) == old
+    later(cluster, 700)
+    converge(cluster, 30)
+    assert revisions(cluster) == {old}
+    assert scope(cluster) == old
+
+
 def test_decode_of_an_old_revision_outlives_the_last_prompt_in_its_prefill() -> None:
     cluster, old = serving(1, 1)
     worker = cluster.objects["StatefulSet", f"demo-prefill-{old}"]
@@ -117,10 +175,6 @@ def test_decode_of_an_old_revision_outlives_the_last_prompt_in_its_prefill() -> 
 def test_a_full_cluster_gives_up_one_instance_at_a_time() -> None:
     cluster, old = serving(rollout={"prefill": {"maxSurge": 0}, "decode": {"maxSurge": 0}})
     new = begun(cluster, old)
-    assert sizes(cluster, new) == {"prefill": 0, "decode": 0}
-    assert sizes(cluster, old) == {"prefill": 4, "decode": 2}, "not before the frontends changed over"
-    cluster.settle()
-    drive(cluster)
     assert sizes(cluster, new) == {"prefill": 0, "decode": 0}
     assert sizes(cluster, old) == {"prefill": 3, "decode": 1}
     converge(cluster, 30)
@@ -160,8 +214,9 @@ def test_an_operator_that_dies_at_any_write_of_a_rollout_changes_nothing(write: 
 def test_a_paused_rollout_stays_where_it_is_and_goes_on() -> None:
     cluster, old = serving()
     new = begun(cluster, old)
-    cluster.settle()
-    drive(cluster)
+    for _ in ("ready", "known"):
+        cluster.settle()
+        drive(cluster)
     cluster.edit(rollout={"paused": True})
     converge(cluster)
     assert (sizes(cluster, new), sizes(cluster, old)) == (

@@ -113,7 +113,8 @@ def test_workers_stay_until_no_frontend_looks_for_them_in_the_old_etcd() -> None
     one = {"readyReplicas": 1, "availableReplicas": 1}
     stages = [
         {"replicas": 1, "updatedReplicas": 1, "observedGeneration": 1, **one},
-        {"replicas": 2, "updatedReplicas": 1, "observedGeneration": 2, **one},
+        # They look into the new etcd, and once the new revision serves, for that one.
+        {"replicas": 2, "updatedReplicas": 1, "observedGeneration": 3, **one},
     ]
     for stage in stages:
         go_on(cluster, stage)
@@ -127,7 +128,7 @@ def test_workers_stay_until_no_frontend_looks_for_them_in_the_old_etcd() -> None
         "kind": "Pod",
         "metadata": ending | {"deletionTimestamp": due},
     }
-    last = {"replicas": 1, "updatedReplicas": 1, "observedGeneration": 2, **one}
+    last = {"replicas": 1, "updatedReplicas": 1, "observedGeneration": 3, **one}
     go_on(cluster, last)
     assert not going(cluster, old)
     del cluster.objects["Pod", "demo-frontend-1"]

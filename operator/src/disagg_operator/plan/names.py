@@ -180,6 +180,18 @@ def dynamo_namespace(namespace: str, deployment: str) -> str:
     return f"d{digest(f'{namespace}/{deployment}')}-{base(deployment)}"
 
 
+def revision_scope(scope: str, revision: str) -> str:
+    """Return the Dynamo namespace of the workers of one revision of a deployment.
+
+    Dynamo itself puts DYN_NAMESPACE_WORKER_SUFFIX, which is the revision, after DYN_NAMESPACE.
+
+    Args:
+        scope: Dynamo namespace of the deployment.
+        revision: the revision.
+    """
+    return f"{scope}-{revision}"
+
+
 def labels(
     deployment: str, component: str, revision: str | None = None, number: int | None = None
 ) -> dict[str, str]:

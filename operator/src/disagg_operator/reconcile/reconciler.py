@@ -17,6 +17,7 @@ from disagg_operator.plan import names
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan
 from disagg_operator.plan.pod import GRACE_SECONDS
+from disagg_operator.plan.rollout.reach import reaching
 from disagg_operator.plan.rollout.stepper import Gates
 from disagg_operator.reconcile.applying.changes import changes, must_start
 from disagg_operator.reconcile.applying.diff import is_terminating
@@ -206,20 +207,22 @@ class Reconciler:
         gates = Gates(
             held=waits,
             paused=planned.rollout.paused,
-            changed_over=changed_over(planned, observed, now),
             proven=may_take_over(planned, record),
         )
+        kept = kept_record(resource)
+        decided = rollout(planned, observed, gates, transport=record, kept=kept, now=now)
+        reached = reaching(planned, decided.step.sole)
         return View(
             observed,
-            rollout(planned, observed, gates, transport=record, kept=kept_record(resource), now=now),
+            decided,
             planned.revision,
             planned,
             paused=paused,
             domain=domain,
             model=model,
             waits=waits,
-            changed_over=gates.changed_over,
-            rolled_out=rolled_out(planned, observed),
+            changed_over=changed_over(reached, observed, now),
+            rolled_out=rolled_out(reached, observed),
             now=now,
             scaling_refusal=scaled.refusal,
         )

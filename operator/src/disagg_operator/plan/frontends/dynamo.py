@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import quote
 
+from disagg_operator.plan import names
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.discovery.stores import discovery_facts
 from disagg_operator.plan.environment import derived, fill
@@ -28,12 +29,13 @@ def worker(basis: Basis, _role: str, revision: str) -> Wiring:
     return _wiring(basis.runtime, component, Port("system", component.port), values)
 
 
-def front_door(basis: Basis, _workers: Workers) -> Wiring:
-    """Return how a frontend takes part. It finds the workers of any revision by itself."""
+def front_door(basis: Basis, workers: Workers) -> Wiring:
+    """Return how a frontend takes part. It finds the workers of a revision by their scope."""
     spec = basis.spec.frontend
     values = {
         **_stores(basis.discovery),
         "dynamo_namespace": basis.dynamo_namespace,
+        "revision_scope": names.revision_scope(basis.dynamo_namespace, workers.revision),
         "router_mode": spec.router_mode,
         "home": HOME,
         "port": spec.port,

@@ -5,8 +5,9 @@ never serves another's decode. Replica counts are no part of a revision.
 
 Invariants: no memory and no clock, so that an operator that dies at any point goes on where it was. Under
 Surge, old instances go as new ones have become ready and known to the frontends (`moves`), and none while
-frontends are left that may know only older revisions. An old revision that serves, or served last, is kept
-until the desired one is complete, be it without instances: it is taken up again where it is.
+frontends are left that may know only older revisions. The last ones go once no frontend is left that sends
+them requests. An old revision that serves, or served last, is kept until the desired one is complete, be it
+without instances: it is taken up again where it is.
 """
 
 from collections.abc import Mapping
@@ -70,7 +71,8 @@ class Gates:
     Attributes:
         held: workers of the desired revision cannot be started yet: until they can, all that runs stays.
         paused: the user stopped the rollout: it goes no further, and not back.
-        changed_over: whether every frontend is of the current specification.
+        changed_over: whether every frontend is of the current specification, and knows the desired revision.
+        alone: whether every frontend sends requests to the desired revision alone.
         proven: whether the desired revision may take over as far as its transport is concerned. Until then it
             gets its first instances, by which it can be verified, and no more.
     """
@@ -78,6 +80,7 @@ class Gates:
     held: bool = False
     paused: bool = False
     changed_over: bool = True
+    alone: bool = True
     proven: bool = True
 
 
@@ -95,6 +98,7 @@ class Step:
         removed: old revisions that go, or are going: their StatefulSets are to be deleted.
         serving: the revision that answers requests, the old one as long as it can, or None.
         complete: whether the desired revision is ready and alone.
+        sole: the one revision that frontends are to send requests to; None for all that serve.
     """
 
     run: bool
@@ -103,6 +107,7 @@ class Step:
     removed: frozenset[str]
     serving: str | None
     complete: bool
+    sole: str | None = None
 
     @property
     def others(self) -> frozenset[str]:
@@ -120,26 +125,76 @@ def step(goal: Goal, observed: Mapping[str, Revision], gates: Gates = OPEN) -> S
     """
     old = {name: revision for name, revision in observed.items() if name != goal.revision and revision}
     new = observed.get(goal.revision, {})
-    ready = all(_is_complete(new.get(role), goal.replicas[role]) for role in ROLES)
-    settled = all(_settled(new.get(role)) >= goal.replicas[role] for role in ROLES)
-    run, replicas = True, goal.replicas
-    if gates.held or (gates.paused and old):
-        run, replicas = bool(new), _by_role(_asked(new))
-        kept = {name: _by_role(_asked(revision)) for name, revision in old.items()}
-    elif goal.strategy is RolloutStrategy.RECREATE:
-        run, kept = not old, {}
-    elif not old or (ready and settled and gates.changed_over and gates.proven):
-        kept = {}
-    else:
-        replicas, kept = _side_by_side(goal, new, old, gates)
+    # What it comes to once the frontends are where they are to be says where that is.
+    aim = _decided(goal, new, old, replace(gates, changed_over=True))
+    sole = _sole(goal, new, old, aim.kept, gates)
+    now = aim if gates.changed_over else _decided(goal, new, old, gates)
+    kept = now.kept
+    surges = goal.strategy is RolloutStrategy.SURGE
+    if surges and sole == goal.revision and _can_serve(new) and not gates.alone:
+        # Frontends give up what they have just sent to the last workers of a revision, when these leave.
+        kept = {**kept, **{name: _by_role(_asked(old[name])) for name in old if _serves(old[name])}}
     return Step(
-        run=run,
-        replicas=replicas,
+        run=now.run,
+        replicas=now.replicas,
         kept=kept,
         removed=frozenset(old) - kept.keys(),
         serving=_serving(goal.revision, new, {name: old[name] for name in kept}),
-        complete=ready and not old,
+        complete=_is_ready(goal, new) and not old,
+        sole=sole,
     )
+
+
+@dataclass(frozen=True)
+class _Decision:
+    run: bool
+    replicas: Counts
+    kept: dict[str, Counts]
+
+
+def _decided(goal: Goal, new: Revision, old: Mapping[str, Revision], gates: Gates) -> _Decision:
+    """Return what to have as far as workers are concerned."""
+    if gates.held or (gates.paused and old):
+        kept = {name: _by_role(_asked(revision)) for name, revision in old.items()}
+        return _Decision(bool(new), _by_role(_asked(new)), kept)
+    if goal.strategy is RolloutStrategy.RECREATE:
+        return _Decision(not old, goal.replicas, {})
+    settled = all(_settled(new.get(role)) >= goal.replicas[role] for role in ROLES)
+    if not old or (_is_ready(goal, new) and settled and gates.changed_over and gates.proven):
+        return _Decision(True, goal.replicas, {})
+    return _Decision(True, *_side_by_side(goal, new, old, gates))
+
+
+def _sole(
+    goal: Goal, new: Revision, old: Mapping[str, Revision], aim: Mapping[str, Counts], gates: Gates
+) -> str | None:
+    """Return the one revision that frontends are to send requests to, or None for all that serve.
+
+    They learn of a new revision once it can serve: one that starts beside them makes them refuse requests for
+    a moment. And the last workers of an old one go once no frontend sends them any.
+    """
+    there = [name for name in old if _stays(old[name]) and _asked(old[name]) != moves.NONE]
+    staying = [name for name in there if any(aim.get(name, {}).values())]
+    if _can_serve(new) or not staying:
+        reached = [*staying, goal.revision]
+    elif not gates.changed_over:
+        reached = staying
+    else:
+        reached = [*there, goal.revision]
+    return reached[0] if len(reached) == 1 else None
+
+
+def _can_serve(revision: Revision) -> bool:
+    """Tell whether a revision has an instance of each role that every frontend knows, if it is to."""
+    return _fleet(revision).usable != moves.NONE
+
+
+def _serves(revision: Revision) -> bool:
+    return _stays(revision) and _worth(revision)[0] > 0
+
+
+def _is_ready(goal: Goal, new: Revision) -> bool:
+    return all(_is_complete(new.get(role), goal.replicas[role]) for role in ROLES)
 
 
 def best_of(observed: Mapping[str, Revision], desired: str) -> str | None:
@@ -180,9 +235,12 @@ def _moved(rules: Rules, new: Fleet, old: list[Fleet], gates: Gates) -> Moved:
         # As much room is made as the first instances need.
         limits = [replace(limit, unavailable=min(limit.unavailable, 1)) for limit in rules.limits]
         rules = replace(rules, limits=(limits[0], limits[1]))
-    may_shrink = gates.changed_over and (gates.proven or 0 in new.asked)
-    moved = _tried(rules, new, old, gates, may_shrink=may_shrink)
+    may_shrink = gates.proven or 0 in new.asked
     at_rest = new.asked == new.settled and all(each.lingering == moves.NONE for each in (new, *old))
+    if not gates.changed_over and new.usable != moves.NONE:
+        # Instances that a frontend may not know replace none of those that it knows.
+        new, at_rest = replace(new, settled=moves.NONE), False
+    moved = _tried(rules, new, old, gates, may_shrink=may_shrink)
     for skew in (1, 2, None):
         if moved == now and at_rest and may_shrink:
             moved = _tried(replace(rules, strict=False, skew=skew), new, old, gates, may_shrink=True)

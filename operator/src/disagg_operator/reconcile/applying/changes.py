@@ -14,6 +14,7 @@ from datetime import datetime
 from disagg_operator.build.objects import scaler_objects, shared_objects, worker_objects
 from disagg_operator.plan import names
 from disagg_operator.plan.model import DECODE, PREFILL, ROLES, Plan
+from disagg_operator.plan.rollout.reach import reaching
 from disagg_operator.reconcile.applying.diff import identity, is_terminating, must_apply, stamp, to_prune
 from disagg_operator.reconcile.applying.once import is_made_once, may_lack
 from disagg_operator.reconcile.kinds import CONFIG_MAP, JOB, STATEFUL_SET, Object
@@ -73,7 +74,7 @@ def changes(
         waits: whether no worker may be started now.
         changed_over: whether every frontend is of the plan's template, those that are ending among them.
     """
-    shared = [stamp(obj) for obj in shared_objects(plan)]
+    shared = [stamp(obj) for obj in shared_objects(reaching(plan, rollout.step.sole))]
     scalers = [applied_scaler(obj, observed) for obj in scaler_objects(plan)]
     step, forward = rollout.step, rollout.target == plan.revision
     listed = observed if plan.frontend.listed and not changed_over else None

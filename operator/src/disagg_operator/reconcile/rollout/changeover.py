@@ -9,6 +9,7 @@ from datetime import datetime
 from disagg_operator.build.deployment import frontend_deployment
 from disagg_operator.plan import names
 from disagg_operator.plan.model import Plan
+from disagg_operator.plan.rollout.reach import reaching
 from disagg_operator.reconcile.applying.diff import applied_hash, identity, is_terminating, stamp
 from disagg_operator.reconcile.observe import Observed, is_overdue, label
 
@@ -27,6 +28,18 @@ def changed_over(plan: Plan, observed: Observed, now: datetime) -> bool:
         label(pod, names.LABEL_ROLE) == names.FRONTEND and is_terminating(pod) and not is_overdue(pod, now)
         for pod in observed.pods
     )
+
+
+def knows(plan: Plan, observed: Observed, revision: str, now: datetime) -> bool:
+    """Tell whether every frontend is of the plan, and sends requests to a revision, be it among others.
+
+    Args:
+        plan: what is desired.
+        observed: what is there.
+        revision: the revision.
+        now: the time, by which an ending pod is known to be on a lost node.
+    """
+    return any(changed_over(reaching(plan, each), observed, now) for each in (revision, None))
 
 
 def rolled_out(plan: Plan, observed: Observed) -> bool:

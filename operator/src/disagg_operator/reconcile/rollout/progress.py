@@ -1,7 +1,7 @@
 """Where a rollout stands: the stepper's answer, and what becomes of a revision that fails.
 
-A revision fails once no further instance became ready within the deadline, or its transport is not what is
-enforced. The best old revision then becomes the goal of the same stepper, which restores it and takes the
+A revision fails once none of the instances that it lacks became ready within the deadline, or its transport
+is not what is enforced. The best old revision then becomes the goal of the same stepper, which restores it and takes the
 failed one away, without ever having less than a rollout may. That lasts until the specification asks for
 another revision, or for another try.
 
@@ -16,10 +16,12 @@ from datetime import datetime, timedelta
 from disagg_operator.api.v1alpha1.operations import RolloutStrategy
 from disagg_operator.api.v1alpha1.status import RolloutStatus, TransportStatus
 from disagg_operator.plan.model import ROLES, Plan
+from disagg_operator.plan.rollout.reach import reaching
 from disagg_operator.plan.rollout.stepper import Gates, Goal, Revision, Step, best_of, step
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed
 from disagg_operator.reconcile.reporting.troubles import first_trouble
+from disagg_operator.reconcile.rollout.changeover import changed_over, knows
 from disagg_operator.reconcile.verification.proof import is_refused
 
 _LONGEST_MESSAGE = 1024
@@ -90,12 +92,13 @@ def rollout(
     Args:
         plan: what is desired.
         observed: what is there.
-        gates: what holds the rollout up.
+        gates: what holds the rollout up, but for frontends.
         transport: the last verification, as the status keeps it.
         kept: what the status keeps of a rollout.
         now: the time.
     """
     revisions = observed.revisions(now)
+    gates = _towards(plan.revision, plan, observed, gates, now)
     forward = step(goal_of(plan), revisions, gates)
     if not forward.others:
         return Rollout(plan.revision, forward)
@@ -104,10 +107,11 @@ def rollout(
         # The time of a pause is not counted.
         return Rollout(plan.revision, forward, paused=gates.paused)
     record = _progressed(kept, plan, revisions, now)
-    reason = record.failed_reason or _failure(plan, record, transport, now)
+    up = _is_up(revisions.get(plan.revision, {}))
+    reason = record.failed_reason or _failure(plan, record, transport, now, up=up)
     back = best_of(revisions, plan.revision)
     if reason is None or back is None or plan.strategy != RolloutStrategy.SURGE:
-        return Rollout(plan.revision, forward, record, again=_until(plan, record, now))
+        return Rollout(plan.revision, forward, record, again=None if up else _until(plan, record, now))
     if record.failed_reason is None:
         record = record.model_copy(
             update={
@@ -118,8 +122,24 @@ def rollout(
             }
         )
     goal = replace(goal_of(plan), revision=back)
-    restoring = replace(gates, held=False, proven=True)
+    restoring = _towards(back, plan, observed, replace(gates, held=False, proven=True), now)
     return Rollout(back, step(goal, revisions, restoring), record)
+
+
+def _towards(revision: str, plan: Plan, observed: Observed, gates: Gates, now: datetime) -> Gates:
+    """Return the gates with what frontends hold up on the way to a revision."""
+    if observed.revisions(now).keys() <= {revision}:
+        return gates
+    return replace(
+        gates,
+        changed_over=knows(plan, observed, revision, now),
+        alone=changed_over(reaching(plan, revision), observed, now),
+    )
+
+
+def _is_up(revision: Revision) -> bool:
+    """Tell whether all instances are ready that there are to be now: others are waited for, as frontends."""
+    return bool(revision) and all(role.ready >= role.asked > 0 for role in revision.values())
 
 
 def _of_this_try(kept: RolloutStatus | None, plan: Plan) -> RolloutStatus | None:
@@ -163,12 +183,14 @@ def _until(plan: Plan, record: RolloutStatus, now: datetime) -> float | None:
     return max(0.0, (due - now).total_seconds())
 
 
-def _failure(plan: Plan, record: RolloutStatus, transport: TransportStatus, now: datetime) -> str | None:
+def _failure(
+    plan: Plan, record: RolloutStatus, transport: TransportStatus, now: datetime, *, up: bool
+) -> str | None:
     # What was found before belongs to an earlier try.
     since = record.started_time or now
     if is_refused(plan, transport) and transport.time is not None and transport.time >= since:
         return "VerificationFailed"
-    return "ProgressDeadlineExceeded" if _until(plan, record, now) == 0 else None
+    return "ProgressDeadlineExceeded" if not up and _until(plan, record, now) == 0 else None
 
 
 def _message(plan: Plan, observed: Observed, reason: str, transport: TransportStatus) -> str:
