@@ -11,6 +11,7 @@ from disagg_operator.build.objects import shared_objects, worker_objects
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan
 from disagg_operator.plan.planner import plan
+from disagg_operator.plan.rollout.reach import reaching
 from unit.deployments import deployment_of
 
 INSTALLATION = Installation(worker_image="worker:test", discovery_role_name="discovery")
@@ -61,7 +62,11 @@ def test_prefill_and_decode_share_a_scope_that_carries_the_revision() -> None:
     assert environment(workers, "decode")["DYN_NAMESPACE"] == scope
     for role in ("prefill", "decode"):
         assert environment(workers, role)["DYN_NAMESPACE_WORKER_SUFFIX"] == result.revision
-    assert scope in container(shared, "frontend")["command"]
+    assert f"{scope}-{result.revision}" in container(shared, "frontend")["command"]
+    beside = shared_objects(reaching(result, None))
+    assert scope in container(beside, "frontend")["command"]
+    other = shared_objects(reaching(result, "00000000"))
+    assert f"{scope}-00000000" in container(other, "frontend")["command"]
 
 
 def test_no_container_is_given_nats() -> None:

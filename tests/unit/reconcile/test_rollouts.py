@@ -88,7 +88,7 @@ def test_both_roles_go_over_in_steps_and_never_beyond_what_may_be_there() -> Non
 
 
 def scope(cluster: FakeCluster) -> str:
-    """Return the end of the scope in which frontends look for workers: a revision, or the deployment's name."""
+    """Return where frontends look for workers: in a revision, or in all of the deployment by its name."""
     frontend = cluster.objects["Deployment", "demo-frontend"]["spec"]["template"]["spec"]["containers"][0]
     command = [*frontend["command"], *frontend.get("args", [])]
     found: str = command[command.index("--namespace-prefix") + 1]

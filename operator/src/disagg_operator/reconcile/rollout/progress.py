@@ -1,9 +1,9 @@
 """Where a rollout stands: the stepper's answer, and what becomes of a revision that fails.
 
 A revision fails once none of the instances that it lacks became ready within the deadline, or its transport
-is not what is enforced. The best old revision then becomes the goal of the same stepper, which restores it and takes the
-failed one away, without ever having less than a rollout may. That lasts until the specification asks for
-another revision, or for another try.
+is not what is enforced. The best old revision then becomes the goal of the same stepper, which restores it
+and takes the failed one away, without ever having less than a rollout may. That lasts until the specification
+asks for another revision, or for another try.
 
 Invariants: pure; only the time of the last progress, and that a revision failed, are remembered, both in the
 status. Without an old revision to go back to, nothing is given up.
