@@ -38,7 +38,7 @@ def test_a_rollout_converges_though_the_operator_is_killed(
 
     eventually(begun, 90, every=0.05)
     installed.kill_operator()
-    quickstart.wait_complete()
+    quickstart.wait_complete(300)
     assert len(quickstart.children("statefulsets")) == 2
     assert chat.ask("Say hello.").text
 

@@ -20,6 +20,8 @@ from testcluster.session import Cluster
 pytestmark = pytest.mark.cluster
 
 OF_SERVICES = "statefulsets,services,poddisruptionbudgets,persistentvolumeclaims"
+ROLLOUT_SECONDS = 300
+"""An etcd, two workers and frontends twice, which start while the others serve, on two shared cores."""
 ANSWERED_AT_LEAST = 10
 """Answers during a change of etcd, without which it would say little that none was refused."""
 
@@ -124,6 +126,7 @@ def test_requests_are_served_while_a_member_of_etcd_is_lost(registry: Deployment
     assert set(restarts(registry).values()) == {0}
 
 
+@pytest.mark.timeout(900)
 def test_workers_roll_over_to_another_etcd_and_to_nats(
     registry: Deployment, chat: Chat, http: httpx.Client, services: Mapping[str, str]
 ) -> None:
@@ -131,7 +134,7 @@ def test_workers_roll_over_to_another_etcd_and_to_nats(
     with constant_load(chat) as load:
         change = {"etcd": {"replicas": 1}, "nats": {"managed": True, "image": services["nats"]}}
         registry.patch(json.dumps({"spec": {"discovery": change}}))
-        registry.wait_complete()
+        registry.wait_complete(ROLLOUT_SECONDS)
         eventually(lambda: ready(registry, "etcd"), 90)
         assert load.answered >= ANSWERED_AT_LEAST
         asked_on(load)
