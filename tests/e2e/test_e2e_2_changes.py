@@ -12,7 +12,7 @@ from e2e.installation import Installed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 STEPS_SECONDS = 300
-"""Two steps of a rollout, each with two workers that start while the others serve, on two shared cores."""
+"""A rollout's steps, in which two workers or a frontend start while others serve, on two shared cores."""
 NEVER_READY = {"spec": {"nodeSelector": {"disagg.dev/no-such-node": "true"}}}
 
 
@@ -147,6 +147,7 @@ def test_an_account_of_the_users_own_takes_the_place_of_ours(installed: Installe
     idle.delete()
 
 
+@pytest.mark.timeout(900)
 def test_a_new_revision_takes_over_without_a_failed_request(quickstart: Deployment, chat: Chat) -> None:
     old = worker_names(quickstart)
     first = quickstart.read()["status"]["revision"]
@@ -158,7 +159,7 @@ def test_a_new_revision_takes_over_without_a_failed_request(quickstart: Deployme
 
         eventually(beside, 90)
         assert old <= worker_names(quickstart), "the old revision went before the new one was ready"
-        quickstart.wait_complete()
+        quickstart.wait_complete(STEPS_SECONDS)
         counted = load.answered
         eventually(lambda: _more(load.answered, counted + 3), 60)
     assert not load.failures

@@ -84,11 +84,12 @@ class Api:
     def patch(self, resource: str, namespace: str, name: str, patch: Object, subresource: str = "") -> None:
         self.patch_at(self.path(resource, namespace, name) + subresource, patch)
 
-    def patch_at(self, path: str, patch: Object) -> None:
+    def patch_at(self, path: str, patch: Object, *, may_be_gone: bool = False) -> None:
         """Patch what is at a path, such as an object of the whole cluster."""
         headers = {"Content-Type": "application/merge-patch+json"}
         answer = self.http.patch(path, content=json.dumps(patch), headers=headers)
-        assert answer.status_code in ACCEPTED, answer.text
+        gone = may_be_gone and answer.status_code == httpx.codes.NOT_FOUND
+        assert gone or answer.status_code in ACCEPTED, answer.text
 
     def delete(self, resource: str, namespace: str, name: str) -> None:
         self.http.delete(self.path(resource, namespace, name)).raise_for_status()
@@ -129,7 +130,9 @@ def make_pods_ready(
         others = [each for kind, each in conditions.items() if kind not in found]
         status = {"phase": "Running", "conditions": [*others, *reported]}
         status |= {"podIP": address, "podIPs": [{"ip": address}]} if address else {}
-        api.patch("pods", namespace, pod["metadata"]["name"], {"status": status}, "/status")
+        path = api.path("pods", namespace, pod["metadata"]["name"]) + "/status"
+        # Another controller may have taken it meanwhile: a frontend that changed over, for one.
+        api.patch_at(path, {"status": status}, may_be_gone=True)
 
 
 def eventually(

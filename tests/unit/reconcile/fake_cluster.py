@@ -154,6 +154,7 @@ class FakeCluster:
         secrets: what was created and no cache shows.
         writes: every write, as verb and object.
         healthy: whether pods of a StatefulSet or Deployment of this name become ready.
+        rolled_out: whether frontends of the newest template take the place of older ones.
         before_write: is called with verb and object before each write; may raise.
         after_write: is called after each write took effect; may raise.
         surroundings: what the cluster says of itself.
@@ -173,6 +174,7 @@ class FakeCluster:
     secrets: dict[Address, Object] = field(default_factory=dict)
     writes: list[tuple[str, str]] = field(default_factory=list)
     healthy: Callable[[str], bool] = lambda _: True
+    rolled_out: Callable[[], bool] = lambda: True
     before_write: Callable[[str, Object], None] = lambda *_: None
     after_write: Callable[[str, Object], None] = lambda *_: None
     surroundings: ClusterSnapshot = SURROUNDINGS
@@ -417,7 +419,9 @@ class FakeCluster:
             elif obj["kind"] in ("StatefulSet", "Deployment"):
                 replicas = obj["spec"]["replicas"]
                 ready = replicas if self.healthy(obj["metadata"]["name"]) else 0
-                obj["status"] = {"replicas": replicas, "updatedReplicas": replicas}
+                # One more of the new template than there are to be, until it is ready.
+                more = int(obj["kind"] == "Deployment" and not self.rolled_out())
+                obj["status"] = {"replicas": replicas + more, "updatedReplicas": more or replicas}
                 obj["status"] |= {"readyReplicas": ready, "availableReplicas": ready}
                 obj["status"]["observedGeneration"] = obj["metadata"]["generation"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from disagg_operator.api.v1alpha1.status import TransportStatus
-from disagg_operator.plan.names import CONDITION_TRANSPORT_VERIFIED
+from disagg_operator.plan.names import ALL, CONDITION_TRANSPORT_VERIFIED, LABEL_REACH
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.verification.verifier import Truth, VerificationResult
 from unit.reconcile.fake_cluster import MADE, Crash, FakeCluster, FakeVerifier, deployment
@@ -43,13 +43,15 @@ def pod(owner: Object, address: str) -> Object:
     template = owner["spec"]["template"]
     ready = [{"type": kind, "status": "True"} for kind in ("ContainersReady", "PodScheduled")]
     gated = template["spec"].get("readinessGates", [])
+    reach = template["metadata"]["labels"].get(LABEL_REACH, "0")
+    name = f"{owner['metadata']['name']}-{reach}-{len(gated)}"
     return {
         "kind": "Pod",
         "metadata": {
-            "name": f"{owner['metadata']['name']}-0",
+            "name": name,
             "namespace": "ns",
             "labels": template["metadata"]["labels"],
-            "uid": f"uid-of-{owner['metadata']['name']}-{len(gated)}",
+            "uid": f"uid-of-{name}",
             "creationTimestamp": MADE,
             "ownerReferences": [{"uid": owner["metadata"]["uid"], "controller": True}],
         },
@@ -62,25 +64,46 @@ def pod(owner: Object, address: str) -> Object:
 
 
 def kubelet(cluster: FakeCluster) -> None:
-    """STAND-IN for the kubelet: each workload has a running pod, and frontends mind their readiness gates."""
-    for number, ((kind, name), owner) in enumerate(list(cluster.objects.items())):
+    """STAND-IN for the kubelet: each workload has a running pod, and frontends mind their readiness gates.
+
+    For Deployments as well: a frontend of an older template goes once that of the newest is ready.
+    """
+    for (kind, _), owner in list(cluster.objects.items()):
         if kind in ("StatefulSet", "Deployment") and "deletionTimestamp" not in owner["metadata"]:
-            made = pod(owner, f"10.0.0.{number}")
-            known = cluster.objects.get(("Pod", f"{name}-0"))
-            if known is None or known["metadata"]["uid"] != made["metadata"]["uid"]:
-                cluster.objects["Pod", f"{name}-0"] = made
-    gate = frontend(cluster)
-    cluster.healthy = lambda name: not name.endswith("-frontend") or gate in (None, "True")
+            made = pod(owner, f"10.0.0.{len(cluster.objects)}")
+            key = ("Pod", made["metadata"]["name"])
+            cluster.objects.setdefault(key, made)
+            if kind == "Deployment":
+                newest = gate(cluster.objects[key])
+                for address in frontends(cluster):
+                    if address != key and is_open(newest):
+                        del cluster.objects[address]
+                cluster.rolled_out = lambda newest=newest: is_open(newest)  # type: ignore[misc]
+    serving = frontend(cluster)
+    cluster.healthy = lambda name: not name.endswith("-frontend") or is_open(serving)
+
+
+def frontends(cluster: FakeCluster) -> list[tuple[str, str]]:
+    return [key for key in cluster.objects if key[0] == "Pod" and key[1].startswith("demo-frontend-")]
+
+
+def gate(pod: Object) -> str | None:
+    """Return the status of a frontend's readiness gate: nothing where it is not set, None without one."""
+    if not pod["spec"]["readinessGates"]:
+        return None
+    conditions = {each["type"]: each["status"] for each in pod["status"]["conditions"]}
+    status: str = conditions.get(CONDITION_TRANSPORT_VERIFIED, "")
+    return status
+
+
+def is_open(status: str | None) -> bool:
+    return status in (None, "True")
 
 
 def frontend(cluster: FakeCluster) -> str | None:
-    """Return the status of the frontend's readiness gate: nothing where it is not set, None without one."""
-    live = cluster.objects.get(("Pod", "demo-frontend-0"))
-    if live is None or not live["spec"]["readinessGates"]:
-        return None
-    conditions = {each["type"]: each["status"] for each in live["status"]["conditions"]}
-    status: str = conditions.get(CONDITION_TRANSPORT_VERIFIED, "")
-    return status
+    """Return the gate of a frontend that serves; of any where none does."""
+    found = [gate(cluster.objects[key]) for key in frontends(cluster)]
+    return next(iter([status for status in found if is_open(status)] or found), None)
 
 
 def rounds(cluster: FakeCluster, count: int = 4) -> None:
@@ -295,6 +318,9 @@ def test_a_rollout_keeps_the_old_revision_until_the_new_one_is_verified() -> Non
     assert cluster.condition("Available")["status"] == "True"
     assert cluster.condition("Progressing")["reason"] == "RolloutInProgress"
     assert cluster.verifier.asked[-1].shared
+    early = cluster.objects["Pod", f"demo-frontend-{ALL}-1"]
+    assert not is_open(gate(early)), "users' requests reach nothing that is not verified"
+    assert cluster.verifier.asked[-1].frontends == (f"http://{early['status']['podIP']}:8000",)
     answer(cluster, found("False"))
     assert status(cluster)["revision"] == old
     assert frontend(cluster) == "True"

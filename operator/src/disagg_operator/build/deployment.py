@@ -16,6 +16,9 @@ def frontend_deployment(plan: Plan) -> Object:
         files = {"configMap": {"name": frontend_files_name(plan)}}
         config = Mount("config", plan.frontend.files_path, files, read_only=True)
         pod = replace(pod, mounts=(*pod.mounts, config))
+    labels = names.labels(plan.name, names.FRONTEND)
+    if plan.frontend.reach:
+        labels[names.LABEL_REACH] = plan.frontend.reach
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -25,6 +28,6 @@ def frontend_deployment(plan: Plan) -> Object:
             # No frontend is taken away before its successor is ready.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "selector": {"matchLabels": names.selector(plan.name, names.FRONTEND)},
-            "template": pod_template(pod, names.FRONTEND, names.labels(plan.name, names.FRONTEND)),
+            "template": pod_template(pod, names.FRONTEND, labels),
         },
     }

@@ -32,6 +32,7 @@ def frontend_plan(basis: Basis, workers: Workers) -> FrontendPlan:
     machine = basis.platform.machine
     family = FAMILIES[basis.spec.runtime.frontend]
     wiring = family.front_door(basis, workers)
+    scope = names.revision_scope(basis.dynamo_namespace, workers.revision)
     # No fabric is a fact of it.
     of_fabrics = ("fabric", "fabrics", "kind")
     facts = {key: value for key, value in basis.facts.items() if key not in of_fabrics}
@@ -67,6 +68,7 @@ def frontend_plan(basis: Basis, workers: Workers) -> FrontendPlan:
         port=spec.port,
         pod=draining(pod, basis, basis.runtime.frontend, spec.port, facts),
         budget=budget_plan(basis.drain, spec.replicas),
+        reach=workers.revision if scope in wiring.command else "",
         files=wiring.files,
         settings=wiring.settings,
         files_path=CONFIG_FOLDER if wiring.files else "",

@@ -148,12 +148,14 @@ class FrontendPlan:
         listed: whether the files name its workers, which it does not find by itself.
         worker_labels: labels by which it finds the Services of workers.
         request_key: name of the Secret with the key by which workers know its requests, or None.
+        reach: revision that it sends requests to, or ``all``; nothing where its command names none.
     """
 
     replicas: int
     port: int
     pod: PodPlan
     budget: BudgetPlan | None = None
+    reach: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     files_path: str = ""
     settings: tuple[ConfigSetting, ...] = ()

@@ -20,9 +20,12 @@ def reaching(plan: Plan, revision: str | None) -> Plan:
         plan: what is desired.
         revision: a revision of the deployment, be it the plan's or another.
     """
+    if not plan.frontend.reach:
+        return plan
     every = names.dynamo_namespace(plan.namespace, plan.name)
     own = names.revision_scope(every, plan.revision)
     scope = every if revision is None else names.revision_scope(every, revision)
     pod = plan.frontend.pod
     command = tuple(scope if word == own else word for word in pod.command)
-    return replace(plan, frontend=replace(plan.frontend, pod=replace(pod, command=command)))
+    frontend = replace(plan.frontend, pod=replace(pod, command=command), reach=revision or names.ALL)
+    return replace(plan, frontend=frontend)

@@ -107,7 +107,7 @@ def rollout(
         # The time of a pause is not counted.
         return Rollout(plan.revision, forward, paused=gates.paused)
     record = _progressed(kept, plan, revisions, now)
-    up = _is_up(revisions.get(plan.revision, {}))
+    up = gates.proven and _is_up(revisions.get(plan.revision, {}))
     reason = record.failed_reason or _failure(plan, record, transport, now, up=up)
     back = best_of(revisions, plan.revision)
     if reason is None or back is None or plan.strategy != RolloutStrategy.SURGE:

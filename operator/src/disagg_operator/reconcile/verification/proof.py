@@ -176,10 +176,14 @@ def gates(at: Situation, record: TransportStatus) -> Iterator[tuple[Object, bool
     # A revision that serves unproven was let by an older specification. Frontends of the new one are let in
     # as soon as the new revision is proven: it takes over only once they are there.
     proven = record.verified_revision in (at.step.serving, at.plan.revision) or not _is_enforced(at.plan)
+    # What frontends that know the new revision beside the old one would send it, comes too early.
+    early = _others(at) and not may_take_over(at.plan, record)
     for pod in at.observed.pods_of(names.FRONTEND, None):
         conditions = [gate["conditionType"] for gate in pod.get("spec", {}).get("readinessGates", [])]
         gated = names.CONDITION_TRANSPORT_VERIFIED in conditions
-        if gated and holds(pod, names.CONDITION_TRANSPORT_VERIFIED) != proven:
+        if not gated or holds(pod, names.CONDITION_TRANSPORT_VERIFIED) == proven:
+            continue
+        if not (proven and early and _reaches(pod, at.plan.revision)):
             yield pod, proven
 
 
@@ -274,12 +278,17 @@ def _asked(at: Situation, verification: VerificationPlan) -> VerificationAsked:
     )
 
 
+def _reaches(frontend: Object, revision: str) -> bool:
+    """Tell whether a frontend pod sends requests to a revision, be it among others."""
+    return label(frontend, names.LABEL_REACH) in ("", names.ALL, revision)
+
+
 def _frontends(at: Situation) -> tuple[str, ...]:
-    """Return the URLs of frontend pods whose container is ready."""
+    """Return the URLs of frontend pods whose container is ready, and that know the plan's revision."""
     return tuple(
         f"http://{_in_url(pod['status']['podIP'])}:{at.plan.frontend.port}"
         for pod in at.observed.pods_of(names.FRONTEND, None)
-        if holds(pod, "ContainersReady") and pod["status"].get("podIP")
+        if holds(pod, "ContainersReady") and pod["status"].get("podIP") and _reaches(pod, at.plan.revision)
     )
 
 
