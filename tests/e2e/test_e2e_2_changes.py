@@ -9,11 +9,15 @@ from e2e.chat import Chat, constant_load
 from e2e.cluster_client import KubectlError, Object, eventually
 from e2e.deployments import Deployment, spec
 from e2e.installation import Installed
+from e2e.plugin import disagg
+from testcluster.session import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 STEPS_SECONDS = 300
 """A rollout's steps, in which two workers or a frontend start while others serve, on two shared cores."""
-NEVER_READY = {"spec": {"nodeSelector": {"disagg.dev/no-such-node": "true"}}}
+LACKING = "disagg.dev/no-such-node"
+"""Label that no node has at first."""
+NOWHERE = {"spec": {"nodeSelector": {LACKING: "true"}}}
 
 
 def worker_names(deployment: Deployment) -> set[str]:
@@ -172,10 +176,14 @@ def test_a_new_revision_takes_over_without_a_failed_request(quickstart: Deployme
 
 
 @pytest.mark.timeout(900)
-def test_a_revision_that_never_becomes_ready_is_given_up(quickstart: Deployment, chat: Chat) -> None:
+def test_a_revision_that_never_becomes_ready_is_given_up_and_tried_again_when_asked(
+    cluster: Cluster, quickstart: Deployment, chat: Chat
+) -> None:
+    """What it lacked is a node with a label, which then gets one."""
+    quickstart.kubectl("label", "nodes", "--all", f"{LACKING}-")
     before = {pod["metadata"]["uid"] for role in ("prefill", "decode") for pod in quickstart.pods(role)}
     serving = quickstart.read()["status"]["revision"]
-    broken = {"podTemplate": NEVER_READY}
+    broken = {"podTemplate": NOWHERE}
     quickstart.patch(json.dumps({"spec": {"decode": broken, "rollout": {"progressDeadlineSeconds": 10}}}))
 
     def given_up() -> None:
@@ -185,18 +193,19 @@ def test_a_revision_that_never_becomes_ready_is_given_up(quickstart: Deployment,
 
     eventually(given_up, STEPS_SECONDS)
     status = quickstart.read()["status"]
-    assert (status["revision"], status["rollout"]["revision"]) == (serving, status["updateRevision"])
+    failed = status["updateRevision"]
+    assert (status["revision"], status["rollout"]["revision"]) == (serving, failed)
     assert {
         pod["metadata"]["uid"] for role in ("prefill", "decode") for pod in quickstart.pods(role)
     } == before
     assert chat.ask("Say hello.").text
-    mended = {"podTemplate": None}
-    quickstart.patch(json.dumps({"spec": {"decode": mended, "rollout": {"progressDeadlineSeconds": None}}}))
-    quickstart.wait_complete()
-    assert quickstart.read()["status"]["revision"] == serving
-    assert {
-        pod["metadata"]["uid"] for role in ("prefill", "decode") for pod in quickstart.pods(role)
-    } == before
+    quickstart.patch('{"spec": {"rollout": {"progressDeadlineSeconds": null}}}')
+    quickstart.kubectl("label", "nodes", "--all", f"{LACKING}=true")
+    told = disagg(cluster, "rollout", "retry", quickstart.name)
+    assert told.stdout == f"revision {failed} of {quickstart.name} is tried again\n", told.stderr
+    quickstart.wait_complete(STEPS_SECONDS)
+    assert quickstart.read()["status"]["revision"] == failed
+    assert chat.ask("Say hello.").text
 
 
 def _more(number: int, least: int) -> None:
