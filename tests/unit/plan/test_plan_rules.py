@@ -724,6 +724,19 @@ FAULTS: list[Row] = [
         {"transfer": {"kvbm": {"cpuCacheGb": 100, "diskCacheGb": 50}}},
         "spec.transfer.kvbm.diskCacheGb",
     ),
+    ("dynamo-variable-known", P5, {"env": env(("DYN_LOGGING_JSON", "true"))}, "spec.env[0]"),
+    (
+        "dynamo-variable-known",
+        P5,
+        {**RC19, "prefill": {"env": env(("DYN_LOG", "debug"), ("DYN_TRTLLM_PUBLISH_METRICS", "true"))}},
+        "spec.prefill.env[1]",
+    ),
+    (
+        "dynamo-variable-known",
+        P5,
+        {"frontend": {"env": env(("DYN_ROUTER_RESET_STATES", "true"))}},
+        "spec.frontend.env[0]",
+    ),
     ("allow-unsafe-known", P5, {"security": {"allowUnsafe": ["nothing"]}}, "spec.security.allowUnsafe[0]"),
     (
         "allow-unsafe-known",
@@ -737,6 +750,8 @@ LEGAL: list[tuple[str, dict[str, Any]]] = [
     (P5, {"prefill": {"parallelism": {"tensor": 2}}, "decode": {"parallelism": {"tensor": 8}}}),
     (P5, {"prefill": {"parallelism": {"tensor": 4, "pipeline": 2}}}),
     (P5, {"env": env(("UCX_TLS", "srd,cuda_copy,cuda_ipc,sm"))}),
+    (P5, {"env": env(("DYN_LOG", "debug"), ("DYN_METRICS_TTFT_MAX", "60"), ("MY_DYN_LOGS", "1"))}),
+    (P5, {"frontend": {"env": env(("DYN_ROUTER_TEMPERATURE", "0.5"), ("DYN_HTTP_BODY_LIMIT_MB", "45"))}}),
     (P5, {"env": env(("UCX_TLS", "^gdr_copy"))}),
     (P5, {"env": env(("UCX_TLS", "all"), ("NCCL_SOCKET_IFNAME", "^lo,docker,veth"))}),
     (P5, {"env": env(("LD_LIBRARY_PATH", "/opt/amazon/efa/lib:/mine"), ("FI_PROVIDER", "efa"))}),

@@ -185,7 +185,9 @@ def test_worker_command(version: str) -> None:
 
 def test_workers_of_the_oldest_release_name_their_endpoints() -> None:
     result = planned("0.4.1", runtime={"image": "own:1"})
-    scope = variables(result.roles["decode"].pod)["DYN_NAMESPACE"]
+    newer = planned("0.6.1", runtime={"image": "own:1"})
+    scope = variables(newer.roles["decode"].pod)["DYN_NAMESPACE"]
+    assert "DYN_NAMESPACE" not in variables(result.roles["decode"].pod)
     decode, prefill = (result.roles[role].pod.command for role in ("decode", "prefill"))
     assert following(decode, "--endpoint") == f"dyn://{scope}.tensorrt_llm.generate"
     assert following(decode, "--next-endpoint") == following(prefill, "--endpoint")

@@ -101,3 +101,22 @@ def test_arguments_are_read_from_the_fields_of_sglang(tmp_path: Path) -> None:
         "tp-size": Argument(),
         "trust-remote-code": Argument(switch=True),
     }
+
+
+def test_variables_are_read_from_the_sources_and_the_library_of_dynamo(tmp_path: Path) -> None:
+    for version, source, library in (
+        ("0.1", "os.environ.get('DYN_HTTP_PORT')  # DYN_COMMENT", b"\0DYN_ONEDYN_TWO_PARTSInvalid \0"),
+        ("0.2", "ask(env_var='DYN_HTTP_PORT')", b"DYN_SYSTEM_system_portDYN_TWO_PARTS\0"),
+        ("0.3", "raise Error('DYN_ONE is gone')", b"DYN_SYSTEM_,DYN_NEVER_APARTx inflight_requests"),
+    ):
+        folder = tmp_path / version / "dynamo"
+        folder.mkdir(parents=True)
+        (folder / "main.py").write_text(source)
+        (folder / "_core.abi3.so").write_bytes(library)
+    assert made("variables", *(f"{each}={tmp_path}/{each}" for each in ("0.1", "0.2", "0.3"))).arguments == {
+        "DYN_HTTP_PORT": Argument.model_validate({"to": "0.2"}),
+        "DYN_ONE": Argument.model_validate({"to": "0.1"}),
+        "DYN_SYSTEM_PORT": Argument.model_validate({"from": "0.2", "to": "0.2"}),
+        "DYN_TWO_PARTS": Argument.model_validate({"to": "0.2"}),
+        "inflight_requests": Argument.model_validate({"from": "0.3"}),
+    }

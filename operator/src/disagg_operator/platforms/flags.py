@@ -1,5 +1,7 @@
 """Which arguments an engine's worker takes in which version: tables in ``arguments/``, read from the sources.
 
+The table ``variables`` has, in the same form, the environment variables that each version of Dynamo knows.
+
 Invariant: a table knows its versions. Of another version nothing is said, rather than something wrong.
 """
 

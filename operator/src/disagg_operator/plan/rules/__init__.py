@@ -26,6 +26,7 @@ from disagg_operator.plan.rules.routing import RULES as ROUTING_RULES
 from disagg_operator.plan.rules.subject import Subject
 from disagg_operator.plan.rules.timeouts import RULES as TIMEOUT_RULES
 from disagg_operator.plan.rules.transceiver import RULES as TRANSCEIVER_RULES
+from disagg_operator.plan.rules.variables import RULES as VARIABLE_RULES
 
 
 def _unknown_overrides(subject: Subject) -> Iterator[Finding]:
@@ -47,6 +48,7 @@ RULES: tuple[Rule[Subject], ...] = (
     *TIMEOUT_RULES,
     *KVBM_RULES,
     *ROUTING_RULES,
+    *VARIABLE_RULES,
     *CLAIM_RULES,
     *COMPUTE_DOMAIN_RULES,
     Rule("allow-unsafe-known", "docs: spec.security.allowUnsafe", _unknown_overrides),
