@@ -1,6 +1,10 @@
-"""A model of a simulated hub: fetched once onto a volume, and served by workers that only read it."""
+"""A model of a simulated hub: fetched once, onto a volume or a node, for all workers, which only read it."""
 
 import json
+import os
+import re
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +15,7 @@ from e2e import quick_model
 from e2e.chat import Chat
 from e2e.cluster_client import Kubectl, Object, eventually
 from e2e.deployments import START_SECONDS, Deployment, spec
-from e2e.installation import UNPRIVILEGED, Installed
+from e2e.installation import UNPRIVILEGED, Installed, make_namespace
 from hub import simulated_hub
 from hub.simulated_hub import TOKEN
 from testcluster.demo import MODEL
@@ -21,6 +25,11 @@ from testcluster.session import Cluster
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 HUB, REPOSITORY, PORT, CLAIM = "simulated-hub", "acme/quick", 8080, "models"
+OF_NODES, NODE_NAMESPACE = "acme/of-nodes", "disagg-e2e-node-cache"
+"""The same model under a second name, which each node fetches for itself, and where it is served."""
+WORKER = 65532
+"""User and group of what fetches."""
+ROLES = ("prefill", "decode")
 WEIGHTS = "model.gguf"
 FETCH_SECONDS = 120
 """From the Job to the files: its pod starts Python and fetches 13 MB."""
@@ -29,11 +38,12 @@ FETCH_SECONDS = 120
 def hub_objects(image: str) -> list[Object]:
     """Return the pod of a hub with the quick model, its program and its Service."""
     labels = {"app": HUB}
+    repositories = [f"{name}={quick_model.PATH}" for name in (REPOSITORY, OF_NODES)]
     script = {"name": "script", "configMap": {"name": HUB}}
     container = {
         "name": "hub",
         "image": image,
-        "command": ["python3", "/script/hub.py", str(PORT), f"{REPOSITORY}={quick_model.PATH}"],
+        "command": ["python3", "/script/hub.py", str(PORT), *repositories],
         "ports": [{"containerPort": PORT}],
         "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
         "securityContext": UNPRIVILEGED,
@@ -68,6 +78,12 @@ def claim(storage_class: str | None) -> Object:
 def asked(kubectl: Kubectl, namespace: str) -> list[str]:
     """Return what the hub was asked for."""
     return kubectl("logs", HUB, "--container=hub", f"--namespace={namespace}").splitlines()
+
+
+def fetched(kubectl: Kubectl, namespace: str, repository: str) -> list[str]:
+    """Return each time that the weights of a repository were fetched."""
+    found = [line for line in asked(kubectl, namespace) if line.startswith(f"GET /{repository}/")]
+    return [line for line in found if WEIGHTS in line]
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +122,7 @@ def test_a_model_is_fetched_once_and_served_by_all_workers(
     found = from_hub.condition("ModelReady")
     assert (found["status"], found["reason"]) == ("True", "Fetched"), found
     assert "PersistentVolumeClaim models" in found["message"]
-    gets = [
-        line for line in asked(installed.kubectl, namespace) if line.startswith("GET ") and WEIGHTS in line
-    ]
+    gets = fetched(installed.kubectl, namespace, REPOSITORY)
     assert len(gets) == 1, gets
     assert len(from_hub.pods("prefill")) == len(from_hub.pods("decode")) == 1
     assert Chat(http, namespace, from_hub.name).ask("Say hello.").completion_tokens
@@ -118,7 +132,7 @@ def test_another_token_fetches_nothing_and_restarts_nobody(
     from_hub: Deployment, installed: Installed, namespace: str
 ) -> None:
     before = asked(installed.kubectl, namespace)
-    pods = {pod["metadata"]["uid"] for role in ("prefill", "decode") for pod in from_hub.pods(role)}
+    pods = {pod["metadata"]["uid"] for role in ROLES for pod in from_hub.pods(role)}
     (old,) = from_hub.children("jobs")
     token = {"tokenSecretRef": {"name": "hf", "key": "token"}}
     from_hub.patch(json.dumps({"spec": {"model": {"source": {"huggingFace": token}}}}))
@@ -131,4 +145,75 @@ def test_another_token_fetches_nothing_and_restarts_nobody(
     eventually(done, FETCH_SECONDS)
     from_hub.wait_complete()
     assert asked(installed.kubectl, namespace) == before
-    assert {pod["metadata"]["uid"] for role in ("prefill", "decode") for pod in from_hub.pods(role)} == pods
+    assert {pod["metadata"]["uid"] for role in ROLES for pod in from_hub.pods(role)} == pods
+
+
+@pytest.fixture
+def folder_of_node(cluster: Cluster) -> Iterator[Path]:
+    """A directory of the node, prepared as docs/models.md says."""
+    if cluster.provider != "local":
+        pytest.skip("this machine is a node only with the embedded cluster")
+    folder = Path(f"/var/tmp/disagg-models-{time.monotonic_ns()}")  # noqa: S108 - pods have a /tmp of their own
+    folder.mkdir()
+    os.chown(folder, WORKER, WORKER)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def of_node(hub: str, installed: Installed, folder_of_node: Path) -> Iterator[Deployment]:
+    """A deployment whose node keeps the model, in a namespace that enforces the baseline standard."""
+    kubectl = installed.kubectl
+    make_namespace(kubectl, NODE_NAMESPACE)
+    kubectl(
+        *("label", "namespace", NODE_NAMESPACE, "--overwrite"), "pod-security.kubernetes.io/enforce=baseline"
+    )
+    source = {
+        "repository": OF_NODES,
+        "endpoint": hub,
+        "cache": {"node": {"path": str(folder_of_node)}},
+    }
+    # Fetching asks for a core in each pod, and the cluster's one node may have no more than two.
+    small = {"name": "fetch-model", "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}}}
+    role = {"podTemplate": {"spec": {"initContainers": [small]}}}
+    resource = spec(
+        "of-node",
+        model={"name": MODEL, "source": {"huggingFace": source}},
+        **dict.fromkeys(ROLES, role),
+    )
+    kubectl.apply_to(NODE_NAMESPACE, resource)
+    deployment = Deployment(kubectl, NODE_NAMESPACE, "of-node")
+    yield deployment
+    deployment.delete()
+    kubectl("delete", "namespace", NODE_NAMESPACE, "--wait=false")
+
+
+def test_a_node_fetches_a_model_once_for_all_its_workers_where_its_namespace_lets_them(
+    of_node: Deployment, installed: Installed, namespace: str, http: httpx.Client, folder_of_node: Path
+) -> None:
+    refused = of_node.wait("PlatformReady", "False")
+    assert refused["reason"] == "PodSecurity"
+    assert "hostPath volume model" in refused["message"]
+    assert not of_node.children("statefulsets,pods")
+    remedy = re.search(r"kubectl (label namespace .*? --overwrite)", refused["message"])
+    assert remedy, refused["message"]
+    installed.kubectl(*remedy[1].split())
+    of_node.wait_complete(timeout=START_SECONDS + FETCH_SECONDS)
+    found = of_node.condition("ModelReady")
+    assert (found["status"], found["reason"]) == ("True", "Fetched"), found
+    assert f"{folder_of_node} of each node" in found["message"]
+    pods = [pod for role in ROLES for pod in of_node.pods(role)]
+    assert len(pods) == 2
+    assert len({pod["spec"]["nodeName"] for pod in pods}) == 1
+    told = [
+        installed.kubectl(
+            *("logs", pod["metadata"]["name"], "--container=fetch-model", f"--namespace={NODE_NAMESPACE}")
+        )
+        for pod in pods
+    ]
+    assert sum("fetching " in log for log in told) == 1, told
+    gets = fetched(installed.kubectl, namespace, OF_NODES)
+    assert len(gets) == 1, gets
+    (weights,) = folder_of_node.glob(f"acme--of-nodes/[!.]*/{WEIGHTS}")
+    assert (weights.stat().st_uid, weights.stat().st_gid) == (WORKER, WORKER)
+    assert Chat(http, NODE_NAMESPACE, of_node.name).ask("Say hello.").completion_tokens
