@@ -149,9 +149,10 @@ async def test_every_split_of_both_roles_gives_the_tokens_of_one_process(
     for decoder in decoders.values():
         assert decoder.parts.engine.pool.counts().active == 0
     blocks = sum(alone.layout.blocks_for(len(tokens)) for tokens in work)
+    halves = blocks * alone.layout.block_bytes  # two times the half that the follower has
     until = asyncio.get_running_loop().time() + 60
-    while metric(served, "disagg_kv_served_bytes_total") != blocks * alone.layout.block_bytes:  # two halves
-        assert asyncio.get_running_loop().time() < until, "the follower has served its layers twice"
+    while (counted := metric(served, "disagg_kv_served_bytes_total")) != halves:
+        assert asyncio.get_running_loop().time() < until, f"{counted} bytes counted, read were {halves}"
         await asyncio.sleep(0.1)
 
 

@@ -9,6 +9,7 @@ import pytest
 from disagg_worker.engine import Prefilled
 from disagg_worker.transfer import Source
 from disagg_worker.transfer import source as source_module
+from disagg_worker.transfer.outlet import Outlet
 
 
 @pytest.fixture
@@ -63,3 +64,25 @@ async def test_withdrawal_frees_at_once(bench: Any, source: Source) -> None:
     source.withdraw(ticket.lease)
     assert bench.pool.counts().free == 16
     await source.close()
+
+
+async def test_a_reader_may_be_done_before_its_offer_is_opened_here(bench: Any) -> None:
+    """Ranks beside the first one hear of an offer later than its reader may."""
+    outlet = Outlet(bench.thread, bench.pool, "prefill-0", bench.metrics)
+    read: list[str] = []
+    looks: list[None] = []
+    outlet.on_read = read.append
+    outlet.on_look = lambda: looks.append(None)
+    outlet.open("another", 1)
+    bench.agent.incoming += [b"read early 1", b"read early 1", b"read late 1"]
+    async with asyncio.timeout(20):
+        while bench.agent.incoming:  # noqa: ASYNC110 - the outlet has no event to wait for
+            await asyncio.sleep(0.01)
+        looks.clear()
+        while len(looks) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert read == []
+    outlet.open("early", 3)
+    assert read == ["early"]
+    assert bench.sample("disagg_kv_served_bytes_total") == 3 * bench.pool.block_bytes
+    await outlet.close()

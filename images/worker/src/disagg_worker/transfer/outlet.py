@@ -2,6 +2,8 @@
 
 A READ moves only while this side looks, so it looks closely while anything is open, else now and then: a
 read that its reader gave up may go on after its offer ended, and ends only if this side goes on.
+
+A reader may be faster than the rank that decides of an offer, so notes of what is not open yet are kept.
 """
 
 import asyncio
@@ -9,6 +11,7 @@ import contextlib
 import logging
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +22,8 @@ from disagg_worker.transfer.errors import TransferError
 from disagg_worker.transfer.ticket import Part
 
 IDLE_SECONDS = 0.5
+EARLY_NOTES = 256
+"""Most notes that are kept of what is not open. Some are late instead, and would be kept for ever."""
 _READ, _REFUSED = "read", "refused"
 
 log = logging.getLogger(__name__)
@@ -32,6 +37,13 @@ def read_note(lease: str, layers: int) -> bytes:
 def refused_note(lease: str) -> bytes:
     """The note that nobody will read an offer's blocks."""
     return f"{_REFUSED} {lease}".encode()
+
+
+def _parsed(note: bytes) -> tuple[str, str, str]:
+    """Return a note's word, its offer and its number of layers."""
+    word, _, rest = note.decode(errors="replace").partition(" ")
+    lease, _, layers = rest.partition(" ")
+    return word, lease, layers
 
 
 @dataclass
@@ -61,6 +73,7 @@ class Outlet:
         self._thread, self._pool, self._peer, self._metrics = thread, pool, peer, metrics
         self._incarnation, self._started_at = uuid.uuid4().hex, time.time()
         self._open: dict[str, _Opened] = {}
+        self._early: deque[tuple[str, str, str]] = deque(maxlen=EARLY_NOTES)
         self._opened = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
         self.on_read: Callable[[str], None] = lambda _: None
@@ -85,6 +98,9 @@ class Outlet:
         self._opened.set()
         if self._watcher is None:
             self._watcher = asyncio.create_task(self._watch(), name="kv-outlet")
+        for note in [note for note in self._early if note[1] == lease]:
+            self._early.remove(note)
+            self._take(*note)
 
     def shut(self, lease: str) -> None:
         """Await no reader of an offer any more; unknown ones are ignored."""
@@ -93,7 +109,7 @@ class Outlet:
     async def _watch(self) -> None:
         while True:
             for note in await self._notes():
-                self._take(note)
+                self._take(*_parsed(note))
             self.on_look()
             if not self._open:
                 self._opened.clear()
@@ -109,13 +125,11 @@ class Outlet:
             await asyncio.sleep(IDLE_SECONDS)
             return []
 
-    def _take(self, note: bytes) -> None:
-        word, _, rest = note.decode(errors="replace").partition(" ")
-        lease, _, layers = rest.partition(" ")
+    def _take(self, word: str, lease: str, layers: str) -> None:
         opened = self._open.get(lease)
         if opened is None:
-            return
-        if word == _REFUSED:
+            self._early.append((word, lease, layers))
+        elif word == _REFUSED:
             self.on_refused(lease)
         elif word == _READ and layers.isdigit():
             opened.layers_left -= int(layers)
