@@ -18,6 +18,8 @@ KEY_FOLDER = "/etc/disagg-ssh"
 """Folder in which a pod sees the key by which the pods of its groups let each other in."""
 WORK_FOLDER = "/tmp/disagg-launch"  # noqa: S108 - a path inside the container
 """Folder in which the scripts write."""
+READY = "disagg-ready"
+"""Command by which the leader asks a pod over ssh whether it would run its ranks."""
 LOOPBACK = "127.0.0.1"
 """Where a server answers that listens on all addresses."""
 
@@ -57,6 +59,7 @@ def scripts(launch: MpiLaunch, ranks: Ranks, own: Iterable[str], address: str = 
         "slots": ranks.slots,
         "port": launch.ssh_port,
         "address": address,
+        "ready": READY,
         "wait_seconds": launch.wait_seconds,
         "key_path": KEY_FOLDER,
         "work_path": WORK_FOLDER,
