@@ -16,6 +16,7 @@ import yaml
 
 from chart.helm import CHART, IMAGES, MONITORING, Helm, HelmError, Object, of_kind, settings
 from testcluster.fixtures import private_apiserver
+from testcluster.kubectl import Kubectl
 
 pytestmark = pytest.mark.apiserver
 
@@ -196,9 +197,8 @@ def test_the_administrator_of_one_namespace_can_install(server: Server) -> None:
     namespace = server.namespace("team-a")
     crds = of_kind(server.helm.render(*SET_IMAGES), "CustomResourceDefinition")
     server.kubectl("apply", "--server-side", "--filename=-", stdin=yaml.safe_dump_all(crds))
-    server.kubectl(
-        "wait", "--for=condition=Established", *(f"crd/{name}" for name in (OURS, SCALERS, DYNAMO))
-    )
+    names = [f"crd/{name}" for name in (OURS, SCALERS, DYNAMO)]
+    Kubectl(server.kubectl_binary, Path(server.helm.kubeconfig)).await_served(*names)
     rights = [
         # An administrator cannot give away what she does not hold.
         {"apiGroups": ["disagg.dev"], "resources": ["*"], "verbs": ["*"]},

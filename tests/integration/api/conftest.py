@@ -35,4 +35,4 @@ def namespaces(kubectl: Kubectl) -> Iterator[None]:
 def crd(kubectl: Kubectl) -> None:
     """The committed CRD, served."""
     kubectl.text("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
-    kubectl.text("wait", "--for=condition=Established", *CRDS, "--timeout=60s")
+    kubectl.await_served(*CRDS)

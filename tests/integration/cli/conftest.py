@@ -23,7 +23,7 @@ def api(apiserver: ApiServer) -> Iterator[Api]:
     """A client of the private API server, which serves the CRD."""
     kubectl = Kubectl(apiserver.tools.path("kubectl"), apiserver.kubeconfig)
     kubectl.text("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
-    kubectl.text("wait", "--for=condition=Established", CRD, "--timeout=20s")
+    kubectl.await_served(CRD)
     client = Api(apiserver.kubeconfig)
     yield client
     client.close()

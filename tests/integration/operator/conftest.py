@@ -25,7 +25,7 @@ def api(apiserver: ApiServer) -> Iterator[Api]:
     kubectl.text("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
     helm = Helm(Path(apiserver.tools.path("helm")))
     kubectl.apply(helm.render(*settings(**IMAGES), "--show-only", DYNAMO))
-    kubectl.text("wait", "--for=condition=Established", *CRDS, "--timeout=60s")
+    kubectl.await_served(*CRDS)
     client = Api(apiserver.kubeconfig)
     yield client
     client.close()

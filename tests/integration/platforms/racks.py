@@ -56,7 +56,7 @@ def chart_operator(platform: PlatformCluster, directory: Path) -> Iterator[Opera
     """Run an operator process with the service account, the roles and the settings of the chart."""
     kubectl = platform.kubectl
     kubectl.text("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
-    kubectl.text("wait", "--for=condition=Established", *OUR_CRDS, "--timeout=60s")
+    kubectl.await_served(*OUR_CRDS)
     images = settings(**{"image.repository": "example.com/operator", "worker.image": "example.com/worker:1"})
     objects = Helm(Path(platform.apiserver.tools.path("helm"))).render(*images)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}

@@ -1,11 +1,13 @@
 """kubectl with one kubeconfig."""
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from testcluster.commands import output
+from testcluster.errors import ClusterError
 
 
 class Kubectl:
@@ -43,6 +45,31 @@ class Kubectl:
     def create(self, objects: Sequence[dict[str, Any]]) -> None:
         """Create objects that are not there yet."""
         self.text("create", "-f", "-", stdin=_listed(objects))
+
+    def await_served(self, *crds: str, seconds: float = 60) -> None:
+        """Wait until CustomResourceDefinitions are served; names as `crd/…`, or `-f` and a file.
+
+        kubectl fails at once for one that has no conditions yet, so it is asked again.
+
+        Raises:
+            ClusterError: They are not served in time.
+        """
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                self.text(
+                    "wait",
+                    "--for=condition=Established",
+                    *crds,
+                    f"--timeout={seconds:g}s",
+                    timeout=seconds + 30,
+                )
+            except ClusterError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
 
 
 def _listed(objects: Sequence[dict[str, Any]]) -> str:

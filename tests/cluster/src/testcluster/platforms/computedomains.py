@@ -70,7 +70,7 @@ class ComputeDomainDriver:
         self.kubectl.apply([namespace])
         crds = str(self.chart / "crds")
         self.kubectl.text("apply", "--server-side", "-f", crds)
-        self.kubectl.text("wait", "--for=condition=Established", "-f", crds, "--timeout=60s")
+        self.kubectl.await_served("-f", crds)
         self.kubectl.text("apply", "--server-side", "-f", "-", stdin=self._chart_objects())
         self.start_controller()
 
