@@ -115,11 +115,11 @@ class Stack:
     def metric(self, worker: str, sample: str) -> float:
         """Sum the samples of a worker's metrics whose name, or name and labels, begin with `sample`."""
         text = httpx.get(f"http://127.0.0.1:{self.metrics_ports[worker]}/metrics").text
-        return _sum(text, sample, "")
+        return summed(text, sample)
 
     def router_metric(self, sample: str, label: str = "") -> float:
         """Sum the frontend's samples whose name begins with `sample`; if given, those with a label alone."""
-        return _sum(httpx.get(f"{self.url}/metrics").text, sample, label)
+        return summed(httpx.get(f"{self.url}/metrics").text, sample, label)
 
     def end(self) -> None:
         for process in self.processes.values():
@@ -129,6 +129,7 @@ class Stack:
             process.wait()
 
 
-def _sum(text: str, begin: str, within: str) -> float:
+def summed(text: str, begin: str, within: str = "") -> float:
+    """Sum the samples of metrics in Prometheus' text form that begin so, and hold a text."""
     lines = [line for line in text.splitlines() if line.startswith(begin) and within in line]
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines)

@@ -21,7 +21,7 @@ from disagg_worker.group.membership import membership
 from disagg_worker.metrics import WorkerMetrics
 from disagg_worker.serve.worker import Parts, build_parts
 from disagg_worker.transfer import Reader, Ticket
-from integration.worker.stack import Stack, free_port
+from integration.worker.stack import Stack, free_port, summed
 
 LENGTHS = (1, 2, 3, 15, 16, 17, 31, 33, 47, 64, 90, 130, 200, 300, *range(4, 14))
 GENERATED = 5
@@ -67,8 +67,7 @@ class Decoder:
 
 def metric(port: int, name: str) -> float:
     """Sum the samples of a metric of another process."""
-    text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
-    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
+    return summed(httpx.get(f"http://127.0.0.1:{port}/metrics").text, name)
 
 
 def start_follower(start: Start, role: str, config: Path, port: int) -> int:

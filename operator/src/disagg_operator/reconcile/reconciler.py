@@ -39,7 +39,7 @@ from disagg_operator.reconcile.reporting.announce import announcements
 from disagg_operator.reconcile.reporting.refusals import Shortage, frontend_refusal, refusal, shortage
 from disagg_operator.reconcile.reporting.status import compute, current_target, is_news, last_report
 from disagg_operator.reconcile.reporting.view import Failure, View
-from disagg_operator.reconcile.rollout.changeover import changed_over, rolled_out
+from disagg_operator.reconcile.rollout.changeover import any_ends, rolled_out
 from disagg_operator.reconcile.rollout.progress import at_rest, kept_record, rollout
 from disagg_operator.reconcile.scaling.scalers import ScalerKeeper
 from disagg_operator.reconcile.verification.proof import (
@@ -211,7 +211,7 @@ class Reconciler:
         )
         kept = kept_record(resource)
         decided = rollout(planned, observed, gates, transport=record, kept=kept, now=now)
-        reached = reaching(planned, decided.step.sole)
+        rolled = rolled_out(reaching(planned, decided.step.sole), observed)
         return View(
             observed,
             decided,
@@ -221,8 +221,8 @@ class Reconciler:
             domain=domain,
             model=model,
             waits=waits,
-            changed_over=changed_over(reached, observed, now),
-            rolled_out=rolled_out(reached, observed),
+            changed_over=rolled and not any_ends(observed, now),
+            rolled_out=rolled,
             now=now,
             scaling_refusal=scaled.refusal,
         )

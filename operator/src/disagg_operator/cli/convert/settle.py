@@ -11,6 +11,7 @@ from typing import Any
 from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Refusal
 from disagg_operator.cli.convert.draft import Draft, Offer
+from disagg_operator.plan.engines.config import value_at
 from disagg_operator.plan.explanation import explained
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import ROLES, Plan
@@ -51,7 +52,7 @@ class _Derived:
             )
         if offer.kind == "device":
             return next((each.count for each in role.pod.devices if each.name == offer.name), _ABSENT)
-        return _at(role.engine_config, offer.name)
+        return value_at(role.engine_config, offer.name, _ABSENT)
 
     def says(self, offer: Offer) -> bool:
         """Tell whether what is derived is just what is offered."""
@@ -149,10 +150,3 @@ def _write_setting(draft: Draft, offer: Offer) -> None:
     to = ("spec", offer.role, "engineConfig", *offer.name.split("."))
     why = "null removes what would be derived" if offer.value is None else ""
     draft.write(to, offer.value, *offer.parts, why=why)
-
-
-def _at(config: Mapping[str, Any], key: str) -> Any:
-    found: Any = config
-    for part in key.split("."):
-        found = found.get(part, _ABSENT) if isinstance(found, Mapping) else _ABSENT
-    return found

@@ -15,8 +15,7 @@ from disagg_operator.plan.engines.kv_events import kv_event_arguments
 from disagg_operator.plan.engines.kvbm import kvbm_arguments, kvbm_environment
 from disagg_operator.plan.engines.models import hub_environment, model_mounts, model_path
 from disagg_operator.plan.environment import fill
-from disagg_operator.plan.facts import applicable, provenance
-from disagg_operator.plan.model import DECODE, PREFILL, ConfigSetting, Port, Provenance
+from disagg_operator.plan.model import ConfigSetting, Port, Provenance
 from disagg_operator.platforms.flags import ArgumentTable, argument_table
 
 WIRING = dict.fromkeys(
@@ -77,7 +76,7 @@ class Dialect:
         """
         model = asked.resource.spec.model
         values = {**asked.facts, "model_path": model_path(model.source), "model_name": model.name}
-        derived = (*self._parallelism(asked), *_settings(asked))
+        derived = (*self._parallelism(asked), *asked.release_settings())
         config = laid_over(nested(derived), named(asked.spec.engine_config))
         command = (
             *(fill(word, values) for word in asked.release.command),
@@ -125,8 +124,7 @@ class Dialect:
             yield ConfigSetting(self.expert_switch, True, Provenance(reason, f"{place}.expert"))
 
     def _peer(self, asked: Asked) -> Iterator[ConfigSetting]:
-        other = DECODE if asked.role == PREFILL else PREFILL
-        peer = {PREFILL: asked.resource.spec.prefill, DECODE: asked.resource.spec.decode}[other]
+        other, peer = asked.peer
         for each in self.of_peer:
             size = getattr(peer.parallelism, each.field)
             if each.role != asked.role or size == getattr(asked.spec.parallelism, each.field):
@@ -141,11 +139,6 @@ class Dialect:
 def named(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration whose arguments are named as on a command line: engines take both spellings."""
     return {name.replace("_", "-"): value for name, value in config.items()}
-
-
-def _settings(asked: Asked) -> Iterator[ConfigSetting]:
-    for each in applicable(asked.release.settings, asked.facts):
-        yield ConfigSetting(each.key, each.value, provenance(each))
 
 
 def _text(value: Any) -> str:

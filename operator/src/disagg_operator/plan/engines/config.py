@@ -67,9 +67,9 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-def value_at(config: Mapping[str, Any], key: str) -> Any:
-    """Return the value at a key, or None where there is none or a section on the way is no map."""
+def value_at(config: Mapping[str, Any], key: str, absent: Any = None) -> Any:
+    """Return the value at a key, or ``absent`` where there is none or a section on the way is no map."""
     found: Any = config
     for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
+        found = found.get(part, absent) if isinstance(found, Mapping) else absent
     return found

@@ -1,12 +1,21 @@
 """What planning asks an engine, and what an engine answers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
 from disagg_operator.api.v1alpha1.role import RoleSpec
-from disagg_operator.plan.model import ConfigSetting, EnvSetting, Mount, Port, TransferPlan
+from disagg_operator.plan.facts import applicable, provenance
+from disagg_operator.plan.model import (
+    DECODE,
+    PREFILL,
+    ConfigSetting,
+    EnvSetting,
+    Mount,
+    Port,
+    TransferPlan,
+)
 from disagg_operator.platforms.profile import EngineRelease
 
 CONFIG_FOLDER = "/etc/disagg"
@@ -39,6 +48,17 @@ class Asked:
     def path(self) -> str:
         """Path of the role's specification."""
         return f"spec.{self.role}"
+
+    @property
+    def peer(self) -> tuple[str, RoleSpec]:
+        """The other role, and its specification."""
+        spec = self.resource.spec
+        return (DECODE, spec.decode) if self.role == PREFILL else (PREFILL, spec.prefill)
+
+    def release_settings(self) -> Iterator[ConfigSetting]:
+        """Yield the settings that the engine's release brings along for the role."""
+        for each in applicable(self.release.settings, self.facts):
+            yield ConfigSetting(each.key, each.value, provenance(each))
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from disagg_operator.plan.engines.kv_events import kv_event_arguments
 from disagg_operator.plan.engines.kvbm import kvbm_arguments, kvbm_environment
 from disagg_operator.plan.engines.models import hub_environment, model_mounts, model_path
 from disagg_operator.plan.environment import fill
-from disagg_operator.plan.facts import applicable, provenance
-from disagg_operator.plan.model import DECODE, PREFILL, ConfigSetting, Provenance
+from disagg_operator.plan.model import DECODE, ConfigSetting, Provenance
 from disagg_operator.platforms.trtllm.schema import argument
 from disagg_operator.platforms.vocabulary import ON
 
@@ -71,11 +70,13 @@ def worker(asked: Asked) -> EngineWorker:
 
 def derived_settings(asked: Asked) -> tuple[ConfigSetting, ...]:
     """Return the settings of a role's engine that the user need not write."""
-    release = (
-        ConfigSetting(each.key, each.value, provenance(each))
-        for each in applicable(asked.release.settings, asked.facts)
+    return (
+        *_parallelism(asked),
+        *asked.release_settings(),
+        *_graphs(asked),
+        *_agreed(asked),
+        *_transceiver(asked),
     )
-    return (*_parallelism(asked), *release, *_graphs(asked), *_agreed(asked), *_transceiver(asked))
 
 
 def engine_config(
@@ -131,8 +132,7 @@ def _graphs(asked: Asked) -> Iterator[ConfigSetting]:
 
 def _agreed(asked: Asked) -> Iterator[ConfigSetting]:
     """Yield what the other role alone says of the KV cache, and both must have alike."""
-    spec = asked.resource.spec
-    peer, theirs = (DECODE, spec.decode) if asked.role == PREFILL else (PREFILL, spec.prefill)
+    peer, theirs = asked.peer
     source = f"spec.{peer}.engineConfig"
     for key, why in _AGREED.items():
         value = value_at(theirs.engine_config, key)

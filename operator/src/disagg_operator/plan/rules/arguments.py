@@ -1,7 +1,6 @@
 """Rules about the arguments of engines that have no other configuration: vLLM, SGLang, Dynamo's mocker."""
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from disagg_operator.api.admission.rule import Finding, Rule, Severity
@@ -9,6 +8,7 @@ from disagg_operator.plan.engines.by_arguments import Dialect, named
 from disagg_operator.plan.engines.config import value_at
 from disagg_operator.plan.engines.registry import ENGINES
 from disagg_operator.plan.model import DECODE
+from disagg_operator.plan.rules.remedies import instead
 from disagg_operator.plan.rules.subject import Subject, variable, written_at
 
 _TABLES = "the engine's sources: platforms/arguments"
@@ -42,21 +42,11 @@ def _unknown(subject: Subject) -> Iterator[Finding]:
     for path, dialect, written in _written(subject):
         if not dialect.table.knows(version):
             continue
-        known = dialect.table.of(version)
         for name in written:
-            if name not in known:
+            if version not in dialect.table.versions_with(name):
                 fault = f"{dialect.name} {version} has no argument --{name}, and would not start"
-                yield Finding(f"{path}.{name}", fault, _instead(dialect, name, known))
-
-
-def _instead(dialect: Dialect, name: str, known: frozenset[str]) -> str:
-    elsewhere = dialect.table.versions_with(name)
-    if elsewhere:
-        first, last = elsewhere[0], elsewhere[-1]
-        who = f"{first} knows" if first == last else f"{first} to {last} know"
-        return f"Leave it out: {dialect.name} {who} it"
-    meant = get_close_matches(name, sorted(known))
-    return f"Write {' or '.join(meant)}, if that is meant" if meant else "Leave it out"
+                remedy = instead(dialect.name, dialect.table, name, dialect.table.of(version))
+                yield Finding(f"{path}.{name}", fault, remedy)
 
 
 def _switch(subject: Subject) -> Iterator[Finding]:

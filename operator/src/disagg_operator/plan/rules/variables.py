@@ -1,10 +1,10 @@
 """Rules about environment variables of Dynamo: what its release does not know does nothing, silently."""
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 
 from disagg_operator.api.admission.rule import Finding, Rule, Severity, roles
 from disagg_operator.api.admission.variables import WIRING
+from disagg_operator.plan.rules.remedies import instead
 from disagg_operator.plan.rules.subject import Subject
 from disagg_operator.platforms.flags import ArgumentTable, argument_table
 
@@ -14,28 +14,26 @@ _UNREAD = ("DYN_KVBM_", "DYN_METRICS_", "DYN_HISTOGRAM_")
 
 
 def _unknown(subject: Subject) -> Iterator[Finding]:
-    version, table = subject.runtime.version, argument_table("variables")
-    if subject.runtime.name != "dynamo" or not table.knows(version):
+    if subject.runtime.name != "dynamo":
         return
-    spec, known = subject.spec, table.of(version)
+    spec, version = subject.spec, subject.runtime.version
     places = [("spec", spec.env), ("spec.frontend", spec.frontend.env)]
     for path, variables in (*places, *((path, role.env) for path, role in roles(spec))):
         for index, each in enumerate(variables):
-            read = each.name in known or not each.name.startswith(_PREFIX) or each.name.startswith(_UNREAD)
-            if not read and each.name not in WIRING:
-                fault = f"Dynamo {version} does not know {each.name}, and would not heed it"
-                yield Finding(f"{path}.env[{index}]", fault, _instead(table, each.name, version))
+            if (
+                each.name.startswith(_PREFIX)
+                and not each.name.startswith(_UNREAD)
+                and each.name not in WIRING
+            ):
+                table = argument_table("variables")
+                if table.knows(version) and version not in table.versions_with(each.name):
+                    fault = f"Dynamo {version} does not know {each.name}, and would not heed it"
+                    yield Finding(f"{path}.env[{index}]", fault, _instead(table, each.name, version))
 
 
 def _instead(table: ArgumentTable, name: str, version: str) -> str:
-    elsewhere = table.versions_with(name)
-    if elsewhere:
-        first, last = elsewhere[0], elsewhere[-1]
-        who = f"{first} knows" if first == last else f"{first} to {last} know"
-        return f"Leave it out: Dynamo {who} it"
-    near = [each for each in table.of(version) if each.startswith(_PREFIX) and each not in WIRING]
-    meant = get_close_matches(name, sorted(near), cutoff=0.8)
-    return f"Write {' or '.join(meant)}, if that is meant" if meant else "Leave it out"
+    near = (each for each in table.of(version) if each.startswith(_PREFIX) and each not in WIRING)
+    return instead("Dynamo", table, name, near, likeness=0.8)
 
 
 RULES: tuple[Rule[Subject], ...] = (

@@ -17,7 +17,7 @@ from disagg_operator.plan import names
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed, has_node, label
 from disagg_operator.reconcile.pauses import LASTED, pause
-from disagg_operator.reconcile.reporting.troubles import ending
+from disagg_operator.reconcile.reporting.ends import ending
 
 RESTARTS = "disagg.dev/group-restarts"
 RESTARTED_AT = "disagg.dev/group-restarted-at"

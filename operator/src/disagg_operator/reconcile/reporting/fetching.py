@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from disagg_operator.build.download import FETCH
 from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.reporting.ends import ending, last_end
 
 FAILED = "DownloadFailed"
 REFUSED = frozenset(
@@ -56,8 +57,7 @@ def told(container: Object) -> Told | None:
     """
     if container.get("name") != FETCH:
         return None
-    ends = [container.get(state, {}).get("terminated") for state in ("state", "lastState")]
-    end = next((each for each in ends if each), None)
+    end = last_end(container)
     if end is None:
         return None
     try:
@@ -65,7 +65,4 @@ def told(container: Object) -> Told | None:
         return Told(str(found["reason"]), str(found["says"]))
     except (ValueError, KeyError, TypeError):
         # It was killed, or is no program of ours: the end of its log says more.
-        words = str(end.get("message", "")).strip().splitlines()
-        last = f": {words[-1][:300].rstrip('.')}" if words else ""
-        reason, code = end.get("reason", "Error"), end.get("exitCode", "?")
-        return Told(FAILED, f"The download ended ({reason}, exit code {code}){last}. It is tried again.")
+        return Told(FAILED, f"The download ended{ending(end)}. It is tried again.")

@@ -6,6 +6,7 @@ from disagg_operator.build.agent import AGENT
 from disagg_operator.build.download import FETCH
 from disagg_operator.build.pods import CHECK, GATE
 from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.reporting.ends import ending
 from disagg_operator.reconcile.reporting.fetching import REFUSED, told
 from disagg_operator.reconcile.reporting.worker_checks import findings
 
@@ -87,15 +88,6 @@ def _container_trouble(pod: str, container: Object) -> str | None:
         which = f" -c {container['name']}" if container.get("name") in (GATE, AGENT) else ""
         return f"Pod {pod} keeps ending{ending(ended or {})}. See: kubectl logs {pod} --previous{which}"
     return None
-
-
-def ending(ended: Object) -> str:
-    """Return how a container ended, in brackets and with its last words, or nothing."""
-    if not ended:
-        return ""
-    why = f" ({ended.get('reason', 'Error')}, exit code {ended.get('exitCode', '?')})"
-    last_words = str(ended.get("message", "")).strip().splitlines()
-    return f"{why}: {last_words[-1][:300].rstrip('.')}" if last_words else why
 
 
 def _sentence(text: str) -> str:

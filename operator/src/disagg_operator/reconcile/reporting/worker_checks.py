@@ -7,6 +7,7 @@ from typing import Any
 
 from disagg_operator.build.pods import CHECK
 from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.reporting.ends import last_end
 
 _LONGEST = 200
 
@@ -34,8 +35,7 @@ def findings(container: Object) -> tuple[Finding, ...]:
     """
     if container.get("name") != CHECK:
         return ()
-    ended = [container.get(state, {}).get("terminated") for state in ("state", "lastState")]
-    message = next((each.get("message", "") for each in ended if each), "")
+    message = (last_end(container) or {}).get("message", "")
     try:
         told = json.loads(message)["preflight"]
         return tuple(Finding(str(each["check"]), each["ok"], str(each["says"])) for each in told)

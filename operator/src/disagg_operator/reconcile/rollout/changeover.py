@@ -22,9 +22,14 @@ def changed_over(plan: Plan, observed: Observed, now: datetime) -> bool:
         observed: what is there.
         now: the time, by which an ending pod is known to be on a lost node.
     """
+    return rolled_out(plan, observed) and not any_ends(observed, now)
+
+
+def any_ends(observed: Observed, now: datetime) -> bool:
+    """Tell whether a frontend is ending, one on a lost node aside."""
     # A Deployment no longer counts the pods that are ending. Which template they have does not matter: few
     # end at a time, and not for long.
-    return rolled_out(plan, observed) and not any(
+    return any(
         label(pod, names.LABEL_ROLE) == names.FRONTEND and is_terminating(pod) and not is_overdue(pod, now)
         for pod in observed.pods
     )
