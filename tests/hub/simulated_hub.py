@@ -171,7 +171,9 @@ class _Answer(BaseHTTPRequestHandler):
                     return
                 self.wfile.write(piece)
                 sent += len(piece)
-                repository.hold.wait()
+                # Not after the last piece: the client has the file, and asks for the next by this connection.
+                if start + sent < file.stat().st_size:
+                    repository.hold.wait()
 
     def _visible(self, name: str, shown: str) -> Repository | None:
         repository = self.server.repositories.get(name)
