@@ -47,7 +47,9 @@ def operators(apiserver: ApiServer, namespace: str, logs: Path) -> Iterator[Call
     """Yield a maker of operator processes that watch one namespace, and end them all."""
     made: list[OperatorProcess] = []
 
-    def make(name: str, program: tuple[str, ...] = PROGRAM, **more: str) -> OperatorProcess:
+    def make(
+        name: str, program: tuple[str, ...] = PROGRAM, kubeconfig: Path = apiserver.kubeconfig, **more: str
+    ) -> OperatorProcess:
         environment = {
             **more,
             "DISAGG_NAMESPACES": namespace,
@@ -55,7 +57,7 @@ def operators(apiserver: ApiServer, namespace: str, logs: Path) -> Iterator[Call
             "POD_NAME": name,
             "POD_NAMESPACE": namespace,
         }
-        made.append(OperatorProcess(apiserver.kubeconfig, logs / f"{name}.log", environment, program))
+        made.append(OperatorProcess(kubeconfig, logs / f"{name}.log", environment, program))
         made[-1].start()
         return made[-1]
 
