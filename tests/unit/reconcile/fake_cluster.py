@@ -17,6 +17,7 @@ from typing import Any
 
 from disagg_operator.plan import names
 from disagg_operator.plan.model import Plan
+from disagg_operator.reconcile.applying.ownership import refuse_taken
 from disagg_operator.reconcile.computedomain.departure import FINALIZER
 from disagg_operator.reconcile.computedomain.standing import UID_LABEL, DomainSeen
 from disagg_operator.reconcile.errors import ClusterError, NotFoundError
@@ -73,6 +74,20 @@ def deployment(name: str = "demo", **spec: Any) -> Object:
             **copy.deepcopy(spec),
         },
     }
+
+
+def controlled_by(obj: Object) -> Object:
+    """Return the reference of what an object controls."""
+    metadata = obj["metadata"]
+    return {"kind": obj["kind"], "name": metadata["name"], "uid": metadata["uid"], "controller": True}
+
+
+def maker_of_pods(obj: Object) -> Object:
+    """Return the reference of what makes the pods of an object; a Deployment has ReplicaSets do it."""
+    reference = controlled_by(obj)
+    if obj["kind"] != "Deployment":
+        return reference
+    return {**reference, "kind": "ReplicaSet", "name": f"{reference['name']}-5c8f", "uid": "of-replica-set"}
 
 
 @dataclass
@@ -270,8 +285,10 @@ class FakeCluster:
                 self.resource = None
         self.after_write("finalizer", resource)
 
-    async def apply(self, obj: Object) -> Object:
+    async def apply(self, obj: Object, *, new: bool = False) -> Object:
         address = (obj["kind"], obj["metadata"]["name"])
+        if new:
+            refuse_taken(obj, self.objects.get(address))
         self._writing("apply", obj)
         old = self.objects.get(address)
         if old and old.get("roleRef") != obj.get("roleRef"):
@@ -449,7 +466,7 @@ class FakeCluster:
                     "labels": template["metadata"]["labels"],
                     "uid": f"uid-{self._next()}",
                     "creationTimestamp": MADE,
-                    "ownerReferences": [{"uid": stateful_set["metadata"]["uid"], "controller": True}],
+                    "ownerReferences": [controlled_by(stateful_set)],
                 },
                 "spec": {"nodeName": f"node-{pod}", "resourceClaims": template["spec"]["resourceClaims"]},
             }

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from disagg_operator.reconcile.groups.departing import left_behind
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed
-from unit.reconcile.fake_cluster import FakeCluster
+from unit.reconcile.fake_cluster import FakeCluster, controlled_by
 from unit.reconcile.test_groups import several
 from unit.reconcile.test_reconciler import converge, drive
 
@@ -24,7 +24,7 @@ def member(group: Object, index: int, *, born: int = -600, asked: int | None = N
             "uid": f"{name}-{born}",
             "labels": {**labels, "apps.kubernetes.io/pod-index": str(index)},
             "creationTimestamp": stamp(born),
-            "ownerReferences": [{"uid": group["metadata"]["uid"], "controller": True}],
+            "ownerReferences": [controlled_by(group)],
         },
         "spec": {"nodeName": f"node-{index}"},
     }

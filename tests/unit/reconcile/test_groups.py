@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from disagg_operator.reconcile.groups.restarts import RESTART_REASON, RESTARTED_AT, RESTARTS, restarts
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import observe
-from unit.reconcile.fake_cluster import FakeCluster, deployment, refusal
+from unit.reconcile.fake_cluster import FakeCluster, controlled_by, deployment, refusal
 from unit.reconcile.test_reconciler import converge, drive
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -230,6 +230,7 @@ def pod_of(
                 **group["spec"]["template"]["metadata"]["labels"],
                 "apps.kubernetes.io/pod-index": str(rank),
             },
+            "ownerReferences": [controlled_by(group)],
         },
         "status": {"conditions": [scheduled, ready(since)], "containerStatuses": [container]},
     }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from disagg_operator.reconcile.kinds import Object
-from unit.reconcile.fake_cluster import SURROUNDINGS, FakeCluster, deployment
+from unit.reconcile.fake_cluster import SURROUNDINGS, FakeCluster, controlled_by, deployment
 from unit.reconcile.test_reconciler import converge, drive
 
 CLAIM: dict[str, Any] = {"persistentVolumeClaim": {"claimName": "models"}}
@@ -44,7 +44,7 @@ def with_pod(cluster: FakeCluster, job: str, **container: Any) -> None:
             "name": f"{job}-x",
             "namespace": "ns",
             "labels": labels,
-            "ownerReferences": [{"uid": "j"}],
+            "ownerReferences": [controlled_by(cluster.objects["Job", job])],
         },
         "status": {"containerStatuses": [{"name": "fetch-model", **container}]},
     }
@@ -176,7 +176,7 @@ def test_a_node_that_fetches_is_told_and_nothing_waits_for_it() -> None:
                 "name": f"{obj['metadata']['name']}-0",
                 "namespace": "ns",
                 "labels": obj["metadata"]["labels"],
-                "ownerReferences": [{"uid": "none"}],
+                "ownerReferences": [controlled_by(obj)],
             },
             "status": {"initContainerStatuses": [{"name": "fetch-model", "state": state, **last}]},
         }

@@ -12,7 +12,7 @@ from disagg_operator.api.v1alpha1.status import TransportStatus
 from disagg_operator.plan.names import ALL, CONDITION_TRANSPORT_VERIFIED, LABEL_REACH
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.verification.verifier import Truth, VerificationResult
-from unit.reconcile.fake_cluster import MADE, Crash, FakeCluster, FakeVerifier, deployment
+from unit.reconcile.fake_cluster import MADE, Crash, FakeCluster, FakeVerifier, deployment, maker_of_pods
 from unit.reconcile.test_reconciler import converge, drive
 
 ENFORCE: dict[str, Any] = {"verification": {"mode": "Enforce"}}
@@ -53,7 +53,7 @@ def pod(owner: Object, address: str) -> Object:
             "labels": template["metadata"]["labels"],
             "uid": f"uid-of-{name}",
             "creationTimestamp": MADE,
-            "ownerReferences": [{"uid": owner["metadata"]["uid"], "controller": True}],
+            "ownerReferences": [maker_of_pods(owner)],
         },
         "spec": {"readinessGates": gated},
         "status": {

@@ -6,7 +6,7 @@ import pytest
 
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.verification.verifier import VerificationResult
-from unit.reconcile.fake_cluster import MADE, Crash, FakeCluster, deployment
+from unit.reconcile.fake_cluster import MADE, Crash, FakeCluster, controlled_by, deployment
 from unit.reconcile.test_reconciler import converge, drive
 
 Sizes = dict[str, int]
@@ -155,7 +155,7 @@ def test_decode_of_an_old_revision_outlives_the_last_prompt_in_its_prefill() -> 
             "uid": "draining",
             "labels": worker["spec"]["template"]["metadata"]["labels"],
             "creationTimestamp": MADE,
-            "ownerReferences": [{"uid": worker["metadata"]["uid"], "controller": True}],
+            "ownerReferences": [controlled_by(worker)],
         },
         "spec": {"nodeName": "node"},
     }

@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 
 from disagg_operator.reconcile.kinds import Object
-from unit.reconcile.fake_cluster import MADE, FakeCluster, deployment
+from unit.reconcile.fake_cluster import MADE, FakeCluster, deployment, maker_of_pods
 from unit.reconcile.test_reconciler import converge, drive
 
 ONE = {"readyReplicas": 1, "availableReplicas": 1}
@@ -173,7 +173,7 @@ def test_the_key_is_made_once_before_who_needs_it_and_offered_again_while_a_pod_
             "name": "demo-frontend-2",
             "labels": FRONTEND,
             "creationTimestamp": MADE,
-            "ownerReferences": [{"uid": "none"}],
+            "ownerReferences": [maker_of_pods(cluster.objects["Deployment", "demo-frontend"])],
         },
         "status": {"conditions": [{"type": "PodScheduled", "status": "True"}]},
     }

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from disagg_operator.reconcile.kinds import Object
-from unit.reconcile.fake_cluster import MADE, FakeCluster, deployment
+from unit.reconcile.fake_cluster import MADE, FakeCluster, controlled_by, deployment
 from unit.reconcile.test_reconciler import converge, drive
 
 ETCD: dict[str, Any] = {"backend": "etcd", "etcd": {}}
@@ -36,7 +36,11 @@ def test_a_new_deployment_says_that_etcd_is_not_ready_and_why() -> None:
     labels = {"disagg.dev/role": "etcd", "disagg.dev/service": name, "disagg.dev/deployment": "demo"}
     cluster.objects["Pod", f"{name}-0"] = {
         "kind": "Pod",
-        "metadata": {"name": f"{name}-0", "labels": labels, "ownerReferences": [{"uid": "none"}]},
+        "metadata": {
+            "name": f"{name}-0",
+            "labels": labels,
+            "ownerReferences": [controlled_by(cluster.objects["StatefulSet", name])],
+        },
         "status": {"containerStatuses": [{"name": "etcd", "state": {"waiting": waiting}}]},
     }
     drive(cluster)

@@ -19,8 +19,16 @@ class Cluster(Protocol):
         """Return the DisaggDeployment as the API server has it now, or None where there is none."""
         ...
 
-    async def apply(self, obj: Object) -> Object:
-        """Create or change an object by server-side apply, and return what the API server made of it."""
+    async def apply(self, obj: Object, *, new: bool = False) -> Object:
+        """Create or change an object by server-side apply, and return what the API server made of it.
+
+        Args:
+            obj: the object.
+            new: whether none of its name has been seen.
+
+        Raises:
+            TakenError: it is new, and there is one of its name that has another owner, or none.
+        """
         ...
 
     async def create_once(self, obj: Object) -> bool:

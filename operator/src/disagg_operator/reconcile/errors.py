@@ -37,6 +37,10 @@ class GoneError(ClusterError):
     """The resource version is too old to continue from."""
 
 
+class TakenError(ClusterError):
+    """An object of this name is there already, and it is somebody else's."""
+
+
 class RetrySoonError(Exception):
     """Another try is needed, without anybody having done wrong.
 
@@ -75,6 +79,8 @@ def classify(error: Exception, doing: str) -> Exception:
     """
     if not isinstance(error, ClusterError):
         return error
+    if isinstance(error, TakenError):
+        return BlockedError(f"Could not {doing}: {error}")
     if error.code in _TRANSIENT or error.code >= _HTTP_SERVER_ERROR:
         notable = error.code >= _HTTP_SERVER_ERROR
         return RetrySoonError(f"Could not {doing}: {error}", error.retry_after, notable=notable)

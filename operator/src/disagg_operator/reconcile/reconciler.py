@@ -22,6 +22,7 @@ from disagg_operator.plan.rollout.stepper import Gates
 from disagg_operator.reconcile.applying.changes import changes, must_start
 from disagg_operator.reconcile.applying.diff import is_terminating
 from disagg_operator.reconcile.applying.once import next_offer
+from disagg_operator.reconcile.applying.ownership import owned
 from disagg_operator.reconcile.applying.repairs import Repairs
 from disagg_operator.reconcile.applying.unstored import with_unstored
 from disagg_operator.reconcile.applying.writing import Writer, log_context
@@ -134,7 +135,7 @@ class Reconciler:
         if resource is None:
             self._forget(key)
             return Outcome(there=False)
-        observed = observe(self.children.of(key))
+        observed = observe(owned(self.children.of(key), key, resource["metadata"]["uid"]))
         if is_terminating(resource):
             self._forget(key)
             return await self._leave(resource, observed)

@@ -16,6 +16,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
 from disagg_operator.api.v1alpha1 import API_VERSION, KIND
+from disagg_operator.reconcile.applying.ownership import refuse_taken
 from disagg_operator.reconcile.clock import timestamp
 from disagg_operator.reconcile.errors import ClusterError, GoneError, NotFoundError
 from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, POD, STATEFUL_SET, Key, Kind, Object, kind_of
@@ -30,6 +31,8 @@ _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _STRATEGIC = "application/strategic-merge-patch+json"
 _JSON = "application/json"
+_NO_VERSION = "1"
+"""etcd's revision before the first write of all."""
 _FORCED = {"fieldManager": FIELD_MANAGER, "force": "true"}
 _FIRST_ERROR = 400
 _GONE = 410
@@ -86,11 +89,25 @@ class KubeCluster:
         except NotFoundError:
             return None
 
-    async def apply(self, obj: Object) -> Object:
-        """Create or change an object by server-side apply."""
+    async def apply(self, obj: Object, *, new: bool = False) -> Object:
+        """Create or change an object by server-side apply; see `reconcile.cluster.Cluster`."""
         kind, metadata = kind_of(obj), obj["metadata"]
         path = _path(kind, metadata["namespace"], metadata["name"])
+        # No object has this version: the API server takes the first request for a new one and no other.
+        body = {**obj, "metadata": {**metadata, "resourceVersion": _NO_VERSION}} if new else obj
+        try:
+            return await self._write("apply", kind, "PATCH", path, body, content=_APPLY, query=_FORCED)
+        except ClusterError as error:
+            if not new or error.code != _CONFLICT:
+                raise
+        refuse_taken(obj, await self._look(kind, metadata["namespace"], metadata["name"]))
         return await self._write("apply", kind, "PATCH", path, obj, content=_APPLY, query=_FORCED)
+
+    async def _look(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        """Return an object, by the permission to list its kind."""
+        page = await self.list_page(kind, namespace, "", None, 1, fields=f"metadata.name={name}")
+        found: list[Object] = page["items"]
+        return found[0] if found else None
 
     async def create_once(self, obj: Object) -> bool:
         """Create an object and return whether that was done; one of this name is left as it is."""

@@ -66,7 +66,8 @@ class Writer:
             if obj["kind"] == DISAGG_SCALER.kind and "spec" in obj:
                 await self.scalers.make(obj)
             else:
-                there[identity(obj)] = await self._apply(resource, obj)
+                new = identity(obj) not in observed.objects
+                there[identity(obj)] = await self._apply(resource, obj, new=new)
             if done:
                 again = self.repairs.note(_key(resource), obj, now)
                 self.recorder.record(resource, "Warning", "Repaired", repaired(done, again=again))
@@ -80,8 +81,8 @@ class Writer:
             await attempt(self.cluster.delete(obj), f"delete {describe(obj)}")
             logger.info("deleted %s", describe(obj), extra=log_context(resource))
 
-    async def _apply(self, resource: Object, obj: Object) -> Object:
-        stored = await attempt(self.cluster.apply(obj), f"apply {describe(obj)}")
+    async def _apply(self, resource: Object, obj: Object, *, new: bool) -> Object:
+        stored = await attempt(self.cluster.apply(obj, new=new), f"apply {describe(obj)}")
         logger.info("applied %s", describe(obj), extra=log_context(resource))
         annotations = note(obj, stored)
         if annotations is not None:

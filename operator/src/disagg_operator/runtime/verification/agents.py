@@ -1,7 +1,8 @@
 """Asks the transport agents beside workers.
 
 Invariants: an agent that does not answer, or answers nonsense, costs a bounded time and becomes a sentence,
-never an exception; at most so many are asked at once.
+never an exception; at most so many are asked at once; nobody is asked but who was meant to be: a redirect is
+an answer like any other.
 """
 
 import asyncio
@@ -65,7 +66,10 @@ class Agents:
 
     async def _ask(self, address: str) -> Evidence | str:
         try:
-            async with asyncio.timeout(self._seconds), self._session.get(address) as response:
+            async with (
+                asyncio.timeout(self._seconds),
+                self._session.get(address, allow_redirects=False) as response,
+            ):
                 if response.status != _OK:
                     return f"the agent answers HTTP {response.status}"
                 body = await response.content.read(LARGEST + 1)

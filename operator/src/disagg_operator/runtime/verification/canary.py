@@ -2,7 +2,7 @@
 
 Invariants: a frontend that refuses, breaks off or hangs becomes a sentence, never an exception; the prompt
 begins with a fresh word, so that no block of it is in any prefix cache; the request can be told from those of
-users by its header and its `user`.
+users by its header and its `user`; no redirect is followed, which would lead the operator anywhere.
 """
 
 import asyncio
@@ -131,7 +131,9 @@ class CanaryClient:
         try:
             async with (
                 asyncio.timeout(self._seconds),
-                self._session.post(address, json=body, headers={HEADER: prompt.canary}) as response,
+                self._session.post(
+                    address, json=body, headers={HEADER: prompt.canary}, allow_redirects=False
+                ) as response,
             ):
                 answer = await response.content.read(_LARGEST)
                 while not response.content.at_eof() and len(answer) < _LARGEST:

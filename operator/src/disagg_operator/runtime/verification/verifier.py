@@ -110,7 +110,7 @@ class TransportVerifier:
     async def run(self) -> None:
         """Measure until cancelled."""
         try:
-            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+            async with new_session() as session:
                 measurement = Measurement(
                     Agents(session, self._timing.agent),
                     CanaryClient(session, self._timing.answer),
@@ -198,6 +198,16 @@ class TransportVerifier:
     def _end(self, run: _Run | None) -> None:
         if run is not None and run.task is not None:
             run.task.cancel()
+
+
+def new_session() -> aiohttp.ClientSession:
+    """Return what asks pods, which may be hostile: it keeps no cookies of theirs and unpacks no answer."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        headers={"Accept-Encoding": "identity"},
+    )
 
 
 def result_of(verdict: Verdict, time: datetime) -> VerificationResult:
