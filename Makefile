@@ -59,7 +59,7 @@ render: $(READY) ## Print the manifests of the first example, without any cluste
 	@for file in examples/01-quickstart/*.yaml; do $(BIN)/kubectl-disagg render -f "$$file" || exit 1; done
 
 ##@ Test it
-.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-e2e bench-engine bench-agent bench-operator-start bench-gpu-transport bench-verification bench-local-prefill
+.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-e2e bench-engine bench-agent bench-operator-start bench-gpu-transport bench-verification bench-local-prefill soak
 checks: lint typecheck generated ## Everything that needs no cluster.
 	@hack/bootstrap --compiler
 	@$(CLUSTER_TOOL) tools >/dev/null
@@ -92,6 +92,10 @@ test-integration: $(READY) ## Tests of single parts by real ones: API server, NI
 
 test-e2e: $(READY) ## Tests on the whole cluster.
 	@UV=$(UV) $(PYTEST) tests/e2e --ignore $(LAUNCH)
+
+soak: $(READY) ## Churn for MINUTES=20 by SEED=1: nothing may leak; DEPLOYMENTS=80, RATE=2 a second, OUT= folder of the report.
+	@hack/bootstrap --compiler
+	@UV=$(UV) PYTHONPATH=tests $(BIN)/python -m soak
 
 bench-engine: $(READY) ## Speed of the reference engine, as ratios in one run; KV reads between pods.
 	@UV=$(UV) $(BIN)/python tests/bench/bench_engine.py

@@ -46,6 +46,8 @@ class Controller:
     def __post_init__(self) -> None:
         self.queue = WorkQueue(waited=self.metrics.queue_seconds.observe)
         self.metrics.queue_depth.set_function(lambda: len(self.queue))
+        self.metrics.queue_delayed.set_function(lambda: self.queue.delayed)
+        self.metrics.queue_failing.set_function(lambda: self.queue.failing)
 
     def child_changed(self, key: Key) -> None:
         """Have a deployment reconciled because one of its objects changed."""

@@ -47,12 +47,13 @@ class Health:
             self.metrics.start_seconds.set(process_age())
 
     async def beat(self) -> None:
-        """Measure the lag of the event loop until cancelled."""
+        """Measure the lag of the event loop, and how many tasks it has, until cancelled."""
         while True:
             before = time.monotonic()
             await asyncio.sleep(_BEAT_SECONDS)
             self._lag = max(0.0, time.monotonic() - before - _BEAT_SECONDS)
             self.metrics.loop_lag.set(self._lag)
+            self.metrics.tasks.set(len(asyncio.all_tasks()))
 
     def faults(self) -> list[str]:
         """Return what is wrong with this process; nothing while it is alive."""

@@ -4,7 +4,7 @@ Invariant: no label holds the name of a deployment, so that the number of series
 for one gauge, which has a series for each deployment that is verified: an alert has to name it.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from disagg_operator.reconcile.kinds import Key
@@ -22,6 +22,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        # Memory, CPU time and file descriptors, under the names that every Prometheus client gives them.
+        ProcessCollector(registry=self.registry)
         self._transports: dict[Key, TransportShown] = {}
         self.transport_verified = Gauge(
             "disagg_transport_verified",
@@ -42,6 +44,16 @@ class Metrics:
             registry=self.registry,
         )
         self.queue_depth = Gauge("disagg_queue_depth", "Deployments that wait.", registry=self.registry)
+        self.queue_delayed = Gauge(
+            "disagg_queue_delayed",
+            "Deployments that are reconciled at a later time, be it for the resync.",
+            registry=self.registry,
+        )
+        self.queue_failing = Gauge(
+            "disagg_queue_failing",
+            "Deployments whose last reconcile failed and is tried again.",
+            registry=self.registry,
+        )
         self.queue_seconds = Histogram(
             "disagg_queue_seconds",
             "Time that a deployment waited in seconds.",
@@ -61,6 +73,13 @@ class Metrics:
             registry=self.registry,
         )
         self.leader = Gauge("disagg_leader", "1 while this process holds the Lease.", registry=self.registry)
+        self.cached_objects = Gauge(
+            "disagg_cached_objects",
+            "Objects of deployments that are kept in memory.",
+            ["kind"],
+            registry=self.registry,
+        )
+        self.tasks = Gauge("disagg_tasks", "Tasks of the event loop.", registry=self.registry)
         self.loop_lag = Gauge(
             "disagg_loop_lag_seconds", "Lag of the event loop in seconds.", registry=self.registry
         )

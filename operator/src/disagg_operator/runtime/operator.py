@@ -81,6 +81,8 @@ class Operator:
             dropped=metrics.events_dropped.inc,
         )
         stores = tuple(Store(kind) for kind in OBSERVED)
+        for store in stores:
+            metrics.cached_objects.labels(store.kind.kind).set_function(store.__len__)
         barred = frozenset() if settings.gang_scheduling else frozenset(GANGS)
         self._surroundings = Surroundings(self._cluster, self._concerned, barred)
         self._verifier = TransportVerifier(self._cluster, self._concerned, metrics)

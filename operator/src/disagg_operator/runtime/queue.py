@@ -44,6 +44,16 @@ class WorkQueue(Generic[K]):
     def __len__(self) -> int:
         return len(self._ready)
 
+    @property
+    def delayed(self) -> int:
+        """Keys that are processed at a later time."""
+        return len(self._delayed)
+
+    @property
+    def failing(self) -> int:
+        """Keys that were processed badly the last time."""
+        return len(self._failures)
+
     def add(self, key: K) -> None:
         """Have the key processed as soon as a worker is free."""
         self._drop_timer(key)

@@ -1,4 +1,4 @@
-"""A private control plane with simulated machines and NVIDIA's ComputeDomain driver."""
+"""A private control plane with simulated machines, and NVIDIA's ComputeDomain driver where asked for."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,18 +18,16 @@ from testcluster.toolchain import KUBERNETES, ensure_platform_parts, module_vers
 
 
 @dataclass(frozen=True)
-class PlatformCluster:
-    """The running cluster.
+class MachineCluster:
+    """A control plane with simulated machines.
 
     Args:
         apiserver: The control plane: its kubeconfig, audit log and tools.
         kubectl: Its administrator.
-        driver: NVIDIA's ComputeDomain driver; installed, and its controller running.
     """
 
     apiserver: ApiServer
     kubectl: Kubectl
-    driver: ComputeDomainDriver
 
     def add_nodes(
         self,
@@ -97,6 +95,34 @@ class PlatformCluster:
                 name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
                 force = ("--force", "--grace-period=0", "--ignore-not-found")
                 self.kubectl.text("delete", "pod", name, "--namespace", namespace, *force)
+
+
+@dataclass(frozen=True)
+class PlatformCluster(MachineCluster):
+    """A control plane with simulated machines and NVIDIA's ComputeDomain driver.
+
+    Args:
+        driver: Installed, and its controller running.
+    """
+
+    driver: ComputeDomainDriver
+
+
+@contextmanager
+def private_machine_cluster(directory: Path) -> Iterator[MachineCluster]:
+    """Run a control plane with scheduler and KWOK for a while; no machine at first.
+
+    Args:
+        directory: An empty folder for data and logs.
+    """
+    parts = ensure_platform_parts(default_paths(), Progress())
+    with private_apiserver(directory / "plane", scheduler=True) as apiserver:
+        supervisor = Supervisor(directory / "pids", directory / "logs", bound=True)
+        try:
+            start_kwok(parts, apiserver.kubeconfig, supervisor, directory / "kwok")
+            yield MachineCluster(apiserver, Kubectl(apiserver.tools.path("kubectl"), apiserver.kubeconfig))
+        finally:
+            supervisor.stop("kwok")
 
 
 @contextmanager
