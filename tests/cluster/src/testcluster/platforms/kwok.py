@@ -6,6 +6,8 @@ from testcluster.processes import Supervisor
 from testcluster.toolchain import Tools
 
 NODES = "kwok.x-k8s.io/node=fake"
+LEASE_SECONDS = 40
+"""As a kubelet's, which renews it four times in that time."""
 STAGES = (
     "node/fast/node-initialize.yaml",
     "pod/fast/pod-ready.yaml",
@@ -28,4 +30,6 @@ def start_kwok(parts: Tools, kubeconfig: Path, supervisor: Supervisor, directory
     config = directory / "stages.yaml"
     config.write_text("\n---\n".join(texts), encoding="utf-8")
     argv = [parts.path("kwok"), f"--kubeconfig={kubeconfig}", f"--config={config}"]
-    supervisor.ensure("kwok", [*argv, f"--manage-nodes-with-annotation-selector={NODES}"])
+    argv += [f"--manage-nodes-with-annotation-selector={NODES}"]
+    # Without Leases nodes are taken for lost every minute, and their pods for not ready from then on.
+    supervisor.ensure("kwok", [*argv, f"--node-lease-duration-seconds={LEASE_SECONDS}"])

@@ -1,0 +1,75 @@
+"""Benchmark of the operator: `make bench-operator`; docs/performance.md says how it measures.
+
+A private control plane with simulated pods, and in one run: the same deployments made by a bare script (the
+floor) and by the operator. The exit status is 1 where a part failed or a target was missed.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.operator.figures import Figures
+from bench.operator.report import measured, plain, remarks, rows
+from bench.operator.scenarios import PARTS, Bench
+from bench.operator.targets import TARGETS, Reached
+from testcluster.console import Progress
+
+
+def main(
+    parts: Annotated[
+        str, typer.Option(envvar="PARTS", help=f"Parts to run, by commas: {', '.join(PARTS)}. Default: all.")
+    ] = "",
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="PROFILE",
+            help="Record the operator by py-spy: FILE.svg as a flame graph, FILE.json for speedscope.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(envvar="JSON", help="Write the figures to this file as JSON.")
+    ] = None,
+) -> None:
+    """Measure the operator beside the floor on a private control plane with simulated pods."""
+    # kubectl keeps what it learns of an API server; of these there is a new one every time.
+    os.environ.setdefault("KUBECACHEDIR", str(Path(tempfile.gettempdir()) / "disagg-bench-kubectl"))
+    progress, figures = Progress(), Figures()
+    chosen = _chosen(parts)
+    with tempfile.TemporaryDirectory(prefix="disagg-bench-", ignore_cleanup_errors=True) as directory:
+        bench = Bench(Path(directory), progress, figures, profile and profile.resolve())
+        for name in chosen:
+            try:
+                asyncio.run(PARTS[name](bench))
+            except Exception as error:  # noqa: BLE001 - the other parts are measured all the same
+                figures.failures[name] = f"{type(error).__name__}: {error}"
+                progress.note(f"part {name} failed: {figures.failures[name]}")
+    shown = TARGETS if not parts else measured(figures, TARGETS)
+    print(plain(rows(figures, shown)))
+    for remark in remarks(figures):
+        print(f"- {remark}")
+    if output is not None:
+        output.write_text(json.dumps(figures.__dict__, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if figures.failures or any(target.reached(figures) is Reached.NO for target in shown):
+        raise typer.Exit(1)
+
+
+def _chosen(parts: str) -> list[str]:
+    wanted = [part.strip() for part in parts.split(",") if part.strip()]
+    unknown = [part for part in wanted if part not in PARTS]
+    if unknown:
+        raise typer.BadParameter(f"PARTS={parts}: no part {unknown[0]!r}; there are: {', '.join(PARTS)}")
+    return [part for part in PARTS if not wanted or part in wanted]
+
+
+if __name__ == "__main__":
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command()(main)
+    app()
