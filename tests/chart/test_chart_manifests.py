@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from chart.helm import CHART, IMAGES, MONITORING, NAMESPACE, RELEASE, Helm, Object, of_kind, settings, the
+from disagg_operator.plan.installation import HostAccess
 from disagg_operator.runtime.settings import from_environment
 
 GOLDEN = Path(__file__).parent / "golden" / "production.yaml"
@@ -213,6 +214,32 @@ def test_no_permission_is_a_wildcard_or_reads_secrets(rendered: list[Object]) ->
         for rule in role["rules"]:
             assert "*" not in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]]
             assert "secrets" not in rule["resources"] or rule["verbs"] == ["create"]
+
+
+def test_no_permission_lets_the_operator_become_somebody_else(rendered: list[Object]) -> None:
+    for role in [*of_kind(rendered, "ClusterRole"), *of_kind(rendered, "Role")]:
+        for rule in role["rules"]:
+            assert not {"escalate", "impersonate", "approve", "sign"} & set(rule["verbs"])
+            assert not {"pods/exec", "pods/attach", "pods/proxy", "serviceaccounts/token"} & set(
+                rule["resources"]
+            )
+            assert not {"roles", "clusterroles"} & set(rule["resources"]) or rule["verbs"] == ["bind"]
+
+
+@pytest.mark.parametrize("name", [RELEASE, f"{RELEASE}-webhook"])
+def test_operator_and_webhook_judge_alike_what_resources_may_ask_of_nodes(helm: Helm, name: str) -> None:
+    def host(**values: object) -> HostAccess:
+        objects = helm.render(*settings(**IMAGES, webhook__enabled=True, **values))
+        (container,) = the(objects, "Deployment", name)["spec"]["template"]["spec"]["containers"]
+        return (
+            from_environment({each["name"]: each["value"] for each in container["env"] if "value" in each})
+            .installation()
+            .host
+        )
+
+    assert host() == HostAccess(limited=True)
+    assert host(tenants__hostAccess="PodSecurity") == HostAccess(limited=False)
+    assert host(tenants__hostPaths=["/mnt/a", "/b"]) == HostAccess(limited=True, paths=("/mnt/a", "/b"))
 
 
 def test_a_single_operator_has_no_disruption_budget(default_render: list[Object]) -> None:

@@ -45,7 +45,9 @@ def installed(cluster: Cluster, helm: Helm, kubectl: Kubectl) -> Iterator[Instal
     # Neither NVIDIA's driver nor gang scheduling is on this cluster; tests/integration/platforms audits the
     # permissions for them.
     without = settings(computeDomain__enabled=False, gangScheduling__enabled=False)
-    values = (*chart_values(cluster.images), *without)
+    # What pods may do to the node is Pod Security's to say here; the chart's default is tried without a node.
+    open_nodes = settings(tenants__hostAccess="PodSecurity")
+    values = (*chart_values(cluster.images), *without, *open_nodes)
     if cluster.provider == "existing" and kubectl("get", "crd", f"--selector={OUR_CRDS}", "--output=name"):
         pytest.fail(
             "these tests remove all DisaggDeployments, and this cluster has them installed: use another"

@@ -32,10 +32,19 @@
   value: {{ .Values.logging.level }}
 - name: DISAGG_LOG_FORMAT
   value: {{ .Values.logging.format }}
+{{ include "disagg-operator.tenantsEnv" . }}
 {{- if include "disagg-operator.hasPlatforms" . }}
 {{ include "disagg-operator.platformsVariable" . }}
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/* What resources may ask of their nodes: operator and webhook judge alike. */}}
+{{- define "disagg-operator.tenantsEnv" -}}
+- name: DISAGG_HOST_ACCESS
+  value: {{ .Values.tenants.hostAccess }}
+- name: DISAGG_HOST_PATHS
+  value: {{ join "," .Values.tenants.hostPaths | quote }}
 {{- end }}

@@ -2,9 +2,30 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Literal
 
 from disagg_operator.platforms.catalogue import Catalogue, builtin
+
+
+@dataclass(frozen=True)
+class HostAccess:
+    """What resources may ask of their nodes beyond what the installed profiles give.
+
+    Attributes:
+        limited: whether that is nothing; otherwise Pod Security of the namespace alone decides.
+        paths: directories of nodes that may be mounted all the same, with all that is below them.
+    """
+
+    limited: bool = False
+    paths: tuple[str, ...] = ()
+
+    def allows_path(self, path: str) -> bool:
+        """Tell whether a directory of a node may be mounted."""
+        parts = PurePosixPath(path).parts
+        return ".." not in parts and any(
+            PurePosixPath(path).is_relative_to(PurePosixPath(allowed)) for allowed in self.paths
+        )
 
 
 @dataclass(frozen=True)
@@ -17,6 +38,7 @@ class Installation:
         discovery_role_name: name of that role.
         service_images: images of services that the operator runs, by service, in place of their profiles'.
         catalogue: the profiles that deployments may name.
+        host: what deployments may ask of their nodes.
     """
 
     worker_image: str
@@ -24,3 +46,4 @@ class Installation:
     discovery_role_name: str = "disagg-operator-discovery"
     service_images: Mapping[str, str] = field(default_factory=dict)
     catalogue: Catalogue = field(default_factory=builtin)
+    host: HostAccess = field(default_factory=HostAccess)

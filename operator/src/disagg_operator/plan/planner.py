@@ -46,7 +46,9 @@ def plan(resource: DisaggDeployment, installation: Installation, cluster: Cluste
             [Problem("spec.platform", f"its profile: {error}", remedy, "platform-profile")]
         ) from None
     releases = installation.catalogue.runtimes[basis.runtime.name]
-    judgement = rules.check(Subject(resource, planned, basis.platform, basis.runtime, releases, cluster))
+    judgement = rules.check(
+        Subject(resource, planned, basis.platform, basis.runtime, releases, installation, cluster)
+    )
     if judgement.refused:
         raise Refusal(judgement.refused)
     return replace(planned, warnings=judgement.warned)

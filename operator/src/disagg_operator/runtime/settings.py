@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from disagg_operator.api.v1alpha1.patterns import ABSOLUTE_PATH
 from disagg_operator.plan.discovery.stores import ETCD, NATS
-from disagg_operator.plan.installation import Installation
+from disagg_operator.plan.installation import HostAccess, Installation
 from disagg_operator.platforms.catalogue import builtin
 from disagg_operator.platforms.faults import ProfileError
 from disagg_operator.platforms.folder import with_folder
@@ -70,6 +71,10 @@ class Settings(BaseModel):
     """Whether ComputeDomains and ResourceClaimTemplates may be read, and ComputeDomains made and deleted."""
     gang_scheduling: bool = True
     """Whether PodGroups may be created, by which instances on several nodes are scheduled all or none."""
+    host_access: Literal["Profile", "PodSecurity"] = "PodSecurity"
+    """What resources may ask of their nodes: what installed profiles give, or all that Pod Security lets."""
+    host_paths: tuple[Annotated[str, Field(pattern=ABSOLUTE_PATH)], ...] = ()
+    """With Profile: directories of nodes that may be mounted all the same, separated by commas."""
     pod_name: str = ""
     """Name of the operator's pod, which the Lease and Events show."""
     pod_namespace: str = ""
@@ -95,6 +100,7 @@ class Settings(BaseModel):
                 kind: image for kind, image in ((ETCD, self.etcd_image), (NATS, self.nats_image)) if image
             },
             catalogue=catalogue,
+            host=HostAccess(limited=self.host_access == "Profile", paths=self.host_paths),
         )
 
 
@@ -115,8 +121,9 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     }
     values: dict[str, object] = {"pod_name": socket.gethostname(), **given}
     values.setdefault("lease_namespace", given.get("pod_namespace", "default"))
-    if "namespaces" in given:
-        values["namespaces"] = [name.strip() for name in given["namespaces"].split(",") if name.strip()]
+    for field in ("namespaces", "host_paths"):
+        if field in given:
+            values[field] = [each.strip() for each in given[field].split(",") if each.strip()]
     if "log_level" in given:
         values["log_level"] = given["log_level"].upper()
     try:

@@ -17,6 +17,7 @@ from disagg_operator.plan.rules.computedomain import RULES as COMPUTE_DOMAIN_RUL
 from disagg_operator.plan.rules.devices import RULES as DEVICE_RULES
 from disagg_operator.plan.rules.engineconfig import RULES as ENGINE_CONFIG_RULES
 from disagg_operator.plan.rules.fabric import RULES as FABRIC_RULES
+from disagg_operator.plan.rules.hostaccess import RULES as HOST_ACCESS_RULES
 from disagg_operator.plan.rules.instances import RULES as INSTANCE_RULES
 from disagg_operator.plan.rules.kvbm import RULES as KVBM_RULES
 from disagg_operator.plan.rules.privilege import RULES as PRIVILEGE_RULES
@@ -39,6 +40,7 @@ RULES: tuple[Rule[Subject], ...] = (
     *ARCHITECTURE_RULES,
     *FABRIC_RULES,
     *PRIVILEGE_RULES,
+    *HOST_ACCESS_RULES,
     *RELEASE_RULES,
     *ROLE_RULES,
     *ENGINE_CONFIG_RULES,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 from disagg_operator.plan.cluster import UNSEEN, ClusterFacts
+from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import DECODE, PREFILL, EnvSetting, Plan, RolePlan
 from disagg_operator.plan.platform import Platform
 from disagg_operator.platforms.profile import RuntimeProfile
@@ -21,6 +22,7 @@ class Subject:
         platform: the profiles of machine, fabrics and engine.
         runtime: the profile of the frontend's release.
         runtimes: the profiles of all its releases by version, the newest first.
+        installation: settings of the operator's installation.
         cluster: what is known of the cluster.
     """
 
@@ -29,6 +31,7 @@ class Subject:
     platform: Platform
     runtime: RuntimeProfile
     runtimes: Mapping[str, RuntimeProfile]
+    installation: Installation
     cluster: ClusterFacts = UNSEEN
 
     @property
