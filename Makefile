@@ -59,7 +59,7 @@ render: $(READY) ## Print the manifests of the first example, without any cluste
 	@for file in examples/01-quickstart/*.yaml; do $(BIN)/kubectl-disagg render -f "$$file" || exit 1; done
 
 ##@ Test it
-.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-e2e bench-engine bench-agent bench-operator bench-operator-start bench-gpu-transport bench-verification bench-local-prefill soak
+.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-e2e bench-engine bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-verification bench-local-prefill soak
 checks: lint typecheck generated ## Everything that needs no cluster.
 	@hack/bootstrap --compiler
 	@$(CLUSTER_TOOL) tools >/dev/null
@@ -105,6 +105,9 @@ bench-agent: $(READY) ## Memory, idle CPU and the cost of one answer of the tran
 
 bench-operator: $(READY) ## The operator beside bare StatefulSets, by simulated pods: PARTS=create,… PROFILE=file; docs/performance.md.
 	@UV=$(UV) $(BIN)/python tests/bench/bench_operator.py
+
+bench-check: $(READY) ## The same with small shapes and wide bounds, which a regression exceeds.
+	@UV=$(UV) $(BIN)/python tests/bench/bench_operator.py --check
 
 bench-operator-start: $(READY) ## Start of the operator in its pod, and the size of its image; needs the demo's cluster.
 	@UV=$(UV) $(BIN)/python tests/bench/bench_operator_start.py

@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.operator.figures import Figures
 from bench.operator.report import measured, plain, remarks, rows
-from bench.operator.scenarios import PARTS, Bench
-from bench.operator.targets import TARGETS, Reached
+from bench.operator.scenarios import PARTS, Bench, chosen
+from bench.operator.targets import FULL, SHORT, Reached, targets
 from testcluster.console import Progress
 
 
@@ -34,6 +34,12 @@ def main(
             help="Record the operator by py-spy: FILE.svg as a flame graph, FILE.json for speedscope.",
         ),
     ] = None,
+    steady_seconds: Annotated[
+        float, typer.Option(envvar="STEADY", min=1, help="How long the operator is let be, in seconds.")
+    ] = 600.0,
+    check: Annotated[
+        bool, typer.Option("--check", help="Small shapes with wide bounds, which a regression exceeds.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(envvar="JSON", help="Write the figures to this file as JSON.")
     ] = None,
@@ -42,16 +48,20 @@ def main(
     # kubectl keeps what it learns of an API server; of these there is a new one every time.
     os.environ.setdefault("KUBECACHEDIR", str(Path(tempfile.gettempdir()) / "disagg-bench-kubectl"))
     progress, figures = Progress(), Figures()
-    chosen = _chosen(parts)
+    wanted, shapes = _wanted(parts), SHORT if check else FULL
     with tempfile.TemporaryDirectory(prefix="disagg-bench-", ignore_cleanup_errors=True) as directory:
-        bench = Bench(Path(directory), progress, figures, profile and profile.resolve())
-        for name in chosen:
+        bench = Bench(
+            Path(directory), progress, figures, shapes, steady_seconds, profile and profile.resolve()
+        )
+        for scenario, asked in chosen(wanted):
             try:
-                asyncio.run(PARTS[name](bench))
-            except Exception as error:  # noqa: BLE001 - the other parts are measured all the same
+                asyncio.run(scenario.run(bench, asked))
+            except Exception as error:  # noqa: BLE001 - the others are measured all the same
+                name = ", ".join(sorted(asked))
                 figures.failures[name] = f"{type(error).__name__}: {error}"
-                progress.note(f"part {name} failed: {figures.failures[name]}")
-    shown = TARGETS if not parts else measured(figures, TARGETS)
+                progress.note(f"{name} failed: {figures.failures[name]}")
+    bounds = targets(shapes, check=check)
+    shown = bounds if not parts else measured(figures, bounds)
     print(plain(rows(figures, shown)))
     for remark in remarks(figures):
         print(f"- {remark}")
@@ -61,12 +71,12 @@ def main(
         raise typer.Exit(1)
 
 
-def _chosen(parts: str) -> list[str]:
+def _wanted(parts: str) -> list[str]:
     wanted = [part.strip() for part in parts.split(",") if part.strip()]
     unknown = [part for part in wanted if part not in PARTS]
     if unknown:
         raise typer.BadParameter(f"PARTS={parts}: no part {unknown[0]!r}; there are: {', '.join(PARTS)}")
-    return [part for part in PARTS if not wanted or part in wanted]
+    return wanted or list(PARTS)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from bench.operator.figures import FLOOR, OURS, Figures
 from bench.operator.report import BEGIN, END, inserted, markdown, measured, number, plain, remarks, rows
 from bench.operator.shapes import Shape
 from bench.operator.stats import percentile
-from bench.operator.targets import TARGETS, Reached, Target
+from bench.operator.targets import FULL, SHORT, Reached, Target, targets
 from bench.operator.watching import Milestone, condition
 
 USER = "disagg-operator"
@@ -137,9 +137,15 @@ def test_a_document_keeps_what_is_outside_the_markers() -> None:
         inserted("no markers", "new")
 
 
-def test_names_of_figures_are_used_once() -> None:
-    names = [target.name for target in TARGETS]
-    assert len(names) == len(set(names))
+def test_each_figure_has_a_name_of_its_own_and_one_bound() -> None:
+    for shapes, check in ((FULL, False), (SHORT, True)):
+        names = [target.name for target in targets(shapes, check=check)]
+        assert len(names) == len(set(names))
+    (full,) = [each.most for each in targets(FULL) if each.name == "memory, idle"]
+    (short,) = [each.most for each in targets(SHORT, check=True) if each.name == "memory, idle"]
+    assert full is not None
+    assert short is not None
+    assert full < short
 
 
 def test_a_shape_counts_its_pods_with_their_frontends() -> None:

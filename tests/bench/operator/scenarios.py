@@ -1,6 +1,6 @@
-"""The parts of the benchmark: which there are, and how each runs on a fresh control plane."""
+"""The parts of the benchmark: which there are, and how they run, each scenario on fresh control planes."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,15 +8,18 @@ from typing import Any
 from bench.operator.figures import OURS, Figures
 from bench.operator.parts.creation import Controller, create, quiet
 from bench.operator.parts.editing import edit
+from bench.operator.parts.resting import checked, steady, weigh
+from bench.operator.parts.rollout import roll_floor, roll_ours
 from bench.operator.plane import Plane, fresh_plane
-from bench.operator.process import memory
 from bench.operator.shapes import Shape
 from bench.operator.sides import AllChildren, Floor, Ours, Side
 from bench.operator.subject import USER, Subject, operator
-from bench.operator.targets import IDLE_MEMORY, MANY, SMALL
+from bench.operator.targets import FULL_MEMORY, IDLE_MEMORY, Shapes, of
 from testcluster.console import Progress
 
-Follow = Callable[[Plane, Subject], Awaitable[None]]
+Follow = Callable[[Plane], Awaitable[None]]
+FollowOurs = Callable[[Plane, Subject], Awaitable[None]]
+_IDLE_SECONDS = 10.0
 
 
 @dataclass
@@ -27,84 +30,133 @@ class Bench:
         directory: where control planes have their data and logs.
         progress: shows steps.
         figures: the results so far.
+        shapes: what is made.
+        steady_seconds: how long the operator is let be.
         profile: where profiles of the operator go; None records none.
     """
 
     directory: Path
     progress: Progress
     figures: Figures
+    shapes: Shapes
+    steady_seconds: float
     profile: Path | None = None
 
-    async def without_controller(self, side: Side, shape: Shape) -> None:
-        """Measure what a script makes that nobody looks after."""
-        async with fresh_plane(self.directory / "plane", shape.pods) as plane:
+    async def without_controller(self, side: Side, shape: Shape, follow: Follow | None = None) -> None:
+        """Measure what a script makes that nobody looks after, and what follows on it."""
+        async with fresh_plane(self.directory / "plane", 2 * shape.pods) as plane:
             with self.progress.step(f"{shape}, {side.name}") as step:
                 await create(plane, side, shape, figures=self.figures, step=step)
+            if follow is not None:
+                await follow(plane)
 
-    async def with_operator(self, name: str, shape: Shape, follow: Follow | None = None) -> None:
-        """Measure what the operator makes, and what follows on it.
-
-        Args:
-            name: of the part, which a profile carries.
-            shape: what is made.
-            follow: measures more on the deployments that are there then.
-        """
+    async def with_operator(self, shape: Shape, follow: FollowOurs | None = None) -> None:
+        """Measure what the operator makes, and what follows on it."""
         async with fresh_plane(self.directory / "plane", 2 * shape.pods) as plane:
-            with operator(plane, self._profile(name)) as subject:
+            with operator(plane, self._profile(shape)) as subject:
                 with self.progress.step(f"{shape}, {OURS}") as step:
                     controller = Controller(subject.pid, USER)
                     await create(plane, Ours(), shape, figures=self.figures, step=step, controller=controller)
                 if follow is not None:
                     await follow(plane, subject)
 
-    def _profile(self, part: str) -> Path | None:
-        return self.profile and self.profile.with_name(f"{self.profile.stem}-{part}{self.profile.suffix}")
+    def _profile(self, shape: Shape) -> Path | None:
+        """Return where the profile of a shape goes: its number of deployments is added to the name."""
+        number = f"{shape.deployments}x{shape.workers // shape.deployments}"
+        return self.profile and self.profile.with_name(f"{self.profile.stem}-{number}{self.profile.suffix}")
 
 
-async def _create(bench: Bench) -> None:
-    """Make 100 deployments, beside the floor."""
-    await bench.without_controller(Floor(), SMALL)
-    await bench.with_operator("create", SMALL)
+async def _idle(bench: Bench, _: frozenset[str]) -> None:
+    async with fresh_plane(bench.directory / "plane", 0) as plane:
+        with operator(plane) as subject, bench.progress.step("Idle operator"):
+            await quiet(plane, USER, seconds=_IDLE_SECONDS)
+            weigh(subject, IDLE_MEMORY, bench.figures)
 
 
-async def _children(bench: Bench) -> None:
-    """Make everything that 100 deployments consist of by a script."""
-    await bench.without_controller(AllChildren(), SMALL)
+async def _small(bench: Bench, parts: frozenset[str]) -> None:
+    async def roll(plane: Plane) -> None:
+        with bench.progress.step(f"Roll out {bench.shapes.small}, floor") as step:
+            await roll_floor(plane, bench.shapes.small, bench.figures, step)
+
+    async def roll_with(plane: Plane, _: Subject) -> None:
+        with bench.progress.step(f"Roll out {bench.shapes.small}, {OURS}") as step:
+            await roll_ours(plane, bench.shapes.small, bench.figures, step)
+
+    rolls = "rollout" in parts
+    await bench.without_controller(Floor(), bench.shapes.small, roll if rolls else None)
+    await bench.with_operator(bench.shapes.small, roll_with if rolls else None)
 
 
-async def _many(bench: Bench) -> None:
-    """Make 500 deployments, beside the floor."""
-    await bench.without_controller(Floor(), MANY)
-    await bench.with_operator("many", MANY)
+async def _children(bench: Bench, _: frozenset[str]) -> None:
+    await bench.without_controller(AllChildren(), bench.shapes.small)
 
 
-async def _edit(bench: Bench) -> None:
-    """Edit deployments among 500 that are idle."""
-
+async def _many(bench: Bench, parts: frozenset[str]) -> None:
     async def follow(plane: Plane, _: Subject) -> None:
         await quiet(plane, USER)
         with bench.progress.step("Edit deployments") as step:
-            await edit(plane, MANY, bench.figures, step)
+            await edit(plane, bench.shapes.many, bench.figures, step)
 
-    await bench.with_operator("edit", MANY, follow)
+    if "many" in parts:
+        await bench.without_controller(Floor(), bench.shapes.many)
+    await bench.with_operator(bench.shapes.many, follow if "edit" in parts else None)
 
 
-async def _idle(bench: Bench) -> None:
-    """Weigh an operator that has nothing to do."""
-    async with fresh_plane(bench.directory / "plane", 0) as plane:
+async def _wide(bench: Bench, _: frozenset[str]) -> None:
+    await bench.without_controller(Floor(), bench.shapes.wide)
+    await bench.with_operator(bench.shapes.wide)
+
+
+async def _groups(bench: Bench, _: frozenset[str]) -> None:
+    await bench.without_controller(Floor(), bench.shapes.groups)
+    await bench.with_operator(bench.shapes.groups)
+
+
+async def _resting(bench: Bench, parts: frozenset[str]) -> None:
+    shape = bench.shapes.resting
+    async with fresh_plane(bench.directory / "plane", shape.pods) as plane:
         with operator(plane) as subject:
-            with bench.progress.step("Idle operator"):
-                await quiet(plane, USER, seconds=10)
-            resident, shared = memory(subject.pid)
-            bench.figures.put(IDLE_MEMORY, OURS, resident, f"PSS {shared:.0f} MB")
+            with bench.progress.step(f"{shape}, {OURS}") as step:
+                controller = Controller(subject.pid, USER)
+                await create(plane, Ours(), shape, figures=bench.figures, step=step, controller=controller)
+            weigh(subject, of(shape, FULL_MEMORY), bench.figures)
+            if "steady" in parts:
+                with bench.progress.step("Let the operator be") as step:
+                    await steady(plane, subject, bench.steady_seconds, bench.figures, step)
+        if "start" in parts:
+            begun = plane.audit_size
+            told = f"Start with {shape.deployments} deployments"
+            with bench.progress.step(told) as step, operator(plane, await_ready=False) as subject:
+                await checked(plane, subject, shape, start_of_log=begun, figures=bench.figures, step=step)
 
 
-Part = Callable[[Bench], Coroutine[Any, Any, None]]
-PARTS: Mapping[str, Part] = {
-    "idle": _idle,
-    "create": _create,
-    "children": _children,
-    "many": _many,
-    "edit": _edit,
-}
-"""By the name that chooses it, in the order in which they run."""
+@dataclass(frozen=True)
+class Scenario:
+    """What is measured on the same control planes.
+
+    Attributes:
+        parts: names of what can be asked for.
+        run: measures those of them that are asked for.
+    """
+
+    parts: tuple[str, ...]
+    run: Callable[[Bench, frozenset[str]], Coroutine[Any, Any, None]]
+
+
+SCENARIOS = (
+    Scenario(("idle",), _idle),
+    Scenario(("create", "rollout"), _small),
+    Scenario(("children",), _children),
+    Scenario(("many", "edit"), _many),
+    Scenario(("wide",), _wide),
+    Scenario(("groups",), _groups),
+    Scenario(("memory", "steady", "start"), _resting),
+)
+"""In the order in which they run."""
+PARTS = tuple(part for scenario in SCENARIOS for part in scenario.parts)
+
+
+def chosen(wanted: Iterable[str]) -> list[tuple[Scenario, frozenset[str]]]:
+    """Return the scenarios that have wanted parts, with these."""
+    asked = frozenset(wanted)
+    return [(each, parts) for each in SCENARIOS if (parts := asked & frozenset(each.parts))]

@@ -44,12 +44,13 @@ class Subject:
 
 
 @contextmanager
-def operator(plane: Plane, profile: Path | None = None) -> Iterator[Subject]:
-    """Run the operator for a while; it leads when the block begins.
+def operator(plane: Plane, profile: Path | None = None, *, await_ready: bool = True) -> Iterator[Subject]:
+    """Run the operator for a while.
 
     Args:
         plane: the control plane that it works on.
         profile: where py-spy's profile of the block goes; None records none.
+        await_ready: whether it leads and its caches are in step before the block begins.
     """
     credentials = plane.control.credentials("operator", USER, ["system:masters"])
     process = OperatorProcess(credentials, plane.directory / "logs" / "operator.log")
@@ -57,7 +58,8 @@ def operator(plane: Plane, profile: Path | None = None) -> Iterator[Subject]:
     process.start()
     subject = Subject(process, started)
     try:
-        process.wait_until_leading()
+        if await_ready:
+            process.wait_until_leading()
         with _profiled(subject.pid, profile):
             yield subject
     finally:

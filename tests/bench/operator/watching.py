@@ -5,16 +5,19 @@ Invariant: a milestone is reached once, when the number of objects that fulfil i
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench.operator.client import Client
 from bench.operator.shapes import NAMESPACE
+from testcluster.console import Step
 from testcluster.errors import ClusterError
 
 Object = Mapping[str, Any]
+
+_TELL_SECONDS = 0.5
 
 
 def exists(_: Object) -> bool:
@@ -56,17 +59,23 @@ class Milestone:
     at: float | None = None
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     _names: set[str] = field(default_factory=set)
+    _each: dict[str, asyncio.Event] = field(default_factory=dict)
 
     def see(self, kind: str, obj: Object, now: float) -> None:
         """Take in an event of a watch."""
         name = obj["metadata"]["name"]
         if kind != "DELETED" and self.holds(obj):
             self._names.add(name)
+            self.of(name).set()
         else:
             self._names.discard(name)
         if self.at is None and len(self._names) >= self.wanted:
             self.at = now
             self.reached.set()
+
+    def of(self, name: str) -> asyncio.Event:
+        """Return what is set once the object of this name has fulfilled it."""
+        return self._each.setdefault(name, asyncio.Event())
 
     @property
     def so_far(self) -> int:
@@ -129,3 +138,19 @@ async def all_reached(milestones: Iterable[Milestone], seconds: float) -> float:
         told = ", ".join(f"{each.so_far} of {each.wanted} {each.resource}" for each in late)
         raise ClusterError(f"not within {seconds:.0f} s: {told}") from None
     return max(each.at for each in wanted if each.at is not None)
+
+
+@contextmanager
+def telling(step: Step, milestone: Milestone, what: str) -> Iterator[None]:
+    """Have a step show how far a milestone is."""
+
+    async def tell() -> None:
+        while True:
+            step.detail = f"{milestone.so_far} of {milestone.wanted} {what}"
+            await asyncio.sleep(_TELL_SECONDS)
+
+    task = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        task.cancel()

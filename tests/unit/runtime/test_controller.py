@@ -221,3 +221,12 @@ def test_log_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert (line["level"], line["logger"], line["message"]) == ("INFO", "x", "hello")
     assert line["deployment"] == "ns/demo"
     assert line["time"]
+
+
+def test_deployments_that_were_looked_at_are_counted_until_they_are_gone() -> None:
+    def checked(*outcomes: Outcome) -> float | None:
+        metrics = controlled(Scripted(*outcomes), 6000 if len(outcomes) > 1 else 60)
+        return metrics.registry.get_sample_value("disagg_deployments_checked")
+
+    assert checked(Outcome(there=True)) == 1
+    assert checked(Outcome(there=True), Outcome(there=False)) == 0

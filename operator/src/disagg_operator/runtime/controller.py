@@ -42,10 +42,12 @@ class Controller:
     workers: int
     resync: float
     queue: WorkQueue[Key] = field(init=False)
+    _checked: set[Key] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         self.queue = WorkQueue(waited=self.metrics.queue_seconds.observe)
         self.metrics.queue_depth.set_function(lambda: len(self.queue))
+        self.metrics.deployments_checked.set_function(lambda: len(self._checked))
         self.metrics.queue_delayed.set_function(lambda: self.queue.delayed)
         self.metrics.queue_failing.set_function(lambda: self.queue.failing)
 
@@ -105,7 +107,9 @@ class Controller:
         self.queue.forget(key)
         self.metrics.show_transport(key, outcome.transport)
         if not outcome.there:
+            self._checked.discard(key)
             return "gone"
+        self._checked.add(key)
         spread = 1 - _SPREAD + 2 * _SPREAD * random.random()  # noqa: S311 - spreads load, no secret
         self.queue.add_after(key, self.resync * spread if outcome.again is None else outcome.again)
         return "done"

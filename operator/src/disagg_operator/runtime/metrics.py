@@ -54,6 +54,11 @@ class Metrics:
             "Deployments whose last reconcile failed and is tried again.",
             registry=self.registry,
         )
+        self.deployments_checked = Gauge(
+            "disagg_deployments_checked",
+            "Deployments that this process has reconciled since it leads.",
+            registry=self.registry,
+        )
         self.queue_seconds = Histogram(
             "disagg_queue_seconds",
             "Time that a deployment waited in seconds.",

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.operator import audit
@@ -23,7 +22,7 @@ from bench.operator.targets import (
     WRITES,
     of,
 )
-from bench.operator.watching import all_reached, watching
+from bench.operator.watching import all_reached, telling, watching
 from testcluster.console import Step
 
 QUIET_SECONDS = 3.0
@@ -71,14 +70,11 @@ async def create(
     start_of_log = plane.audit_size
     async with watching(plane.client, [*created, *available, ready]):
         begun = time.monotonic()
-        telling = asyncio.create_task(_tell(step, lambda: f"{ready.so_far} of {ready.wanted} pods ready"))
-        try:
+        with telling(step, ready, "pods ready"):
             await each(side.objects(shape), plane.client.create)
             all_there = await all_reached(created, limit)
             serving = await all_reached(available, limit)
             pods_ready = await all_reached([ready], limit)
-        finally:
-            telling.cancel()
         end_of_log = plane.audit_size
     figures.put(of(shape, CREATED), side.name, all_there - begun)
     figures.put(of(shape, READY), side.name, pods_ready - begun)
@@ -118,9 +114,3 @@ async def quiet(plane: Plane, user: str, seconds: float = QUIET_SECONDS, limit: 
             since = time.monotonic()
         elif time.monotonic() - since >= seconds:
             return
-
-
-async def _tell(step: Step, detail: Callable[[], str]) -> None:
-    while True:
-        step.detail = detail()
-        await asyncio.sleep(0.5)
