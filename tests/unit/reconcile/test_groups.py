@@ -340,6 +340,31 @@ def test_an_operator_that_died_in_between_does_not_restart_twice_at_once() -> No
     assert "Pod group 0 is started anew at " in cluster.condition("Progressing")["message"]
 
 
+@pytest.mark.parametrize("died_after", [1, 2])
+def test_an_operator_that_died_in_mid_restart_is_continued_at_once_and_counts_one_restart(
+    died_after: int,
+) -> None:
+    """The next one finds the annotation, and a new pod beside one of before, with or without the dead one."""
+    cluster = several()
+    converge(cluster)
+    group = first_group(cluster)
+    group["status"]["readyReplicas"] = 0
+    before = [pod_of(group, 0, ended=datetime.now(UTC)), pod_of(group, 1)]
+    (restart,) = restarts(observe([group, *before]), datetime.now(UTC))
+    group["metadata"]["annotations"] |= restart.annotations(datetime.now(UTC))
+    there = [pod_of(group, 0), pod_of(group, 1)] if died_after > 1 else before
+    if died_after > 1:
+        there[0]["metadata"]["uid"] = "another"
+    with_pods(cluster, *there)
+    cluster.writes.clear()
+    drive(cluster)
+    name = group["metadata"]["name"]
+    gone = [f"Pod {name}-1"] if died_after > 1 else [f"Pod {name}-0", f"Pod {name}-1"]
+    assert [what for verb, what in cluster.writes if verb == "delete"] == gone
+    assert not [verb for verb, _ in cluster.writes if verb == "annotate"]
+    assert group["metadata"]["annotations"][RESTARTS] == "1"
+
+
 def test_a_paused_deployment_restarts_nothing() -> None:
     cluster = several()
     converge(cluster)

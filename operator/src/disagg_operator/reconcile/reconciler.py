@@ -303,9 +303,10 @@ class Reconciler:
             if restart.due > view.now:
                 continue
             group = describe(restart.group)
-            # Written first: should this process die in between, the pause is kept all the same.
-            noted = self.cluster.annotate(restart.group, restart.annotations(view.now))
-            await self._do(noted, f"annotate {group}")
+            if not restart.begun:
+                # Written first: should this process die in between, the next one goes on with it.
+                noted = self.cluster.annotate(restart.group, restart.annotations(view.now))
+                await self._do(noted, f"annotate {group}")
             for pod in restart.pods:
                 # Without all its ranks the instance finishes nothing, and one that hangs has to be killed.
                 await self._do(self.cluster.delete(pod, GRACE_SECONDS), f"delete {describe(pod)}")

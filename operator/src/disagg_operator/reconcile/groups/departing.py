@@ -5,13 +5,14 @@ Asked to end as well, the leader finishes them first, while a pod that was asked
 to end (`plan/launch`).
 
 Invariants: pure. Only pods that were there when one was asked to end follow it, not those that take their
-place while it still ends. Groups that go as a whole, by scaling or a rollout, need no help.
+place while it still ends. Groups that go as a whole, by scaling, a rollout or a restart, need no help.
 """
 
 from datetime import datetime, timedelta
 
 from disagg_operator.plan import names
 from disagg_operator.reconcile.applying.diff import is_terminating
+from disagg_operator.reconcile.groups.restarts import is_taken
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed, label
 
@@ -27,7 +28,11 @@ def _followers(observed: Observed, group: Object) -> list[Object]:
     asked = [_asked_at(pod) for pod in members if is_terminating(pod)]
     if not asked:
         return []
-    return [pod for pod in members if not is_terminating(pod) and _created_at(pod) < max(asked)]
+    return [
+        pod
+        for pod in members
+        if not is_terminating(pod) and _created_at(pod) < max(asked) and not is_taken(group, pod)
+    ]
 
 
 def _identity(obj: Object) -> tuple[str, ...]:

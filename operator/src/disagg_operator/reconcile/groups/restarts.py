@@ -1,10 +1,12 @@
 """Pod groups that lost a member: a rank that died takes its instance with it, and all pods start anew.
 
 A container of a group that ended once is the sign. Pods that are deleted take the sign with them; what is
-remembered, how often and when a group was restarted and why, is written on its StatefulSet first.
+remembered, how often and when a group was restarted, why, and which pods go, is written on its StatefulSet
+first.
 
 Invariants: pure, and nothing is remembered here. A group is restarted at once for the first time, then with
 pauses of 10 s, doubling to 5 min, between two restarts; one that lasted ten minutes begins from the start. A
+restart that was begun is brought to its end, and is no other one: no pod of before stays among new ones. A
 group of which a pod has no node is left alone: its other pods would give up theirs. One whose leader became
 ready after the last end of a container is whole again.
 """
@@ -22,6 +24,8 @@ from disagg_operator.reconcile.reporting.ends import ending
 RESTARTS = "disagg.dev/group-restarts"
 RESTARTED_AT = "disagg.dev/group-restarted-at"
 RESTART_REASON = "disagg.dev/group-restart-reason"
+RESTARTED_PODS = "disagg.dev/group-restarted-pods"
+"""uids of the pods that the last restart takes, separated by commas."""
 
 _LEADER = "0"
 
@@ -32,10 +36,11 @@ class Restart:
 
     Attributes:
         group: its StatefulSet.
-        pods: its pods.
+        pods: its pods that are still to go.
         reason: which container ended, and how.
         number: how often it will have been restarted in a row.
         due: when it may be restarted.
+        begun: whether it is noted already, and only some pods are left to delete.
     """
 
     group: Object
@@ -43,6 +48,7 @@ class Restart:
     reason: str
     number: int
     due: datetime
+    begun: bool = False
 
     def annotations(self, now: datetime) -> dict[str, str]:
         """Return what is to be remembered of it."""
@@ -50,12 +56,19 @@ class Restart:
             RESTARTS: str(self.number),
             RESTARTED_AT: now.astimezone(UTC).isoformat(),
             RESTART_REASON: self.reason,
+            RESTARTED_PODS: ",".join(pod["metadata"]["uid"] for pod in self.pods),
         }
 
 
 def restarts(observed: Observed, now: datetime) -> list[Restart]:
     """Return the groups that are to be started anew, now or once they are due."""
     return [found for group in observed.groups() if (found := _restart(observed, group, now))]
+
+
+def is_taken(group: Object, pod: Object) -> bool:
+    """Tell whether the last restart of a group takes a pod, or took it."""
+    taken = group["metadata"].get("annotations", {}).get(RESTARTED_PODS, "")
+    return pod["metadata"]["uid"] in taken.split(",")
 
 
 def restarted(observed: Observed, role: str, revision: str) -> list[str]:
@@ -75,12 +88,16 @@ def _restart(observed: Observed, group: Object, now: datetime) -> Restart | None
         label(group, key) for key in (names.LABEL_ROLE, names.LABEL_REVISION, names.LABEL_GROUP)
     )
     pods = observed.pods_of(role, revision, number)
+    annotations = group["metadata"].get("annotations", {})
+    count, last = _remembered(annotations)
+    taken = tuple(pod for pod in pods if is_taken(group, pod))
+    if taken and last is not None:
+        return Restart(group, taken, annotations.get(RESTART_REASON, ""), count, now, begun=True)
     if len(pods) < group["spec"]["replicas"] or not all(has_node(pod) for pod in pods):
         return None
     ends = sorted(_ends(pods), key=lambda end: end.at)
     if not ends or _serves_since(pods, ends[-1].at):
         return None
-    count, last = _remembered(group["metadata"].get("annotations", {}))
     if last is None or now - last > LASTED:
         return Restart(group, tuple(pods), ends[0].told, 1, now)
     return Restart(group, tuple(pods), ends[0].told, count + 1, last + pause(count))
