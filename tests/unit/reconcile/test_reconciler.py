@@ -290,7 +290,7 @@ def test_what_the_user_must_solve_is_said_in_the_status() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"), [(409, "RolesNotReady"), (429, "RolesNotReady"), (500, "RetryingAfterError")]
+    ("code", "reason"), [(409, "RolesNotReady"), (429, "RetryingAfterError"), (500, "RetryingAfterError")]
 )
 def test_what_passes_by_itself_is_tried_again(code: int, reason: str) -> None:
     cluster = refuse_stateful_sets(code)

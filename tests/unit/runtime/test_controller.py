@@ -203,7 +203,7 @@ def test_answers_are_sorted_by_who_must_act(code: int, expected: type[Exception]
     assert type(found) is expected
     if isinstance(found, RetrySoonError):
         assert found.after == 7.0
-        assert found.notable == (code == 503)
+        assert found.notable == (code != 409)
     if expected is not ClusterError:
         assert "apply ConfigMap a: why" in str(found)
 

@@ -45,8 +45,13 @@ class FakeNetwork:
     chance: random.Random = field(default_factory=lambda: random.Random(0))
     slowest: float = 0.0
     losses: float = 0.0
+    dead: int = 0
+    """How many of the next requests come to nothing, and are never answered."""
 
     async def _travel(self) -> None:
+        if self.dead:
+            self.dead -= 1
+            await asyncio.sleep(1e6)
         await asyncio.sleep(self.chance.uniform(0, self.slowest))
         if self.chance.random() < self.losses:
             raise ClusterError(0, "Lost", "no answer")
@@ -166,6 +171,39 @@ def test_a_holder_that_was_overthrown_notices() -> None:
         store.lease["spec"]["holderIdentity"] = "usurper"
         with pytest.raises(LeaseLostError, match="usurper"):
             await first.hold()
+        with pytest.raises(LeaseLostError):
+            first.check()
+
+    run(main())
+
+
+def test_a_request_that_is_never_answered_costs_no_lease() -> None:
+    """A connection may go dead without a word; another one is there in time."""
+
+    async def main() -> None:
+        store = FakeLease()
+        network = FakeNetwork(store)
+        first = elector("a", network)
+        await first.acquire()
+        holding = asyncio.create_task(first.hold())
+        for _ in range(10):
+            network.dead = 1
+            await asyncio.sleep(13)
+            assert network.dead == 0
+            first.check()
+        holding.cancel()
+
+    run(main())
+
+
+def test_a_write_is_told_when_it_must_be_over() -> None:
+    async def main() -> None:
+        first = elector("a", FakeNetwork(FakeLease()))
+        await first.acquire()
+        assert first.check() == DURATION_SECONDS
+        await asyncio.sleep(9)
+        assert first.check() == DURATION_SECONDS - 9
+        await asyncio.sleep(1)
         with pytest.raises(LeaseLostError):
             first.check()
 

@@ -176,8 +176,25 @@ def test_a_list_that_fails_is_tried_again_with_pauses() -> None:
     found = reflect(FakeSource([failure, failure, failure, [config_map("a")]]), seconds=60)
     assert found.restarts == ["error"] * 3
     assert found.synced_at is not None
-    assert 0.5 * (2 + 4 + 8) <= found.synced_at <= 1.5 * 0.5 * (2 + 4 + 8) + 1
+    assert 0.5 + 1 + 2 <= found.synced_at <= 1.5 * (0.5 + 1 + 2)
     assert in_store(found) == {"a": "1"}
+
+
+def test_the_api_server_is_left_alone_for_as_long_as_it_asks() -> None:
+    busy = ClusterError(429, "TooManyRequests", "busy", retry_after=20)
+    found = reflect(FakeSource([busy, [config_map("a")]]), seconds=60)
+    assert found.synced_at is not None
+    assert 20 <= found.synced_at <= 30
+
+
+def test_watches_that_expire_or_end_at_once_make_no_flood() -> None:
+    """Something in between may answer so for ever."""
+    expired: list[list[tuple[str, Object] | float | Exception]] = [
+        [GoneError(410, "Expired", "too old")]
+    ] * 500
+    found = reflect(FakeSource([[config_map("a")]] * 500, expired), seconds=120)
+    assert 15 <= len(found.restarts) <= 40
+    assert set(found.restarts) == {"expired"}
 
 
 def test_what_may_be_missing_holds_nothing_up_and_is_asked_for_once_in_a_while() -> None:

@@ -61,9 +61,10 @@ class BlockedError(Exception):
 
 _HTTP_TIMEOUT = 408
 _HTTP_CONFLICT = 409
+_HTTP_GONE = 410
 _HTTP_TOO_MANY_REQUESTS = 429
 _HTTP_SERVER_ERROR = 500
-_TRANSIENT = {0, _HTTP_TIMEOUT, _HTTP_CONFLICT, _HTTP_TOO_MANY_REQUESTS}
+_TRANSIENT = {0, _HTTP_TIMEOUT, _HTTP_CONFLICT, _HTTP_GONE, _HTTP_TOO_MANY_REQUESTS}
 _REFUSALS = {400, 401, 403, 404, 422}
 
 
@@ -82,7 +83,7 @@ def classify(error: Exception, doing: str) -> Exception:
     if isinstance(error, TakenError):
         return BlockedError(f"Could not {doing}: {error}")
     if error.code in _TRANSIENT or error.code >= _HTTP_SERVER_ERROR:
-        notable = error.code >= _HTTP_SERVER_ERROR
+        notable = error.code != _HTTP_CONFLICT
         return RetrySoonError(f"Could not {doing}: {error}", error.retry_after, notable=notable)
     if error.code in _REFUSALS:
         return BlockedError(f"The API server refused to {doing}: {error}")

@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 0.25
 """Pause between a change of a child and its reconcile: changes come in bursts, and are looked at together."""
+LONGEST_RETRY_SECONDS = 10.0
+"""Bound of the pause between tries while nobody but the API server is at fault, so that work goes on soon
+after the trouble ends; stretched by up to a half of itself."""
 _SPREAD = 0.2
 
 
@@ -93,7 +96,7 @@ class Controller:
         except LeaseLostError:
             raise
         except RetrySoonError as error:
-            delay = self.queue.retry(key, error.after or 0.0)
+            delay = self.queue.retry(key, error.after or 0.0, longest=LONGEST_RETRY_SECONDS)
             logger.info("again in %.1f s: %s", delay, error, extra=context)
             return "retry"
         except BlockedError as error:

@@ -5,7 +5,8 @@ and what it misses, the periodic resync finds.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, repeat
 from typing import Any
 
 import kopf
@@ -13,6 +14,13 @@ from kubernetes.aio.client import Configuration
 
 from disagg_operator.api.v1alpha1 import GROUP, PLURAL, VERSION
 from disagg_operator.reconcile.kinds import Key
+
+
+class _Backoffs:
+    """Pauses before further tries of a list or watch, in seconds: they never end, and stay short."""
+
+    def __iter__(self) -> Iterator[float]:
+        return chain((1.0, 2.0), repeat(5.0))
 
 
 def registry_of(enqueue: Callable[[Key], None], configuration: Configuration) -> kopf.OperatorRegistry:
@@ -44,6 +52,7 @@ def settings_of() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
+    settings.networking.error_backoffs = _Backoffs()
     settings.watching.server_timeout = 300
     settings.watching.reconnect_backoff = 1
     settings.watching.chunk_size = 500

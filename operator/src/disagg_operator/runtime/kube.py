@@ -1,7 +1,8 @@
 """The one adapter to a Kubernetes API server, on the official asynchronous client; plain dicts in and out.
 
 Invariants: every answer that is not a success becomes a ClusterError; every request has a time limit and is
-counted; writes go through a fence that closes when the process no longer leads.
+counted; all writes but that of the Lease itself go through a fence that closes when the process no longer
+leads; what the API server asked to be spared of is not sent.
 """
 
 import json
@@ -21,12 +22,17 @@ from disagg_operator.reconcile.clock import timestamp
 from disagg_operator.reconcile.errors import ClusterError, GoneError, NotFoundError
 from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, POD, STATEFUL_SET, Key, Kind, Object, kind_of
 from disagg_operator.runtime.events import EVENT
+from disagg_operator.runtime.leader import LEASE
+from disagg_operator.runtime.patience import Patience
 
 FIELD_MANAGER = "disagg-operator"
 
 _LOGS = Kind("v1", "PodLog", "pods/log")
 _LINE_BYTES = 4096
-_TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
+SECONDS = 20.0
+"""Time limit of a request, but for watches."""
+_CONNECT_SECONDS = 5.0
+_TIMEOUT = aiohttp.ClientTimeout(total=SECONDS, connect=_CONNECT_SECONDS)
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _STRATEGIC = "application/strategic-merge-patch+json"
@@ -64,19 +70,21 @@ class KubeCluster:
         configuration: Configuration,
         *,
         counted: Callable[[str, str, int], None] = lambda *_: None,
-        fence: Callable[[], None] = lambda: None,
+        fence: Callable[[], float] = lambda: SECONDS,
     ) -> None:
         """Make an adapter; `close` it in the end.
 
         Args:
             configuration: how to reach the API server.
             counted: is told verb, kind and HTTP status (0: no answer) of each request.
-            fence: raises where this process may not write any more.
+            fence: raises where this process may not write any more, and else returns the seconds within which
+                a write that begins now must be over.
         """
         self._client = ApiClient(configuration)
         self._client.user_agent = f"disagg-operator/{version('disagg-operator')}"
         self._counted = counted
         self._fence = fence
+        self._patience = Patience()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -278,7 +286,8 @@ class KubeCluster:
 
     async def create(self, kind: Kind, obj: Object) -> Object:
         """Create an object."""
-        return await self._request("create", kind, "POST", _path(kind, obj["metadata"]["namespace"]), obj)
+        send = self._request if kind == LEASE else self._write
+        return await send("create", kind, "POST", _path(kind, obj["metadata"]["namespace"]), obj)
 
     async def update(self, kind: Kind, obj: Object) -> Object:
         """Replace an object, unless it changed since the resource version that it carries."""
@@ -354,7 +363,7 @@ class KubeCluster:
         }
         if fields:
             query["fieldSelector"] = fields
-        limits = aiohttp.ClientTimeout(total=None, connect=5, sock_read=quiet)
+        limits = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=quiet)
         response = await self._send("watch", kind, "GET", _path(kind, namespace), query=query, limits=limits)
         try:
             async for line in response.content:
@@ -369,9 +378,12 @@ class KubeCluster:
         finally:
             response.close()
 
-    async def _write(self, *arguments: Any, **options: Any) -> Object:
-        self._fence()
-        return await self._request(*arguments, **options)
+    async def _write(self, *arguments: Any, query: Mapping[str, str] | None = None, **options: Any) -> Object:
+        seconds = min(self._fence(), SECONDS)
+        # The API server heeds it, too: a slow webhook must not let a write happen once another process leads.
+        bounded = {**(query or {}), "timeout": f"{seconds:.1f}s"}
+        limits = aiohttp.ClientTimeout(total=seconds, connect=_CONNECT_SECONDS)
+        return await self._request(*arguments, query=bounded, limits=limits, **options)
 
     async def _request(self, *arguments: Any, **options: Any) -> Object:
         answer: Object = json.loads(await _body(await self._send(*arguments, **options)))
@@ -389,6 +401,8 @@ class KubeCluster:
         content: str = _JSON,
         limits: aiohttp.ClientTimeout = _TIMEOUT,
     ) -> aiohttp.ClientResponse:
+        lane = (verb, kind.kind)
+        self._patience.check(lane)
         headers = {"Accept": _JSON, "Content-Type": content}
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         headers["User-Agent"] = self._client.user_agent
@@ -401,7 +415,9 @@ class KubeCluster:
         response: aiohttp.ClientResponse = answer.response
         self._counted(verb, kind.kind, response.status)
         if response.status >= _FIRST_ERROR:
-            raise _error(response.status, await _status(response), response.headers.get("Retry-After"))
+            refusal = _error(response.status, await _status(response), response.headers.get("Retry-After"))
+            self._patience.note(lane, refusal)
+            raise refusal
         return response
 
 

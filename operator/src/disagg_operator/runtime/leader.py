@@ -3,7 +3,8 @@
 Invariants, under clocks that run equally fast (they need not agree on the time):
 - a holder counts itself as leading until `DEADLINE_SECONDS` after it *sent* the last renewal that succeeded;
 - a candidate takes the Lease over only after it saw it unchanged for the holder's `DURATION_SECONDS`, which
-  is longer. So the old holder has stopped before the new one begins.
+  is longer. So the old holder has stopped before the new one begins;
+- `check` says within which time a write must be over, so that none is still under way by then.
 Only the process's own monotonic clock is compared with itself; the times inside the Lease are for people.
 """
 
@@ -26,7 +27,9 @@ DURATION_SECONDS = 15
 DEADLINE_SECONDS = 10.0
 RENEW_SECONDS = 4.0
 POLL_SECONDS = 2.0
-_RETRY_SECONDS = 1.0
+_TRY_SECONDS = 4.0
+"""Time for one try to renew: a connection that has gone dead must leave time for another one."""
+_RETRY_SECONDS = 0.5
 _CONFLICT = 409
 
 
@@ -69,14 +72,16 @@ class Elector:
         self._seen: tuple[str, float] | None = None
         self._leading_until: float | None = None
 
-    def check(self) -> None:
-        """Do nothing while this process leads.
+    def check(self) -> float:
+        """Return the seconds within which nobody else leads: what is begun now must be over by then.
 
         Raises:
-            LeaseLostError: it does not.
+            LeaseLostError: this process does not lead.
         """
-        if self._leading_until is None or self._now() >= self._leading_until:
+        left = (self._leading_until or 0.0) - self._now()
+        if self._leading_until is None or left <= 0:
             raise LeaseLostError(f"{self.identity} does not hold the Lease {self.namespace}/{self.name}")
+        return left + DURATION_SECONDS - DEADLINE_SECONDS
 
     async def acquire(self, waiting: Callable[[str], None] = lambda _: None) -> None:
         """Return once this process holds the Lease.
@@ -109,10 +114,10 @@ class Elector:
             await asyncio.sleep(max(0.0, min(pause, (self._leading_until or 0.0) - self._now())))
             self.check()
             try:
-                async with asyncio.timeout_at(self._leading_until):
+                async with asyncio.timeout_at(min(self._leading_until or 0.0, self._now() + _TRY_SECONDS)):
                     holder = await self._try()
             except (ClusterError, TimeoutError) as error:
-                logger.warning("could not renew the Lease: %s", error or "no answer in time")
+                logger.warning("could not renew the Lease: %s", str(error) or "no answer in time")
                 pause = _RETRY_SECONDS
                 continue
             if holder != self.identity:

@@ -236,8 +236,8 @@ class Operator:
     def _restarted(self, kind: str, reason: str) -> None:
         self._metrics.watch_restarts.labels(kind, reason).inc()
 
-    def _check(self) -> None:
-        self._elector.check()
+    def _check(self) -> float:
+        return self._elector.check()
 
     def _count(self, verb: str, kind: str, code: int) -> None:
         self._metrics.api_requests.labels(verb, kind, str(code)).inc()

@@ -75,12 +75,19 @@ class WorkQueue(Generic[K]):
             pending.cancel()
         self._delayed[key] = asyncio.get_running_loop().call_at(due, self.add, key)
 
-    def retry(self, key: K, at_least: float = 0.0) -> float:
-        """Have the key processed again after an interval that grows with its failures; return the seconds."""
+    def retry(self, key: K, at_least: float = 0.0, longest: float | None = None) -> float:
+        """Have the key processed again after an interval that grows with its failures; return the seconds.
+
+        Args:
+            key: the key.
+            at_least: seconds that the interval has in any case.
+            longest: bound of the interval in seconds; None for the queue's own.
+        """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         # The exponent is bounded before the multiplication, so that years of failures overflow nothing.
-        interval = min(self._base * 2.0 ** min(failures, 32), self._longest)
+        bound = self._longest if longest is None else min(longest, self._longest)
+        interval = min(self._base * 2.0 ** min(failures, 32), bound)
         delay = max(at_least, interval * (1 + self._jitter() / 2))
         self.add_after(key, delay)
         return delay

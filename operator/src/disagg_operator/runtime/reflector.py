@@ -27,7 +27,7 @@ QUIET_SECONDS = 90.0
 REFUSED_SECONDS = 600.0
 _REFUSALS = {401, 403, 404}
 _FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 30.0
+_LONGEST_PAUSE = 5.0
 
 
 class Source(Protocol):
@@ -111,28 +111,40 @@ class Reflector(Generic[T]):
 
     async def run(self) -> None:
         """List and watch until cancelled."""
-        failures = 0
+        short = 0
         while True:
+            began, at_least = asyncio.get_running_loop().time(), 0.0
             try:
                 await self._round()
             except GoneError:
                 self._version = None
                 self._note("expired", logging.INFO, "the watch is too old to go on: listing again")
-                continue
             except TimeoutError:
                 self._note("stalled", logging.WARNING, f"no word within {QUIET_SECONDS:.0f} s")
             except ClusterError as error:
                 if self._refused is not None and error.code in _REFUSALS:
                     await self._rest(self._refused, error)
                     continue
-                failures += 1
                 self._note("error", logging.WARNING, str(error))
-                pause = min(_FIRST_PAUSE * 2 ** min(failures, 10), _LONGEST_PAUSE)
-                await asyncio.sleep(pause * (1 + random.random() / 2))  # noqa: S311 - spreads load, no secret
-                continue
+                at_least = error.retry_after or _FIRST_PAUSE
             else:
-                self._note("closed", logging.DEBUG, "the API server ended the watch as agreed")
-            failures = 0
+                self._note("closed", logging.DEBUG, "the API server ended the watch")
+            # Whatever the reason: rounds that end soon, one after the other, must not become a flood.
+            lasted = asyncio.get_running_loop().time() - began
+            short = short + 1 if lasted < _LONGEST_PAUSE else 0
+            await self._pause(short, at_least)
+
+    @staticmethod
+    async def _pause(short: int, at_least: float) -> None:
+        """Wait before the next round.
+
+        Args:
+            short: how many rounds in a row ended soon; the first of them has no pause of its own.
+            at_least: seconds that are waited in any case.
+        """
+        growing = 0.0 if short <= 1 else min(_FIRST_PAUSE * 2 ** min(short - 1, 10), _LONGEST_PAUSE)
+        pause = max(growing, at_least)
+        await asyncio.sleep(pause * (1 + random.random() / 2))  # noqa: S311 - spreads load, no secret
 
     async def _rest(self, refused: Callable[[], Iterable[T]], error: ClusterError) -> None:
         self._tell(refused())
