@@ -24,6 +24,7 @@ from testcluster.console import Progress
 
 
 def main(
+    *,
     parts: Annotated[
         str, typer.Option(envvar="PARTS", help=f"Parts to run, by commas: {', '.join(PARTS)}. Default: all.")
     ] = "",
@@ -37,6 +38,10 @@ def main(
     steady_seconds: Annotated[
         float, typer.Option(envvar="STEADY", min=1, help="How long the operator is let be, in seconds.")
     ] = 600.0,
+    lws: Annotated[
+        Path | None,
+        typer.Option(envvar="BENCH_LWS", help="Checkout of sigs.k8s.io/lws, to be measured beside us."),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Small shapes with wide bounds, which a regression exceeds.")
     ] = False,
@@ -51,7 +56,7 @@ def main(
     wanted, shapes = _wanted(parts), SHORT if check else FULL
     with tempfile.TemporaryDirectory(prefix="disagg-bench-", ignore_cleanup_errors=True) as directory:
         bench = Bench(
-            Path(directory), progress, figures, shapes, steady_seconds, profile and profile.resolve()
+            Path(directory), progress, figures, shapes, steady_seconds, lws, profile and profile.resolve()
         )
         for scenario, asked in chosen(wanted):
             try:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.operator.figures import OURS, Figures
+from bench.operator.figures import OURS, PEER, Figures
+from bench.operator.lws import Lws, build, lws
 from bench.operator.parts.creation import Controller, create, quiet
 from bench.operator.parts.editing import edit
 from bench.operator.parts.resting import checked, steady, weigh
@@ -32,6 +33,7 @@ class Bench:
         figures: the results so far.
         shapes: what is made.
         steady_seconds: how long the operator is let be.
+        lws_source: checkout of LWS to measure beside us; None measures none.
         profile: where profiles of the operator go; None records none.
     """
 
@@ -40,6 +42,7 @@ class Bench:
     figures: Figures
     shapes: Shapes
     steady_seconds: float
+    lws_source: Path | None = None
     profile: Path | None = None
 
     async def without_controller(self, side: Side, shape: Shape, follow: Follow | None = None) -> None:
@@ -59,6 +62,18 @@ class Bench:
                     await create(plane, Ours(), shape, figures=self.figures, step=step, controller=controller)
                 if follow is not None:
                     await follow(plane, subject)
+
+    async def with_lws(self, shape: Shape) -> None:
+        """Measure what LWS makes, if there is its source."""
+        if self.lws_source is None:
+            return
+        program = build(self.lws_source)
+        async with fresh_plane(self.directory / "plane", 2 * shape.pods) as plane:
+            with (
+                lws(plane, self.lws_source, program) as controller,
+                self.progress.step(f"{shape}, {PEER}") as step,
+            ):
+                await create(plane, Lws(), shape, figures=self.figures, step=step, controller=controller)
 
     def _profile(self, shape: Shape) -> Path | None:
         """Return where the profile of a shape goes: its number of deployments is added to the name."""
@@ -85,6 +100,7 @@ async def _small(bench: Bench, parts: frozenset[str]) -> None:
     rolls = "rollout" in parts
     await bench.without_controller(Floor(), bench.shapes.small, roll if rolls else None)
     await bench.with_operator(bench.shapes.small, roll_with if rolls else None)
+    await bench.with_lws(bench.shapes.small)
 
 
 async def _children(bench: Bench, _: frozenset[str]) -> None:
@@ -100,16 +116,20 @@ async def _many(bench: Bench, parts: frozenset[str]) -> None:
     if "many" in parts:
         await bench.without_controller(Floor(), bench.shapes.many)
     await bench.with_operator(bench.shapes.many, follow if "edit" in parts else None)
+    if "many" in parts:
+        await bench.with_lws(bench.shapes.many)
 
 
 async def _wide(bench: Bench, _: frozenset[str]) -> None:
     await bench.without_controller(Floor(), bench.shapes.wide)
     await bench.with_operator(bench.shapes.wide)
+    await bench.with_lws(bench.shapes.wide)
 
 
 async def _groups(bench: Bench, _: frozenset[str]) -> None:
     await bench.without_controller(Floor(), bench.shapes.groups)
     await bench.with_operator(bench.shapes.groups)
+    await bench.with_lws(bench.shapes.groups)
 
 
 async def _resting(bench: Bench, parts: frozenset[str]) -> None:

@@ -164,7 +164,7 @@ def ensure_tools(paths: Paths, progress: Progress) -> Tools:
     Raises:
         ClusterError: If no Go toolchain can be had or the build fails.
     """
-    return _ensure(KUBERNETES, paths, progress)
+    return ensure_build(KUBERNETES, paths, progress)
 
 
 def ensure_platform_parts(paths: Paths, progress: Progress) -> Tools:
@@ -175,7 +175,7 @@ def ensure_platform_parts(paths: Paths, progress: Progress) -> Tools:
     Raises:
         ClusterError: If no Go toolchain can be had or the build fails.
     """
-    return _ensure(PLATFORM_PARTS, paths, progress)
+    return ensure_build(PLATFORM_PARTS, paths, progress)
 
 
 def ensure_services(paths: Paths, progress: Progress) -> Tools:
@@ -184,10 +184,15 @@ def ensure_services(paths: Paths, progress: Progress) -> Tools:
     Raises:
         ClusterError: If no Go toolchain can be had or the build fails.
     """
-    return _ensure(SERVICES, paths, progress)
+    return ensure_build(SERVICES, paths, progress)
 
 
-def _ensure(build: Build, paths: Paths, progress: Progress) -> Tools:
+def ensure_build(build: Build, paths: Paths, progress: Progress) -> Tools:
+    """Return the programs of a build, building them first if this content was never built.
+
+    Raises:
+        ClusterError: If no Go toolchain can be had or the build fails.
+    """
     directory = paths.cache / "tools" / build.key()
     if directory.is_dir():
         return Tools(directory)

@@ -2,12 +2,17 @@
 
 from pathlib import Path
 
+import yaml
+
 from testcluster.processes import Supervisor
 from testcluster.toolchain import Tools
 
 NODES = "kwok.x-k8s.io/node=fake"
 LEASE_SECONDS = 40
 """As a kubelet's, which renews it four times in that time."""
+DELETE_MILLISECONDS = 1000
+"""What a pod takes to end. KWOK deletes by name, and once more for each event that comes meanwhile: without a
+pause, in which it learns that the pod is gone, it deletes the successor of the same name, on and on."""
 STAGES = (
     "node/fast/node-initialize.yaml",
     "pod/fast/pod-ready.yaml",
@@ -26,9 +31,14 @@ def start_kwok(parts: Tools, kubeconfig: Path, supervisor: Supervisor, directory
         directory: A folder of its own.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    texts = [(parts.directory / "stages" / stage).read_text(encoding="utf-8") for stage in STAGES]
+    stages = [
+        yaml.safe_load((parts.directory / "stages" / stage).read_text(encoding="utf-8")) for stage in STAGES
+    ]
+    for stage in stages:
+        if stage["spec"]["next"].get("delete"):
+            stage["spec"]["delay"] = {"durationMilliseconds": DELETE_MILLISECONDS}
     config = directory / "stages.yaml"
-    config.write_text("\n---\n".join(texts), encoding="utf-8")
+    config.write_text(yaml.safe_dump_all(stages), encoding="utf-8")
     argv = [parts.path("kwok"), f"--kubeconfig={kubeconfig}", f"--config={config}"]
     argv += [f"--manage-nodes-with-annotation-selector={NODES}"]
     # Without Leases nodes are taken for lost every minute, and their pods for not ready from then on.
