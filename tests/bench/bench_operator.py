@@ -9,6 +9,8 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -16,11 +18,18 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.operator.figures import Figures
-from bench.operator.report import measured, plain, remarks, rows
+from bench.operator.circumstances import circumstances
+from bench.operator.figures import SIDES, Figures
+from bench.operator.picture import bars
+from bench.operator.report import groups, inserted, measured, plain, remarks, rows, section
 from bench.operator.scenarios import PARTS, Bench, chosen
-from bench.operator.targets import FULL, SHORT, Reached, targets
+from bench.operator.targets import AVAILABLE, CREATED, FULL, SHORT, Reached, Target, targets
 from testcluster.console import Progress
+from testcluster.paths import REPOSITORY
+
+DOCUMENT = REPOSITORY / "docs/performance.md"
+DATA = REPOSITORY / "docs/performance.json"
+IMAGES = REPOSITORY / "docs/images"
 
 
 def main(
@@ -45,6 +54,12 @@ def main(
     check: Annotated[
         bool, typer.Option("--check", help="Small shapes with wide bounds, which a regression exceeds.")
     ] = False,
+    document: Annotated[
+        bool,
+        typer.Option(
+            "--document", envvar="DOCUMENT", help="Write docs/performance.md also when parts were chosen."
+        ),
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(envvar="JSON", help="Write the figures to this file as JSON.")
     ] = None,
@@ -52,7 +67,7 @@ def main(
     """Measure the operator beside the floor on a private control plane with simulated pods."""
     # kubectl keeps what it learns of an API server; of these there is a new one every time.
     os.environ.setdefault("KUBECACHEDIR", str(Path(tempfile.gettempdir()) / "disagg-bench-kubectl"))
-    progress, figures = Progress(), Figures()
+    progress, figures, facts = Progress(), Figures(), circumstances()
     wanted, shapes = _wanted(parts), SHORT if check else FULL
     with tempfile.TemporaryDirectory(prefix="disagg-bench-", ignore_cleanup_errors=True) as directory:
         bench = Bench(
@@ -66,14 +81,35 @@ def main(
                 figures.failures[name] = f"{type(error).__name__}: {error}"
                 progress.note(f"{name} failed: {figures.failures[name]}")
     bounds = targets(shapes, check=check)
-    shown = bounds if not parts else measured(figures, bounds)
+    shown = measured(figures, bounds) if parts else bounds
     print(plain(rows(figures, shown)))
     for remark in remarks(figures):
         print(f"- {remark}")
     if output is not None:
-        output.write_text(json.dumps(figures.__dict__, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        output.write_text(_as_json(figures, facts), encoding="utf-8")
+    if document or not (check or parts):
+        _document(figures, shown, facts)
+        progress.note(f"written: {DOCUMENT.name}, {DATA.name} and {IMAGES.name}/ in {DOCUMENT.parent.name}/")
     if figures.failures or any(target.reached(figures) is Reached.NO for target in shown):
         raise typer.Exit(1)
+
+
+def _document(figures: Figures, shown: Sequence[Target], facts: Mapping[str, str]) -> None:
+    """Put the result into the documentation."""
+    pictures = []
+    for what in (CREATED, AVAILABLE):
+        path = IMAGES / f"operator-{what.lower()}.svg"
+        title = f"Seconds until all is {what}"
+        path.write_text(bars(title, "s", groups(figures, what), SIDES), encoding="utf-8")
+        pictures.append(f"{IMAGES.name}/{path.name}")
+    DATA.write_text(_as_json(figures, facts), encoding="utf-8")
+    text = section(figures, shown, facts, pictures)
+    DOCUMENT.write_text(inserted(DOCUMENT.read_text(encoding="utf-8"), text), encoding="utf-8")
+
+
+def _as_json(figures: Figures, facts: Mapping[str, str]) -> str:
+    found = {"circumstances": facts, **asdict(figures)}
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 
 def _wanted(parts: str) -> list[str]:

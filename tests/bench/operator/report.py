@@ -1,6 +1,6 @@
 """Figures as a table: for the terminal, and as Markdown between the markers of a document. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bench.operator.figures import SIDES, Figures
 from bench.operator.targets import Reached, Target
@@ -68,6 +68,26 @@ def remarks(figures: Figures) -> list[str]:
     """Return sentences about figures, and why parts are missing."""
     said = [f"{name}: {remark}" for name, remark in figures.remarks.items()]
     return said + [f"NOT MEASURED, {part}: {why}" for part, why in figures.failures.items()]
+
+
+def section(
+    figures: Figures, targets: Sequence[Target], circumstances: Mapping[str, str], pictures: Sequence[str]
+) -> str:
+    """Return what a document says of a run: circumstances, table, pictures and remarks, as Markdown."""
+    told = "; ".join(f"{name} {value}" for name, value in circumstances.items())
+    shown = [f"![{path.rpartition('/')[2].partition('.')[0]}]({path})" for path in pictures]
+    listed = "\n".join(f"- {remark}" for remark in remarks(figures))
+    return "\n\n".join([f"{told}.", markdown(rows(figures, targets)), *shown, listed])
+
+
+def groups(figures: Figures, what: str) -> dict[str, dict[str, float]]:
+    """Return the figures that are about shapes and of this kind, by shape, for a picture."""
+    ending = f": {what}"
+    return {
+        name.removesuffix(ending): dict(values)
+        for name, values in figures.values.items()
+        if name.endswith(ending)
+    }
 
 
 def inserted(document: str, text: str) -> str:
