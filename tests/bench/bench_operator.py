@@ -30,6 +30,7 @@ from testcluster.paths import REPOSITORY
 DOCUMENT = REPOSITORY / "docs/performance.md"
 DATA = REPOSITORY / "docs/performance.json"
 IMAGES = REPOSITORY / "docs/images"
+_STEADY, _SHORT_STEADY = 600.0, 30.0
 
 
 def main(
@@ -45,8 +46,13 @@ def main(
         ),
     ] = None,
     steady_seconds: Annotated[
-        float, typer.Option(envvar="STEADY", min=1, help="How long the operator is let be, in seconds.")
-    ] = 600.0,
+        float | None,
+        typer.Option(
+            envvar="STEADY",
+            min=1,
+            help="How long the operator is let be, in seconds. Default: 600, with --check 30.",
+        ),
+    ] = None,
     lws: Annotated[
         Path | None,
         typer.Option(envvar="BENCH_LWS", help="Checkout of sigs.k8s.io/lws, to be measured beside us."),
@@ -69,10 +75,9 @@ def main(
     os.environ.setdefault("KUBECACHEDIR", str(Path(tempfile.gettempdir()) / "disagg-bench-kubectl"))
     progress, figures, facts = Progress(), Figures(), circumstances()
     wanted, shapes = _wanted(parts), SHORT if check else FULL
+    steady = steady_seconds or (_SHORT_STEADY if check else _STEADY)
     with tempfile.TemporaryDirectory(prefix="disagg-bench-", ignore_cleanup_errors=True) as directory:
-        bench = Bench(
-            Path(directory), progress, figures, shapes, steady_seconds, lws, profile and profile.resolve()
-        )
+        bench = Bench(Path(directory), progress, figures, shapes, steady, lws, profile and profile.resolve())
         for scenario, asked in chosen(wanted):
             try:
                 asyncio.run(scenario.run(bench, asked))

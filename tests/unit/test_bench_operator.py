@@ -3,12 +3,27 @@
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from bench.operator import audit
-from bench.operator.figures import FLOOR, OURS, Figures
-from bench.operator.report import BEGIN, END, inserted, markdown, measured, number, plain, remarks, rows
+from bench.operator.figures import FLOOR, OURS, SIDES, Figures
+from bench.operator.picture import bars
+from bench.operator.report import (
+    BEGIN,
+    END,
+    groups,
+    inserted,
+    markdown,
+    measured,
+    number,
+    plain,
+    remarks,
+    rows,
+    section,
+)
+from bench.operator.scenarios import PARTS, chosen
 from bench.operator.shapes import Shape
 from bench.operator.stats import percentile
 from bench.operator.targets import FULL, SHORT, Reached, Target, targets
@@ -177,3 +192,32 @@ def test_a_condition_of_an_older_generation_does_not_hold() -> None:
     holds = condition("Ready")
     assert holds(pod("a", "True", observedGeneration=2))
     assert not holds(pod("a", "True", observedGeneration=1))
+
+
+def test_the_picture_has_a_bar_for_each_side_of_each_shape() -> None:
+    figures = Figures()
+    for side, value in ((FLOOR, 2.0), (OURS, 3.0)):
+        figures.put("2 x (1 + 1): created", side, value)
+        figures.put("3 x (1 + 1): created", side, value)
+        figures.put("other", side, value)
+    values = groups(figures, "created")
+    assert list(values) == ["2 x (1 + 1)", "3 x (1 + 1)"]
+    drawn = ElementTree.fromstring(bars("title", "s", values, SIDES))  # noqa: S314 - our own
+    space = "{http://www.w3.org/2000/svg}"
+    titles = [found.text for found in drawn.iter(f"{space}title")]
+    assert titles == [f"{shape}, {side}" for shape in values for side in (FLOOR, OURS)]
+    assert any("(1.50" in (found.text or "") for found in drawn.iter(f"{space}text"))
+
+
+def test_a_run_is_told_with_what_it_holds_for() -> None:
+    figures = Figures()
+    figures.put("created", FLOOR, 2.0)
+    told = section(figures, [SPEED], {"date": "2026-01-01", "machine": "2 cores"}, ["images/a.svg"])
+    assert told.startswith("date 2026-01-01; machine 2 cores.")
+    assert "![a](images/a.svg)" in told
+    assert "not measured" in told
+
+
+def test_parts_are_run_in_their_order_and_scenarios_without_one_are_not() -> None:
+    assert [parts for _, parts in chosen(["edit", "idle"])] == [frozenset({"idle"}), frozenset({"edit"})]
+    assert len(PARTS) == len(set(PARTS))

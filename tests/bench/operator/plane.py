@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.operator.client import Client
+from bench.operator.process import cpu_seconds
 from bench.operator.shapes import NAMESPACE
 from testcluster.console import Progress
 from testcluster.controlplane import ControlPlane, Endpoints
@@ -24,6 +25,7 @@ from testcluster.toolchain import KUBERNETES, ensure_platform_parts, ensure_tool
 
 PODS_PER_NODE = 110
 _SPARE_NODES = 4
+_PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _LONGEST_LINE = 1 << 18
 CRDS = ("crd/disaggdeployments.disagg.dev", "crd/disaggscalers.disagg.dev")
 
@@ -43,6 +45,12 @@ class Plane:
     kubectl: Kubectl
     client: Client
     directory: Path
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time of the API server, etcd, the controllers and the scheduler so far."""
+        pids = (self.control.supervisor.pid(name) for name in _PARTS)
+        return sum(cpu_seconds(pid) for pid in pids if pid is not None)
 
     @property
     def audit_size(self) -> int:

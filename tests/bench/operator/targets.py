@@ -44,6 +44,7 @@ SHORT = Shapes(
 
 CREATED, AVAILABLE, READY = "created", "Available", "pods ready"
 CPU, PEAK = "CPU of the operator", "largest memory of the operator"
+CONTROL_CPU = "CPU of the control plane"
 WRITES, READS = "API writes a deployment until Available", "API reads a deployment until Available"
 CACHED = "reads that a cache could answer, a deployment"
 EDIT_P50, EDIT_P99 = "spec edit to child updated, p50", "spec edit to child updated, p99"
@@ -126,6 +127,7 @@ def targets(shapes: Shapes, *, check: bool = False) -> Sequence[Target]:
             ratio(of(shape, CREATED), *created),
             ratio(of(shape, AVAILABLE), *available),
             row(of(shape, CPU), "s"),
+            row(of(shape, CONTROL_CPU), "s"),
             row(of(shape, PEAK), "MB", None, 150),
         ]
 

@@ -14,6 +14,7 @@ from bench.operator.sides import Side, ready_pods
 from bench.operator.targets import (
     AVAILABLE,
     CACHED,
+    CONTROL_CPU,
     CPU,
     CREATED,
     PEAK,
@@ -67,7 +68,7 @@ async def create(
     created, available, ready = side.created(shape), side.available(shape), ready_pods(shape)
     limit = 300 + 0.6 * shape.pods
     before = cpu_seconds(controller.pid) if controller else 0.0
-    start_of_log = plane.audit_size
+    start_of_log, control_before = plane.audit_size, plane.cpu_seconds
     async with watching(plane.client, [*created, *available, ready]):
         begun = time.monotonic()
         with telling(step, ready, "pods ready"):
@@ -76,6 +77,7 @@ async def create(
             serving = await all_reached(available, limit)
             pods_ready = await all_reached([ready], limit)
         end_of_log = plane.audit_size
+    figures.put(of(shape, CONTROL_CPU), side.name, plane.cpu_seconds - control_before)
     figures.put(of(shape, CREATED), side.name, all_there - begun)
     figures.put(of(shape, READY), side.name, pods_ready - begun)
     figures.put(of(shape, AVAILABLE), side.name, serving - begun)
