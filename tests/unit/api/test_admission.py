@@ -46,12 +46,29 @@ def cached(cache: dict[str, Any] | None, **hub: Any) -> dict[str, Any]:
     return {"name": "small", "source": {"huggingFace": given}}
 
 
-CACHE = "spec.model.source.huggingFace.cache"
+HUB = "spec.model.source.huggingFace"
+CACHE = f"{HUB}.cache"
+CLAIM = {"persistentVolumeClaim": {"claimName": "c"}}
 TRTLLM = {"engine": "trtllm"}
 WORKER = "spec.decode.podTemplate.spec.containers[0]"
 
 FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ("lists-no-duplicates", {"security": {"allowUnsafe": ["a", "b", "a"]}}, "spec.security.allowUnsafe[2]"),
+    ("text-no-nul", {"env": env(("A", "a\0b"))}, "spec.env[0].value"),
+    ("text-no-nul", {"placement": {"nodeSelector": {"a/b": "a\0b"}}}, "spec.placement.nodeSelector[a/b]"),
+    ("text-no-expansion", {"model": cached(None, endpoint="http://$(A)")}, f"{HUB}.endpoint"),
+    ("text-no-option", {"model": cached(None, revision="--force")}, f"{HUB}.revision"),
+    ("text-no-option", {"model": cached(CLAIM, files=["-x"])}, f"{HUB}.files[0]"),
+    (
+        "etcd-endpoint-alone",
+        {"discovery": {"etcd": {"endpoints": ["http://a:1,http://b:1"]}}},
+        "spec.discovery.etcd.endpoints[0]",
+    ),
+    (
+        "env-one-line-in-groups",
+        {"decode": {"nodesPerReplica": 2, "env": env(("LD_LIBRARY_PATH", "/a\nPort 1"))}},
+        "spec.decode.env[0].value",
+    ),
     ("model-one-source", {"model": {"name": "small", "source": {}}}, "spec.model.source"),
     ("model-path-inside", {"model": claim("a/../../b")}, "spec.model.source.persistentVolumeClaim.path"),
     ("model-path-inside", {"model": claim("/a")}, "spec.model.source.persistentVolumeClaim.path"),

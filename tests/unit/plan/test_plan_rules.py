@@ -1,5 +1,6 @@
 """Rules about whole plans: each finds its fault, can be acted on, and leaves what is legal alone."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from disagg_operator.api.admission.rule import Severity
 from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.plan.cluster import UNSEEN, ClusterFacts, ExistingDomain
-from disagg_operator.plan.installation import Installation
+from disagg_operator.plan.installation import HostAccess, Installation
 from disagg_operator.plan.planner import plan
 from disagg_operator.plan.rules import RULES
 from disagg_operator.platforms.catalogue import builtin
@@ -51,6 +52,8 @@ INSTALLATION = Installation(
     ),
 )
 
+LIMITED = replace(INSTALLATION, host=HostAccess(limited=True))
+
 
 def transceiver(**fields: Any) -> dict[str, Any]:
     return {"engineConfig": {"cache_transceiver_config": fields}}
@@ -88,11 +91,14 @@ def resource(platform: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def judged(
-    platform: str, spec: dict[str, Any], cluster: ClusterFacts = UNSEEN
+    platform: str,
+    spec: dict[str, Any],
+    cluster: ClusterFacts = UNSEEN,
+    installation: Installation = INSTALLATION,
 ) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     """Return what is refused and what is warned about."""
     try:
-        return (), plan(accept(resource(platform, spec)), INSTALLATION, cluster).warnings
+        return (), plan(accept(resource(platform, spec)), installation, cluster).warnings
     except Refusal as refusal:
         return refusal.problems, ()
 
@@ -333,6 +339,19 @@ FAULTS: list[Row] = [
     ("privilege-proven", P5, {"security": {"mode": "IpcLock"}}, "spec.security.mode"),
     ("privilege-enough", P5, {"security": {"mode": "Restricted"}}, "spec.security.mode"),
     ("privilege-least", "generic", {"security": {"mode": "Privileged"}}, "spec.security.mode"),
+    (
+        "host-access",
+        "generic",
+        {"decode": {"podTemplate": {"spec": {"hostPID": True}}}},
+        "spec.decode.podTemplate.spec.hostPID",
+    ),
+    (
+        "host-paths",
+        "generic",
+        {"decode": {"podTemplate": {"spec": {"volumes": [{"name": "a", "hostPath": {"path": "/etc"}}]}}}},
+        "spec.decode.podTemplate.spec.volumes[0].hostPath",
+    ),
+    ("host-security-mode", "generic", {"security": {"mode": "Privileged"}}, "spec.security.mode"),
     (
         "compute-domain-whole-nodes",
         NVL,
@@ -902,7 +921,8 @@ def _id(row: Any) -> str:
 @pytest.mark.parametrize("row", FAULTS, ids=_id)
 def test_rule_finds_its_fault(row: Row) -> None:
     rule, platform, spec, field = row
-    refused, warned = judged(platform, spec, SEEN.get(rule, UNSEEN))
+    installation = LIMITED if rule.startswith("host-") else INSTALLATION
+    refused, warned = judged(platform, spec, SEEN.get(rule, UNSEEN), installation)
     (severity,) = {each.severity for each in RULES if each.id == rule}
     problems = refused if severity is Severity.REFUSE else warned
     hits = [problem for problem in problems if problem.rule == rule]

@@ -41,6 +41,11 @@ def _compiled(template: str) -> Template:
     return _TEMPLATES.from_string(template)
 
 
+def literal(word: str) -> str:
+    """Return a word as a command holds it, where Kubernetes puts variables in for ``$(NAME)``."""
+    return word.replace("$", "$$")
+
+
 def derived(variables: Iterable[Variable], values: Mapping[str, object]) -> tuple[EnvSetting, ...]:
     """Turn a profile's variables into settings."""
     return tuple(

@@ -12,6 +12,7 @@ from disagg_operator.api.admission.resources import RULES as RESOURCE_RULES
 from disagg_operator.api.admission.rule import Judgement, Rule, judge
 from disagg_operator.api.admission.sense import RULES as SENSE_RULES
 from disagg_operator.api.admission.supported import RULES as SUPPORT_RULES
+from disagg_operator.api.admission.texts import RULES as TEXT_RULES
 from disagg_operator.api.admission.variables import RULES as VARIABLE_RULES
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
@@ -19,6 +20,7 @@ from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     *MODEL_RULES,
     *SENSE_RULES,
+    *TEXT_RULES,
     *DISCOVERY_RULES,
     *VARIABLE_RULES,
     *POD_RULES,

@@ -14,7 +14,7 @@ from disagg_operator.plan.engines.engine import Asked, EngineWorker
 from disagg_operator.plan.engines.kv_events import kv_event_arguments
 from disagg_operator.plan.engines.kvbm import kvbm_arguments, kvbm_environment
 from disagg_operator.plan.engines.models import hub_environment, model_mounts, model_path
-from disagg_operator.plan.environment import fill
+from disagg_operator.plan.environment import fill, literal
 from disagg_operator.plan.model import ConfigSetting, Port, Provenance
 from disagg_operator.platforms.flags import ArgumentTable, argument_table
 
@@ -84,7 +84,7 @@ class Dialect:
             *kv_event_arguments(asked),
         )
         return EngineWorker(
-            command=(*command, *self.words(config)),
+            command=(*command, *(literal(word) for word in self.words(config))),
             files={},
             mounts=model_mounts(model.source),
             ports=self.ports,
