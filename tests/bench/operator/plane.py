@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.operator.client import Client
 from bench.operator.process import cpu_seconds
 from bench.operator.shapes import NAMESPACE
+from chart.helm import IMAGES, Helm, settings
 from testcluster.console import Progress
 from testcluster.controlplane import ControlPlane, Endpoints
 from testcluster.kubectl import Kubectl
@@ -27,6 +28,8 @@ PODS_PER_NODE = 110
 _SPARE_NODES = 4
 _PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _LONGEST_LINE = 1 << 18
+_DYNAMO = "templates/crds/nvidia.com_dynamoworkermetadatas.yaml"
+"""What the chart installs for Dynamo's discovery."""
 CRDS = ("crd/disaggdeployments.disagg.dev", "crd/disaggscalers.disagg.dev")
 
 
@@ -81,6 +84,7 @@ async def fresh_plane(directory: Path, pods: int) -> AsyncIterator[Plane]:
         kubectl = Kubectl(tools.path("kubectl"), control.kubeconfig)
         _add_nodes(kubectl, pods // PODS_PER_NODE + _SPARE_NODES)
         kubectl.text("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
+        kubectl.apply(Helm(Path(tools.path("helm"))).render(*settings(**IMAGES), "--show-only", _DYNAMO))
         kubectl.await_served(*CRDS)
         kubectl.text("create", "namespace", NAMESPACE)
         kubectl.text("wait", "--for=create", "serviceaccount/default", "-n", NAMESPACE, "--timeout=60s")

@@ -37,6 +37,7 @@ class Answers(Generic[Q, A]):
         self._ask, self._good, self._news = ask, good, news
         self._answers: dict[Q, A] = {}
         self._asked: dict[Q, float] = {}
+        self._asking: dict[Q, asyncio.Event] = {}
 
     @property
     def known(self) -> Mapping[Q, A]:
@@ -44,7 +45,7 @@ class Answers(Generic[Q, A]):
         return self._answers
 
     async def refresh(self, questions: Iterable[Q], good_pause: float = GOOD_SECONDS) -> None:
-        """Ask the questions whose last answer is too old.
+        """Ask the questions whose last answer is too old, and wait for first answers that others asked for.
 
         Args:
             questions: what to ask.
@@ -52,6 +53,10 @@ class Answers(Generic[Q, A]):
         """
         now = asyncio.get_running_loop().time()
         for question in questions:
+            if (answered := self._asking.get(question)) is not None:
+                if question not in self._answers:
+                    await answered.wait()
+                continue
             answer = self._answers.get(question)
             pause = good_pause if answer is not None and self._good(answer) else BAD_SECONDS
             if question not in self._asked or now - self._asked[question] >= pause:
@@ -66,11 +71,15 @@ class Answers(Generic[Q, A]):
     async def _put(self, question: Q) -> None:
         self._asked[question] = asyncio.get_running_loop().time()
         before = self._answers.get(question)
+        answered = self._asking[question] = asyncio.Event()
         try:
             answer = await self._ask(question)
         except ClusterError as error:
             logger.warning("could not ask about %s: %s", question, error)
             return
+        finally:
+            del self._asking[question]
+            answered.set()
         self._answers[question] = answer
         if answer != before:
             self._news()
