@@ -1,5 +1,6 @@
 """What the chart renders: a snapshot, and what must hold with any values."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import yaml
 
 from chart.helm import CHART, IMAGES, MONITORING, NAMESPACE, RELEASE, Helm, Object, of_kind, settings, the
+from disagg_operator.plan import names
 from disagg_operator.plan.installation import HostAccess
 from disagg_operator.runtime.settings import from_environment
 
@@ -336,3 +338,37 @@ def environment(objects: list[Object]) -> dict[str, str]:
     """Return the operator's environment, without what comes from the pod itself."""
     (container,) = the(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
     return {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_network_policies_are_made_where_that_is_wanted_and_the_operator_knows(
+    helm: Helm, made: bool
+) -> None:
+    objects = helm.render(*settings(**IMAGES, **{"network.policies": made}))
+    assert environment(objects)["DISAGG_NETWORK_POLICIES"] == str(made).lower()
+    roles = [role for role in of_kind(objects, "ClusterRole") if role["metadata"]["name"] == RELEASE]
+    granted = [rule for role in roles for rule in role["rules"] if "networkpolicies" in rule["resources"]]
+    verbs = ["list", "watch", "create", "patch", "delete"]
+    assert [rule["verbs"] for rule in granted] == ([verbs] if made else [])
+
+
+def test_metrics_of_deployments_are_read_by_those_who_are_named_or_who_scrape(helm: Helm) -> None:
+    def peers(**values: object) -> object:
+        return json.loads(environment(helm.render(*settings(**IMAGES, **values)))["DISAGG_METRICS_FROM"])
+
+    named = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    assert peers() == []
+    assert peers(podMonitor__enabled=True) == [{"namespaceSelector": {}}]
+    assert peers(podMonitor__enabled=True, network__metricsFrom=named) == named
+
+
+def test_the_operators_own_policy_lets_it_ask_what_the_policies_of_deployments_let_it_ask(
+    helm: Helm,
+) -> None:
+    objects = helm.render(*settings(**IMAGES, networkPolicy__enabled=True))
+    policy = the(objects, "NetworkPolicy", RELEASE)
+    peers = [peer for rule in policy["spec"]["egress"] if "ports" not in rule for peer in rule["to"]]
+    labels = names.labels("demo", names.FRONTEND).items()
+    assert any(peer["podSelector"]["matchLabels"].items() <= labels for peer in peers)
+    pod = the(objects, "Deployment", RELEASE)["spec"]["template"]["metadata"]["labels"]
+    assert pod[names.LABEL_COMPONENT] == names.OPERATOR

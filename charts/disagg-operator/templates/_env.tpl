@@ -12,6 +12,10 @@
   value: {{ .Values.computeDomain.enabled | quote }}
 - name: DISAGG_GANG_SCHEDULING
   value: {{ .Values.gangScheduling.enabled | quote }}
+- name: DISAGG_NETWORK_POLICIES
+  value: {{ .Values.network.policies | quote }}
+- name: DISAGG_METRICS_FROM
+  value: {{ include "disagg-operator.metricsFrom" . | quote }}
 - name: DISAGG_WORKER_IMAGE
   value: {{ .Values.worker.image | quote }}
 - name: DISAGG_ETCD_IMAGE

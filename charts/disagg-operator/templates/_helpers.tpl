@@ -57,6 +57,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ ternary .Values.preflight.nodes (empty .Values.watch.namespaces) (kindIs "bool" .Values.preflight.nodes) }}
 {{- end }}
 
+{{/* Who may read the metrics of deployments. Where Prometheus of a PodMonitor runs, only the user knows. */}}
+{{- define "disagg-operator.metricsFrom" -}}
+{{- $anybody := list (dict "namespaceSelector" (dict)) }}
+{{- .Values.network.metricsFrom | default (ternary $anybody list .Values.podMonitor.enabled) | toJson }}
+{{- end }}
+
 {{/* "true" if rendering talks to a cluster whose namespace of the release exists, so that lookups mean something. */}}
 {{- define "disagg-operator.connected" -}}
 {{- if lookup "v1" "ServiceAccount" .Release.Namespace "default" }}true{{ end }}

@@ -34,6 +34,12 @@ log and fails on one that is never used. Server-side apply is `patch`, and `crea
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [list, watch, create, patch, delete]
+{{- if .Values.network.policies }}
+# Who may reach the pods of a deployment.
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [list, watch, create, patch, delete]
+{{- end }}
 # Lives as long as its DisaggDeployment, with which Kubernetes' own garbage collection deletes it.
 - apiGroups: [apps]
   resources: [deployments]

@@ -28,6 +28,7 @@ GROUPS = {
     "statefulsets": "/apis/apps/v1",
     "deployments": "/apis/apps/v1",
     "poddisruptionbudgets": "/apis/policy/v1",
+    "networkpolicies": "/apis/networking.k8s.io/v1",
     "disaggdeployments": "/apis/disagg.dev/v1alpha1",
     "disaggregatedsets": "/apis/disaggregatedset.x-k8s.io/v1",
 }
@@ -36,7 +37,8 @@ GROUPS = {
 
 def plural_of(obj: Object) -> str:
     """Return the resource of an object, such as `statefulsets`."""
-    return f"{obj['kind'].lower()}s"
+    singular = str(obj["kind"]).lower()
+    return f"{singular.removesuffix('y')}ies" if singular.endswith("y") else f"{singular}s"
 
 
 def path_of(resource: str, namespace: str, name: str = "") -> str:

@@ -54,7 +54,7 @@ def test_a_new_deployment_becomes_available_in_few_writes() -> None:
     cluster = FakeCluster(deployment())
     drive(cluster)
     applied = [name for verb, name in cluster.writes if verb == "apply"]
-    assert len(applied) == 10
+    assert len(applied) == 11
     assert cluster.condition("Available")["reason"] == "RolesNotReady"
     cluster.settle()
     drive(cluster)

@@ -1,5 +1,6 @@
 """Settings from the environment."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,24 @@ def test_images_of_services_are_the_profiles_unless_they_are_named() -> None:
     named = {"DISAGG_ETCD_IMAGE": "mirror/etcd:1", "DISAGG_NATS_IMAGE": "mirror/nats:1"}
     found = from_environment({"DISAGG_WORKER_IMAGE": "w:1", **named}).installation()
     assert found.service_images == {"etcd": "mirror/etcd:1", "nats": "mirror/nats:1"}
+
+
+def test_readers_of_metrics_are_peers_of_a_network_policy() -> None:
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    found = from_environment({"DISAGG_WORKER_IMAGE": "w", "DISAGG_METRICS_FROM": json.dumps([peer])})
+    assert found.installation().metrics_from == (peer,)
+    assert from_environment({"DISAGG_WORKER_IMAGE": "w"}).installation().metrics_from == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("monitoring", "DISAGG_METRICS_FROM is no JSON"),
+        ("{}", "DISAGG_METRICS_FROM must be a list"),
+        ('[{"namespace": "monitoring"}]', "DISAGG_METRICS_FROM[0].namespace"),
+    ],
+)
+def test_what_is_no_peer_of_a_network_policy_stops_the_process(text: str, told: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        from_environment({"DISAGG_WORKER_IMAGE": "w", "DISAGG_METRICS_FROM": text})
+    assert str(error.value).startswith(told)

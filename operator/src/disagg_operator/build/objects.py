@@ -9,6 +9,7 @@ from disagg_operator.build.disruption import disruption_budgets
 from disagg_operator.build.download import download_job
 from disagg_operator.build.gang import gang_objects
 from disagg_operator.build.metadata import Object
+from disagg_operator.build.networkpolicy import network_policies
 from disagg_operator.build.rbac import role_binding, service_account
 from disagg_operator.build.scaler import scaler
 from disagg_operator.build.secret import request_key_secret, ssh_key_secret
@@ -18,7 +19,7 @@ from disagg_operator.plan.model import Plan
 
 
 def shared_objects(plan: Plan) -> list[Object]:
-    """Return what outlives revisions: discovery, the model's download, identity, budgets and frontend."""
+    """Return what outlives revisions: fences, discovery, download, identity, budgets and frontend."""
     account = [service_account(plan)] if plan.own_service_account else []
     binding = [role_binding(plan)] if plan.discovery.backend == DiscoveryBackend.KUBERNETES else []
     services = discovery_objects(plan)
@@ -27,7 +28,15 @@ def shared_objects(plan: Plan) -> list[Object]:
     keyed = [] if key is None else [request_key_secret(plan, key)]
     files = [frontend_config_map(plan)] if plan.frontend.files else []
     front_door = [*keyed, *files, frontend_service(plan), frontend_deployment(plan)]
-    return [*services, *download, *account, *binding, *disruption_budgets(plan), *front_door]
+    return [
+        *network_policies(plan),
+        *services,
+        *download,
+        *account,
+        *binding,
+        *disruption_budgets(plan),
+        *front_door,
+    ]
 
 
 def scaler_objects(plan: Plan) -> list[Object]:

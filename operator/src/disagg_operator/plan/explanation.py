@@ -78,6 +78,7 @@ def _shared(plan: Plan) -> Iterator[_Entry]:
     yield from _transfer(plan.transfer)
     yield "discovery", "backend", plan.discovery.backend, plan.discovery.provenance
     yield "rollout", "strategy", plan.strategy, plan.strategy_provenance
+    yield "network", "policy", plan.network.policy, plan.network.provenance
     for promised in plan.promised:
         yield "promise", promised.transport.value, promised.transport.spoken, promised.provenance
     if plan.compute_domain is not None:

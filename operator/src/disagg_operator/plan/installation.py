@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from disagg_operator.platforms.catalogue import Catalogue, builtin
 
@@ -37,6 +37,9 @@ class Installation:
         discovery_role_kind: kind of the role that lets pods use Kubernetes discovery.
         discovery_role_name: name of that role.
         service_images: images of services that the operator runs, by service, in place of their profiles'.
+        namespace: the operator's, whose pods NetworkPolicies let in; nothing where it runs elsewhere.
+        network_policies: whether it makes NetworkPolicies.
+        metrics_from: who may read metrics of any deployment, as peers of a NetworkPolicy.
         catalogue: the profiles that deployments may name.
         host: what deployments may ask of their nodes.
     """
@@ -45,5 +48,8 @@ class Installation:
     discovery_role_kind: Literal["ClusterRole", "Role"] = "ClusterRole"
     discovery_role_name: str = "disagg-operator-discovery"
     service_images: Mapping[str, str] = field(default_factory=dict)
+    namespace: str = "disagg-system"
+    network_policies: bool = True
+    metrics_from: tuple[Mapping[str, Any], ...] = ()
     catalogue: Catalogue = field(default_factory=builtin)
     host: HostAccess = field(default_factory=HostAccess)

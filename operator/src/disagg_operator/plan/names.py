@@ -10,6 +10,8 @@
 | ConfigMap of the frontend | ``<base>-frontend-<hash of its files>`` |
 | Secret with the key of the frontend's requests | ``<base>-request-key`` |
 | PodDisruptionBudget of a role or the frontend | ``<base>-<role or frontend>`` |
+| NetworkPolicy of all pods, or of all but the frontend | ``<base>-network`` |
+| NetworkPolicy of the frontend alone | ``<base>-frontend`` |
 | DisaggScaler of a role | ``<deployment>-<role>`` |
 | ServiceAccount | ``<base>-worker`` |
 | RoleBinding | ``<base>-worker-<hash of what it binds>`` |
@@ -34,6 +36,8 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_APP = "app.kubernetes.io/name"
 LABEL_INSTANCE = "app.kubernetes.io/instance"
 LABEL_COMPONENT = "app.kubernetes.io/component"
+LABEL_NAMESPACE = "kubernetes.io/metadata.name"
+"""Set by Kubernetes on every namespace: its name."""
 LABEL_DEPLOYMENT = "disagg.dev/deployment"
 LABEL_ROLE = "disagg.dev/role"
 LABEL_REVISION = "disagg.dev/revision"
@@ -64,6 +68,10 @@ ANNOTATION_APPLIED_HASH = "disagg.dev/applied-hash"
 MANAGER = "disagg-operator"
 APP = "disagg-deployment"
 FRONTEND = "frontend"
+NETWORK = "network"
+"""Component of a NetworkPolicy of several components."""
+OPERATOR = "operator"
+"""Component of the operator's own pods, as the chart labels them."""
 DOWNLOAD = "model"
 """Component of what fetches the model."""
 
@@ -140,6 +148,11 @@ def role_binding(deployment: str, account: str, role: str) -> str:
     revision need theirs until they are gone.
     """
     return f"{base(deployment)}-worker-{digest(f'{account} {role}')}"
+
+
+def network(deployment: str) -> str:
+    """Return the name of the NetworkPolicy of a deployment's pods."""
+    return f"{base(deployment)}-{NETWORK}"
 
 
 def service(deployment: str, kind: str, shape: str) -> str:

@@ -17,6 +17,7 @@ from disagg_operator.plan.frontend import frontend_plan
 from disagg_operator.plan.frontends.family import Workers
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan, RoleReference
+from disagg_operator.plan.network import network_plan
 from disagg_operator.plan.roles import roles_plan
 from disagg_operator.plan.rollout.limits import rollout_plan
 from disagg_operator.plan.rules.subject import Subject
@@ -59,6 +60,7 @@ def _planned(basis: Basis) -> Plan:
     revision, roles = roles_plan(basis)
     promised = promised_transports(basis)
     strategy, why_strategy = strategy_of(spec.rollout, basis.runtime)
+    frontend = frontend_plan(basis, Workers(revision, roles))
     return Plan(
         name=metadata.name,
         namespace=metadata.namespace,
@@ -77,7 +79,8 @@ def _planned(basis: Basis) -> Plan:
             basis.installation.discovery_role_kind, basis.installation.discovery_role_name
         ),
         roles=roles,
-        frontend=frontend_plan(basis, Workers(revision, roles)),
+        frontend=frontend,
+        network=network_plan(basis, roles, frontend),
         compute_domain=basis.compute_domain,
         download=job_download(basis),
         scalers=scaler_plans(basis.resource, roles),

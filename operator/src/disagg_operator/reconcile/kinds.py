@@ -51,6 +51,7 @@ STATEFUL_SET = Kind("apps/v1", "StatefulSet", "statefulsets")
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
 JOB = Kind("batch/v1", "Job", "jobs")
 POD_DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 POD = Kind("v1", "Pod", "pods")
 NODE = Kind("v1", "Node", "nodes")
 NAMESPACE = Kind("v1", "Namespace", "namespaces")
@@ -74,6 +75,7 @@ OWNED = (
     DEPLOYMENT,
     JOB,
     POD_DISRUPTION_BUDGET,
+    NETWORK_POLICY,
     DISAGG_SCALER,
 )
 """Kinds that the operator applies and prunes."""

@@ -21,6 +21,7 @@ from disagg_operator.reconcile.kinds import (
     DISAGG_DEPLOYMENT,
     DISAGG_SCALER,
     GANGS,
+    NETWORK_POLICY,
     OBSERVED,
     Key,
     Kind,
@@ -45,6 +46,8 @@ logger = logging.getLogger(__name__)
 
 SELECTOR = f"{names.LABEL_MANAGED_BY}={names.MANAGER}"
 _CRD_POLL_SECONDS = 2.0
+_NEWER = (DISAGG_SCALER, NETWORK_POLICY)
+"""Kinds that a chart of an older version, or roles made by hand for one, give no right to."""
 _LARGE_OBJECTS = 100
 """Objects to list at once where each takes tens of kilobytes, as nodes do that list their images."""
 
@@ -80,7 +83,8 @@ class Operator:
             recorded=lambda reason: metrics.events.labels(reason).inc(),
             dropped=metrics.events_dropped.inc,
         )
-        stores = tuple(Store(kind) for kind in OBSERVED)
+        unused = () if settings.network_policies else (NETWORK_POLICY,)
+        stores = tuple(Store(kind) for kind in OBSERVED if kind not in unused)
         for store in stores:
             metrics.cached_objects.labels(store.kind.kind).set_function(store.__len__)
         barred = frozenset() if settings.gang_scheduling else frozenset(GANGS)
@@ -114,7 +118,7 @@ class Operator:
                     changed=self._controller.child_changed,
                     restarted=self._restarted,
                     # A chart of an older version lacks it. What it said last then holds on.
-                    refused=tuple if store.kind == DISAGG_SCALER else None,
+                    refused=tuple if store.kind in _NEWER else None,
                     rest=ABSENT_SECONDS,
                 )
 

@@ -3,14 +3,16 @@
 Invariant: a value that makes no sense stops the process at its start with one line that names the variable.
 """
 
+import json
 import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from disagg_operator.api.admission.network import peer_faults
 from disagg_operator.api.v1alpha1.patterns import ABSOLUTE_PATH
 from disagg_operator.plan.discovery.stores import ETCD, NATS
 from disagg_operator.plan.installation import HostAccess, Installation
@@ -75,6 +77,10 @@ class Settings(BaseModel):
     """What resources may ask of their nodes: what installed profiles give, or all that Pod Security lets."""
     host_paths: tuple[Annotated[str, Field(pattern=ABSOLUTE_PATH)], ...] = ()
     """With Profile: directories of nodes that may be mounted all the same, separated by commas."""
+    network_policies: bool = True
+    """Whether NetworkPolicies may be read, made and deleted, which fence the pods of deployments."""
+    metrics_from: tuple[dict[str, Any], ...] = ()
+    """Who may read metrics of deployments, as a JSON list of peers of a NetworkPolicy. Default: nobody."""
     pod_name: str = ""
     """Name of the operator's pod, which the Lease and Events show."""
     pod_namespace: str = ""
@@ -99,6 +105,9 @@ class Settings(BaseModel):
             service_images={
                 kind: image for kind, image in ((ETCD, self.etcd_image), (NATS, self.nats_image)) if image
             },
+            namespace=self.pod_namespace,
+            network_policies=self.network_policies,
+            metrics_from=self.metrics_from,
             catalogue=catalogue,
             host=HostAccess(limited=self.host_access == "Profile", paths=self.host_paths),
         )
@@ -124,12 +133,28 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     for field in ("namespaces", "host_paths"):
         if field in given:
             values[field] = [each.strip() for each in given[field].split(",") if each.strip()]
+    if "metrics_from" in given:
+        values["metrics_from"] = _peers(given["metrics_from"])
     if "log_level" in given:
         values["log_level"] = given["log_level"].upper()
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
         raise SettingsError("; ".join(_line(fault) for fault in error.errors())) from None
+
+
+def _peers(text: str) -> list[object]:
+    variable = _variable("metrics_from")
+    try:
+        peers = json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"{variable} is no JSON: {error}") from None
+    if not isinstance(peers, list):
+        raise SettingsError(f"{variable} must be a list")
+    for index, peer in enumerate(peers):
+        for fault in peer_faults(f"{variable}[{index}]", peer):
+            raise SettingsError(f"{fault.field} {fault.fault}. {fault.remedy}")
+    return peers
 
 
 def _variable(field: str) -> str:

@@ -7,6 +7,7 @@ Invariant: what is modelled but not built yet is refused, never ignored.
 
 from disagg_operator.api.admission.discovery import RULES as DISCOVERY_RULES
 from disagg_operator.api.admission.model import RULES as MODEL_RULES
+from disagg_operator.api.admission.network import RULES as NETWORK_RULES
 from disagg_operator.api.admission.pods import RULES as POD_RULES
 from disagg_operator.api.admission.resources import RULES as RESOURCE_RULES
 from disagg_operator.api.admission.rule import Judgement, Rule, judge
@@ -25,6 +26,7 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     *VARIABLE_RULES,
     *POD_RULES,
     *RESOURCE_RULES,
+    *NETWORK_RULES,
     *SUPPORT_RULES,
 )
 """All rules about specifications. Their ids are unique."""

@@ -8,6 +8,7 @@ from disagg_operator.api.v1alpha1.base import ApiModel, EnvVar, ObjectName, Opaq
 from disagg_operator.api.v1alpha1.discovery import DiscoverySpec
 from disagg_operator.api.v1alpha1.markers import cel, list_map, rules
 from disagg_operator.api.v1alpha1.model import ModelSpec
+from disagg_operator.api.v1alpha1.network import NetworkSpec
 from disagg_operator.api.v1alpha1.operations import (
     ComputeDomainSpec,
     DrainSpec,
@@ -71,6 +72,8 @@ class DisaggDeploymentSpec(ApiModel):
     """Prompts that decode computes itself. Default: prefill computes every prompt."""
     discovery: DiscoverySpec = Field(default_factory=DiscoverySpec)
     """How frontend and workers find each other."""
+    network: NetworkSpec = Field(default_factory=NetworkSpec)
+    """Who may reach the pods."""
     env: Annotated[list[EnvVar], Field(max_length=256, json_schema_extra=list_map("name"))] = Field(
         default_factory=list
     )

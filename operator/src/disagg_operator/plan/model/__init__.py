@@ -24,6 +24,7 @@ from disagg_operator.plan.model.deployment import (
     VerificationPlan,
 )
 from disagg_operator.plan.model.download import DownloadPlan
+from disagg_operator.plan.model.network import Entrance, FencePlan, NetworkPlan
 from disagg_operator.plan.model.pod import (
     RESTRICTED,
     AgentPlan,
@@ -68,8 +69,10 @@ __all__ = [
     "DiscoveryPlan",
     "DownloadPlan",
     "DrainPlan",
+    "Entrance",
     "EnvSetting",
     "ExecProbe",
+    "FencePlan",
     "FrontendPlan",
     "GangPlan",
     "GatePlan",
@@ -77,6 +80,7 @@ __all__ = [
     "HttpProbe",
     "Limits",
     "Mount",
+    "NetworkPlan",
     "Plan",
     "PodPlan",
     "Port",

@@ -7,6 +7,7 @@ from typing import Any
 from disagg_operator.api.problems import Problem
 from disagg_operator.api.transport import Promise, Transport
 from disagg_operator.plan.model.download import DownloadPlan
+from disagg_operator.plan.model.network import NetworkPlan
 from disagg_operator.plan.model.pod import PodPlan
 from disagg_operator.plan.model.rollout import RolloutPlan
 from disagg_operator.plan.model.services import DiscoveryPlan, RoleReference
@@ -272,6 +273,7 @@ class Plan:
         discovery_role: role of the pods' ServiceAccount.
         roles: worker plans by role.
         frontend: the front door.
+        network: who may reach the pods.
         compute_domain: the NVLink domain of the workers, where the platform has one.
         download: the Job that fetches the model before workers start, or None.
         scalers: one for each role that is scaled from outside.
@@ -296,6 +298,7 @@ class Plan:
     discovery_role: RoleReference
     roles: Mapping[str, RolePlan]
     frontend: FrontendPlan
+    network: NetworkPlan
     compute_domain: ComputeDomainPlan | None = None
     download: DownloadPlan | None = None
     scalers: tuple[ScalerPlan, ...] = ()
