@@ -81,13 +81,6 @@ class Bench:
         return self.profile and self.profile.with_name(f"{self.profile.stem}-{number}{self.profile.suffix}")
 
 
-async def _idle(bench: Bench, _: frozenset[str]) -> None:
-    async with fresh_plane(bench.directory / "plane", 0) as plane:
-        with operator(plane) as subject, bench.progress.step("Idle operator"):
-            await quiet(plane, USER, seconds=_IDLE_SECONDS)
-            weigh(subject, IDLE_MEMORY, bench.figures)
-
-
 async def _small(bench: Bench, parts: frozenset[str]) -> None:
     async def roll(plane: Plane) -> None:
         with bench.progress.step(f"Roll out {bench.shapes.small}, floor") as step:
@@ -136,6 +129,12 @@ async def _resting(bench: Bench, parts: frozenset[str]) -> None:
     shape = bench.shapes.resting
     async with fresh_plane(bench.directory / "plane", shape.pods) as plane:
         with operator(plane) as subject:
+            if "idle" in parts:
+                with bench.progress.step("Weigh an operator that has nothing to do"):
+                    await quiet(plane, USER, seconds=_IDLE_SECONDS)
+                    weigh(subject, IDLE_MEMORY, bench.figures)
+            if parts == {"idle"}:
+                return
             with bench.progress.step(f"{shape}, {OURS}") as step:
                 controller = Controller(subject.pid, USER)
                 await create(plane, Ours(), shape, figures=bench.figures, step=step, controller=controller)
@@ -164,13 +163,12 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario(("idle",), _idle),
     Scenario(("create", "rollout"), _small),
     Scenario(("children",), _children),
     Scenario(("many", "edit"), _many),
     Scenario(("wide",), _wide),
     Scenario(("groups",), _groups),
-    Scenario(("memory", "steady", "start"), _resting),
+    Scenario(("idle", "memory", "steady", "start"), _resting),
 )
 """In the order in which they run."""
 PARTS = tuple(part for scenario in SCENARIOS for part in scenario.parts)

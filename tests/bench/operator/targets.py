@@ -126,7 +126,7 @@ def targets(shapes: Shapes, *, check: bool = False) -> Sequence[Target]:
         return [
             ratio(of(shape, CREATED), *created),
             ratio(of(shape, AVAILABLE), *available),
-            row(of(shape, CPU), "s"),
+            row(of(shape, CPU), "s", None, 1 + 0.15 * shape.deployments),
             row(of(shape, CONTROL_CPU), "s"),
             row(of(shape, PEAK), "MB", None, 150),
         ]
@@ -148,14 +148,14 @@ def targets(shapes: Shapes, *, check: bool = False) -> Sequence[Target]:
         row(of(small, CACHED), "", 0, 3),
         row(of(many, WRITES), "", 12, 14),
         row(of(many, CACHED), "", 0, 3),
-        row(EDIT_P50, "ms", 100, 500),
-        row(EDIT_P99, "ms", 300, 3000),
+        row(EDIT_P50, "ms", 100, 3000),
+        row(EDIT_P99, "ms", 300, 10000),
         ratio(of(small, ROLLOUT), 1.5, 4),
         row(IDLE_MEMORY, "MB", 80, 120),
         row(of(resting, FULL_MEMORY), "MB", 200, 150),
         row(STEADY_WRITES, "", 0, 0),
         row(STEADY_READS, ""),
         row(STEADY_CPU, "%", 2, 10),
-        row(of(resting, START), "s", 10, 30),
+        row(of(resting, START), "s", 10, 90),
         row(of(resting, START_WRITES), "", 0, 0),
     )

@@ -29,6 +29,8 @@ from testcluster.console import Step
 QUIET_SECONDS = 3.0
 """How long nothing may be written until what was begun counts as finished."""
 
+_LIMIT_SECONDS, _LIMIT_SECONDS_PER_POD = 240.0, 0.2
+
 
 @dataclass(frozen=True)
 class Controller:
@@ -66,7 +68,7 @@ async def create(
         ClusterError: it does not come to its end in time.
     """
     created, available, ready = side.created(shape), side.available(shape), ready_pods(shape)
-    limit = 300 + 0.6 * shape.pods
+    limit = _LIMIT_SECONDS + _LIMIT_SECONDS_PER_POD * shape.pods
     before = cpu_seconds(controller.pid) if controller else 0.0
     start_of_log, control_before = plane.audit_size, plane.cpu_seconds
     async with watching(plane.client, [*created, *available, ready]):
