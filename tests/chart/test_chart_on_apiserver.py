@@ -3,6 +3,7 @@
 The API server is this module's own, since CustomResourceDefinitions belong to a whole cluster.
 """
 
+import base64
 import json
 import subprocess
 import time
@@ -223,3 +224,42 @@ def test_the_administrator_of_one_namespace_can_install(server: Server) -> None:
         *SET_IMAGES,
         *settings(watch__namespaces=[namespace], crds__enabled=False, dynamo__crd__enabled=False),
     )
+
+
+def test_an_upgrade_renews_a_certificate_that_is_due_and_the_api_server_trusts_both_authorities(
+    server: Server,
+) -> None:
+    server.namespace("disagg-system")
+    made = ("disagg", CHART, "--namespace", "disagg-system", *SET_IMAGES, *settings(webhook__enabled=True))
+    name = "disagg-disagg-operator-webhook"
+
+    def secret() -> Object:
+        found: Object = json.loads(
+            server.kubectl("get", "secret", name, "--namespace=disagg-system", "--output=json")
+        )
+        return found
+
+    def bundle() -> list[str]:
+        found = json.loads(
+            server.kubectl("get", "validatingwebhookconfiguration", f"{name}-disagg-system", "--output=json")
+        )
+        text = base64.b64decode(found["webhooks"][0]["clientConfig"]["caBundle"]).decode()
+        return [part.strip() for part in text.split("-----END CERTIFICATE-----") if part.strip()]
+
+    server.helm("install", *made)
+    first, (authority,) = secret(), bundle()
+    server.helm("upgrade", *made)
+    assert secret()["data"] == first["data"], "not due yet"
+    for annotation, more in (("renew-after=0", ["--force-conflicts"]), ("renew=again", [])):
+        before = bundle()[0]
+        annotate = ("annotate", "secret", name, "--namespace=disagg-system", "--overwrite")
+        server.kubectl(*annotate, f"disagg.dev/{annotation}")
+        for _ in range(2):
+            server.helm("upgrade", *made, *more)
+        newest, kept = bundle()
+        assert kept == before
+        assert newest != before
+    assert authority not in bundle(), "an authority goes with the second change after it"
+    renewed = secret()
+    assert renewed["data"]["tls.crt"] != first["data"]["tls.crt"]
+    assert int(renewed["metadata"]["annotations"]["disagg.dev/renew-after"]) > time.time()

@@ -1,5 +1,6 @@
 """The webhook's verdict on an AdmissionReview, and its certificate."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,38 @@ def test_a_renewed_certificate_is_taken_up_and_a_broken_one_is_not(
     issue("two")
     certificate.look()
     assert "took up a renewed certificate" in caplog.text
+
+
+def test_a_certificate_that_ends_soon_is_warned_of_once_a_day_until_it_is_renewed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def issue(name: str) -> None:
+        identity = Authority(tmp_path / "ca").issue(name, name, hosts=["localhost"])
+        (tmp_path / "tls.crt").write_bytes(identity.certificate.read_bytes())
+        (tmp_path / "tls.key").write_bytes(identity.key.read_bytes())
+
+    def warnings() -> int:
+        return sum("Upgrade the chart's release" in message for message in caplog.messages)
+
+    issue("one")
+    time = [datetime.now(UTC)]
+    certificate = Certificate(tmp_path, now=lambda: time[0])
+    assert warnings() == 0
+    time[0] = certificate.ends - timedelta(days=29)
+    for _ in range(3):
+        certificate.look()
+    assert warnings() == 1
+    time[0] += timedelta(days=2)
+    certificate.look()
+    assert warnings() == 2
+    time[0] = certificate.ends + timedelta(seconds=1)
+    certificate.look()
+    assert "the certificate ended" in caplog.messages[-1]
+    time[0] = datetime.now(UTC)
+    issue("two")
+    certificate.look()
+    certificate.look()
+    assert warnings() == 3
 
 
 def test_a_folder_without_a_certificate_is_an_error(tmp_path: Path) -> None:

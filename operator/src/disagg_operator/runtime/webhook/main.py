@@ -40,7 +40,7 @@ async def _run(settings: Settings, installation: Installation) -> int:
         return _complain(f"no usable certificate in {folder}: {error}")
     webhook = Webhook(installation)
     try:
-        server = await webhook.serve(settings.http_host, settings.http_port, certificate.context)
+        server = await webhook.serve(settings.http_host, settings.http_port, certificate)
     except OSError as error:
         return _complain(f"cannot listen on {settings.http_host}:{settings.http_port}: {error.strerror}")
     following = asyncio.create_task(certificate.follow())

@@ -1,14 +1,17 @@
-"""The HTTPS server of the webhook: /validate for the API server, /healthz for the kubelet."""
+"""The HTTPS server of the webhook: /validate for the API server, /healthz for the kubelet, and /metrics."""
 
 import logging
-import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from disagg_operator.plan.installation import Installation
+from disagg_operator.runtime.webhook.certificate import Certificate
 from disagg_operator.runtime.webhook.review import answer
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +47,13 @@ class Webhook:
         """Answer that the server is there."""
         return web.Response(text="ok")
 
-    async def serve(self, host: str, port: int, context: ssl.SSLContext) -> web.AppRunner:
+    async def serve(self, host: str, port: int, certificate: Certificate) -> web.AppRunner:
         """Start the server; clean the returned runner up in the end.
+
+        Args:
+            host: address to listen on.
+            port: port to listen on.
+            certificate: the server's.
 
         Raises:
             OSError: the address is taken or may not be used.
@@ -53,10 +61,30 @@ class Webhook:
         app = web.Application(client_max_size=_LARGEST_REVIEW)
         app.router.add_post("/validate", self.validate)
         app.router.add_get("/healthz", self.healthz)
+        app.router.add_get("/metrics", _metrics(certificate))
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
-        await web.TCPSite(runner, host, port, ssl_context=context).start()
+        await web.TCPSite(runner, host, port, ssl_context=certificate.context).start()
         return runner
+
+
+def _metrics(certificate: Certificate) -> Handler:
+    registry = CollectorRegistry()
+    ends = Gauge(
+        "disagg_webhook_certificate_not_after_timestamp_seconds",
+        "End of the certificate that the webhook shows, in seconds since 1970.",
+        registry=registry,
+    )
+
+    def end() -> float:
+        return certificate.ends.timestamp()
+
+    ends.set_function(end)
+
+    async def answer_metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": "text/plain"})
+
+    return answer_metrics
 
 
 def _log(request: Mapping[str, Any], response: Mapping[str, Any]) -> None:
