@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.operator import audit
+from bench.operator.client import path_of, plural_of
 from bench.operator.figures import FLOOR, OURS, SIDES, Figures
 from bench.operator.picture import bars
 from bench.operator.report import (
@@ -24,7 +25,7 @@ from bench.operator.report import (
     section,
 )
 from bench.operator.scenarios import PARTS, chosen
-from bench.operator.shapes import Shape
+from bench.operator.shapes import Shape, children, workloads
 from bench.operator.stats import percentile
 from bench.operator.targets import FULL, SHORT, Reached, Target, targets
 from bench.operator.watching import Milestone, condition
@@ -222,3 +223,22 @@ def test_parts_are_run_in_their_order_and_scenarios_without_one_are_not() -> Non
     found = chosen(["idle", "edit", "create", "rollout"])
     assert [sorted(parts) for _, parts in found] == [["create", "rollout"], ["edit"], ["idle"]]
     assert len(PARTS) == len(set(PARTS))
+
+
+def test_everything_that_a_deployment_consists_of_has_a_place_on_the_api_server() -> None:
+    made = [*children(Shape(1, 2, 3), "demo"), *children(Shape(1, 2, 3, nodes=4), "demo")]
+    paths = {path_of(plural_of(obj), "ns") for obj in made}
+    assert {"/api/v1/namespaces/ns/services", "/apis/apps/v1/namespaces/ns/statefulsets"} <= paths
+    with pytest.raises(StopIteration):
+        plural_of({"apiVersion": "v1", "kind": "Nonsense"})
+
+
+def test_the_floor_has_the_pods_of_a_deployment_and_nothing_else() -> None:
+    shape = Shape(1, 2, 3)
+    made = workloads(shape, "demo")
+    assert sorted(obj["kind"] for obj in made) == ["Deployment", "StatefulSet", "StatefulSet"]
+    assert sum(obj["spec"]["replicas"] for obj in made) == shape.pods
+    assert all("serviceAccountName" not in obj["spec"]["template"]["spec"] for obj in made)
+    groups_shape = Shape(1, 2, 3, nodes=4)
+    made = workloads(groups_shape, "demo")
+    assert sum(obj["spec"]["replicas"] for obj in made) == groups_shape.pods

@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 
+from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, OBSERVED, Kind
 from testcluster.pki import Identity
 
 Object = dict[str, Any]
@@ -17,33 +18,22 @@ AT_ONCE = 16
 _LARGEST_LINE = 16 * 1024 * 1024
 _CONFLICT = 409
 
-GROUPS = {
-    "serviceaccounts": "/api/v1",
-    "configmaps": "/api/v1",
-    "services": "/api/v1",
-    "secrets": "/api/v1",
-    "pods": "/api/v1",
-    "nodes": "/api/v1",
-    "rolebindings": "/apis/rbac.authorization.k8s.io/v1",
-    "statefulsets": "/apis/apps/v1",
-    "deployments": "/apis/apps/v1",
-    "poddisruptionbudgets": "/apis/policy/v1",
-    "networkpolicies": "/apis/networking.k8s.io/v1",
-    "disaggdeployments": "/apis/disagg.dev/v1alpha1",
-    "disaggregatedsets": "/apis/disaggregatedset.x-k8s.io/v1",
-}
-"""Where the API server serves each resource."""
+DISAGGREGATED_SET = Kind("disaggregatedset.x-k8s.io/v1", "DisaggregatedSet", "disaggregatedsets")
+"""LWS's kind."""
+_KINDS = {kind.plural: kind for kind in (*OBSERVED, DISAGG_DEPLOYMENT, DISAGGREGATED_SET)}
 
 
 def plural_of(obj: Object) -> str:
     """Return the resource of an object, such as `statefulsets`."""
-    singular = str(obj["kind"]).lower()
-    return f"{singular.removesuffix('y')}ies" if singular.endswith("y") else f"{singular}s"
+    wanted = obj["apiVersion"], obj["kind"]
+    return next(kind.plural for kind in _KINDS.values() if (kind.api_version, kind.kind) == wanted)
 
 
 def path_of(resource: str, namespace: str, name: str = "") -> str:
     """Return the path of a resource's objects, or of one."""
-    return f"{GROUPS[resource]}/namespaces/{namespace}/{resource}{'/' + name if name else ''}"
+    version = _KINDS[resource].api_version
+    root = f"{'/apis/' if '/' in version else '/api/'}{version}"
+    return f"{root}/namespaces/{namespace}/{resource}{'/' + name if name else ''}"
 
 
 class RefusedError(Exception):
