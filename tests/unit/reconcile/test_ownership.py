@@ -70,9 +70,15 @@ def test_pods_of_a_workload_that_only_bears_our_label_are_not_ours() -> None:
     assert owned([stranger, pod], KEY, "uid-of-demo") == []
 
 
-@pytest.mark.parametrize("found", [None, made("Service", "a", OURS)])
-def test_what_is_gone_or_ours_may_be_applied(found: Object | None) -> None:
+@pytest.mark.parametrize("found", [None, made("Service", "a", OURS, labels={})])
+def test_what_is_gone_or_ours_without_its_labels_may_be_applied(found: Object | None) -> None:
     refuse_taken(made("Service", "a", OURS), found)
+
+
+def test_what_is_ours_and_not_in_the_cache_yet_is_waited_for() -> None:
+    """What was decided on is an old state: writing by it might take pods away."""
+    with pytest.raises(RetrySoonError, match="does not show it yet"):
+        refuse_taken(made("Service", "a", OURS), made("Service", "a", OURS))
 
 
 def test_what_is_somebody_elses_is_named_with_whose_it_is() -> None:

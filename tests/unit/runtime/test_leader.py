@@ -196,6 +196,19 @@ def test_a_request_that_is_never_answered_costs_no_lease() -> None:
     run(main())
 
 
+def test_a_release_that_is_never_answered_holds_nobody_up() -> None:
+    async def main() -> None:
+        network = FakeNetwork(FakeLease())
+        first = elector("a", network)
+        await first.acquire()
+        network.dead = 1
+        began = now()
+        await first.release()
+        assert now() - began < 5
+
+    run(main())
+
+
 def test_a_write_is_told_when_it_must_be_over() -> None:
     async def main() -> None:
         first = elector("a", FakeNetwork(FakeLease()))

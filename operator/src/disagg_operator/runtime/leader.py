@@ -28,7 +28,8 @@ DEADLINE_SECONDS = 10.0
 RENEW_SECONDS = 4.0
 POLL_SECONDS = 2.0
 _TRY_SECONDS = 4.0
-"""Time for one try to renew: a connection that has gone dead must leave time for another one."""
+"""Time for one try to renew or release: a connection that has gone dead must leave time for another one, and
+hold no process up that is to end."""
 _RETRY_SECONDS = 0.5
 _CONFLICT = 409
 
@@ -131,17 +132,21 @@ class Elector:
             return
         self._leading_until = None
         try:
-            lease = await self.leases.get(LEASE, self.namespace, self.name)
-            if lease["spec"].get("holderIdentity") == self.identity:
-                spec = {
-                    **lease["spec"],
-                    "holderIdentity": "",
-                    "leaseDurationSeconds": 1,
-                    "renewTime": _time(),
-                }
-                await self.leases.update(LEASE, {**lease, "spec": spec})
-        except ClusterError as error:
-            logger.warning("could not release the Lease: %s", error)
+            async with asyncio.timeout(_TRY_SECONDS):
+                await self._give_up()
+        except (ClusterError, TimeoutError) as error:
+            logger.warning("could not release the Lease: %s", str(error) or "no answer in time")
+
+    async def _give_up(self) -> None:
+        lease = await self.leases.get(LEASE, self.namespace, self.name)
+        if lease["spec"].get("holderIdentity") == self.identity:
+            spec = {
+                **lease["spec"],
+                "holderIdentity": "",
+                "leaseDurationSeconds": 1,
+                "renewTime": _time(),
+            }
+            await self.leases.update(LEASE, {**lease, "spec": spec})
 
     async def _try(self) -> str:
         """Take or renew the Lease if that is allowed; return who holds it then."""

@@ -70,6 +70,12 @@ def _beginning(kind: str, key: Key) -> str:
     return f"{names.frontend(key.name)}-" if kind == _REPLICA_SET else f"{names.base(key.name)}-"
 
 
+def _shown_by(obj: Object) -> list[str | None]:
+    """Return the labels by which the cache finds an object."""
+    labels = obj["metadata"].get("labels", {})
+    return [labels.get(key) for key in (names.LABEL_MANAGED_BY, names.LABEL_DEPLOYMENT)]
+
+
 def controller(obj: Mapping[str, object]) -> Object | None:
     """Return the reference to what controls an object, or None."""
     metadata = obj["metadata"]
@@ -86,7 +92,7 @@ def refuse_taken(obj: Object, found: Object | None) -> None:
 
     Raises:
         TakenError: it is somebody else's.
-        RetrySoonError: it is on its way out.
+        RetrySoonError: it is on its way out; or it is ours, and what was decided on knew nothing of it.
     """
     if found is None:
         return
@@ -94,6 +100,9 @@ def refuse_taken(obj: Object, found: Object | None) -> None:
         raise RetrySoonError(f"{describe(obj)} waits for its namesake to be gone")
     own, other = controller(obj), controller(found)
     if own is not None and other is not None and own["uid"] == other["uid"]:
+        if _shown_by(found) == _shown_by(obj):
+            # Written by whoever led before, or by a request whose answer was lost: the watch will show it.
+            raise RetrySoonError(f"{describe(obj)} is there, and the cache does not show it yet")
         return
     whose = "nobody's" if other is None else f"of {other['kind']} {other['name']} (uid {other['uid']})"
     raise TakenError(
