@@ -16,7 +16,7 @@ def test_a_lane_is_closed_for_as_long_as_the_api_server_asked_and_no_longer() ->
         patience = Patience()
         patience.note(("apply", "StatefulSet"), BUSY)
         await asyncio.sleep(5)
-        with pytest.raises(ClusterError, match="apply no StatefulSet for another 2.0 s") as raised:
+        with pytest.raises(ClusterError, match=r"apply no StatefulSet for another 2\.0 s") as raised:
             patience.check(("apply", "StatefulSet"))
         assert (raised.value.code, raised.value.retry_after) == (429, 2)
         await asyncio.sleep(2)
