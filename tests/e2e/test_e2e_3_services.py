@@ -1,4 +1,4 @@
-"""Discovery through an etcd and NATS that the operator runs: they serve, change, fail for a while, and go.
+"""Discovery through an etcd and NATS that the operator runs: they serve, change, fail, are fenced, and go.
 
 The reference engine and the real Dynamo frontend register in etcd; nothing of Kubernetes' discovery is used.
 """
@@ -13,7 +13,9 @@ import yaml
 from e2e.chat import Chat, Load, constant_load
 from e2e.cluster_client import Object, eventually
 from e2e.deployments import Deployment
-from e2e.installation import ROOT, Installed
+from e2e.installation import OTHER_NAMESPACE, ROOT, Installed, make_namespace
+from e2e.strangers import Stranger, listen_too, listening
+from testcluster.policies import enforced
 from testcluster.services import load_services, volumes
 from testcluster.session import Cluster
 
@@ -22,6 +24,7 @@ pytestmark = pytest.mark.cluster
 OF_SERVICES = "statefulsets,services,poddisruptionbudgets,persistentvolumeclaims"
 ROLLOUT_SECONDS = 300
 """An etcd, two workers and frontends twice, which start while the others serve, on two shared cores."""
+SSH_PORT, RANKS_PORT, SYSTEM_PORT, AGENT_PORT = 2222, 9092, 9090, 9095
 ANSWERED_AT_LEAST = 10
 """Answers during a change of etcd, without which it would say little that none was refused."""
 
@@ -157,3 +160,75 @@ def test_requests_are_served_while_the_only_etcd_is_away(registry: Deployment, c
     assert not load.failures
     registry.wait_complete()
     assert set(restarts(registry).values()) == {0}
+
+
+@pytest.fixture
+def strangers(cluster: Cluster, registry: Deployment) -> Iterator[list[Stranger]]:
+    """A pod beside the deployment, and one elsewhere that bears its label."""
+    other = make_namespace(registry.kubectl, OTHER_NAMESPACE)
+    label = {"disagg.dev/deployment": registry.name}
+    found = {
+        Stranger(registry.kubectl, registry.namespace, "stranger"): {"app": "stranger"},
+        Stranger(registry.kubectl, other, "stranger"): label,
+    }
+    for stranger, labels in found.items():
+        stranger.start(cluster.images["worker"], labels)
+    yield list(found)
+    for stranger in found:
+        stranger.end()
+
+
+def insides(deployment: Deployment) -> set[str]:
+    """Return all places of a deployment where it listens, but the frontend's."""
+    kubectl, namespace = deployment.kubectl, deployment.namespace
+    found = set()
+    for role in ("prefill", "decode"):
+        (pod,) = deployment.pods(role)
+        name, address = pod["metadata"]["name"], pod["status"]["podIP"]
+        # No worker here has ranks, so what would listen for them is simulated.
+        listen_too(kubectl, namespace, name, "worker", [SSH_PORT, RANKS_PORT])
+        ports = listening(kubectl, namespace, name, "worker")
+        assert {SSH_PORT, RANKS_PORT, SYSTEM_PORT, AGENT_PORT} < ports, "KV transfer has ports of its own"
+        found |= {f"{address}:{port}" for port in ports}
+    for service, ports in (("etcd", {2379, 2380}), ("nats", {4222, 8222})):
+        found |= {f"{pod['status']['podIP']}:{port}" for pod in deployment.pods(service) for port in ports}
+    return found
+
+
+@pytest.mark.timeout(900)
+def test_strangers_reach_nothing_but_the_frontend_while_kv_cache_moves(
+    cluster: Cluster, registry: Deployment, chat: Chat, strangers: list[Stranger]
+) -> None:
+    answer = chat.ask("Name three colours.", max_tokens=12).text
+    door = {f"{pod['status']['podIP']}:8000" for pod in registry.pods("frontend")}
+    places = insides(registry)
+
+    def reach(wanted: set[str]) -> None:
+        def check() -> None:
+            for stranger in strangers:
+                found = stranger.reached(places | door)
+                assert found == wanted, f"{stranger} reaches {found - wanted}, and not {wanted - found}"
+
+        eventually(check, 180)
+
+    with enforced(cluster):
+        reach(door)
+        assert chat.ask("Name three colours.", max_tokens=12).text == answer
+        registry.patch('{"metadata": {"annotations": {"disagg.dev/verify": "fenced"}}}')
+
+        def measured() -> None:
+            transport = registry.read()["status"]["transport"]
+            assert transport.get("request") == "fenced", f"not measured yet: {transport.get('step')}"
+            assert transport["verified"] == "True", "the operator reaches agents, and decode prefill"
+
+        eventually(measured, 240)
+        registry.patch(
+            json.dumps(
+                {"spec": {"network": {"clients": [{"podSelector": {"matchLabels": {"app": "client"}}}]}}}
+            )
+        )
+        reach(set())
+        assert chat.ask("Name three colours.", max_tokens=12).text == answer
+        registry.patch(json.dumps({"spec": {"network": {"clients": None, "policy": "None"}}}))
+        reach(places | door)
+    assert set(restarts(registry).values()) == {0}, "no change of the network restarts a pod"

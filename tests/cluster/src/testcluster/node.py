@@ -9,6 +9,8 @@ from testcluster.controlplane import Endpoints
 from testcluster.paths import Paths
 
 NODE = "disagg-local"
+POLICY_ENGINE = "policies"
+"""What tests start to have NetworkPolicies enforced: a program, and the name of its process."""
 BRIDGE = "disagg0"
 BRIDGE_ADDRESS = "10.244.0.1"
 POD_RANGE = "10.244.0.0/24"

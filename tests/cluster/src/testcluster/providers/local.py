@@ -75,7 +75,7 @@ class LocalProvider:
                 self.progress.note("No embedded cluster on this machine.")
                 return
             with self.progress.step("Remove the embedded cluster"):
-                for name in ("kubelet", "kube-proxy", "coredns"):
+                for name in (node.POLICY_ENGINE, "kubelet", "kube-proxy", "coredns"):
                     self.supervisor.stop(name, grace_seconds=STOP_SECONDS)
                 end_containers(self.files)
                 for name in ("containerd", *CONTROL_PROCESSES):
