@@ -122,7 +122,7 @@ bench-local-prefill: $(READY) ## Prompts computed by decode against those whose 
 	@$(BIN)/python tests/bench/bench_local_prefill.py
 
 ##@ Cluster and images
-.PHONY: cluster-up cluster-down cluster-status images image-trtllm clean-cache
+.PHONY: cluster-up cluster-down cluster-status images sbom audit image-trtllm clean-cache
 cluster-up: $(READY) ## Bring the test cluster up with the images; CLUSTER=kind|local|existing chooses.
 	@$(CLUSTER_TOOL) up
 
@@ -134,6 +134,12 @@ cluster-status: $(READY) ## Show the test cluster's parts.
 
 images: $(READY) ## Build the images, load them if the cluster is up, and print their names.
 	@$(CLUSTER_TOOL) images
+
+sbom: ## Write what the images hold, with hashes, into build/sbom (CycloneDX).
+	@hack/sbom
+
+audit: ## Look the images' Python packages up in PyPI's database of advisories.
+	@hack/audit
 
 image-trtllm: $(READY) ## Make or name a TensorRT-LLM image: ERA=… ARCH=… DYNAMO=… TAG=… DRY_RUN=1; images/trtllm.
 	@PYTHONPATH=images/trtllm/src $(BIN)/python -m source_images build
