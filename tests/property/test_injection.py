@@ -69,6 +69,10 @@ DEPLOYMENTS: dict[str, Object] = {
         "model": {"name": "m", "source": {"persistentVolumeClaim": {"claimName": "models", "path": "a/b"}}},
         "runtime": {"engine": "reference", "image": "own:1", "imagePullSecrets": [{"name": "pull"}]},
         "serviceAccountName": "pods",
+        "network": {
+            "clients": [{"podSelector": {"matchLabels": {"a/b": "c"}}}],
+            "metricsFrom": [{"podSelector": {"matchLabels": {"a/b": "c"}}}],
+        },
         "env": ENV,
         "prefill": {"env": ENV, **NAMED, "podTemplate": {"metadata": {"annotations": {"a/b": "c"}}}},
         "decode": {"env": ENV, **NAMED, "podTemplate": {"metadata": {"annotations": {"a/b": "c"}}}},
@@ -191,6 +195,16 @@ def fields(node: Object, path: str = "spec") -> Iterator[str]:
         yield path
 
 
+def opaque(node: Object, path: str = "spec") -> Iterator[str]:
+    """Yield the fields of a schema whose shape belongs to another API."""
+    if node.get("x-kubernetes-preserve-unknown-fields"):
+        yield path
+    for key, child in node.get("properties", {}).items():
+        yield from opaque(child, f"{path}.{key}")
+    if "items" in node:
+        yield from opaque(node["items"], f"{path}[]")
+
+
 def places(value: Any, place: Place = (), path: str = "spec") -> Iterator[tuple[str, Place]]:
     """Yield the field and the place of every text, and of every key of a map that holds no fields."""
     if isinstance(value, dict):
@@ -218,13 +232,7 @@ def of_field(field: str, name: str) -> Iterator[Place]:
             yield place
 
 
-OPAQUE = {
-    field
-    for field in FIELDS
-    if field.endswith(
-        ("engineConfig", "podTemplate", "valueFrom", "config", "platformProfile", "tolerations[]")
-    )
-}
+OPAQUE = frozenset(opaque(SCHEMA))
 
 
 def _at(value: Any, place: Place) -> Any:

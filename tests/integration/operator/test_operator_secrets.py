@@ -108,13 +108,7 @@ def test_secrets_are_in_nothing_that_the_operator_writes(
     for edit in wrong:
         demo.edit(**edit)
         generation = demo.resource()["metadata"]["generation"]
-        eventually(
-            lambda: (
-                demo.condition("Accepted").get("observedGeneration") == generation
-                and demo.condition("Accepted")["status"] == "False"
-            ),
-            f"{list(edit)} is refused",
-        )
+        refused_at(demo, generation)
         told = demo.condition("Accepted")["message"]
         assert [place for place in marks.found_in(told) if place != "wrong value"] == [], told
     # Another's field makes the API server's own words come by.
