@@ -293,29 +293,29 @@ class FakeCluster:
         old = self.objects.get(address)
         if old and old.get("roleRef") != obj.get("roleRef"):
             raise refusal(422, "roleRef is immutable")
-        new = self.stored_as(copy.deepcopy(obj))
+        stored = self.stored_as(copy.deepcopy(obj))
         if obj["kind"] == "DisaggScaler":
             assert old, "made by a create, since an apply would own the count"
-            new["spec"] = copy.deepcopy(old["spec"])
+            stored["spec"] = copy.deepcopy(old["spec"])
         old_metadata = old["metadata"] if old else {}
-        changed = old is None or old.get("spec") != _defaulted(new).get("spec")
-        new = _defaulted(new)
-        new["metadata"] |= {
+        changed = old is None or old.get("spec") != _defaulted(stored).get("spec")
+        stored = _defaulted(stored)
+        stored["metadata"] |= {
             "uid": old_metadata.get("uid", f"uid-{self._next()}"),
             "creationTimestamp": old_metadata.get("creationTimestamp", MADE),
             "resourceVersion": str(self._next()),
             "generation": old_metadata.get("generation", 0) + changed,
         }
         if "deletionTimestamp" in old_metadata:
-            new["metadata"]["deletionTimestamp"] = old_metadata["deletionTimestamp"]
+            stored["metadata"]["deletionTimestamp"] = old_metadata["deletionTimestamp"]
         # What another request than an apply has set is nobody's to remove by an apply.
-        kept = {**old_metadata.get("annotations", {}), **new["metadata"].get("annotations", {})}
-        new["metadata"]["annotations"] = kept
+        kept = {**old_metadata.get("annotations", {}), **stored["metadata"].get("annotations", {})}
+        stored["metadata"]["annotations"] = kept
         if old and "status" in old:
-            new["status"] = old["status"]
-        self.objects[address] = new
+            stored["status"] = old["status"]
+        self.objects[address] = stored
         self.after_write("apply", obj)
-        return copy.deepcopy(new)
+        return copy.deepcopy(stored)
 
     async def create_once(self, obj: Object) -> bool:
         address = (obj["kind"], obj["metadata"]["name"])
