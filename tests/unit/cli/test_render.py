@@ -24,6 +24,7 @@ def test_the_manifests_are_one_yaml_stream() -> None:
     kinds = [document["kind"] for document in yaml.safe_load_all(render("-f", str(EXAMPLE)).stdout)]
     assert sorted(kinds) == sorted(
         [
+            "NetworkPolicy",
             "ServiceAccount",
             "RoleBinding",
             "Deployment",
