@@ -65,7 +65,7 @@ def summary(result: Result) -> str:
         f"{result.through.growth:+.1%} from its first third to its last.",
         f"The queue was empty {' and '.join(map(str, result.calmed))} s after the churn of each half.",
         f"Reconciles of the last process: {last.reconciles}; its requests: {last.requests}.",
-        f"Objects left over: {len(result.left)}.",
+        f"Objects left over: {len(result.left)}. The Lease was lost {result.lost} times.",
     ]
     return "\n".join([*lines, "", *(result.faults or ["Nothing leaks."])])
 

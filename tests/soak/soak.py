@@ -29,7 +29,7 @@ PROGRAM = (str(Path(__file__).with_name("instrumented_operator.py")),)
 LEASE = "disagg-operator"
 _DYNAMO = "templates/crds/nvidia.com_dynamoworkermetadatas.yaml"
 _CRDS = [f"crd/{plural}.disagg.dev" for plural in ("disaggdeployments", "disaggscalers")]
-_CALM_SECONDS = 300.0
+_CALM_SECONDS = 600.0
 """Longest time until nothing is to be done any more; the cluster's own controllers need most of it."""
 _KILLS = ((0.15, signal.SIGTERM), (0.3, signal.SIGKILL))
 """When the operator is ended, as a share of the whole churn, and how."""
@@ -74,6 +74,7 @@ class Result:
         through: how memory went in the second half.
         calmed: seconds until the queue was empty after each half's churn.
         left: objects that were left over.
+        lost: how often the operator lost its Lease, as on a machine that is too busy, and was started again.
         faults: what must not be, in sentences.
     """
 
@@ -86,6 +87,7 @@ class Result:
     through: Trend | None = None
     calmed: list[float] = field(default_factory=list)
     left: list[Named] = field(default_factory=list)
+    lost: int = 0
     faults: list[str] = field(default_factory=list)
 
 
@@ -134,8 +136,12 @@ class Soak:
         first, second = self.result.halves
         start, end = self.result.stretch
         within = [each for each in self.result.samples if start <= each.seconds <= end]
+        within = [each for each in within if each.process == second.sample.process]
         self.result.through = trend(within)
-        self.result.faults += faults(first, second, self.result.through, growth=self.plan.growth)
+        if first.sample.process == second.sample.process:
+            self.result.faults += faults(first, second, self.result.through, growth=self.plan.growth)
+        else:
+            self.result.faults.append("the second half had several processes, which tells nothing of leaks")
         self.result.faults += [f"left over: {' '.join(each)}" for each in self.result.left]
         bugs = sum(each.reconciles.get("error", 0) for each in _last_of_each(self.result.samples))
         if bugs:
@@ -171,6 +177,7 @@ class Soak:
         # By number, not by time: a slow machine does the same.
         by_step = {round(at * self.plan.rate): how for at, how in kills}
         for step in range(steps):
+            self._revive()
             if step in by_step:
                 self._restart(by_step[step])
             if step % loss == loss // 2:
@@ -240,6 +247,20 @@ class Soak:
             "patch", "node", name, "--subresource=status", "--type=strategic", f"--patch={json.dumps(patch)}"
         )
 
+    def _revive(self) -> None:
+        """Start the operator again if it lost its Lease, as a kubelet would."""
+        process = self.operator.process
+        assert process
+        if process.poll() is None:
+            return
+        last = self.operator.log.read_text().splitlines()[-1]
+        assert "does not hold the Lease" in last, last
+        self.result.lost += 1
+        self._process += 1
+        self.tell("the operator lost its Lease")
+        self.operator.start()
+        self.operator.wait_until_leading()
+
     def _restart(self, how: signal.Signals) -> None:
         self.operator.stop(how)
         self._process += 1
@@ -248,6 +269,7 @@ class Soak:
         self.operator.wait_until_leading()
 
     def _sample(self) -> Sample:
+        self._revive()
         process = self.operator.process
         assert process
         text = eventually(lambda: self.operator.says("/metrics"), "the operator shows its metrics")

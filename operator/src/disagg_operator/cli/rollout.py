@@ -27,6 +27,7 @@ from disagg_operator.cli.rollout_report import (
     has_failed,
     interruption,
     is_done,
+    kept,
     progressing,
     rows,
     status_rows,
@@ -79,16 +80,19 @@ def plan(
         wanted = _only(file)
         if old:
             change = _planned(wanted, namespace, installation, file)
-            there = _planned(_only(old), namespace, installation, old)
-            counts = {role: there.roles[role].replicas for role in ROLES}
-            _print(change, goal_of(change), {there.revision: ready(counts)}, form)
+            before = _planned(_only(old), namespace, installation, old)
+            counts = {role: before.roles[role].replicas for role in ROLES}
+            _print(change, goal_of(change), {before.revision: ready(counts)}, form)
             return
 
-        async def look(connection: Any) -> tuple[Plan, Goal, Mapping[str, Revision]]:
+        async def look(connection: Any) -> tuple[Plan, Goal, Mapping[str, Revision], str]:
             change = _planned(wanted, connection.namespace, installation, file)
             return change, *await _against_cluster(connection, change, installation)
 
-        _print(*_connected(Place(namespace, context, kubeconfig), look), form)
+        change, goal, there, behind = _connected(Place(namespace, context, kubeconfig), look)
+        _print(change, goal, there, form)
+        if behind:
+            warn(behind)
     except UserError as error:
         fail(error)
 
@@ -133,6 +137,8 @@ def status(
     condition = progressing(resource)
     show(STATUS_HEADINGS, status_rows(resource, instances))
     Console(soft_wrap=True).print(f"{condition['reason']}: {condition['message']}", markup=False)
+    if kept(resource):
+        warn(kept(resource))
     if not is_done(condition):
         raise typer.Exit(Code.UNKNOWN)
     raise typer.Exit(Code.NOT_VERIFIED if has_failed(condition) else 0)
@@ -180,6 +186,26 @@ def retry(
     typer.echo(f"revision {revision} of {name} is tried again")
 
 
+@app.command()
+def update(
+    name: NameArgument,
+    namespace: NamespaceOption = "",
+    context: ContextOption = "",
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Replace pods that an older version of the operator planned, where they were kept."""
+    from disagg_operator.cli.live import rollouts  # noqa: PLC0415 - loads the Kubernetes client
+
+    async def work(connection: Any) -> str:
+        return await rollouts.update(connection, name)
+
+    try:
+        _connected(Place(namespace, context, kubeconfig), work)
+    except UserError as error:
+        fail(error)
+    typer.echo(f"{name} is rolled out as this version of the operator plans it")
+
+
 def _set_paused(name: str, place: Place, *, paused: bool) -> None:
     from disagg_operator.cli.live import rollouts  # noqa: PLC0415 - loads the Kubernetes client
 
@@ -207,13 +233,13 @@ def _connected(place: Place, work: Callable[[Any], Awaitable[T]]) -> T:
 
 async def _against_cluster(
     connection: Any, change: Plan, installation: Installation
-) -> tuple[Goal, Mapping[str, Revision]]:
-    """Return what a change is to come to from what the cluster has."""
+) -> tuple[Goal, Mapping[str, Revision], str]:
+    """Return what a change is to come to from what the cluster has, and what is kept of an older operator."""
     from disagg_operator.cli.live import rollouts  # noqa: PLC0415 - loads the Kubernetes client
 
     live = await rollouts.find(connection, change.name)
     if live is None:
-        return goal_of(change), {}
+        return goal_of(change), {}, ""
     there = await rollouts.revisions(connection, change.name)
     now = _planned(live, connection.namespace, installation, "the cluster")
     goal = goal_of(change)
@@ -221,7 +247,7 @@ async def _against_cluster(
         # Which settings of the installation are part of a revision's hash is the operator's to know.
         current = live.get("status", {}).get("updateRevision") or change.revision
         goal = Goal(goal.strategy, current, goal.replicas, goal.limits)
-    return goal, there
+    return goal, there, kept(live)
 
 
 def _only(file: str) -> dict[str, Any]:

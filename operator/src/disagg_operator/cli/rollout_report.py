@@ -94,6 +94,19 @@ def progressing(resource: Object) -> Object:
     return _unseen()
 
 
+def kept(resource: Object) -> str:
+    """Return what is said of pods of an older version of the operator that are kept, or nothing."""
+    conditions = resource.get("status", {}).get("conditions", [])
+    return next(
+        (
+            str(each["message"])
+            for each in conditions
+            if (each["type"], each["status"]) == ("UpToDate", "False")
+        ),
+        "",
+    )
+
+
 def is_done(condition: Object) -> bool:
     """Tell whether nothing goes on any more."""
     return bool(condition["status"] == "False")

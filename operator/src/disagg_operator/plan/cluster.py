@@ -29,12 +29,14 @@ class ClusterFacts:
         domain: the ComputeDomain of this deployment, if it is there.
         counts: replicas that its DisaggScalers ask for, by role.
         gang_apis: the APIs of gang scheduling that it serves.
+        revision: revision of the workers that are kept though another would be planned, or None.
     """
 
     num_nodes_required: bool = False
     domain: ExistingDomain | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     gang_apis: tuple[GangApi, ...] = ()
+    revision: str | None = None
 
 
 UNSEEN = ClusterFacts()

@@ -15,6 +15,7 @@ from disagg_operator.plan.download import job_download
 from disagg_operator.plan.environment import TemplateFailedError
 from disagg_operator.plan.frontend import frontend_plan
 from disagg_operator.plan.frontends.family import Workers
+from disagg_operator.plan.inputs import inputs_of
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan, RoleReference
 from disagg_operator.plan.network import network_plan
@@ -40,7 +41,7 @@ def plan(resource: DisaggDeployment, installation: Installation, cluster: Cluste
     resource = with_counts(resource, cluster.counts)
     try:
         basis = basis_of(resource, installation, cluster)
-        planned = _planned(basis)
+        planned = _planned(basis, cluster.revision)
     except TemplateFailedError as error:
         remedy = "Write another platform, or have the profile mended"
         raise Refusal(
@@ -55,12 +56,14 @@ def plan(resource: DisaggDeployment, installation: Installation, cluster: Cluste
     return replace(planned, warnings=judgement.warned)
 
 
-def _planned(basis: Basis) -> Plan:
+def _planned(basis: Basis, kept: str | None) -> Plan:
     metadata, spec = basis.resource.metadata, basis.spec
-    revision, roles = roles_plan(basis)
+    own_revision, roles = roles_plan(basis, kept)
+    revision = kept or own_revision
+    frontend = frontend_plan(basis, Workers(revision, roles))
+    images = {pod.image for pod in (frontend.pod, *(role.pod for role in roles.values()))}
     promised = promised_transports(basis)
     strategy, why_strategy = strategy_of(spec.rollout, basis.runtime)
-    frontend = frontend_plan(basis, Workers(revision, roles))
     return Plan(
         name=metadata.name,
         namespace=metadata.namespace,
@@ -86,4 +89,7 @@ def _planned(basis: Basis) -> Plan:
         scalers=scaler_plans(basis.resource, roles),
         promised=promised,
         verification=verification_plan(basis, roles, promised),
+        planned_for=inputs_of(basis, images),
+        own_revision=own_revision,
+        keeps_workers=revision != own_revision,
     )

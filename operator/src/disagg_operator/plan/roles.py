@@ -37,18 +37,22 @@ from disagg_operator.platforms.profile import Meeting, MpiLaunch
 from disagg_operator.platforms.vocabulary import NO_BACKEND, OFF, ON, ONE, SEVERAL
 
 
-def roles_plan(basis: Basis) -> tuple[str, Mapping[str, RolePlan]]:
+def roles_plan(basis: Basis, kept: str | None) -> tuple[str, Mapping[str, RolePlan]]:
     """Plan the workers of a deployment.
 
+    Args:
+        basis: what the deployment's pods have in common.
+        kept: revision whose names they get in place of their own, or None.
+
     Returns:
-        Their revision, and the roles by name.
+        Their own revision, and the roles by name.
 
     Raises:
         Refusal: the engine, or its release, cannot do what is asked.
     """
     drafts = {role: _draft(basis, role, spec) for role, spec in basis.specs.items()}
     revision = revision_of(draft.of(NO_REVISION) for draft in drafts.values())
-    return revision, {role: draft.of(revision) for role, draft in drafts.items()}
+    return revision, {role: draft.of(kept or revision) for role, draft in drafts.items()}
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 Invariant: a catalogue is a value. Adding profiles makes another catalogue.
 """
 
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache, cached_property
+from hashlib import sha256
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -49,11 +51,13 @@ class Catalogue:
         machine_documents: machine profiles by name.
         fabric_documents: fabric profiles by name.
         runtime_documents: runtime profiles by ``name-version``.
+        added: what was added to those of the package, as written: hashes by folder and name.
     """
 
     machine_documents: Mapping[str, Document]
     fabric_documents: Mapping[str, Document]
     runtime_documents: Mapping[str, Document]
+    added: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def machines(self) -> Mapping[str, MachineProfile]:
@@ -89,6 +93,7 @@ class Catalogue:
             extended_by(machines, MACHINES, self.machine_documents, [GENERIC]),
             extended_by(fabrics or {}, FABRICS, self.fabric_documents, []),
             self.runtime_documents,
+            {**self.added, **_hashes(MACHINES, machines), **_hashes(FABRICS, fabrics or {})},
         )
         for name in filter(_is_profile, fabrics or {}):
             _model(FabricProfile, FABRICS, name, extended.fabric_documents)
@@ -98,6 +103,19 @@ class Catalogue:
             if fault is not None:
                 raise ProfileError(f"{MACHINES}/{name}.yaml: {fault}")
         return extended
+
+    def added_to(self, platform: str) -> dict[str, str]:
+        """Return what was added that a machine's profile is made of, its fabrics included: hashes by name.
+
+        Args:
+            platform: name of the machine's profile.
+        """
+        if not self.added or platform not in self.machine_documents:
+            return {}
+        parts = {f"{MACHINES}/{name}" for name in _chain(platform, self.machine_documents)}
+        for fabric in self.machines[platform].fabrics:
+            parts |= {f"{FABRICS}/{name}" for name in _chain(fabric, self.fabric_documents)}
+        return {name: text for name, text in self.added.items() if name in parts}
 
     def unknown_fabric(self, machine: MachineProfile, field: str) -> Problem | None:
         """Return what is wrong with a machine that names a fabric that is not there, or None."""
@@ -232,6 +250,19 @@ def _documents(folder: str) -> dict[str, Document]:
 
 def _models(model: type[P], folder: str, documents: Mapping[str, Document]) -> dict[str, P]:
     return {name: _model(model, folder, name, documents) for name in filter(_is_profile, sorted(documents))}
+
+
+def _hashes(folder: str, documents: Mapping[str, Document]) -> dict[str, str]:
+    return {
+        f"{folder}/{name}": sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
+        for name, document in documents.items()
+    }
+
+
+def _chain(name: str, documents: Mapping[str, Document]) -> set[str]:
+    """Return the names of a document and of all that it is like."""
+    bases = bases_of(documents.get(name, {})) or []
+    return {name}.union(*(_chain(base, documents) for base in bases))
 
 
 def _is_profile(name: str) -> bool:

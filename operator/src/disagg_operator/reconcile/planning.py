@@ -1,13 +1,19 @@
-"""The plan by what is known of the cluster now: ComputeDomain, gang scheduling, and counts of scalers."""
+"""The plan by what is known of the cluster now.
+
+That is: its ComputeDomain, gang scheduling, counts of scalers, and workers that another version of the
+operator planned.
+"""
 
 from dataclasses import replace
 
 from disagg_operator.api.parse import accept
 from disagg_operator.plan.installation import Installation
+from disagg_operator.plan.model import Plan
+from disagg_operator.reconcile.applying.kept import kept_revision
 from disagg_operator.reconcile.cluster import Preflight
 from disagg_operator.reconcile.computedomain.keeper import DomainKeeper
 from disagg_operator.reconcile.groups.gangs import with_gangs
-from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.kinds import JOB, Object
 from disagg_operator.reconcile.observe import Observed
 from disagg_operator.reconcile.scaling.counts import Scaled, plan_scaled
 
@@ -37,4 +43,16 @@ async def plan_now(
     if await keeper.must_say_nodes(scaled.plan):
         facts = replace(facts, num_nodes_required=True)
         scaled = plan_scaled(accepted, installation, facts, status, observed)
-    return scaled
+    revision = kept_revision(scaled.plan, observed)
+    if revision is None:
+        return scaled
+    facts = replace(facts, revision=revision)
+    scaled = plan_scaled(accepted, installation, facts, status, observed)
+    return replace(scaled, plan=_fetching_nothing(scaled.plan, observed))
+
+
+def _fetching_nothing(plan: Plan, observed: Observed) -> Plan:
+    """Return a plan that starts no other download than the one by which kept workers got their model."""
+    if plan.download is None or (JOB.kind, plan.download.name) in observed.objects:
+        return plan
+    return replace(plan, download=None)

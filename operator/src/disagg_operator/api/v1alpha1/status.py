@@ -24,6 +24,7 @@ class ConditionType(StrEnum):
     TRANSPORT_VERIFIED = "TransportVerified"
     COMPUTE_DOMAIN_READY = "ComputeDomainReady"
     MODEL_READY = "ModelReady"
+    UP_TO_DATE = "UpToDate"
 
 
 class Condition(ApiModel):
@@ -191,4 +192,5 @@ class DisaggDeploymentStatus(ApiModel):
     )
     """Accepted: the specification makes sense. PlatformReady: the cluster can run it. Available: requests are
     served. Progressing: work is under way. TransportVerified: KV cache moves as promised.
-    ComputeDomainReady: NVLink spans all nodes of the workers. ModelReady: the model's files were fetched."""
+    ComputeDomainReady: NVLink spans all nodes of the workers. ModelReady: the model's files were fetched.
+    UpToDate, where False: pods that another version of the operator planned are kept."""

@@ -6,10 +6,10 @@ from http import HTTPStatus
 
 from disagg_operator.cli.live.asking import MANAGER, ask, deployment
 from disagg_operator.cli.live.connection import Connection, told
-from disagg_operator.cli.rollout_report import is_done, progressing
+from disagg_operator.cli.rollout_report import is_done, kept, progressing
 from disagg_operator.cli.steps import Teller
 from disagg_operator.cli.terminal import UserError
-from disagg_operator.plan.names import ANNOTATION_RETRY, LABEL_DEPLOYMENT
+from disagg_operator.plan.names import ANNOTATION_REPLAN, ANNOTATION_RETRY, LABEL_DEPLOYMENT
 from disagg_operator.plan.rollout.stepper import RoleObservation
 from disagg_operator.reconcile.errors import ClusterError
 from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, POD, STATEFUL_SET, Kind, Object
@@ -88,6 +88,23 @@ async def retry(connection: Connection, name: str) -> str:
     """
     resource, _ = await ask(connection, name, ANNOTATION_RETRY, _given_up)
     return str(resource["status"]["rollout"]["revision"])
+
+
+async def update(connection: Connection, name: str) -> str:
+    """Ask for the pods that the operator's version plans, and return what it keeps of an older one.
+
+    Raises:
+        UserError: it keeps none.
+    """
+    resource, _ = await ask(connection, name, ANNOTATION_REPLAN, _behind)
+    return kept(resource)
+
+
+async def _behind(connection: Connection, name: str) -> Object:
+    resource = await deployment(connection, name)
+    if not kept(resource):
+        raise UserError(f"the pods of {name} are those that this version of the operator plans.")
+    return resource
 
 
 async def _given_up(connection: Connection, name: str) -> Object:

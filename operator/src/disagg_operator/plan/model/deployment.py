@@ -280,6 +280,10 @@ class Plan:
         promised: the transports that the platform promises; none where anything will do.
         verification: how that is verified; None where it is not.
         warnings: what is doubtful, though it is not refused.
+        planned_for: what the pods are planned from, as a hash.
+        own_revision: revision that this version of the operator plans.
+        keeps_workers: whether ``revision`` is another one, of workers that are kept: an older version of the
+            operator planned them from the same inputs.
     """
 
     name: str
@@ -305,6 +309,9 @@ class Plan:
     promised: tuple[PromisedTransport, ...] = ()
     verification: VerificationPlan | None = None
     warnings: tuple[Problem, ...] = field(default=())
+    planned_for: str = ""
+    own_revision: str = ""
+    keeps_workers: bool = False
 
     def scaler(self, role: str) -> ScalerPlan | None:
         """Return the scaler of a role, or None where it is not scaled from outside."""

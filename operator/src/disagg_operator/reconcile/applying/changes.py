@@ -16,6 +16,7 @@ from disagg_operator.plan import names
 from disagg_operator.plan.model import DECODE, PREFILL, ROLES, Plan
 from disagg_operator.plan.rollout.reach import reaching
 from disagg_operator.reconcile.applying.diff import identity, is_terminating, must_apply, stamp, to_prune
+from disagg_operator.reconcile.applying.kept import kept as kept_as_there
 from disagg_operator.reconcile.applying.once import is_made_once, may_lack
 from disagg_operator.reconcile.kinds import CONFIG_MAP, JOB, STATEFUL_SET, Object
 from disagg_operator.reconcile.observe import Observed, label, number_of
@@ -74,11 +75,13 @@ def changes(
         waits: whether no worker may be started now.
         changed_over: whether every frontend is of the plan's template, those that are ending among them.
     """
-    shared = [stamp(obj) for obj in shared_objects(reaching(plan, rollout.step.sole))]
+    reached = reaching(plan, rollout.step.sole)
+    shared = [stamp(obj) for obj in kept_as_there(shared_objects(reached), reached, observed)]
     scalers = [applied_scaler(obj, observed) for obj in scaler_objects(plan)]
     step, forward = rollout.step, rollout.target == plan.revision
     listed = observed if plan.frontend.listed and not changed_over else None
-    workers = [stamp(obj) for obj in worker_objects(_stepped(plan, rollout, listed))] if forward else []
+    built = worker_objects(_stepped(plan, rollout, listed)) if forward else []
+    workers = [stamp(obj) for obj in kept_as_there(built, plan, observed)]
     wanted = [*shared, *workers, *scalers] if step.run else [*shared, *scalers]
     if waits:
         wanted = [obj for obj in wanted if not _starts_workers(obj, observed)]
@@ -93,7 +96,12 @@ def changes(
         delete=tuple(
             obj
             for obj in _deletions(
-                [*shared, *workers, *scalers], rollout, observed, owner, restores=not forward
+                [*shared, *workers, *scalers],
+                rollout,
+                observed,
+                owner,
+                restores=not forward,
+                keeps=plan.keeps_workers,
             )
             if not (_revision(obj) in step.removed and _is_needed_by_prefill(obj, observed, now))
             and (changed_over or not _is_of_frontend(obj))
@@ -179,7 +187,13 @@ def _differs(obj: Object, observed: Observed) -> bool:
 
 
 def _deletions(
-    desired: list[Object], rollout: Rollout, observed: Observed, owner: str, *, restores: bool
+    desired: list[Object],
+    rollout: Rollout,
+    observed: Observed,
+    owner: str,
+    *,
+    restores: bool,
+    keeps: bool,
 ) -> list[Object]:
     """Return what goes now: first the StatefulSets, and what their pods use only once these have ended."""
     live = list(observed.objects.values())
@@ -190,10 +204,12 @@ def _deletions(
     # A revision that is restored is not the plan's, so that none of its objects is desired.
     staying = {*step.kept, *([rollout.target] if restores else [])}
     outgoing = running & step.others
-    kept: frozenset[str | None] = frozenset({*staying, None} if outgoing else staying)
+    # The same goes for workers that another version of the operator planned, but for lists of frontends.
+    kept: frozenset[str | None] = frozenset({*staying, None} if outgoing or keeps else staying)
     # Nobody waits any more for a model that is no longer asked for; what was fetched stays.
-    idle = to_prune((obj for obj in live if obj["kind"] == JOB.kind), desired, owner, frozenset())
-    return idle + [
+    idle = [] if keeps else [obj for obj in live if obj["kind"] == JOB.kind]
+    idle += [obj for obj in live if keeps and not outgoing and _is_of_frontend(obj)]
+    return to_prune(idle, desired, owner, frozenset()) + [
         obj
         for obj in to_prune((obj for obj in live if obj["kind"] != JOB.kind), desired, owner, kept)
         if obj["kind"] == STATEFUL_SET.kind or _revision(obj) not in running

@@ -17,6 +17,7 @@ ComputeDomainReady has the reasons of `domains.Reason`.
 | TransportVerified, True or False | the reasons of `verify.verdict` |
 | TransportVerified, Unknown | SwitchedOff, Simulated, ScaledToZero, WorkersNotReady, FrontendNotReady |
 | TransportVerified, Unknown | RolloutInProgress, Paused, Measuring, and the reasons of `verify.verdict` |
+| UpToDate, False | PlannedByOtherVersion |
 | Progressing, False | Complete, Paused, NotAccepted, Blocked, PlatformNotReady, ReconcileError |
 | Progressing, False | RolloutPaused, ProgressDeadlineExceeded, VerificationFailed |
 """
@@ -28,6 +29,7 @@ from disagg_operator.api.problems import Problem
 from disagg_operator.api.v1alpha1.status import ConditionType
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES
+from disagg_operator.reconcile.applying.kept import keeps_frontend
 from disagg_operator.reconcile.computedomain.standing import Reason, Standing
 from disagg_operator.reconcile.groups.restarts import restarted
 from disagg_operator.reconcile.observe import Workload, label
@@ -53,11 +55,27 @@ class Verdict:
 def verdicts(view: View) -> list[Verdict]:
     """Return all conditions of a deployment."""
     found = [_accepted(view), _platform_ready(view), _available(view), _progressing(view)]
-    found += [*_transport_verified(view), *_compute_domain(view), *_model_ready(view)]
+    found += [*_transport_verified(view), *_compute_domain(view), *_model_ready(view), *_up_to_date(view)]
     return [
         Verdict(verdict.type, verdict.status, verdict.reason, verdict.message[:_LONGEST_MESSAGE])
         for verdict in found
     ]
+
+
+def _up_to_date(view: View) -> list[Verdict]:
+    """Say what is kept of another version of the operator; nothing where nothing is."""
+    if view.plan is None:
+        return []
+    workers, frontend = view.plan.keeps_workers, keeps_frontend(view.plan, view.observed)
+    if not workers and not frontend:
+        return []
+    who = " and ".join([*(["workers"] if workers else []), *(["frontends"] if frontend else [])])
+    message = (
+        f"This version of the operator plans other {who} than those that an earlier one made for the same "
+        "specification. They are kept, and none is restarted. They are replaced with the next edit that "
+        "changes pods, or at once by: kubectl disagg rollout update NAME"
+    )
+    return [Verdict(ConditionType.UP_TO_DATE, "False", "PlannedByOtherVersion", message)]
 
 
 def _accepted(view: View) -> Verdict:

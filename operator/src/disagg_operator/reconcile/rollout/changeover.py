@@ -6,11 +6,11 @@ change of etcd it looks for them where the new ones are not. Those workers stay 
 
 from datetime import datetime
 
-from disagg_operator.build.deployment import frontend_deployment
 from disagg_operator.plan import names
 from disagg_operator.plan.model import Plan
 from disagg_operator.plan.rollout.reach import reaching
 from disagg_operator.reconcile.applying.diff import applied_hash, identity, is_terminating, stamp
+from disagg_operator.reconcile.applying.kept import kept_frontend
 from disagg_operator.reconcile.observe import Observed, is_overdue, label
 
 
@@ -54,7 +54,7 @@ def rolled_out(plan: Plan, observed: Observed) -> bool:
         plan: what is desired.
         observed: what is there.
     """
-    desired = stamp(frontend_deployment(plan))
+    desired = stamp(kept_frontend(plan, observed))
     live = observed.objects.get(identity(desired))
     # What others changed since it was applied is mended by itself.
     if live is None or applied_hash(live) != applied_hash(desired):
