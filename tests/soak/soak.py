@@ -269,10 +269,9 @@ class Soak:
         self.operator.wait_until_leading()
 
     def _sample(self) -> Sample:
-        self._revive()
+        text = eventually(self._metrics, "the operator shows its metrics")
         process = self.operator.process
         assert process
-        text = eventually(lambda: self.operator.says("/metrics"), "the operator shows its metrics")
         found = sample(
             process.pid,
             text,
@@ -283,6 +282,10 @@ class Soak:
         self.result.samples.append(found)
         self._sampled = time.monotonic()
         return found
+
+    def _metrics(self) -> str:
+        self._revive()
+        return self.operator.says("/metrics")
 
     def _wait(self, calm: Callable[[Sample], bool], what: str) -> None:
         """Wait until a sample is calm three times running: one moment may be between two reconciles."""
