@@ -129,7 +129,7 @@ def test_the_table_tells_what_was_not_measured() -> None:
         ["memory", "", "", "", "≤ 80 MB", "not measured"],
     ]
     assert measured(figures, [SPEED, MEMORY]) == [SPEED]
-    assert remarks(figures) == ["created: a remark", "NOT MEASURED, idle: no operator"]
+    assert remarks(figures) == ["created, floor: a remark", "NOT MEASURED, idle: no operator"]
     assert markdown(table).splitlines()[1] == "| --- | ---: | ---: | ---: | ---: | ---: |"
     assert "no" in plain(table)
     assert "*" not in plain(table)

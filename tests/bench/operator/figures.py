@@ -12,7 +12,7 @@ class Figures:
 
     Attributes:
         values: by name of the figure and by side.
-        remarks: sentences about a figure, by its name.
+        remarks: sentences about a figure of a side, by both names.
         failures: why a part could not be measured, by its name.
     """
 
@@ -24,7 +24,7 @@ class Figures:
         """Note a figure of a side."""
         self.values.setdefault(name, {})[side] = value
         if remark:
-            self.remarks[name] = remark
+            self.remarks[f"{name}, {side}"] = remark
 
     def get(self, name: str, side: str) -> float | None:
         """Return a figure, or None where it was not measured."""

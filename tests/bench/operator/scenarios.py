@@ -56,7 +56,7 @@ class Bench:
     async def with_operator(self, shape: Shape, follow: FollowOurs | None = None) -> None:
         """Measure what the operator makes, and what follows on it."""
         async with fresh_plane(self.directory / "plane", 2 * shape.pods) as plane:
-            with operator(plane, self._profile(shape)) as subject:
+            with operator(plane, self.profile_of(shape)) as subject:
                 with self.progress.step(f"{shape}, {OURS}") as step:
                     controller = Controller(subject.pid, USER)
                     await create(plane, Ours(), shape, figures=self.figures, step=step, controller=controller)
@@ -75,7 +75,7 @@ class Bench:
             ):
                 await create(plane, Lws(), shape, figures=self.figures, step=step, controller=controller)
 
-    def _profile(self, shape: Shape) -> Path | None:
+    def profile_of(self, shape: Shape) -> Path | None:
         """Return where the profile of a shape goes: its number of deployments is added to the name."""
         number = f"{shape.deployments}x{shape.workers // shape.deployments}"
         return self.profile and self.profile.with_name(f"{self.profile.stem}-{number}{self.profile.suffix}")
@@ -128,7 +128,7 @@ async def _groups(bench: Bench, _: frozenset[str]) -> None:
 async def _resting(bench: Bench, parts: frozenset[str]) -> None:
     shape = bench.shapes.resting
     async with fresh_plane(bench.directory / "plane", shape.pods) as plane:
-        with operator(plane) as subject:
+        with operator(plane, bench.profile_of(shape)) as subject:
             if "idle" in parts:
                 with bench.progress.step("Weigh an operator that has nothing to do"):
                     await quiet(plane, USER, seconds=_IDLE_SECONDS)

@@ -99,9 +99,8 @@ def _note(figures: Figures, side: str, shape: Shape, until: audit.Traffic, after
     """Note what was asked of the API server until all was available, and afterwards."""
     number = shape.deployments
     told = f"{audit.listed(until.writes, number)}; afterwards {audit.listed(afterwards.writes, number)}"
-    figures.put(of(shape, WRITES), side, until.writes.total() / number, f"{side}: {told}")
-    figures.put(of(shape, READS), side, until.reads.total() / number)
-    figures.remarks[of(shape, READS)] = f"{side}: {audit.listed(until.reads, number)}"
+    figures.put(of(shape, WRITES), side, until.writes.total() / number, told)
+    figures.put(of(shape, READS), side, until.reads.total() / number, audit.listed(until.reads, number))
     figures.put(of(shape, CACHED), side, until.cached.total() / number)
 
 
