@@ -61,11 +61,13 @@ def operators(apiserver: ApiServer, namespace: str, logs: Path) -> Iterator[Call
         made[-1].start()
         return made[-1]
 
-    yield make
-    for operator in made:
-        if operator.process and operator.process.poll() is None:
-            operator.process.kill()
-            operator.process.wait(20)
+    try:
+        yield make
+    finally:
+        for operator in made:
+            if operator.process and operator.process.poll() is None:
+                operator.process.kill()
+                operator.process.wait(20)
 
 
 @pytest.fixture
