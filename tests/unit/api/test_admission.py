@@ -53,6 +53,12 @@ TRTLLM = {"engine": "trtllm"}
 WORKER = "spec.decode.podTemplate.spec.containers[0]"
 
 FAULTS: list[tuple[str, dict[str, Any], str]] = [
+    ("network-peers", {"network": {"clients": [{"podSelectr": {}}]}}, "spec.network.clients[0].podSelectr"),
+    (
+        "network-heeded",
+        {"network": {"policy": "None", "clients": [{"podSelector": {}}]}},
+        "spec.network.clients",
+    ),
     ("lists-no-duplicates", {"security": {"allowUnsafe": ["a", "b", "a"]}}, "spec.security.allowUnsafe[2]"),
     ("text-no-nul", {"env": env(("A", "a\0b"))}, "spec.env[0].value"),
     ("text-no-nul", {"placement": {"nodeSelector": {"a/b": "a\0b"}}}, "spec.placement.nodeSelector[a/b]"),
