@@ -141,6 +141,22 @@ def test_an_upgrade_leaves_the_crds_and_their_objects(server: Server) -> None:
     assert {name: crd["metadata"]["uid"] for name, crd in server.crds().items()} == before
 
 
+def test_an_older_chart_is_refused_until_the_newer_definitions_are_let_go(server: Server) -> None:
+    namespace = server.namespace("disagg-system")
+    server.helm("install", "one", CHART, "--namespace", namespace, *SET_IMAGES)
+    upgrade = ("upgrade", "one", CHART, "--namespace", namespace, *SET_IMAGES)
+    server.helm(*upgrade)
+    newer = "disagg.dev/chart-version=99.0.0-rc.1"
+    server.kubectl("annotate", "crd", OURS, newer, "--overwrite")
+    with pytest.raises(HelmError, match=f"has the definition {OURS} of version 99.0.0-rc.1") as refused:
+        server.helm(*upgrade)
+    remedy = f"kubectl annotate crd {OURS} disagg.dev/chart-version-"
+    assert remedy in str(refused.value)
+    assert server.crds()[OURS]["metadata"]["annotations"]["disagg.dev/chart-version"] == "99.0.0-rc.1"
+    server.kubectl(*remedy.split()[1:])
+    server.helm(*upgrade)
+
+
 def test_kept_crds_are_taken_up_again_by_the_same_release(server: Server) -> None:
     namespace = server.namespace("disagg-system")
     for _ in range(2):

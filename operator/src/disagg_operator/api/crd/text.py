@@ -16,10 +16,11 @@ metadata:
   name: {name}
   labels:
     {{{{- include "disagg-operator.labels" . | nindent 4 }}}}
-  {{{{- if .Values.crds.keep }}}}
   annotations:
+    disagg.dev/chart-version: {{{{ .Chart.Version | quote }}}}
+    {{{{- if .Values.crds.keep }}}}
     helm.sh/resource-policy: keep
-  {{{{- end }}}}
+    {{{{- end }}}}
 """
 
 
