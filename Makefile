@@ -59,7 +59,7 @@ render: $(READY) ## Print the manifests of the first example, without any cluste
 	@for file in examples/01-quickstart/*.yaml; do $(BIN)/kubectl-disagg render -f "$$file" || exit 1; done
 
 ##@ Test it
-.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-e2e bench-engine bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-verification bench-local-prefill soak
+.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-crash-points test-e2e bench-engine bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-verification bench-local-prefill soak
 checks: lint typecheck generated ## Everything that needs no cluster.
 	@hack/bootstrap --compiler
 	@$(CLUSTER_TOOL) tools >/dev/null
@@ -89,6 +89,9 @@ test-chart: $(READY) ## Tests of the Helm chart.
 test-integration: $(READY) ## Tests of single parts by real ones: API server, NIXL, ssh and mpirun.
 	@hack/bootstrap --compiler
 	@UV=$(UV) $(PYTEST) tests/integration tests/chart/test_chart_on_apiserver.py $(LAUNCH) $(PARALLEL) 3
+
+test-crash-points: $(READY) ## The operator killed before and after every API call; ARGS="--scenario NAME", "--help".
+	@UV=$(UV) PYTHONPATH=tests $(BIN)/python -m integration.faults.crash.main $(ARGS)
 
 test-e2e: $(READY) ## Tests on the whole cluster.
 	@UV=$(UV) $(PYTEST) tests/e2e --ignore $(LAUNCH)

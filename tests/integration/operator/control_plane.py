@@ -28,6 +28,10 @@ GROUPS = {
     "disaggscalers": "/apis/disagg.dev/v1alpha1",
     "statefulsets": "/apis/apps/v1",
     "deployments": "/apis/apps/v1",
+    "controllerrevisions": "/apis/apps/v1",
+    "replicasets": "/apis/apps/v1",
+    "poddisruptionbudgets": "/apis/policy/v1",
+    "networkpolicies": "/apis/networking.k8s.io/v1",
     "jobs": "/apis/batch/v1",
     "rolebindings": "/apis/rbac.authorization.k8s.io/v1",
     "leases": "/apis/coordination.k8s.io/v1",
@@ -109,11 +113,18 @@ def deployment(name: str = "demo", **spec: Any) -> Object:
 
 
 def make_pods_ready(
-    api: Api, namespace: str, selector: str = "", unless: str = "\0", address: str = ""
+    api: Api,
+    namespace: str,
+    selector: str = "",
+    unless: str = "\0",
+    address: str = "",
+    *,
+    broken: str = "",
 ) -> None:
     """STAND-IN for the kubelet, which this cluster lacks: report pods as ready, but for some names.
 
-    Pods with readiness gates are ready once these are true. With an address, pods have that one.
+    Pods with readiness gates are ready once these are true; pods of a broken image never are. With an
+    address, pods have that one.
     """
     now = "2026-01-01T00:00:00Z"
     for pod in api.find("pods", namespace, selector):
@@ -122,6 +133,8 @@ def make_pods_ready(
         ready = str(all(conditions.get(gate, {}).get("status") == "True" for gate in gates))
         known = conditions.get("Ready", {}).get("status")
         if unless in pod["metadata"]["name"] or known == ready or (known and not gates):
+            continue
+        if broken in [container["image"] for container in pod["spec"]["containers"]]:
             continue
         found = {"PodScheduled": "True", "ContainersReady": "True", "Ready": ready}
         reported = [
