@@ -129,6 +129,8 @@ def _objects(shape: Shape, name: str) -> Iterator[Object]:
         if role in {each["name"] for each in roles}:
             continue  # each of our groups is a StatefulSet; theirs share a role
         template = obj["spec"]["template"]
+        # It keeps apart the pods of one group of ours, and would all pods of a role of theirs.
+        template["spec"].pop("affinity", None)
         pattern = {"size": shape.nodes, "leaderTemplate": template, "workerTemplate": template}
         replicas = shape.prefill if role == "prefill" else shape.decode
         roles.append({"name": role, "spec": {"replicas": replicas, "leaderWorkerTemplate": pattern}})
