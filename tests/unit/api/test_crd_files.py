@@ -83,8 +83,10 @@ def test_rules_carry_remedies() -> None:
 
 def test_chart_template_says_the_same() -> None:
     text = template(definition())
-    body = re.sub(r"^.*\{\{-? (?:if|end|include|/\*).*\}\}$\n?", "", text, flags=re.MULTILINE)
+    versioned = text.replace("{{ .Chart.Version | quote }}", '"1.2.3"')
+    body = re.sub(r"^.*\{\{-? (?:if|end|include|/\*).*\}\}$\n?", "", versioned, flags=re.MULTILINE)
     assert yaml.safe_load(body)["spec"] == definition()["spec"]
+    assert yaml.safe_load(body)["metadata"]["annotations"]["disagg.dev/chart-version"] == "1.2.3"
     assert text.count("{{- if .Values.crds.enabled }}") == 1
     assert "helm.sh/resource-policy: keep" in text
 
