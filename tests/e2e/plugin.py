@@ -1,13 +1,10 @@
 """`kubectl disagg` as a user calls it, on the test cluster."""
 
 import subprocess
-import sys
-from pathlib import Path
 
 from e2e.installation import NAMESPACE
+from integration.cli.program import PROGRAM
 from testcluster.session import Cluster
-
-PROGRAM = Path(sys.executable).with_name("kubectl-disagg")
 
 
 def disagg(cluster: Cluster, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -16,7 +16,8 @@ import pytest
 from e2e.cluster_client import Kubectl, Object, eventually
 from e2e.deployments import Deployment, spec
 from e2e.installation import NAMESPACE, UNPRIVILEGED, Installed
-from e2e.plugin import PROGRAM, disagg
+from e2e.plugin import disagg
+from integration.cli.program import HEEDING_CTRL_C, PROGRAM
 from testcluster.session import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
@@ -141,7 +142,7 @@ def test_an_interruption_stops_nsys_and_cleans_up(
     command = [str(PROGRAM), "profile", profiled, "--seconds", "300", "--output", str(report)]
     where = ["--namespace", NAMESPACE, "--kubeconfig", str(cluster.kubeconfig)]
     process = subprocess.Popen(
-        [*command, *where], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*HEEDING_CTRL_C, *command, *where], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
     def runs() -> None:

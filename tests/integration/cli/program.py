@@ -11,6 +11,8 @@ from integration.operator.control_plane import Api, eventually
 ANNOTATION = "disagg.dev/verify"
 PROGRAM = Path(sys.executable).with_name("kubectl-disagg")
 """Installed beside the Python that runs the tests."""
+HEEDING_CTRL_C = ("env", "--default-signal=INT")
+"""Put before a program: a shell has its background ignore Ctrl-C, with all children, such as these tests."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Program:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start it in the background."""
         where = ("--namespace", self.namespace) if self.namespace else ()
-        command = [str(PROGRAM), *arguments, "--kubeconfig", str(self.kubeconfig), *where]
+        command = [*HEEDING_CTRL_C, str(PROGRAM), *arguments, "--kubeconfig", str(self.kubeconfig), *where]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def finish(self, process: subprocess.Popen[str]) -> Finished:
