@@ -79,10 +79,11 @@ class Kubectl(kubectl.Kubectl):
 
 
 def eventually(check: Callable[[], T], timeout: float, every: float = 0.5) -> T:
-    """Call ``check`` until it neither raises AssertionError or KubectlError, and return what it returned.
+    """Call ``check`` until nothing is missing any more, and return what it returned.
 
     Args:
-        check: what must hold in the end; its assertion's message tells what is missing.
+        check: what must hold in the end. A failed assertion tells what is missing; so does a failed kubectl,
+            or the one object, key or entry that is not there yet (ValueError, LookupError).
         timeout: longest time, in seconds.
         every: pause between two calls, in seconds.
 
@@ -93,7 +94,7 @@ def eventually(check: Callable[[], T], timeout: float, every: float = 0.5) -> T:
     while True:
         try:
             return check()
-        except (AssertionError, KubectlError) as error:
+        except (AssertionError, KubectlError, LookupError, ValueError) as error:
             if time.monotonic() > deadline:
                 raise AssertionError(f"still not so after {timeout:g} s: {error}") from error
         time.sleep(every)

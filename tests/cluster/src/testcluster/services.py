@@ -63,13 +63,18 @@ def volumes(cluster: Cluster, count: int) -> Iterator[str | None]:
     (node,) = [each["metadata"]["name"] for each in kubectl.json("get", "nodes")["items"]]
     root = default_paths().state / "volumes"
     found = [_volume(f"{STORAGE_CLASS}-{number}", root / str(number), node) for number in range(count)]
+    names = [each["metadata"]["name"] for each in found]
+    delete = ("delete", "persistentvolume", *names, "--ignore-not-found")
+    # A run that was killed leaves volumes that are another claim's for ever, with its data.
+    kubectl.text(*delete)
+    shutil.rmtree(root, ignore_errors=True)
     for number in range(count):
-        (root / str(number)).mkdir(parents=True, exist_ok=True)
+        (root / str(number)).mkdir(parents=True)
     kubectl.apply(found)
     try:
         yield STORAGE_CLASS
     finally:
-        kubectl.text("delete", "persistentvolume", *(each["metadata"]["name"] for each in found))
+        kubectl.text(*delete)
         shutil.rmtree(root)
 
 
