@@ -148,6 +148,29 @@ def make_pods_ready(
         api.patch_at(path, {"status": status}, may_be_gone=True)
 
 
+def ended_once(at: str) -> Object:
+    """Return the status of a pod whose container was ended for its memory and runs again.
+
+    Args:
+        at: when that was.
+    """
+    terminated = {"exitCode": 137, "reason": "OOMKilled", "startedAt": at, "finishedAt": at}
+    container = {
+        "name": "worker",
+        "image": "i",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 1,
+        "state": {"running": {"startedAt": at}},
+        "lastState": {"terminated": terminated},
+    }
+    conditions = [
+        {"type": kind, "status": status, "lastTransitionTime": at}
+        for kind, status in (("PodScheduled", "True"), ("Ready", "False"))
+    ]
+    return {"status": {"phase": "Running", "conditions": conditions, "containerStatuses": [container]}}
+
+
 def eventually(
     check: Callable[[], T],
     what: str,

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from integration.operator.control_plane import Api, Deployed, Object, OperatorProcess, deployment, eventually
+from integration.operator.control_plane import (
+    Api,
+    Deployed,
+    Object,
+    OperatorProcess,
+    deployment,
+    ended_once,
+    eventually,
+)
 
 pytestmark = pytest.mark.apiserver
 
@@ -168,25 +176,6 @@ def test_a_scheduler_of_gangs_that_is_not_there_harms_nothing_that_runs(demo: Gr
     assert demo.pods("0") == before
 
 
-def dead() -> Object:
-    """Return the status of a container that ended once and runs again."""
-    terminated = {"exitCode": 137, "reason": "OOMKilled", "startedAt": NOW, "finishedAt": NOW}
-    container = {
-        "name": "worker",
-        "image": "i",
-        "imageID": "",
-        "ready": False,
-        "restartCount": 1,
-        "state": {"running": {"startedAt": NOW}},
-        "lastState": {"terminated": terminated},
-    }
-    conditions = [
-        {"type": kind, "status": status, "lastTransitionTime": NOW}
-        for kind, status in (("PodScheduled", "True"), ("Ready", "False"))
-    ]
-    return {"status": {"phase": "Running", "conditions": conditions, "containerStatuses": [container]}}
-
-
 def test_a_dead_rank_restarts_its_group_and_no_other(demo: Groups) -> None:
     demo.create()
     eventually(lambda: len(demo.pods("0")) == len(demo.pods("1")) == 2, "all pods are there")
@@ -196,7 +185,7 @@ def test_a_dead_rank_restarts_its_group_and_no_other(demo: Groups) -> None:
     scheduled = {"conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": NOW}]}
     demo.api.patch("pods", demo.namespace, name, {"status": scheduled}, "/status")
     name = f"{demo.sets()['0']['metadata']['name']}-1"
-    demo.api.patch("pods", demo.namespace, name, dead(), "/status")
+    demo.api.patch("pods", demo.namespace, name, ended_once(NOW), "/status")
 
     def all_new() -> bool:
         now = demo.pods("0")

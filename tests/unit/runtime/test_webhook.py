@@ -72,23 +72,25 @@ def test_a_deletion_has_no_object_and_is_allowed() -> None:
     assert verdict(None, resource())["allowed"] is True
 
 
+def issue(folder: Path, name: str) -> None:
+    """Put a new certificate and its key into a folder."""
+    identity = Authority(folder / "ca").issue(name, name, hosts=["localhost"])
+    (folder / "tls.crt").write_bytes(identity.certificate.read_bytes())
+    (folder / "tls.key").write_bytes(identity.key.read_bytes())
+
+
 def test_a_renewed_certificate_is_taken_up_and_a_broken_one_is_not(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def issue(name: str) -> None:
-        identity = Authority(tmp_path / "ca").issue(name, name, hosts=["localhost"])
-        (tmp_path / "tls.crt").write_bytes(identity.certificate.read_bytes())
-        (tmp_path / "tls.key").write_bytes(identity.key.read_bytes())
-
     caplog.set_level("INFO", logger=certificates.__name__)
-    issue("one")
+    issue(tmp_path, "one")
     certificate = Certificate(tmp_path)
     certificate.look()
     assert "renewed" not in caplog.text
     (tmp_path / "tls.key").write_text("half of a key")
     certificate.look()
     assert "cannot take up" in caplog.text
-    issue("two")
+    issue(tmp_path, "two")
     certificate.look()
     assert "took up a renewed certificate" in caplog.text
 
@@ -96,15 +98,10 @@ def test_a_renewed_certificate_is_taken_up_and_a_broken_one_is_not(
 def test_a_certificate_that_ends_soon_is_warned_of_once_a_day_until_it_is_renewed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def issue(name: str) -> None:
-        identity = Authority(tmp_path / "ca").issue(name, name, hosts=["localhost"])
-        (tmp_path / "tls.crt").write_bytes(identity.certificate.read_bytes())
-        (tmp_path / "tls.key").write_bytes(identity.key.read_bytes())
-
     def warnings() -> int:
         return sum("Upgrade the chart's release" in message for message in caplog.messages)
 
-    issue("one")
+    issue(tmp_path, "one")
     time = [datetime.now(UTC)]
     certificate = Certificate(tmp_path, now=lambda: time[0])
     assert warnings() == 0
@@ -119,7 +116,7 @@ def test_a_certificate_that_ends_soon_is_warned_of_once_a_day_until_it_is_renewe
     certificate.look()
     assert "the certificate ended" in caplog.messages[-1]
     time[0] = datetime.now(UTC)
-    issue("two")
+    issue(tmp_path, "two")
     certificate.look()
     certificate.look()
     assert warnings() == 3

@@ -179,10 +179,7 @@ def retry(
     async def work(connection: Any) -> str:
         return await rollouts.retry(connection, name)
 
-    try:
-        revision = _connected(Place(namespace, context, kubeconfig), work)
-    except UserError as error:
-        fail(error)
+    revision = _done(Place(namespace, context, kubeconfig), work)
     typer.echo(f"revision {revision} of {name} is tried again")
 
 
@@ -199,10 +196,7 @@ def update(
     async def work(connection: Any) -> str:
         return await rollouts.update(connection, name)
 
-    try:
-        _connected(Place(namespace, context, kubeconfig), work)
-    except UserError as error:
-        fail(error)
+    _done(Place(namespace, context, kubeconfig), work)
     typer.echo(f"{name} is rolled out as this version of the operator plans it")
 
 
@@ -212,12 +206,17 @@ def _set_paused(name: str, place: Place, *, paused: bool) -> None:
     async def work(connection: Any) -> bool:
         return await rollouts.pause(connection, name, paused=paused)
 
-    try:
-        changed = _connected(place, work)
-    except UserError as error:
-        fail(error)
+    changed = _done(place, work)
     word = "paused" if paused else "not paused"
     typer.echo(f"{name} is {word}{'' if changed else ' already'}")
+
+
+def _done(place: Place, work: Callable[[Any], Awaitable[T]]) -> T:
+    """Do work with a connection to the cluster, or end with what keeps it from being done."""
+    try:
+        return _connected(place, work)
+    except UserError as error:
+        fail(error)
 
 
 def _connected(place: Place, work: Callable[[Any], Awaitable[T]]) -> T:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from integration.operator.control_plane import Deployed, Object, deployment
+from integration.operator.control_plane import Deployed, Object, deployment, ended_once
 
 Condition = Callable[[Deployed], bool]
 
@@ -119,22 +119,7 @@ def _kill_a_rank(it: Deployed) -> None:
         and pod["metadata"]["labels"]["apps.kubernetes.io/pod-index"] == "1"
     ]
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    ended = {"exitCode": 137, "reason": "OOMKilled", "startedAt": now, "finishedAt": now}
-    container = {
-        "name": "worker",
-        "image": "i",
-        "imageID": "",
-        "ready": False,
-        "restartCount": 1,
-        "state": {"running": {"startedAt": now}},
-        "lastState": {"terminated": ended},
-    }
-    conditions = [
-        {"type": kind, "status": status, "lastTransitionTime": now}
-        for kind, status in (("PodScheduled", "True"), ("Ready", "False"))
-    ]
-    status = {"phase": "Running", "conditions": conditions, "containerStatuses": [container]}
-    it.api.patch("pods", it.namespace, pod["metadata"]["name"], {"status": status}, "/status")
+    it.api.patch("pods", it.namespace, pod["metadata"]["name"], ended_once(now), "/status")
 
 
 def _restarted(it: Deployed) -> bool:
