@@ -180,7 +180,8 @@ class Soak:
             self._revive()
             if step in by_step:
                 self._restart(by_step[step])
-            if step % loss == loss // 2:
+            # Most machines stand at any time, so that work goes on.
+            if step % loss == loss // 2 and 3 * len(self._lost) < self.plan.machines:
                 self._lose_a_machine(until=step + round(15 * self.plan.rate))
             for name in [name for name, due in self._lost.items() if due <= step]:
                 self._bring_back(name)
