@@ -8,7 +8,7 @@ SOURCES := operator/src images/worker/src images/trtllm/src tests/cluster/src
 LOCKED := uv.lock pyproject.toml operator/pyproject.toml images/worker/pyproject.toml tests/cluster/pyproject.toml
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
-FAST := tests/unit tests/golden tests/property tests/chart
+FAST := tests/unit tests/golden tests/property tests/chart tests/upgrade
 NEEDS_CLUSTER := apiserver or cluster
 LAUNCH := tests/e2e/launch
 # The tests of a file share what takes long to start, so they stay together and in their order.
@@ -31,7 +31,7 @@ demo-down: $(READY) ## Remove the demo and its cluster.
 	@$(CLUSTER_TOOL) demo --remove
 
 ##@ Work on it
-.PHONY: setup fmt lint typecheck crds update-golden render
+.PHONY: setup fmt lint typecheck crds update-golden released-chart render
 setup: ## Install uv if it is missing, and the locked Python packages.
 	@hack/bootstrap && touch $(READY)
 
@@ -54,6 +54,9 @@ crds: $(READY) ## Write what is made from models, rules and profiles: CRDs, sche
 
 update-golden: $(READY) ## Write the golden manifests anew; review them as a diff.
 	@UV=$(UV) UPDATE_GOLDEN=1 $(PYTEST) tests/golden tests/chart -m "not ($(NEEDS_CLUSTER))" -q
+
+released-chart: $(READY) ## Store what this version makes of deployments in tests/upgrade/released/NAME=…; done with each release.
+	@PYTHONPATH=tests $(BIN)/python -m upgrade.store "$(NAME)"
 
 render: $(READY) ## Print the manifests of the first example, without any cluster.
 	@for file in examples/01-quickstart/*.yaml; do $(BIN)/kubectl-disagg render -f "$$file" || exit 1; done
@@ -88,7 +91,7 @@ test-chart: $(READY) ## Tests of the Helm chart.
 
 test-integration: $(READY) ## Tests of single parts by real ones: API server, NIXL, ssh and mpirun.
 	@hack/bootstrap --compiler
-	@UV=$(UV) $(PYTEST) tests/integration tests/chart/test_chart_on_apiserver.py $(LAUNCH) $(PARALLEL) 3
+	@UV=$(UV) $(PYTEST) tests/integration tests/soak tests/chart/test_chart_on_apiserver.py $(LAUNCH) $(PARALLEL) 3
 
 test-crash-points: $(READY) ## The operator killed before and after every API call; ARGS="--scenario NAME", "--help".
 	@UV=$(UV) PYTHONPATH=tests $(BIN)/python -m integration.faults.crash.main $(ARGS)
