@@ -292,7 +292,16 @@ class OperatorProcess:
 
 
 def writes(audit_log: Path, namespace: str, since: int = 0) -> Counter[str]:
-    """Count the writes of operators in a namespace, but for Leases and Events, from an offset of the log."""
+    """Count the writes of operators in a namespace, but for Leases, from an offset of the log."""
+    return _requests(audit_log, namespace, since, lambda verb: verb not in READS)
+
+
+def gets(audit_log: Path, namespace: str, since: int = 0) -> Counter[str]:
+    """Count the reads of single objects by operators in a namespace, but for Leases."""
+    return _requests(audit_log, namespace, since, lambda verb: verb == "get")
+
+
+def _requests(audit_log: Path, namespace: str, since: int, counts: Callable[[str], bool]) -> Counter[str]:
     found: Counter[str] = Counter()
     with audit_log.open("rb") as log:
         log.seek(since)
@@ -303,7 +312,7 @@ def writes(audit_log: Path, namespace: str, since: int = 0) -> Counter[str]:
             if (
                 entry["stage"] == "ResponseComplete"
                 and agent.startswith(("disagg-operator/", "kopf/"))
-                and entry["verb"] not in READS
+                and counts(entry["verb"])
                 and reference.get("namespace") == namespace
                 and reference.get("resource") not in {"leases"}
             ):

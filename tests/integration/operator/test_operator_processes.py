@@ -16,6 +16,7 @@ from integration.operator.control_plane import (
     Deployed,
     OperatorProcess,
     eventually,
+    gets,
     writes,
 )
 from testcluster.fixtures import ApiServer
@@ -40,6 +41,8 @@ def test_few_writes_until_available_and_none_after(
     )
     assert children == 11, made
     assert made.total() <= 15, made
+    read = gets(apiserver.audit_log, namespace)
+    assert "get disaggdeployments/" not in read, read
     offset = apiserver.audit_log.stat().st_size
     time.sleep(5)
     assert not writes(apiserver.audit_log, namespace, offset)

@@ -1,5 +1,6 @@
 """Whole reconciles on the fake cluster: convergence, crashes, refusals, pauses and failures."""
 
+import asyncio
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -13,6 +14,7 @@ from disagg_operator.plan.installation import Installation
 from disagg_operator.platforms.catalogue import builtin
 from disagg_operator.reconcile.errors import BlockedError, RetrySoonError
 from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.plans import Plans
 from disagg_operator.reconcile.reconciler import Outcome, Reconciler
 from unit.reconcile.fake_cluster import Crash, FakeCluster, deployment, refusal
 
@@ -20,7 +22,7 @@ INSTALLATION = Installation("worker:1")
 
 
 def reconciler(cluster: FakeCluster, installation: Installation = INSTALLATION) -> Reconciler:
-    return Reconciler(cluster, cluster, cluster, cluster, cluster.verifier, cluster, installation)
+    return Reconciler(cluster, cluster, cluster, cluster, cluster.verifier, cluster, Plans(installation))
 
 
 def drive(cluster: FakeCluster, installation: Installation = INSTALLATION) -> Outcome:
@@ -29,14 +31,8 @@ def drive(cluster: FakeCluster, installation: Installation = INSTALLATION) -> Ou
 
 
 def drive_on(one: Reconciler, cluster: FakeCluster) -> Outcome:
-    """Reconcile once. Nothing on the fake cluster waits, so that no event loop is needed."""
-    coroutine = one.reconcile(cluster.key)
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        outcome: Outcome = end.value
-        return outcome
-    raise AssertionError("the reconcile waited for something")
+    """Reconcile once."""
+    return asyncio.run(one.reconcile(cluster.key))
 
 
 def converge(cluster: FakeCluster, rounds: int = 10) -> None:
@@ -306,7 +302,7 @@ def test_a_bug_is_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("disagg_operator.reconcile.scaling.counts.plan", broken)
+    monkeypatch.setattr("disagg_operator.reconcile.plans.plan", broken)
     with pytest.raises(ZeroDivisionError):
         drive(cluster)
     assert cluster.condition("Progressing")["reason"] == "ReconcileError"

@@ -34,14 +34,14 @@ class FakeSource:
     lists: list[list[Object] | Exception]
     watches: list[list[tuple[str, Object] | float | Exception]] = field(default_factory=list)
     since: list[str] = field(default_factory=list)
-    page: int = 500
+    page: int = 200
 
     async def list_page(
         self, kind: Kind, namespace: str | None, selector: str, token: str | None, limit: int
     ) -> Object:
         assert selector == "managed"
         assert kind in (CONFIG_MAP, POD)
-        assert limit == 500
+        assert limit == 200
         script = self.lists[0]
         start = int(token or 0)
         if isinstance(script, Exception):

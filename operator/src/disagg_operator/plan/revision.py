@@ -8,7 +8,8 @@ explain a setting.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from typing import Any
 
 from disagg_operator.plan import names
@@ -26,22 +27,32 @@ def revision_of(roles: Iterable[RolePlan]) -> str:
     Args:
         roles: the roles with NO_REVISION.
     """
-    material = []
-    for role in roles:
-        # The engine's configuration is in the files already.
-        described = asdict(replace(role, engine_config={}, settings=()))
-        del described["replicas"], described["budget"]
-        # Whether the agent is there counts, what it is does not: another agent is no reason for a rollout.
-        described["pod"]["agent"] = role.pod.agent is not None or None
-        del described["pod"]["check"], described["pod"]["download"]
-        if role.group is not None and role.group.gang is not None:
-            # By an upgrade of Kubernetes the same PodGroup may be of another version.
-            del described["group"]["gang"]["api_version"]
-        material.append(_without_words(described))
-    return names.digest(json.dumps(material, sort_keys=True))
+    return names.digest(json.dumps([_material(role) for role in roles], sort_keys=True))
+
+
+def _material(role: RolePlan) -> dict[str, Any]:
+    # The engine's configuration is in the files already.
+    described: dict[str, Any] = _without_words(replace(role, engine_config={}, settings=()))
+    pod, group = described["pod"], described.get("group", {})
+    for left_out in ("replicas", "budget"):
+        described.pop(left_out, None)
+    for left_out in ("check", "download"):
+        pod.pop(left_out, None)
+    # Whether the agent is there counts, what it is does not: another agent is no reason for a rollout.
+    if "agent" in pod:
+        pod["agent"] = True
+    # By an upgrade of Kubernetes the same PodGroup may be of another version.
+    group.get("gang", {}).pop("api_version", None)
+    return described
 
 
 def _without_words(value: Any) -> Any:
+    """Return a value as JSON has it, without what explains and what says nothing."""
+    kind = type(value)
+    if kind is str:
+        return value
+    if is_dataclass(kind):
+        value = {field: getattr(value, field) for field in _fields(kind)}
     if isinstance(value, Mapping):
         return {
             key: _without_words(part)
@@ -52,3 +63,8 @@ def _without_words(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_words(part) for part in value]
     return value
+
+
+@cache
+def _fields(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))

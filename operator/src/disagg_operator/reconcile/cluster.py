@@ -16,7 +16,7 @@ class Cluster(Protocol):
     """Reads and writes of a reconcile. Every method raises ClusterError where the API server refuses."""
 
     async def get_deployment(self, key: Key) -> Object | None:
-        """Return the DisaggDeployment as the API server has it now, or None where there is none."""
+        """Return the DisaggDeployment as last seen, writes of ours among it, or None where there is none."""
         ...
 
     async def apply(self, obj: Object, *, new: bool = False) -> Object:

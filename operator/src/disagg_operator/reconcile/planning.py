@@ -7,7 +7,6 @@ operator planned.
 from dataclasses import replace
 
 from disagg_operator.api.parse import accept
-from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan
 from disagg_operator.reconcile.applying.kept import kept_revision
 from disagg_operator.reconcile.cluster import Preflight
@@ -15,13 +14,14 @@ from disagg_operator.reconcile.computedomain.keeper import DomainKeeper
 from disagg_operator.reconcile.groups.gangs import with_gangs
 from disagg_operator.reconcile.kinds import JOB, Object
 from disagg_operator.reconcile.observe import Observed
+from disagg_operator.reconcile.plans import Plans
 from disagg_operator.reconcile.scaling.counts import Scaled, plan_scaled
 
 
 async def plan_now(
     resource: Object,
     observed: Observed,
-    installation: Installation,
+    plans: Plans,
     keeper: DomainKeeper,
     preflight: Preflight,
 ) -> Scaled:
@@ -30,7 +30,7 @@ async def plan_now(
     Args:
         resource: the DisaggDeployment as it is.
         observed: what is there of it.
-        installation: settings of the operator's installation.
+        plans: what plans.
         keeper: what knows ComputeDomains.
         preflight: what knows what the API server serves.
 
@@ -38,16 +38,16 @@ async def plan_now(
         Refusal: the specification cannot be accepted or planned.
     """
     accepted, status = accept(resource), resource.get("status", {})
-    facts = await with_gangs(accepted, installation, keeper.facts(accepted), preflight, observed)
-    scaled = plan_scaled(accepted, installation, facts, status, observed)
+    facts = await with_gangs(accepted, plans, keeper.facts(accepted), preflight, observed)
+    scaled = plan_scaled(accepted, plans, facts, status, observed)
     if await keeper.must_say_nodes(scaled.plan):
         facts = replace(facts, num_nodes_required=True)
-        scaled = plan_scaled(accepted, installation, facts, status, observed)
+        scaled = plan_scaled(accepted, plans, facts, status, observed)
     revision = kept_revision(scaled.plan, observed)
     if revision is None:
         return scaled
     facts = replace(facts, revision=revision)
-    scaled = plan_scaled(accepted, installation, facts, status, observed)
+    scaled = plan_scaled(accepted, plans, facts, status, observed)
     return replace(scaled, plan=_fetching_nothing(scaled.plan, observed))
 
 

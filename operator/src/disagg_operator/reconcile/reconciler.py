@@ -1,9 +1,9 @@
 """One reconcile: observe → plan → apply → report.
 
-Invariants: nothing is remembered from one reconcile to the next; dying between any two calls does no harm,
-because names are deterministic, writes are server-side applies and deletes name the uid they mean; the
-status is written also when a step failed; a refused specification leaves everything that runs as it is, and
-so does a revision of which the API server would refuse every pod.
+Invariants: nothing is remembered from one reconcile to the next but what can be had again; dying between any
+two calls does no harm, because names are deterministic, writes are server-side applies and deletes name the
+uid they mean; the status is written also when a step failed; a refused specification leaves everything that
+runs as it is, and so does a revision of which the API server would refuse every pod.
 """
 
 import logging
@@ -14,7 +14,6 @@ from typing import TypeVar
 from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.build.download import FETCH
 from disagg_operator.plan import names
-from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan
 from disagg_operator.plan.pod import GRACE_SECONDS
 from disagg_operator.plan.rollout.reach import reaching
@@ -36,9 +35,10 @@ from disagg_operator.reconcile.groups.departing import left_behind
 from disagg_operator.reconcile.kinds import Key, Object, describe
 from disagg_operator.reconcile.observe import Observed, label, observe
 from disagg_operator.reconcile.planning import plan_now
+from disagg_operator.reconcile.plans import Plans
 from disagg_operator.reconcile.reporting.announce import announcements
 from disagg_operator.reconcile.reporting.refusals import Shortage, frontend_refusal, refusal, shortage
-from disagg_operator.reconcile.reporting.status import compute, current_target, is_news, last_report
+from disagg_operator.reconcile.reporting.status import compute, current_target, decides, is_news, last_report
 from disagg_operator.reconcile.reporting.view import Failure, View
 from disagg_operator.reconcile.rollout.changeover import any_ends, rolled_out
 from disagg_operator.reconcile.rollout.progress import at_rest, kept_record, rollout
@@ -59,6 +59,9 @@ T = TypeVar("T")
 REPORT_SECONDS = 2.0
 """Least time between two writes of a status in which only counts and messages change: hundreds of pods that
 become ready one by one are not worth hundreds of writes."""
+
+FIRST_LOOK_SECONDS = 1.0
+"""Time after which a new deployment is reconciled again at the latest."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,20 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Report:
+    """What became of a status.
+
+    Attributes:
+        again: seconds after which to reconcile again: because it is to be written then, or because the next
+            step depends on what was written; None where nothing is to be done.
+        postponed: whether it is yet to be written.
+    """
+
+    again: float | None = None
+    postponed: bool = False
+
+
+@dataclass(frozen=True)
 class Reconciler:
     """Brings the cluster to what a DisaggDeployment asks for.
 
@@ -96,7 +113,7 @@ class Reconciler:
         preflight: what the cluster can run.
         verifier: who measures how KV cache moves.
         domains: what is known of ComputeDomains.
-        installation: settings of the operator's installation.
+        plans: what plans.
         repairs: when what somebody else changed was put right.
     """
 
@@ -106,7 +123,7 @@ class Reconciler:
     preflight: Preflight
     verifier: Verifier
     domains: Domains
-    installation: Installation
+    plans: Plans
     repairs: Repairs = field(default_factory=Repairs)
 
     @property
@@ -150,13 +167,13 @@ class Reconciler:
         if failed is None:
             refusals = {**frontend_refusal(view.observed), **await self._refusals(resource, view, lacking)}
             view = replace(view, refusals=refusals)
-        again = await self._report(
+        reported = await self._report(
             resource, view if failed is None else replace(view, failure=_failure(failed))
         )
         if failed is not None:
             raise failed
         # After the report: what lets requests in must be known to whoever leads next.
-        if again is None:
+        if not reported.postponed:
             await self._open_gates(resource, view)
             await self.scalers.report(resource, view, timestamp())
         waits = [(restart.due - view.now).total_seconds() for restart in view.restarts]
@@ -164,9 +181,8 @@ class Reconciler:
         due += self.repairs.due(key, view.now)
         offer = next_offer(view.plan, view.observed)
         measured = None if view.proof is None else view.proof.again
-        over = 0.0 if _may_go_on(resource, view) else None
         fetches = None if view.plan is None or running(view.plan, view.observed) is None else PROGRESS_SECONDS
-        sooner = _sooner(again, lacking.again, offer, measured, over, view.rollout.again, fetches, *due)
+        sooner = _sooner(reported.again, lacking.again, offer, measured, view.rollout.again, fetches, *due)
         return Outcome(there=True, again=sooner, transport=_shown(view))
 
     def _forget(self, key: Key) -> None:
@@ -188,13 +204,13 @@ class Reconciler:
             raise
         if left.done:
             return Outcome(there=True)
-        again = await self._report(resource, replace(rest, leaving=left.message))
-        return Outcome(there=True, again=_sooner(again, left.again))
+        reported = await self._report(resource, replace(rest, leaving=left.message))
+        return Outcome(there=True, again=_sooner(reported.again, left.again))
 
     async def _plan(self, key: Key, resource: Object, observed: Observed) -> View:
         paused = resource["metadata"].get("annotations", {}).get(names.ANNOTATION_PAUSED) == "true"
         try:
-            scaled = await plan_now(resource, observed, self.installation, self.keeper, self.preflight)
+            scaled = await plan_now(resource, observed, self.plans, self.keeper, self.preflight)
         except Refusal as refusal:
             return _at_rest(resource, observed, problems=refusal.problems, paused=paused)
         planned = scaled.plan
@@ -337,23 +353,26 @@ class Reconciler:
                 found[label(obj, names.LABEL_ROLE)] = why
         return found
 
-    async def _report(self, resource: Object, view: View) -> float | None:
-        """Write the status if it changed; return the seconds to wait where that is better done later."""
+    async def _report(self, resource: Object, view: View) -> Report:
+        """Write the status if it changed, or leave it to a later time where that is better."""
         now = timestamp()
         old = resource.get("status", {})
         new = compute(resource, view, now)
         if new == old:
-            return None
+            return Report()
         last = last_report(resource)
         if last is not None and not is_news(old, new):
             wait = REPORT_SECONDS - (now - last).total_seconds()
             # The API server's clock may be a little ahead of ours; one far off must not hold anything up.
             if 0 < wait <= 2 * REPORT_SECONDS:
-                return wait
+                return Report(wait, postponed=True)
         await self._do(self.cluster.patch_status(resource, new), "write the status")
         for announcement in announcements(old, new):
             self.recorder.record(resource, announcement.kind, announcement.reason, announcement.message)
-        return None
+        if decides(old) == decides(new):
+            return Report()
+        # A new deployment is looked at again because of its objects; of refused ones there is nothing to see.
+        return Report(0.0 if old else FIRST_LOOK_SECONDS)
 
     async def _do(self, call: Awaitable[T], doing: str) -> T:
         return await attempt(call, doing)
@@ -367,13 +386,6 @@ def _shown(view: View) -> TransportShown | None:
     if record.verified is None or record.reason is None:
         return TransportShown("Unknown", configured, proof.reason)
     return TransportShown(record.verified, record.observed or configured, record.reason)
-
-
-def _may_go_on(resource: Object, view: View) -> bool:
-    """Tell whether a revision may take over because of what was just reported."""
-    if view.plan is None or view.proof is None:
-        return False
-    return may_take_over(view.plan, view.proof.record) and not may_take_over(view.plan, record_of(resource))
 
 
 def _sooner(*seconds: float | None) -> float | None:

@@ -1,7 +1,8 @@
-"""All that kopf does here: it watches DisaggDeployments and tells their keys. No decision is made here.
+"""All that kopf does here: it watches DisaggDeployments and tells of them. No decision is made here.
 
-Only a low-level event handler is registered: it leaves no trace on the objects (no annotation, no finalizer),
-and what it misses, the periodic resync finds.
+Only a low-level event handler is registered: it leaves no trace on the objects (no annotation, no finalizer).
+kopf does not tell what vanished while its watch was interrupted, so that what is gone is left to the
+reflector of the same kind, and so is what kopf misses.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import kopf
 from kubernetes.aio.client import Configuration
 
 from disagg_operator.api.v1alpha1 import GROUP, PLURAL, VERSION
-from disagg_operator.reconcile.kinds import Key
+from disagg_operator.reconcile.kinds import Object
 
 
 class _Backoffs:
@@ -23,11 +24,11 @@ class _Backoffs:
         return chain((1.0, 2.0), repeat(5.0))
 
 
-def registry_of(enqueue: Callable[[Key], None], configuration: Configuration) -> kopf.OperatorRegistry:
+def registry_of(seen: Callable[[Object], None], configuration: Configuration) -> kopf.OperatorRegistry:
     """Return what kopf is to call.
 
     Args:
-        enqueue: is told each DisaggDeployment that appeared, changed or vanished.
+        seen: is told each DisaggDeployment that is there or changed.
         configuration: how to reach the API server.
     """
     registry = kopf.OperatorRegistry()
@@ -37,8 +38,9 @@ def registry_of(enqueue: Callable[[Key], None], configuration: Configuration) ->
         return await _connection(configuration)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-    async def changed(*, name: str, namespace: str | None, **_: Any) -> None:
-        enqueue(Key(namespace or "", name))
+    async def changed(*, event: Any, **_: Any) -> None:
+        if event["type"] != "DELETED":
+            seen(event["object"])
 
     return registry
 
@@ -62,7 +64,7 @@ def settings_of() -> kopf.OperatorSettings:
 
 
 async def run(
-    enqueue: Callable[[Key], None],
+    seen: Callable[[Object], None],
     configuration: Configuration,
     namespaces: tuple[str, ...],
     started: asyncio.Event,
@@ -71,14 +73,14 @@ async def run(
     """Watch DisaggDeployments until ``stop`` is set.
 
     Args:
-        enqueue: is told each DisaggDeployment that appeared, changed or vanished.
+        seen: is told each DisaggDeployment that is there or changed.
         configuration: how to reach the API server.
         namespaces: namespaces to watch; none watches all.
         started: is set once kopf has started (and has taken the process's signals for itself).
         stop: ends this.
     """
     await kopf.operator(
-        registry=registry_of(enqueue, configuration),
+        registry=registry_of(seen, configuration),
         settings=settings_of(),
         namespaces=namespaces,
         clusterwide=not namespaces,

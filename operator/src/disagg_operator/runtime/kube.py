@@ -20,7 +20,7 @@ from disagg_operator.api.v1alpha1 import API_VERSION, KIND
 from disagg_operator.reconcile.applying.ownership import refuse_taken
 from disagg_operator.reconcile.clock import timestamp
 from disagg_operator.reconcile.errors import ClusterError, GoneError, NotFoundError
-from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, POD, STATEFUL_SET, Key, Kind, Object, kind_of
+from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, POD, STATEFUL_SET, Kind, Object, kind_of
 from disagg_operator.runtime.events import EVENT
 from disagg_operator.runtime.leader import LEASE
 from disagg_operator.runtime.patience import Patience
@@ -71,6 +71,7 @@ class KubeCluster:
         *,
         counted: Callable[[str, str, int], None] = lambda *_: None,
         fence: Callable[[], float] = lambda: SECONDS,
+        wrote: Callable[[Kind, Object], None] = lambda *_: None,
     ) -> None:
         """Make an adapter; `close` it in the end.
 
@@ -79,23 +80,17 @@ class KubeCluster:
             counted: is told verb, kind and HTTP status (0: no answer) of each request.
             fence: raises where this process may not write any more, and else returns the seconds within which
                 a write that begins now must be over.
+            wrote: is told kind and object that a write left, as the API server answered.
         """
         self._client = ApiClient(configuration)
         self._client.user_agent = f"disagg-operator/{version('disagg-operator')}"
         self._counted = counted
-        self._fence = fence
+        self._fence, self._wrote = fence, wrote
         self._patience = Patience()
 
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()  # type: ignore[no-untyped-call]
-
-    async def get_deployment(self, key: Key) -> Object | None:
-        """Return the DisaggDeployment as the API server has it now, or None where there is none."""
-        try:
-            return await self.get(DISAGG_DEPLOYMENT, key.namespace, key.name)
-        except NotFoundError:
-            return None
 
     async def apply(self, obj: Object, *, new: bool = False) -> Object:
         """Create or change an object by server-side apply; see `reconcile.cluster.Cluster`."""
@@ -378,12 +373,23 @@ class KubeCluster:
         finally:
             response.close()
 
-    async def _write(self, *arguments: Any, query: Mapping[str, str] | None = None, **options: Any) -> Object:
+    async def _write(
+        self,
+        verb: str,
+        kind: Kind,
+        *arguments: Any,
+        query: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Object:
         seconds = min(self._fence(), SECONDS)
         # The API server heeds it, too: a slow webhook must not let a write happen once another process leads.
         bounded = {**(query or {}), "timeout": f"{seconds:.1f}s"}
         limits = aiohttp.ClientTimeout(total=seconds, connect=_CONNECT_SECONDS)
-        return await self._request(*arguments, query=bounded, limits=limits, **options)
+        answer = await self._request(verb, kind, *arguments, query=bounded, limits=limits, **options)
+        # What is deleted is answered as it was, or by a Status.
+        if verb != "delete":
+            self._wrote(kind, answer)
+        return answer
 
     async def _request(self, *arguments: Any, **options: Any) -> Object:
         answer: Object = json.loads(await _body(await self._send(*arguments, **options)))

@@ -25,20 +25,22 @@ from disagg_operator.reconcile.kinds import (
     OBSERVED,
     Key,
     Kind,
+    Object,
 )
+from disagg_operator.reconcile.plans import Plans
 from disagg_operator.reconcile.reconciler import Reconciler
-from disagg_operator.runtime import glue
+from disagg_operator.runtime import glue, memory
+from disagg_operator.runtime.cached import CachedCluster
 from disagg_operator.runtime.controller import Controller
 from disagg_operator.runtime.domains import ABSENT_SECONDS, ComputeDomains
 from disagg_operator.runtime.events import EventRecorder
 from disagg_operator.runtime.health import Health
-from disagg_operator.runtime.kube import KubeCluster
 from disagg_operator.runtime.leader import Elector
 from disagg_operator.runtime.metrics import Metrics
 from disagg_operator.runtime.reflector import Reflector
 from disagg_operator.runtime.settings import Settings
 from disagg_operator.runtime.signals import handle_signals
-from disagg_operator.runtime.store import Store, Stores
+from disagg_operator.runtime.store import Store, Stores, itself
 from disagg_operator.runtime.surroundings import Surroundings
 from disagg_operator.runtime.verification.verifier import TransportVerifier
 
@@ -75,7 +77,16 @@ class Operator:
         self._settings, self._configuration = settings, configuration
         self._metrics, self._health = metrics, health
         self._identity = settings.pod_name or f"{socket.gethostname()}-{os.getpid()}"
-        self._cluster = KubeCluster(configuration, counted=self._count, fence=self._check)
+        unused = () if settings.network_policies else (NETWORK_POLICY,)
+        stores = tuple(Store(kind) for kind in OBSERVED if kind not in unused)
+        self._deployments = Store(DISAGG_DEPLOYMENT, owner=itself)
+        self._cluster = CachedCluster(
+            configuration,
+            {store.kind: store for store in (*stores, self._deployments)},
+            counted=self._count,
+            fence=self._check,
+            changed=self._child_changed,
+        )
         self._elector = Elector(self._cluster, settings.lease_namespace, settings.lease_name, self._identity)
         self._recorder = EventRecorder(
             self._cluster,
@@ -83,8 +94,6 @@ class Operator:
             recorded=lambda reason: metrics.events.labels(reason).inc(),
             dropped=metrics.events_dropped.inc,
         )
-        unused = () if settings.network_policies else (NETWORK_POLICY,)
-        stores = tuple(Store(kind) for kind in OBSERVED if kind not in unused)
         for store in stores:
             metrics.cached_objects.labels(store.kind.kind).set_function(store.__len__)
         barred = frozenset() if settings.gang_scheduling else frozenset(GANGS)
@@ -98,7 +107,7 @@ class Operator:
             self._surroundings,
             self._verifier,
             self._domains,
-            installation,
+            Plans(installation),
         )
         self._controller = Controller(reconciler, metrics, health, settings.workers, settings.resync_seconds)
         self._reflectors: list[Reflector[Any]] = [
@@ -117,6 +126,7 @@ class Operator:
                     SELECTOR,
                     changed=self._controller.child_changed,
                     restarted=self._restarted,
+                    progressed=store.progress,
                     # A chart of an older version lacks it. What it said last then holds on.
                     refused=tuple if store.kind in _NEWER else None,
                     rest=ABSENT_SECONDS,
@@ -151,6 +161,18 @@ class Operator:
                     rest=ABSENT_SECONDS,
                 )
 
+    def _of_deployments(self) -> Iterator[Reflector[Key]]:
+        for namespace in self._settings.namespaces or (None,):
+            yield Reflector(
+                self._cluster,
+                self._deployments,
+                namespace,
+                "",
+                changed=self._concerned,
+                restarted=self._restarted,
+                progressed=self._deployments.progress,
+            )
+
     async def run(self, stop: asyncio.Event) -> None:
         """Stand by, then lead, until ``stop`` is set.
 
@@ -178,6 +200,11 @@ class Operator:
         tasks = [asyncio.create_task(part) for part in parts]
         tasks += [asyncio.create_task(reflector.run()) for reflector in self._reflectors]
         try:
+            await _unless_ended(tasks, stop, self._wait_for_api())
+            # Not before: until the kind is served, each list of it fails.
+            deployments = list(self._of_deployments())
+            self._reflectors += deployments
+            tasks += [asyncio.create_task(reflector.run()) for reflector in deployments]
             await _unless_ended(tasks, stop, self._prepare())
             if not stop.is_set():
                 tasks.append(asyncio.create_task(self._controller.run()))
@@ -186,10 +213,10 @@ class Operator:
             await _cancel(tasks)
 
     async def _prepare(self) -> None:
-        """Wait until reconciling can begin: the API is served and the caches are in step."""
-        await self._wait_for_api()
+        """Wait until reconciling can begin: the caches are in step."""
         for reflector in self._reflectors:
             await reflector.synced.wait()
+        memory.settle()
         self._health.become_ready()
         logger.info("ready")
 
@@ -218,7 +245,7 @@ class Operator:
         kopf_started, kopf_stop = asyncio.Event(), asyncio.Event()
         watching = asyncio.create_task(
             glue.run(
-                self._controller.queue.add,
+                self._seen,
                 self._configuration,
                 self._settings.namespaces,
                 kopf_started,
@@ -236,6 +263,13 @@ class Operator:
 
     def _concerned(self, key: Key) -> None:
         self._controller.queue.add(key)
+
+    def _child_changed(self, key: Key) -> None:
+        self._controller.child_changed(key)
+
+    def _seen(self, deployment: Object) -> None:
+        for key in self._deployments.anticipate(deployment):
+            self._controller.queue.add(key)
 
     def _restarted(self, kind: str, reason: str) -> None:
         self._metrics.watch_restarts.labels(kind, reason).inc()

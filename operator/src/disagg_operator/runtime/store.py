@@ -2,20 +2,25 @@
 
 Objects are kept as compact JSON without what nobody reads (managed fields, most of a pod): a parsed
 object takes several times the memory, and each reconcile reads only a dozen.
+
+Invariants: an object is never replaced by an older version of itself. The answer to a write of ours counts
+until the watch has come that far, so that no reconcile overlooks what another one has just done.
 """
 
 import json
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from disagg_operator.plan import names
 from disagg_operator.reconcile.applying.diff import is_terminating
-from disagg_operator.reconcile.kinds import POD, Key, Kind, Object
+from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, OWNED, POD, Key, Kind, Object
 
 Address = tuple[str, str]
 """Namespace and name of an object."""
 
+_MISSED = frozenset(OWNED)
+"""Kinds of which it is told that one was deleted: what the operator applies."""
 _READ_OF_POD_SPECS = ("nodeName", "readinessGates", "resourceClaims")
 _READ_OF_PODS = ("conditions", "initContainerStatuses", "containerStatuses", "podIP")
 
@@ -27,37 +32,93 @@ def owner_of(obj: Object) -> Key | None:
     return Key(metadata["namespace"], name) if name else None
 
 
+def version_of(obj: Object) -> int | None:
+    """Return the resource version of an object, or None where it has none that can be compared.
+
+    They are numbers that grow: promised since Kubernetes 1.35 (KEP-5504), and so before.
+    """
+    return _number(obj["metadata"].get("resourceVersion"))
+
+
 @dataclass
 class Store:
-    """Objects of one kind, by address and by deployment."""
+    """Objects of one kind, by address and by deployment.
+
+    Attributes:
+        kind: kind of the objects.
+        owner: tells the deployment that an object belongs to.
+    """
 
     kind: Kind
+    owner: Callable[[Object], Key | None] = owner_of
     _objects: dict[Address, bytes] = field(default_factory=dict)
+    _versions: dict[Address, int] = field(default_factory=dict)
     _owners: dict[Address, Key] = field(default_factory=dict)
     _by_owner: dict[Key, set[Address]] = field(default_factory=dict)
     _lost: dict[Key, set[tuple[str, str]]] = field(default_factory=dict)
+    _come: dict[str | None, int] = field(default_factory=dict)
+
+    def progress(self, namespace: str | None, version: str) -> None:
+        """Take note of how far a list or watch has come.
+
+        Args:
+            namespace: what it is about; None for all namespaces.
+            version: the resource version that it has come to.
+        """
+        number = _number(version)
+        if number is None:
+            return
+        if number < self._come.get(namespace, 0):
+            # The API server was set back to an older state: what was newer then is what never was.
+            self._versions.clear()
+        self._come[namespace] = number
+
+    def anticipate(self, obj: Object) -> tuple[Key, ...]:
+        """Take in what the watch has yet to show, such as the answer to a write; return whom it concerns.
+
+        What the watch has come to is not taken in: the object may have been deleted since.
+        """
+        version, namespace = version_of(obj), address_of(obj)[0]
+        come = self._come.get(namespace, self._come.get(None))
+        return self.put(obj) if version is not None and come is not None and version > come else ()
 
     def put(self, obj: Object) -> tuple[Key, ...]:
-        """Take in an object; return the deployments that it belonged to and belongs to."""
-        address = address_of(obj)
+        """Take in an object; return the deployments that it belonged to and belongs to, where it is news."""
+        address, version = address_of(obj), version_of(obj)
+        if version is not None and version <= self._versions.get(address, -1):
+            return ()
         before = self._drop(address)
-        owner = owner_of(obj)
+        owner = self.owner(obj)
         if owner is None:
             return before
         self._objects[address] = json.dumps(_trimmed(self.kind, obj), separators=(",", ":")).encode()
+        if version is not None:
+            self._versions[address] = version
         self._owners[address] = owner
         self._by_owner.setdefault(owner, set()).add(address)
         return before if owner in before else (*before, owner)
 
     def remove(self, address: Address) -> tuple[Key, ...]:
         """Forget an object that is gone; return the deployment that it belonged to."""
+        if self._is_ahead(address):
+            return ()
         owner = self._owners.get(address)
         # One that was seen on its way out was waited for; pods come and go by themselves.
-        if owner is not None and self.kind != POD and not is_terminating(json.loads(self._objects[address])):
+        if (
+            owner is not None
+            and self.kind in _MISSED
+            and not is_terminating(json.loads(self._objects[address]))
+        ):
             self._lost.setdefault(owner, set()).add((self.kind.kind, address[1]))
         return self._drop(address)
 
+    def _is_ahead(self, address: Address) -> bool:
+        """Tell whether an object was written anew after what the watch shows by now."""
+        come = self._come.get(address[0], self._come.get(None))
+        return come is not None and self._versions.get(address, -1) > come
+
     def _drop(self, address: Address) -> tuple[Key, ...]:
+        self._versions.pop(address, None)
         owner = self._owners.pop(address, None)
         if owner is None:
             return ()
@@ -122,15 +183,30 @@ class Stores:
         )
 
 
+def itself(obj: Object) -> Key:
+    """Return the key of a DisaggDeployment: the owner in a store of deployments."""
+    return Key(obj["metadata"]["namespace"], obj["metadata"]["name"])
+
+
 def address_of(obj: Object) -> Address:
     """Return where an object is; one of the whole cluster has no namespace."""
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def _number(version: object) -> int | None:
+    return int(version) if isinstance(version, str) and version.isdecimal() else None
 
 
 def _trimmed(kind: Kind, obj: Object) -> Object:
     # Items of a list carry neither version nor kind.
     kept = {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
     kept["metadata"] = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    if kind == DISAGG_DEPLOYMENT:
+        # Who wrote the status when is read; which fields that were is most of the object.
+        written = obj["metadata"].get("managedFields", [])
+        kept["metadata"]["managedFields"] = [
+            {key: value for key, value in entry.items() if key != "fieldsV1"} for entry in written
+        ]
     if kind == POD:
         kept["spec"] = {key: obj["spec"][key] for key in _READ_OF_POD_SPECS if key in obj.get("spec", {})}
         kept["status"] = {key: obj["status"][key] for key in _READ_OF_PODS if key in obj.get("status", {})}

@@ -97,7 +97,7 @@ def worker(asked: Asked) -> EngineWorker:
             f"{CONFIG_FOLDER}/{CONFIG_FILE}",
             *kv_event_arguments(asked, config.kv_cache.block_tokens),
         ),
-        files={CONFIG_FILE: yaml.safe_dump(document, sort_keys=False)},
+        files={CONFIG_FILE: yaml.dump(document, Dumper=yaml.CSafeDumper, sort_keys=False)},
         mounts=model_mounts(spec.model.source),
         ports=(METRICS_PORT,),
         group_port=GROUP_PORT,

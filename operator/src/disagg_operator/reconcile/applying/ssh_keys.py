@@ -5,9 +5,6 @@ lacking, and a Secret that exists is left as it is. One that exists may be on it
 a namesake before: so the key is offered again and again while a pod waits for its volumes.
 """
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-
 from disagg_operator.build.secret import PRIVATE_KEY, PUBLIC_KEY
 from disagg_operator.plan import names
 from disagg_operator.reconcile.kinds import Object
@@ -43,9 +40,15 @@ def _of(obj: Object) -> tuple[str, str]:
 
 def new_key() -> dict[str, str]:
     """Return the content of a new key's Secret: a pair of ed25519 keys in OpenSSH's format."""
+    # 10 MB of memory that only groups of several nodes need.
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+
     key = Ed25519PrivateKey.generate()
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     return {PRIVATE_KEY: private.decode(), PUBLIC_KEY: f"{public.decode()}\n"}
 
 

@@ -13,18 +13,17 @@ from disagg_operator.api.v1alpha1.resource import DisaggDeployment
 from disagg_operator.plan import names
 from disagg_operator.plan.cluster import ClusterFacts
 from disagg_operator.plan.gang import GangApi, asked_of, wanted_apis
-from disagg_operator.plan.installation import Installation
-from disagg_operator.plan.planner import plan
 from disagg_operator.reconcile.cluster import Preflight
 from disagg_operator.reconcile.kinds import gang_kind
 from disagg_operator.reconcile.observe import Observed, label
+from disagg_operator.reconcile.plans import Plans
 
 _Choice = tuple[GangApi, ...]
 
 
 async def with_gangs(
     deployment: DisaggDeployment,
-    installation: Installation,
+    plans: Plans,
     facts: ClusterFacts,
     preflight: Preflight,
     observed: Observed,
@@ -33,7 +32,7 @@ async def with_gangs(
 
     Args:
         deployment: an accepted DisaggDeployment.
-        installation: settings of the operator's installation.
+        plans: what plans.
         facts: what else is known of the cluster.
         preflight: knows what the API server serves.
         observed: what is there of the deployment.
@@ -48,15 +47,15 @@ async def with_gangs(
     there = {label(obj, names.LABEL_REVISION) for obj in observed.stateful_sets()} - {""}
     for choice in _choices(found.gang_apis, wanted):
         trial = replace(facts, gang_apis=choice)
-        if there and _revision(deployment, installation, trial) in there:
+        if there and _revision(deployment, plans, trial) in there:
             return trial
     return found
 
 
-def _revision(deployment: DisaggDeployment, installation: Installation, facts: ClusterFacts) -> str | None:
+def _revision(deployment: DisaggDeployment, plans: Plans, facts: ClusterFacts) -> str | None:
     """Return the revision that would be planned, or None where none would."""
     try:
-        return plan(deployment, installation, facts).revision
+        return plans.plan(deployment, facts).revision
     except Refusal:
         return None
 

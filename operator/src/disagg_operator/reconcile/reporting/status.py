@@ -148,6 +148,19 @@ def last_report(resource: Object) -> datetime | None:
     return max(times, default=None)
 
 
+def decides(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the part of a status by which the next reconcile decides: all but what only tells people."""
+    told = {"conditions", "observedGeneration", "address"}
+    counted = {"replicas", "readyReplicas", "updatedReplicas", "ready", "preflight", "wedged"}
+    roles: Mapping[str, Mapping[str, Any]] = status.get("roles", {})
+    return {key: value for key, value in status.items() if key not in told} | {
+        "roles": {
+            name: {key: value for key, value in role.items() if key not in counted}
+            for name, role in roles.items()
+        }
+    }
+
+
 def _gist(status: Mapping[str, Any]) -> object:
     conditions = [
         (found["type"], found["status"], found["reason"], found.get("observedGeneration"))

@@ -13,12 +13,11 @@ from disagg_operator.api.problems import Refusal
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
 from disagg_operator.plan import names
 from disagg_operator.plan.cluster import ClusterFacts
-from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan
-from disagg_operator.plan.planner import plan
 from disagg_operator.plan.scaling import bounded, bounds
 from disagg_operator.reconcile.kinds import DISAGG_SCALER, Object
 from disagg_operator.reconcile.observe import Observed
+from disagg_operator.reconcile.plans import Plans
 
 Counts = Mapping[str, int]
 """Model instances by role; roles that are not scaled from outside are missing."""
@@ -39,7 +38,7 @@ class Scaled:
 
 def plan_scaled(
     deployment: DisaggDeployment,
-    installation: Installation,
+    plans: Plans,
     facts: ClusterFacts,
     status: Object,
     observed: Observed,
@@ -48,7 +47,7 @@ def plan_scaled(
 
     Args:
         deployment: the accepted DisaggDeployment.
-        installation: settings of the operator's installation.
+        plans: what plans.
         facts: what else is known of the cluster.
         status: the deployment's status, which tells the counts that were in force last.
         observed: what is there, the scalers among it.
@@ -58,7 +57,7 @@ def plan_scaled(
     """
 
     def with_counts(counts: Counts) -> Plan:
-        return plan(deployment, installation, replace(facts, counts=counts))
+        return plans.plan(deployment, replace(facts, counts=counts))
 
     wanted = _asked(deployment, status, observed)
     try:
