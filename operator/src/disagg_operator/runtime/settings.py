@@ -61,7 +61,7 @@ class Settings(BaseModel):
     """Port of /healthz, /readyz and /metrics."""
     certificate_folder: str = "/etc/disagg/webhook"
     """Folder of the webhook's certificate: tls.crt and tls.key."""
-    workers: Annotated[int, Field(ge=1, le=64)] = 4
+    workers: Annotated[int, Field(ge=1, le=64)] = 8
     """Deployments that are reconciled at the same time."""
     resync_seconds: Annotated[float, Field(ge=1)] = 600.0
     """Time after which a deployment is reconciled though nothing happened, ± 20 %."""

@@ -1,10 +1,13 @@
-"""Writes what has to be written: in order, each object with what its kind needs.
+"""Writes what has to be written: in turns, each object with what its kind needs.
 
-Invariants: everything is applied before anything is deleted; what the API server stores otherwise is noted on
-the object; a repair of what somebody else changed or deleted is told, and two of one object may be far apart.
+Invariants: objects of one turn refer to none of the same turn, and are written at the same time; everything
+is applied before anything is deleted; what the API server stores otherwise is noted on the object; a repair
+of what somebody else changed or deleted is told, and two of one object may be far apart.
 """
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -17,11 +20,25 @@ from disagg_operator.reconcile.applying.repairs import Repairs, damage, repaired
 from disagg_operator.reconcile.applying.unstored import note
 from disagg_operator.reconcile.cluster import Children, Cluster, Recorder
 from disagg_operator.reconcile.errors import ClusterError, attempt, classify
-from disagg_operator.reconcile.kinds import DISAGG_SCALER, Key, Object, describe
+from disagg_operator.reconcile.kinds import (
+    DEPLOYMENT,
+    DISAGG_SCALER,
+    GANGS,
+    JOB,
+    SECRET,
+    STATEFUL_SET,
+    Key,
+    Object,
+    describe,
+    kind_of,
+)
 from disagg_operator.reconcile.observe import Observed
 from disagg_operator.reconcile.scaling.scalers import ScalerKeeper
 
 _UNPROCESSABLE = 422
+_AT_ONCE = 8
+"""Writes of one deployment at the same time: more of them only wait for each other in the API server."""
+_MAKES_PODS = {STATEFUL_SET, DEPLOYMENT, JOB}
 
 logger = logging.getLogger(__name__)
 
@@ -55,14 +72,15 @@ class Writer:
         """
         lost = self.children.lost(_key(resource))
         there = dict(observed.objects)
-        for obj in todo.apply:
+
+        async def apply(obj: Object) -> None:
             if is_made_once(obj):
                 owner = owner_of(obj, resource["metadata"]["name"])
                 await self._make_once(resource, obj, None if owner is None else there[owner])
-                continue
+                return
             done = damage(obj, there.get(identity(obj)), lost)
             if done and not self.repairs.may_repair(_key(resource), obj, now):
-                continue
+                return
             if obj["kind"] == DISAGG_SCALER.kind and "spec" in obj:
                 await self.scalers.make(obj)
             else:
@@ -71,6 +89,9 @@ class Writer:
             if done:
                 again = self.repairs.note(_key(resource), obj, now)
                 self.recorder.record(resource, "Warning", "Repaired", repaired(done, again=again))
+
+        for turn in turns(todo.apply):
+            await _at_once(apply, turn)
         for scaling in todo.scale:
             doing = f"scale {describe(scaling.obj)} to {scaling.replicas}"
             # What it has then is not what was applied last, and nobody's doing but ours.
@@ -110,6 +131,47 @@ class Writer:
             made = await attempt(self.cluster.create_once(plain), f"create {describe(obj)}")
         if made:
             logger.info("created %s", describe(obj), extra=log_context(resource))
+
+
+def turns(objects: Iterable[Object]) -> list[list[Object]]:
+    """Return the objects in turns, those that others refer to first.
+
+    Pods need what is beside them (ServiceAccounts, ConfigMaps, Secrets) when they are made; a Secret goes
+    with a ConfigMap, and what schedules a pod group with the group's StatefulSet.
+    """
+    found: list[list[Object]] = [[], [], [], []]
+    for obj in objects:
+        kind = kind_of(obj)
+        # Nothing waits for a scaler, which may be a kind that is not served.
+        if kind in (*GANGS, DISAGG_SCALER):
+            turn = 3
+        elif kind in _MAKES_PODS:
+            turn = 2
+        else:
+            turn = 1 if kind == SECRET else 0
+        found[turn].append(obj)
+    return [turn for turn in found if turn]
+
+
+async def _at_once(write: Callable[[Object], Awaitable[None]], objects: Iterable[Object]) -> None:
+    """Write objects at the same time, a few of them. After an error none is begun any more; it is raised."""
+    places, failed = asyncio.Semaphore(_AT_ONCE), False
+
+    async def placed(obj: Object) -> None:
+        nonlocal failed
+        async with places:
+            if failed:
+                return
+            try:
+                await write(obj)
+            except BaseException:
+                failed = True
+                raise
+
+    results = await asyncio.gather(*map(placed, objects), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
 
 
 def _key(resource: Object) -> Key:
