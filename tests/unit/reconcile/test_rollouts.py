@@ -59,9 +59,9 @@ def status(cluster: FakeCluster) -> Object:
 
 
 def later(cluster: FakeCluster, seconds: float) -> None:
-    """Let the last progress be so long ago."""
+    """Let the last progress be so long ago, in the operator's spelling: another is put right at once."""
     written = datetime.now(UTC) - timedelta(seconds=seconds)
-    status(cluster)["rollout"]["progressTime"] = written.isoformat()
+    status(cluster)["rollout"]["progressTime"] = written.isoformat().replace("+00:00", "Z")
 
 
 def test_both_roles_go_over_in_steps_and_never_beyond_what_may_be_there() -> None:
