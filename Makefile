@@ -62,7 +62,7 @@ render: $(READY) ## Print the manifests of the first example, without any cluste
 	@for file in examples/01-quickstart/*.yaml; do $(BIN)/kubectl-disagg render -f "$$file" || exit 1; done
 
 ##@ Test it
-.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-crash-points test-e2e bench-engine bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-verification bench-local-prefill soak
+.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-crash-points test-e2e test-gpu bench-engine bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-verification bench-local-prefill soak
 checks: lint typecheck generated ## Everything that needs no cluster.
 	@hack/bootstrap --compiler
 	@$(CLUSTER_TOOL) tools >/dev/null
@@ -102,6 +102,10 @@ test-e2e: $(READY) ## Tests on the whole cluster.
 soak: $(READY) ## Churn for MINUTES=20 by SEED=1: nothing may leak; DEPLOYMENTS=80, RATE=2 a second, OUT= folder of the report.
 	@hack/bootstrap --compiler
 	@UV=$(UV) PYTHONPATH=tests $(BIN)/python -m soak
+
+test-gpu: $(READY) ## The reference engine on PyTorch, DEVICE=cuda or cpu; installs PyTorch into .venv-gpu (some GB).
+	@UV_PROJECT_ENVIRONMENT=.venv-gpu $(UV) sync --locked --all-packages --extra cuda --quiet
+	@DISAGG_TEST_DEVICE=$(or $(DEVICE),cuda) .venv-gpu/bin/pytest -s tests/gpu
 
 bench-engine: $(READY) ## Speed of the reference engine, as ratios in one run; KV reads between pods.
 	@UV=$(UV) $(BIN)/python tests/bench/bench_engine.py

@@ -47,7 +47,7 @@ def make_pool(*, scattered: bool) -> BlockPool:
 
 async def offer(pool: BlockPool) -> None:
     """Be the source."""
-    thread = open_agent(f"source-{uuid.uuid4().hex[:8]}", "UCX", pool.array)
+    thread = open_agent(f"source-{uuid.uuid4().hex[:8]}", "UCX", pool.region)
     source = Source(thread, pool, "source", OFFER_SECONDS, WorkerMetrics())
     freed = asyncio.Event()
     pool.on_release = freed.set
@@ -65,7 +65,7 @@ async def read(pool: BlockPool) -> None:
         del request_id
         return pool.allocate(tokens)
 
-    thread = open_agent(f"reader-{uuid.uuid4().hex[:8]}", "UCX", pool.array)
+    thread = open_agent(f"reader-{uuid.uuid4().hex[:8]}", "UCX", pool.region)
     reader = Reader(thread, pool, reserve, timeout_seconds=60, metrics=WorkerMetrics())
     (await reader.read("bench", await _ticket(), TOKENS)).release()
     _answer({})  # now the two are connected
@@ -96,7 +96,7 @@ async def _seconds(call: Callable[[], Awaitable[None]]) -> float:
 
 
 async def _read_one_piece(thread: AgentThread, peer: str, span: Span) -> None:
-    handle = await thread.call(thread.agent.read, peer, [span], b"raw")
+    handle = await thread.call(thread.agent.read, peer, None, [span], b"raw")
     while not await thread.call(soon, lambda: thread.agent.is_done(handle)):
         pass
     await thread.call(thread.agent.release, handle)

@@ -28,7 +28,7 @@ async def main() -> None:
     pool = BlockPool(KVLayout(**given.layout), given.blocks)
     pool.array[:] = np.arange(1, given.blocks + 1, dtype=np.float32).reshape(-1, 1, 1, 1, 1, 1)
     metrics = WorkerMetrics()
-    thread = open_agent(given.agent, "UCX", pool.array)
+    thread = open_agent(given.agent, "UCX", pool.region)
     source = Source(thread, pool, given.peer, given.timeout, metrics)
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(

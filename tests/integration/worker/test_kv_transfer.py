@@ -40,7 +40,7 @@ class Here:
 async def here() -> AsyncIterator[Here]:
     pool = BlockPool(LAYOUT, BLOCKS)
     metrics = WorkerMetrics()
-    thread = open_agent(f"reader-{uuid.uuid4().hex[:8]}", "UCX", pool.array)
+    thread = open_agent(f"reader-{uuid.uuid4().hex[:8]}", "UCX", pool.region)
 
     async def reserve(request_id: str, tokens: int) -> KVLease:
         del request_id

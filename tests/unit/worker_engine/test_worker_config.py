@@ -55,8 +55,8 @@ def test_everything_but_the_model_has_a_default() -> None:
             "kv_cache.block_tokens: Input should be greater than or equal to 1; got 0",
         ),
         (
-            {"model": MODEL, "compute": {"device": "cuda"}},
-            "compute.device: Input should be 'cpu'; got 'cuda'",
+            {"model": MODEL, "compute": {"device": "cuda:one"}},
+            "compute.device: Input should be 'cpu', 'cuda' or 'cuda:N'; got 'cuda:one'",
         ),
         (
             {"model": MODEL, "transfer": {"backend": "TCP"}},

@@ -1,6 +1,7 @@
-"""Each kernel against loops in float64, in its portable and its CPU form."""
+"""Each kernel against loops in float64, in its portable and its CPU form (and on a GPU, by tests/gpu)."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,12 @@ def kernels(request: pytest.FixtureRequest) -> Kernels:
     return chosen
 
 
+def computed(kernels: Kernels, method: str, *arguments: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    """What a kernel makes of NumPy arrays, as a NumPy array."""
+    there = [kernels.array(each) if isinstance(each, np.ndarray) else each for each in arguments]
+    return kernels.host(getattr(kernels, method)(*there)).copy()
+
+
 @pytest.mark.parametrize("method", ["linear", "linear_rows"])
 def test_linear(kernels: Kernels, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TILE_BYTES", 400)  # several tiles, the last one partial
@@ -29,26 +36,26 @@ def test_linear(kernels: Kernels, method: str, monkeypatch: pytest.MonkeyPatch) 
     expected = [
         [math.fsum(float(a) * float(b) for a, b in zip(r, w, strict=True)) for w in weight] for r in x
     ]
-    np.testing.assert_allclose(getattr(kernels, method)(x, weight), expected, atol=1e-5)
+    np.testing.assert_allclose(computed(kernels, method, x, weight), expected, atol=1e-5)
 
 
 def test_rows_are_computed_as_if_alone(kernels: Kernels) -> None:
     x, weight = normal(8, 576), normal(3072, 576)
-    together = kernels.linear_rows(x, weight)
+    together = computed(kernels, "linear_rows", x, weight)
     for i in range(8):
-        assert (kernels.linear_rows(x[i : i + 1], weight)[0] == together[i]).all()
+        assert (computed(kernels, "linear_rows", x[i : i + 1], weight)[0] == together[i]).all()
 
 
 def test_rms_norm(kernels: Kernels) -> None:
     x, weight = normal(5, 24), normal(24)
     expected = [naive_rms(row.astype(np.float64), weight, 1e-5) for row in x]
-    np.testing.assert_allclose(kernels.rms_norm(x, weight, 1e-5), expected, atol=1e-5)
+    np.testing.assert_allclose(computed(kernels, "rms_norm", x, weight, 1e-5), expected, atol=1e-5)
 
 
 def test_rotate(kernels: Kernels) -> None:
     x, positions = normal(4, 3, 8), [0, 1, 7, 300]
     angles = np.outer(positions, 10000.0 ** (-np.arange(0, 8, 2) / 8))[:, None, :]
-    turned = kernels.rotate(x, np.cos(angles), np.sin(angles))
+    turned = computed(kernels, "rotate", x, np.cos(angles), np.sin(angles))
     for i, position in enumerate(positions):
         for head in range(3):
             np.testing.assert_allclose(turned[i, head], naive_rope(x[i, head], position, 10000.0), atol=1e-5)
@@ -58,25 +65,26 @@ def test_swiglu_also_where_the_exponential_overflows(kernels: Kernels) -> None:
     gate_up = normal(2, 10)
     gate_up[0, 0], gate_up[1, 1] = -200.0, 200.0
     gate, up = gate_up[:, :5].astype(np.float64), gate_up[:, 5:]
-    np.testing.assert_allclose(kernels.swiglu(gate_up), gate / (1 + np.exp(-gate)) * up, rtol=1e-5, atol=1e-6)
+    expected = gate / (1 + np.exp(-gate)) * up
+    np.testing.assert_allclose(computed(kernels, "swiglu", gate_up), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_softmax_of_large_and_masked_scores(kernels: Kernels) -> None:
-    result = kernels.softmax(np.array([[1000.0, 999.0, -math.inf]], dtype=np.float32))
+    result = computed(kernels, "softmax", np.array([[1000.0, 999.0, -math.inf]], dtype=np.float32))
     np.testing.assert_allclose(
         result, [[1 / (1 + math.exp(-1)), math.exp(-1) / (1 + math.exp(-1)), 0]], rtol=1e-6
     )
 
 
 def test_kv_comes_back_as_it_was_written(kernels: Kernels) -> None:
-    pool = np.zeros((6, 2, 2, 3, 4, 8), dtype=np.float32)
+    pool = kernels.pool((6, 2, 2, 3, 4, 8))
     written, blocks = normal(10, 2, 3, 8), (4, 0, 5)
     slots = [(blocks[p // 4], p % 4) for p in range(10)]
-    kernels.write_kv(pool, 1, kernels.slots(slots), written)
-    keys, values = kernels.read_kv(pool, 1, kernels.pages(pool, blocks), 10)
+    kernels.write_kv(pool, 1, kernels.slots(slots), kernels.array(written))
+    keys, values = map(kernels.host, kernels.read_kv(pool, 1, kernels.pages(pool, blocks), 10))
     assert (keys == written[:, 0].swapaxes(0, 1)).all()
     assert (values == written[:, 1].swapaxes(0, 1)).all()
-    assert not pool[:, 0].any()
+    assert not kernels.host(pool)[:, 0].any()
 
 
 @pytest.mark.parametrize("tokens", [1, 63, 64, 65, 200])
@@ -90,4 +98,4 @@ def test_scores(kernels: Kernels, rows: int, tokens: int) -> None:
         ]
         for head_query, head_keys in zip(query, keys, strict=True)
     ]
-    np.testing.assert_allclose(kernels.scores(query, keys), expected, atol=1e-5)
+    np.testing.assert_allclose(computed(kernels, "scores", query, keys), expected, atol=1e-5)

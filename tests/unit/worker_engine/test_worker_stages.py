@@ -13,6 +13,7 @@ from disagg_worker.engine.stage import LocalStage, local_stage
 from disagg_worker.engine.step import Pass, Pick
 from disagg_worker.layers import Layers, Place
 from disagg_worker.model.gguf import ModelError, read_gguf
+from disagg_worker.model.kernels import CpuKernels
 from disagg_worker.model.llama import Segment
 from disagg_worker.model.weights import digests, fingerprint
 from unit.worker_engine.tiny import SPEC, parted, prompt, tiny_config, tiny_weights
@@ -84,7 +85,7 @@ def test_no_logits_are_computed_where_no_token_is_chosen() -> None:
         def prefill(self, segment: Segment, _: object) -> np.ndarray:
             return np.zeros((len(segment.tokens), 4), dtype=np.float32)
 
-    stage = LocalStage(Unwilling(), is_last=True)  # type: ignore[arg-type]
+    stage = LocalStage(Unwilling(), CpuKernels(), is_last=True)  # type: ignore[arg-type]
     assert stage.run(Pass(prompt=True, segments=(Segment((1, 2), 0, (0,)),), picks=()), None).size == 0
 
 

@@ -46,7 +46,8 @@ class FakeAgent:
     def disconnect(self, peer: str) -> None:
         self.disconnected.append(peer)
 
-    def read(self, peer: str, spans: Sequence[Span], note: bytes) -> object:
+    def read(self, peer: str, gpu: int | None, spans: Sequence[Span], note: bytes) -> object:
+        assert gpu is None
         self.reads.append((peer, spans, note))
         return len(self.reads)
 

@@ -5,12 +5,14 @@ weeks later. Every fault is reported at once, each with its field, what is wrong
 """
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from disagg_worker.errors import ConfigError
 
@@ -62,11 +64,19 @@ class LocalPrefillSection(Section):
     max_prompt_tokens: Annotated[int, Field(ge=0, description="Longest of them; 0: none.")] = 0
 
 
+def _device(value: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", value):
+        raise PydanticCustomError("device", "Input should be 'cpu', 'cuda' or 'cuda:N'")
+    return value
+
+
 class ComputeSection(Section):
     """Where the model is computed."""
 
     threads: Annotated[int, Field(ge=0, description="0: as many as affinity and cgroup allow.")] = 0
-    device: Literal["cpu"] = "cpu"
+    device: Annotated[
+        str, AfterValidator(_device), Field(description="cpu, cuda, or cuda:N for the GPU with this number.")
+    ] = "cpu"
     step_seconds: Annotated[
         float,
         Field(gt=0, strict=False, description="Limit of another rank's part of a step; it hangs beyond."),

@@ -15,10 +15,11 @@ from disagg_worker.engine.step import Pass
 from disagg_worker.errors import ConfigError
 from disagg_worker.kv import BlockPool, KVLayout
 from disagg_worker.layers import Place
-from disagg_worker.model.kernels import CpuKernels
+from disagg_worker.model.devices import open_kernels
+from disagg_worker.model.kernels import Kernels
 from disagg_worker.model.llama import Llama
 from disagg_worker.model.spec import Array, LlamaSpec
-from disagg_worker.model.weights import LlamaWeights
+from disagg_worker.model.weights import LlamaWeights, placed
 
 MIB = 1 << 20
 
@@ -28,6 +29,8 @@ class Stage(Protocol):
 
     def run(self, work: Pass, hidden: Array | None) -> Array:
         """Compute some positions.
+
+        Their K and V are in the pool when this returns.
 
         Args:
             work: The positions.
@@ -39,30 +42,36 @@ class Stage(Protocol):
 
 
 class LocalStage:
-    """A run of layers computed here.
+    """A run of layers computed here, be it on another device.
 
     Args:
         model: These layers, bound to the pool that holds their KV.
+        kernels: With which the model computes.
         is_last: Whether tokens are chosen here.
     """
 
-    def __init__(self, model: Llama, *, is_last: bool) -> None:
-        self._model, self._is_last = model, is_last
+    def __init__(self, model: Llama, kernels: Kernels, *, is_last: bool) -> None:
+        self._model, self._kernels, self._is_last = model, kernels, is_last
 
     def run(self, work: Pass, hidden: Array | None) -> Array:
         """See Stage."""
+        given = None if hidden is None else self._kernels.array(hidden)
         if work.prompt:
             (segment,) = work.segments
-            hidden = self._model.prefill(segment, hidden)
+            computed = self._model.prefill(segment, given)
         else:
-            hidden = self._model.decode(work.segments, hidden)
-        return self._choose(work, hidden) if self._is_last else hidden
+            computed = self._model.decode(work.segments, given)
+        result = self._choose(work, computed) if self._is_last else self._kernels.host(computed)
+        self._kernels.finish()
+        return result
 
     def _choose(self, work: Pass, hidden: Array) -> Array:
         rows = [pick.row for pick in work.picks]
         if not rows:
             return np.empty(0, dtype=np.int64)
-        logits = self._model.logits(hidden[rows, :] if len(rows) < len(hidden) else hidden)
+        if len(rows) < hidden.shape[0]:
+            hidden = self._kernels.xp.take(hidden, self._kernels.array(rows), axis=0)
+        logits = self._kernels.host(self._model.logits(hidden))
         chosen = (
             choose_token(values, pick.params, pick.draw, pick.banned)
             for pick, values in zip(work.picks, logits, strict=True)
@@ -94,13 +103,14 @@ def local_stage(
     Args:
         config: Sizes and limits.
         spec: Dimensions of the whole model.
-        weights: What the rank holds of it.
+        weights: What the rank holds of it, as NumPy arrays.
         place: The rank.
         fingerprint: Of the whole model's weights.
 
     Raises:
-        ConfigError: The KV memory holds no block.
+        ConfigError: The KV memory holds no block, or the device cannot be used.
     """
+    kernels = open_kernels(config.compute.device)
     layout = KVLayout(
         layers=spec.layers,
         kv_heads=spec.kv_heads,
@@ -110,9 +120,11 @@ def local_stage(
         model_fingerprint=fingerprint,
     )
     largest = Place(0, place.ranks).layers(spec.layers).count * layout.layer_bytes
-    pool = BlockPool(layout, _blocks(config.kv_cache.memory_mib, largest), place.layers(spec.layers))
-    model = Llama(spec, weights, pool.array, CpuKernels(), max_positions(config, spec))
-    return pool, LocalStage(model, is_last=place.is_last)
+    blocks = _blocks(config.kv_cache.memory_mib, largest)
+    there = placed(weights, kernels.array)
+    pool = BlockPool(layout, blocks, place.layers(spec.layers), kernels.pool)
+    model = Llama(spec, there, pool.array, kernels, max_positions(config, spec))
+    return pool, LocalStage(model, kernels, is_last=place.is_last)
 
 
 def _blocks(memory_mib: int, block_bytes: int) -> int:

@@ -130,7 +130,7 @@ def follow(role: str, config: EngineConfig, membership: Membership, metrics_port
     memory = None
     if role != "aggregated":
         peer = pod_name()
-        thread = open_agent(f"{peer}-{uuid.uuid4().hex[:8]}", config.transfer.backend, pool.array)
+        thread = open_agent(f"{peer}-{uuid.uuid4().hex[:8]}", config.transfer.backend, pool.region)
         memory = Memory(thread, pool, peer, config.transfer.timeout_seconds, metrics)
     uvloop.run(_Follower(membership, stage, memory, metrics, metrics_port).run(hello))
 

@@ -9,16 +9,14 @@ All methods may be called from any thread; blocks are allocated and remembered b
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from disagg_worker.kv.layout import KVLayout
 from disagg_worker.kv.prefix import NO_PREFIX, Key, KVEvent, Prefix, Removed, Stored
 from disagg_worker.layers import Layers
-
-PAGE_BYTES = 4096
+from disagg_worker.memory import Region, page_aligned, region_of
 
 
 class PoolExhausted(Exception):  # noqa: N818 - a state of the pool, not a fault
@@ -90,18 +88,25 @@ class BlockPool:
         layout: Shape of a block over all layers.
         num_blocks: Blocks in the pool.
         layers: The layers whose KV is here; all of the model if left out.
+        allocate: Makes the memory, of float32 zeros in C order; in host memory if left out.
 
     Attributes:
-        array: float32 `[num_blocks, layers, 2, kv_heads, block_tokens, head_dim]`, C-contiguous and
-            page-aligned, so that it can be registered with NIXL as one region and a block is one segment.
+        array: float32 `[num_blocks, layers, 2, kv_heads, block_tokens, head_dim]`, C-contiguous, so that it
+            can be registered with NIXL as one region and a block is one segment.
         on_release: Called after blocks came back, from the thread that released them.
         on_event: Called when blocks of known prefixes come and go, from the thread that allocates.
     """
 
-    def __init__(self, layout: KVLayout, num_blocks: int, layers: Layers | None = None) -> None:
+    def __init__(
+        self,
+        layout: KVLayout,
+        num_blocks: int,
+        layers: Layers | None = None,
+        allocate: Callable[[tuple[int, ...]], Any] = page_aligned,
+    ) -> None:
         self.layout = layout
         self.layers = layers or Layers(0, layout.layers)
-        self.array = _page_aligned((num_blocks, self.layers.count, *layout.layer_shape))
+        self.array = allocate((num_blocks, self.layers.count, *layout.layer_shape))
         self.on_release: Callable[[], None] = lambda: None
         self.on_event: Callable[[KVEvent], None] = lambda _: None
         self._free = list(range(num_blocks - 1, -1, -1))
@@ -111,6 +116,11 @@ class BlockPool:
         self._keys: dict[int, Key] = {}
         self._unused: OrderedDict[int, None] = OrderedDict()
         self._lock = threading.Lock()
+
+    @property
+    def region(self) -> Region:
+        """Where the array is in memory."""
+        return region_of(self.array)
 
     @property
     def num_blocks(self) -> int:
@@ -259,11 +269,3 @@ class BlockPool:
     def _require_live(lease: KVLease) -> None:
         if lease.released:
             raise LeaseReleased("this KV lease was released before")
-
-
-def _page_aligned(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Allocate zeros that start on a page: registration with a network card works in pages."""
-    size = int(np.prod(shape)) * np.dtype(np.float32).itemsize
-    raw = np.zeros(size + PAGE_BYTES, dtype=np.uint8)
-    start = -raw.ctypes.data % PAGE_BYTES
-    return raw[start : start + size].view(np.float32).reshape(shape)

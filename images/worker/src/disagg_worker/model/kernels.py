@@ -1,7 +1,8 @@
 """The building blocks of the forward pass.
 
 `Kernels` is written against the array API standard alone and runs on any array library that follows it.
-`CpuKernels` replaces what is slow on a CPU; nothing else in the model knows that it does.
+`CpuKernels` replaces what is slow on a CPU, `torch_kernels.TorchKernels` what is slow on a GPU; nothing else
+in the model knows that they do.
 
 Numerics: `linear_rows` computes every row by itself, so that a sequence's result does not depend on which
 others are in the batch, bit for bit. On a CPU this costs nothing: a matrix that is in cache after the first
@@ -12,7 +13,9 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from disagg_worker.memory import page_aligned
 from disagg_worker.model.spec import Array
 
 TILE_BYTES = 8 << 20
@@ -28,10 +31,31 @@ class Kernels:
 
     Args:
         xp: A namespace of the array API standard, such as `numpy`.
+        device: Where its arrays are, in its own words; None for its default.
+
+    Attributes:
+        query_tile: Query rows that attend at once.
     """
 
-    def __init__(self, xp: Any) -> None:
-        self.xp = xp
+    query_tile = QUERY_TILE
+
+    def __init__(self, xp: Any, device: Any = None) -> None:
+        self.xp, self.device = xp, device
+
+    def array(self, values: Any) -> Array:
+        """Bring numbers (a list, or a NumPy array) to the device."""
+        return self.xp.asarray(values, device=self.device)
+
+    def pool(self, shape: tuple[int, ...]) -> Array:
+        """Allocate a KV pool of float32 zeros on the device, C-contiguous."""
+        return self.xp.zeros(shape, dtype=self.xp.float32, device=self.device)
+
+    def host(self, array: Array) -> NDArray[Any]:
+        """Return an array's numbers as a NumPy array; all that was computed before is then done."""
+        return np.from_dlpack(array)
+
+    def finish(self) -> None:
+        """Wait until all that was computed before is done, and in its place in the pool."""
 
     def linear(self, x: Array, weight: Array) -> Array:
         """Multiply rows `[n, in]` by a weight `[out, in]` as one matrix product; returns `[n, out]`."""
@@ -118,8 +142,8 @@ class Kernels:
             `[n, heads * head_dim]`
         """
         tiles = []
-        for first in range(0, query.shape[0], QUERY_TILE):
-            last = min(first + QUERY_TILE, query.shape[0])
+        for first in range(0, query.shape[0], self.query_tile):
+            last = min(first + self.query_tile, query.shape[0])
             tile = query[first:last, :, :]
             seen = start + last
             tiles.append(self._attend_tile(tile, keys[:, :seen, :], values[:, :seen, :]))
@@ -135,7 +159,8 @@ class Kernels:
         rows = xp.reshape(xp.permute_dims(scaled, (1, 2, 0, 3)), (kv_heads, group * n, head_dim))
         scores = self.scores(rows, keys)
         if n > 1:
-            mask = xp.triu(xp.full((n, seen), -math.inf, dtype=query.dtype), k=seen - n + 1)
+            hidden = xp.full((n, seen), -math.inf, dtype=query.dtype, device=self.device)
+            mask = xp.triu(hidden, k=seen - n + 1)
             scores = xp.reshape(xp.reshape(scores, (kv_heads, group, n, seen)) + mask, scores.shape)
         mixed = xp.reshape(xp.matmul(self.softmax(scores), values), (kv_heads, group, n, head_dim))
         return xp.reshape(xp.permute_dims(mixed, (2, 0, 1, 3)), (n, heads * head_dim))
@@ -147,6 +172,10 @@ class CpuKernels(Kernels):
     def __init__(self) -> None:
         super().__init__(np)
         self._read = np.empty(0, dtype=np.float32)
+
+    def pool(self, shape: tuple[int, ...]) -> Array:
+        """Begin it on a page."""
+        return page_aligned(shape)
 
     def linear_rows(self, x: Array, weight: Array) -> Array:
         """Multiply row by row, tile by tile: a tile stays in cache while all rows use it."""

@@ -45,7 +45,7 @@ class Llama:
 
     Args:
         spec: Dimensions of the whole model.
-        weights: Arrays of the kernels' namespace.
+        weights: Arrays on the kernels' device.
         pool: `[num_blocks, layers, 2, kv_heads, block_tokens, head_dim]`
         kernels: How to compute.
         max_positions: Longest sequence.
@@ -60,8 +60,8 @@ class Llama:
         self._kernels = kernels
         self._block_tokens = int(pool.shape[4])
         angles = rope_angles(spec, max_positions)
-        self._cos = kernels.xp.asarray(np.cos(angles).astype(np.float32))
-        self._sin = kernels.xp.asarray(np.sin(angles).astype(np.float32))
+        self._cos = kernels.array(np.cos(angles).astype(np.float32))
+        self._sin = kernels.array(np.sin(angles).astype(np.float32))
 
     def prefill(self, segment: Segment, hidden: Array | None = None) -> Array:
         """Compute a chunk of a prompt.
@@ -85,7 +85,7 @@ class Llama:
         return self._kernels.linear_rows(normed, self.weights.unembedding)
 
     def _embed(self, segments: Sequence[Segment]) -> Array:
-        tokens = self._kernels.xp.asarray([token for segment in segments for token in segment.tokens])
+        tokens = self._kernels.array([token for segment in segments for token in segment.tokens])
         return self._kernels.xp.take(self.weights.embedding, tokens, axis=0)
 
     def _forward(self, segments: Sequence[Segment], linear: Linear, hidden: Array | None) -> Array:
@@ -93,7 +93,7 @@ class Llama:
         positions = [p for segment in segments for p in range(segment.start, segment.end)]
         slots = kernels.slots([slot for segment in segments for slot in self._slots(segment)])
         pages = [self._pages(segment) for segment in segments]
-        index = xp.asarray(positions)
+        index = kernels.array(positions)
         cos, sin = (xp.take(table, index, axis=0)[:, None, :] for table in (self._cos, self._sin))
         x = self._embed(segments) if hidden is None else hidden
         for number, layer in enumerate(self.weights.layers):

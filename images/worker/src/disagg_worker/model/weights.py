@@ -6,7 +6,7 @@ i + head_dim/2 for the rotary embedding.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +77,24 @@ def empty_layer(spec: LlamaSpec) -> LayerWeights:
         gate_up=empty(2 * spec.intermediate, spec.hidden),
         down=empty(spec.hidden, spec.intermediate),
     )
+
+
+def placed(weights: LlamaWeights, put: Callable[[Array], Array]) -> LlamaWeights:
+    """Bring each array to where it is computed with; those that are tied stay one.
+
+    Args:
+        weights: NumPy arrays.
+        put: Makes the array there.
+    """
+    layers = tuple(
+        LayerWeights(**{name: put(array) for name, array in vars(layer).items()}) for layer in weights.layers
+    )
+    embedding, norm, unembedding = (
+        None if array is None else put(array)
+        for array in (weights.embedding, weights.final_norm, weights.unembedding)
+    )
+    tied = weights.unembedding is weights.embedding
+    return LlamaWeights(embedding, layers, norm, embedding if tied else unembedding)
 
 
 def digests(weights: LlamaWeights) -> tuple[str, ...]:

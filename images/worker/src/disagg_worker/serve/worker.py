@@ -113,7 +113,12 @@ class DisaggEngine(LLMEngine):
             await parts.group.start()
         await engine.start()
         self._server = self._metrics.serve(self._metrics_port)
-        log.info("engine started: %d KV blocks, %d threads", engine.pool.num_blocks, engine.threads)
+        log.info(
+            "engine started on %s: %d KV blocks, %d threads",
+            config.compute.device,
+            engine.pool.num_blocks,
+            engine.threads,
+        )
         return Registration(
             model=str(config.model.path),
             served_model_name=config.model.name,
@@ -287,7 +292,7 @@ def assemble(
         return Parts(engine, Aggregated(engine), None, None, group)
     peer = pod_name()
     others = group.ranks if group else ()
-    thread = open_agent(f"{peer}-{uuid.uuid4().hex[:8]}", config.transfer.backend, engine.pool.array)
+    thread = open_agent(f"{peer}-{uuid.uuid4().hex[:8]}", config.transfer.backend, engine.pool.region)
     seconds = config.transfer.timeout_seconds
     if role == "prefill":
         source = Source(thread, engine.pool, peer, seconds, metrics, others=others)

@@ -15,16 +15,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from disagg_worker.errors import ConfigError
+from disagg_worker.memory import Region
 from disagg_worker.transfer import transport
 from disagg_worker.transfer.errors import PeerLost, TransferError
 from disagg_worker.transfer.segments import Span
 
 T = TypeVar("T")
-MEMORY = "DRAM"
 SLICE_SECONDS, STEP_SECONDS = 0.004, 0.0001
 
 
@@ -48,8 +45,15 @@ class Agent(Protocol):
     def disconnect(self, peer: str) -> None:
         """Forget a peer."""
 
-    def read(self, peer: str, spans: Sequence[Span], note: bytes) -> object:
-        """Begin a READ and return its handle; the peer gets `note` when it is done."""
+    def read(self, peer: str, gpu: int | None, spans: Sequence[Span], note: bytes) -> object:
+        """Begin a READ and return its handle.
+
+        Args:
+            peer: Agent to read from.
+            gpu: Which of its GPUs has the memory; None for its host memory.
+            spans: What to read.
+            note: The peer gets it when the READ is done.
+        """
 
     def is_done(self, handle: object) -> bool:
         """Whether a READ is complete; raises PeerLost or TransferError when it failed."""
@@ -65,19 +69,20 @@ class Agent(Protocol):
 
 
 class NixlAgent:
-    """An agent on NIXL 1.5 with host memory.
+    """An agent on NIXL 1.5.
 
     Args:
         name: Unique to this process: NIXL keeps peers by name.
         backend: NIXL backend; must be UCX.
-        pool: The memory that peers may read and that READs write to, registered as one region.
+        region: The memory that peers may read and that READs write to.
     """
 
-    def __init__(self, name: str, backend: str, pool: NDArray[np.float32]) -> None:
+    def __init__(self, name: str, backend: str, region: Region) -> None:
         transport.prepare_evidence(os.environ)
         # NIXL connects in this thread, which can do nothing else meanwhile: by Linux's default for two
         # minutes where nobody answers. With one repetition UCX gives up after 3 s.
         os.environ.setdefault("UCX_TCP_SYN_CNT", "1")
+        _enter(region.gpu)
         from nixl import _api, _bindings  # noqa: PLC0415 - loads UCX, which reads its environment once
 
         self.name, self.backend = name, backend
@@ -88,8 +93,10 @@ class NixlAgent:
             self._nixl: Any = _api.nixl_agent(name, config)
         except self._failures as error:
             raise ConfigError(f"transfer.backend: NIXL cannot start {backend} here: {error}") from None
-        region = self._nixl.get_reg_descs([(pool.ctypes.data, pool.nbytes, 0, "")], MEMORY)
-        self._registered = self._nixl.register_memory(region, backends=[backend])
+        self._gpu = region.gpu
+        kind, number = _kind(region.gpu)
+        whole = self._nixl.get_reg_descs([(region.address, region.nbytes, number, "")], kind)
+        self._registered = self._nixl.register_memory(whole, backends=[backend])
 
     def metadata(self) -> bytes:
         """See Agent."""
@@ -107,10 +114,11 @@ class NixlAgent:
         """See Agent."""
         self._guard(lambda: self._nixl.remove_remote_agent(peer))
 
-    def read(self, peer: str, spans: Sequence[Span], note: bytes) -> object:
+    def read(self, peer: str, gpu: int | None, spans: Sequence[Span], note: bytes) -> object:
         """See Agent."""
-        local = self._nixl.get_xfer_descs([(s.local, s.length, 0) for s in spans], MEMORY)
-        remote = self._nixl.get_xfer_descs([(s.remote, s.length, 0) for s in spans], MEMORY)
+        (here, own), (there, other) = _kind(self._gpu), _kind(gpu)
+        local = self._nixl.get_xfer_descs([(s.local, s.length, own) for s in spans], here)
+        remote = self._nixl.get_xfer_descs([(s.remote, s.length, other) for s in spans], there)
 
         def begin() -> object:
             handle = self._nixl.initialize_xfer("READ", local, remote, peer, note, [self.backend])
@@ -176,15 +184,33 @@ class AgentThread:
         self._executor.shutdown(wait=True)
 
 
-def open_agent(name: str, backend: str, pool: NDArray[np.float32]) -> AgentThread:
+def open_agent(name: str, backend: str, region: Region) -> AgentThread:
     """Start a NIXL agent and its thread.
+
+    Args:
+        name: Unique to this process.
+        backend: NIXL backend.
+        region: The memory that peers may read and that READs write to.
 
     Raises:
         ConfigError: This worker cannot use the backend, or it does not start on this machine.
     """
     if backend != "UCX":
         raise ConfigError(f"transfer.backend: {backend} is not supported yet by this worker; write UCX")
-    return AgentThread(lambda: NixlAgent(name, backend, pool))
+    return AgentThread(lambda: NixlAgent(name, backend, region))
+
+
+def _kind(gpu: int | None) -> tuple[str, int]:
+    """Return NIXL's word for memory, and the number of its device."""
+    return ("DRAM", 0) if gpu is None else ("VRAM", gpu)
+
+
+def _enter(gpu: int | None) -> None:
+    """Make a GPU this thread's own: UCX looks for CUDA memory and links in the context of its caller."""
+    if gpu is not None:
+        import torch  # noqa: PLC0415 - an extra, which is there where memory is on a GPU
+
+        torch.cuda.set_device(gpu)
 
 
 def _nixl_errors(bindings: Any) -> tuple[type[Exception], ...]:

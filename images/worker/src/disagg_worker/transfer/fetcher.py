@@ -135,11 +135,12 @@ class Fetcher:
         """READ from one rank; on failure the connection is kept until the READ is over."""
         agent, pool, part = self._thread.agent, self._pool, route.part
         layers = pool.layers.shared(part.layers).count
-        here = Holding(pool.array.ctypes.data, pool.layers)
+        here = Holding(pool.region.address, pool.layers)
         places = spans(coalesce(order.local, order.remote), here, part.holding, pool.layout.layer_bytes)
         note = read_note(order.lease, layers)
         begun = time.perf_counter()
-        posted = asyncio.ensure_future(self._thread.call(agent.read, route.connection.agent, places, note))
+        reading = self._thread.call(agent.read, route.connection.agent, part.gpu, places, note)
+        posted = asyncio.ensure_future(reading)
         try:
             handle = await asyncio.shield(posted)
             await self._in_time(handle, order.deadline)

@@ -88,7 +88,8 @@ class Outlet:
             started_at=self._started_at,
             agent=self._thread.agent.name,
             agent_metadata=await self._thread.call(self._thread.agent.metadata),
-            base_address=self._pool.array.ctypes.data,
+            base_address=self._pool.region.address,
+            gpu=self._pool.region.gpu,
             layers=self._pool.layers,
         )
 

@@ -21,6 +21,7 @@ class Part(BaseModel):
         agent: Name of the NIXL agent, different for each incarnation.
         agent_metadata: How to connect to it and what memory it registered.
         base_address: Where its pool begins in its memory.
+        gpu: The GPU whose memory that is, as its process counts them; None for host memory.
         layers: The layers that it holds.
     """
 
@@ -32,6 +33,7 @@ class Part(BaseModel):
     agent: str
     agent_metadata: Base64Bytes
     base_address: int = Field(gt=0)
+    gpu: int | None = Field(None, ge=0)
     layers: Layers
 
     @property
@@ -56,7 +58,7 @@ class Ticket(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     lease: str
     layout: dict[str, int | str]
     parts: tuple[Part, ...] = Field(min_length=1)
