@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from integration.faults.proxy import FaultProxy
-from integration.operator.conftest import api, namespace
+from integration.operator.conftest import api, namespace, new_operator, shared_namespace
 from testcluster.fixtures import ApiServer
 
-__all__ = ["api", "namespace"]
+__all__ = ["api", "namespace", "new_operator", "shared_namespace"]
 
 ProxyMaker = Callable[[], FaultProxy]
 

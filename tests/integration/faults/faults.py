@@ -112,9 +112,19 @@ class Stall:
 
 
 class Hold:
-    """Holds requests until told; then they are passed on, unless their client has left."""
+    """Holds requests, or their answers, until told; then they go on, unless their client has left.
 
-    def __init__(self) -> None:
+    Attributes:
+        held: how many it has held so far.
+    """
+
+    def __init__(self, *, after: bool = False) -> None:
+        """Hold.
+
+        Args:
+            after: whether the API server does what it is asked for before.
+        """
+        self._after, self.held = after, 0
         # Of a thread, not of an event loop: the test sets it.
         self._free = threading.Event()
 
@@ -123,6 +133,9 @@ class Hold:
         self._free.set()
 
     async def __call__(self, exchange: Exchange) -> None:
+        if self._after:
+            await exchange.forward()
+        self.held += 1
         while not self._free.is_set():  # noqa: ASYNC110 - set by another thread
             await asyncio.sleep(0.02)
         await exchange.answer()
@@ -131,6 +144,12 @@ class Hold:
 async def silence(exchange: Exchange) -> None:
     """Keep a watch open and say nothing in it."""
     await exchange.filter(lambda _: False)
+
+
+async def expired(exchange: Exchange) -> None:
+    """Tell a watch in its first event that its resource version is too old to go on from."""
+    status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410}
+    await exchange.reply(200, json.dumps({"type": "ERROR", "object": status}).encode() + b"\n", {})
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,9 @@ class FaultProxy:
         self.counts: Callable[[Call], bool] = lambda call: call.is_write
         self._counted = 0
         self._ready = threading.Event()
-        self._stop: Callable[[], object] = lambda: None
+        self._live: set[RealExchange] = set()
+        self._loop: asyncio.AbstractEventLoop
+        self._stop = asyncio.Event()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._serve()), name="fault proxy", daemon=True
         )
@@ -72,7 +74,7 @@ class FaultProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(30)
         assert not self._thread.is_alive()
 
@@ -92,6 +94,15 @@ class FaultProxy:
     def heal(self) -> None:
         """Let everything pass from now on; a watch that is silent stays so."""
         self.rules.clear()
+
+    def break_off(self, match: Callable[[Call], bool]) -> None:
+        """Break the connections of some requests that are under way, such as all watches."""
+
+        def reset() -> None:
+            for exchange in [each for each in self._live if match(each.call)]:
+                exchange.reset()
+
+        self._loop.call_soon_threadsafe(reset)
 
     def entries(self, match: Callable[[Call], bool], since: int = 0) -> list[Entry]:
         """Return the log's lines about some requests.
@@ -125,10 +136,9 @@ class FaultProxy:
             )
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", self._port, reuse_address=True).start()
-            stop, loop = asyncio.Event(), asyncio.get_running_loop()
-            self._stop = lambda: loop.call_soon_threadsafe(stop.set)
+            self._loop = asyncio.get_running_loop()
             self._ready.set()
-            await stop.wait()
+            await self._stop.wait()
             await runner.cleanup()
 
     async def _handle(self, request: web.Request, session: aiohttp.ClientSession) -> web.StreamResponse:
@@ -152,6 +162,7 @@ class FaultProxy:
             server=self._cluster["server"],
             answered=lambda: counts and hook(number, Moment.AFTER, call),
         )
+        self._live.add(exchange)
         try:
             if counts and hook(number, Moment.BEFORE, call):
                 exchange.reset()
@@ -166,6 +177,7 @@ class FaultProxy:
             # The API server is away, or one side broke off.
             exchange.reset()
         finally:
+            self._live.remove(exchange)
             exchange.close()
         return exchange.response or web.Response(status=502)
 
