@@ -62,7 +62,7 @@ render: $(READY) ## Print the manifests of the first example, without any cluste
 	@for file in examples/01-quickstart/*.yaml; do $(BIN)/kubectl-disagg render -f "$$file" || exit 1; done
 
 ##@ Test it
-.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-crash-points test-e2e test-gpu bench-engine bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-verification bench-local-prefill soak
+.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-crash-points test-faults test-e2e test-gpu bench-engine bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-verification bench-local-prefill soak
 checks: lint typecheck generated ## Everything that needs no cluster.
 	@hack/bootstrap --compiler
 	@$(CLUSTER_TOOL) tools >/dev/null
@@ -95,6 +95,10 @@ test-integration: $(READY) ## Tests of single parts by real ones: API server, NI
 
 test-crash-points: $(READY) ## The operator killed before and after every API call; ARGS="--scenario NAME", "--help".
 	@UV=$(UV) PYTHONPATH=tests $(BIN)/python -m integration.faults.crash.main $(ARGS)
+
+test-faults: $(READY) ## Random faults between the operator and a real API server: SEED=… ROUNDS=….
+	@seed=$${SEED:-$$(date +%s)}; echo "SEED=$$seed"; UV=$(UV) SEED=$$seed ROUNDS=$${ROUNDS:-20} \
+	  $(PYTEST) tests/integration/faults/test_random_faults.py -s
 
 test-e2e: $(READY) ## Tests on the whole cluster.
 	@UV=$(UV) $(PYTEST) tests/e2e --ignore $(LAUNCH)

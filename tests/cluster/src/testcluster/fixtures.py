@@ -20,11 +20,13 @@ class ApiServer:
         kubeconfig: Administrator's kubeconfig.
         audit_log: Every request it served, one JSON object a line, at level Metadata.
         tools: kubectl and helm that fit it.
+        plane: Its parts, for tests that end one and start it again.
     """
 
     kubeconfig: Path
     audit_log: Path
     tools: Tools
+    plane: ControlPlane
 
 
 @contextmanager
@@ -49,6 +51,6 @@ def private_apiserver(
     plane = ControlPlane(directory, Endpoints.free(), tools, supervisor, features)
     try:
         plane.start(scheduler=scheduler)
-        yield ApiServer(plane.kubeconfig, plane.audit_log, tools)
+        yield ApiServer(plane.kubeconfig, plane.audit_log, tools, plane)
     finally:
         plane.stop()
