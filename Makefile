@@ -11,6 +11,7 @@ PYTEST := $(BIN)/pytest
 FAST := tests/unit tests/golden tests/property tests/chart tests/upgrade
 NEEDS_CLUSTER := apiserver or cluster
 LAUNCH := tests/e2e/launch
+FAULTS := $(addprefix tests/integration/faults/test_,$(addsuffix .py,api_trouble watch_gaps random_faults))
 # The tests of a file share what takes long to start, so they stay together and in their order.
 PARALLEL := --dist loadfile --no-loadscope-reorder --numprocesses
 # Evaluated when a recipe first uses it, never by `make help`.
@@ -96,9 +97,9 @@ test-integration: $(READY) ## Tests of single parts by real ones: API server, NI
 test-crash-points: $(READY) ## The operator killed before and after every API call; ARGS="--scenario NAME", "--help".
 	@UV=$(UV) PYTHONPATH=tests $(BIN)/python -m integration.faults.crash.main $(ARGS)
 
-test-faults: $(READY) ## Random faults between the operator and a real API server: SEED=… ROUNDS=….
-	@seed=$${SEED:-$$(date +%s)}; echo "SEED=$$seed"; UV=$(UV) SEED=$$seed ROUNDS=$${ROUNDS:-20} \
-	  $(PYTEST) tests/integration/faults/test_random_faults.py -s
+test-faults: $(READY) ## All troubles, and random faults, between the operator and a real API server: SEED=… ROUNDS=20.
+	@seed=$${SEED:-$$(date +%s)}; echo "SEED=$$seed"; \
+	  UV=$(UV) RECOVERY=30 TROUBLES=all SEED=$$seed ROUNDS=$${ROUNDS:-20} $(PYTEST) -s $(FAULTS)
 
 test-e2e: $(READY) ## Tests on the whole cluster.
 	@UV=$(UV) $(PYTEST) tests/e2e --ignore $(LAUNCH)

@@ -51,9 +51,9 @@ def read(log: Path, start: int, end: int | None = None) -> list[Mapping[str, Any
 def watched_by(entries: Iterable[Mapping[str, Any]], user: str) -> frozenset[str]:
     """Return the resources of which this user began a watch."""
     return frozenset(
-        _resource(entry)
+        resource_of(entry)
         for entry in entries
-        if _user(entry) == user and entry["verb"] == "watch" and "objectRef" in entry
+        if user_of(entry) == user and entry["verb"] == "watch" and "objectRef" in entry
     )
 
 
@@ -67,9 +67,9 @@ def traffic(entries: Iterable[Mapping[str, Any]], user: str, watched: frozenset[
     """
     found = Traffic()
     for entry in entries:
-        if _user(entry) != user:
+        if user_of(entry) != user:
             continue
-        verb, resource = entry["verb"], _resource(entry)
+        verb, resource = entry["verb"], resource_of(entry)
         words = f"{verb} {resource}"
         if verb == "watch":
             # One that lasts has no end yet.
@@ -99,11 +99,13 @@ def listed(counts: Mapping[str, int], each: float) -> str:
     return ", ".join(f"{count / each:.3g} {words}" for words, count in most_first) or "none"
 
 
-def _user(entry: Mapping[str, Any]) -> str:
+def user_of(entry: Mapping[str, Any]) -> str:
+    """Return the name of the user who asked."""
     return str(entry.get("user", {}).get("username", ""))
 
 
-def _resource(entry: Mapping[str, Any]) -> str:
+def resource_of(entry: Mapping[str, Any]) -> str:
+    """Return what was asked about: `pods`, `pods/status`, or the path where that is no resource."""
     about = entry.get("objectRef")
     if about is None:
         return str(entry.get("requestURI", "")).partition("?")[0]

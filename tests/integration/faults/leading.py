@@ -1,7 +1,6 @@
-"""What tests of several operator processes share: who wrote when, by proxies' logs, and clocks that jump."""
+"""What tests of several operator processes share: what their proxies' logs tell, and clocks that jump."""
 
 import json
-import math
 import subprocess
 from pathlib import Path
 
@@ -24,12 +23,6 @@ def writes_of(proxy: FaultProxy) -> list[Entry]:
     """Return the writes that reached the API server through a proxy, in the order in which they did."""
     passed = [entry for entry in proxy.log if entry.passed is not None and changes_something(entry.call)]
     return sorted(passed, key=_passed)
-
-
-def overlaps(first: FaultProxy, second: FaultProxy) -> list[str]:
-    """Return the writes of the first that came, or were still under way, after the second began to write."""
-    began = min(map(_passed, writes_of(second)), default=math.inf)
-    return [str(entry) for entry in writes_of(first) if max(_passed(entry), entry.ended or 0.0) > began]
 
 
 def taken_too_early(first: FaultProxy, second: FaultProxy) -> list[str]:

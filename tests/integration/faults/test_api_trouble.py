@@ -3,8 +3,11 @@
 Each trouble lasts through a create and an edit. Checked after it: the last edit is what runs, all objects
 equal those of a run without trouble, that was so within `RECOVERY_SECONDS` of its end, the requests were
 bounded in number, and while it lasted the status (or, where that could not be written, a metric) told of it.
+
+``TROUBLES=all`` in the environment goes through all of them (`make test-faults`); else it is a sample.
 """
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -36,8 +39,10 @@ WATCHES = Match(verbs={"watch"}, resources={*OWNED, "disaggdeployments", "pods"}
 FIRST: Object = {"decode": {"replicas": 2}}
 LAST: Object = {"decode": {"replicas": 3, "engineConfig": {"scheduler": {"max_batch_size": 3}}}}
 TROUBLED_SECONDS = 2.0
-RETRY_AFTER = 2
-MOST_REQUESTS = 40
+RETRY_AFTER = 3
+UNDER_WAY_SECONDS = 1.0
+"""Requests that were sent beside the refused one may come so long after its answer."""
+MOST_REQUESTS = 200
 """Writes of one deployment while a trouble lasts. Without any pause between them, there are thousands."""
 
 
@@ -121,14 +126,21 @@ TROUBLES = {
     "409 to writes": Trouble(CHILDREN, Answer(409), told_in_metrics(409)),
     "429 with Retry-After to writes": Trouble(CHILDREN, Answer(429, retry_after=RETRY_AFTER), told_in_status),
     "500 to writes": Trouble(CHILDREN, Answer(500), told_in_status),
-    "500 to writes that are done": Trouble(CHILDREN, Answer(500, after=True), told_in_status),
+    "500 to writes that are done": Trouble(CHILDREN, Answer(500, after=True), told_in_metrics(500)),
     "503 to everything but Leases": Trouble(
         Match(resources={*OWNED, "disaggdeployments", "pods"}), Answer(503), told_in_metrics(503)
     ),
     "writes reset before they are done": Trouble(CHILDREN, Reset(), told_in_status),
-    "writes reset after they are done": Trouble(CHILDREN, Reset(after=True), told_in_status),
+    "writes reset after they are done": Trouble(CHILDREN, Reset(after=True), told_in_metrics(0)),
     "watches that expire at once": Trouble(WATCHES, expired, told_in_restarts("expired")),
 }
+
+SAMPLE = (
+    "409 to writes",
+    "429 with Retry-After to writes",
+    "500 to writes that are done",
+    "watches that expire at once",
+)
 
 
 def impatient(log: list[Entry]) -> list[str]:
@@ -139,11 +151,11 @@ def impatient(log: list[Entry]) -> list[str]:
         for refusal in refusals
         for entry in log
         if (entry.call.verb, entry.call.resource) == (refusal.call.verb, refusal.call.resource)
-        and 0 < entry.began - (refusal.ended or 0.0) < RETRY_AFTER
+        and UNDER_WAY_SECONDS < entry.began - (refusal.ended or 0.0) < RETRY_AFTER
     ]
 
 
-@pytest.mark.parametrize("name", TROUBLES)
+@pytest.mark.parametrize("name", TROUBLES if os.environ.get("TROUBLES") == "all" else SAMPLE)
 def test_a_trouble_ends_as_if_it_had_not_been(
     troubled: Troubled, calm: dict[str, Object], demo: Deployed, name: str
 ) -> None:

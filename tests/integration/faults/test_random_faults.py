@@ -41,7 +41,7 @@ from testcluster.fixtures import ApiServer
 pytestmark = pytest.mark.apiserver
 
 SEED = int(os.environ.get("SEED", "8"))
-ROUNDS = int(os.environ.get("ROUNDS", "2"))
+ROUNDS = int(os.environ.get("ROUNDS", "1"))
 DEPLOYMENTS = 3
 STEPS = 6
 STEP_SECONDS = 3.0

@@ -5,12 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
-from integration.faults.conftest import ProxyMaker
+from integration.faults.conftest import Audit, ProxyMaker
 from integration.faults.faults import Hold, Recall
-from integration.faults.leading import overlaps, writes_of
+from integration.faults.leading import writes_of
 from integration.faults.requests import Match
-from integration.faults.scenario import await_settled, deployed
-from integration.operator.control_plane import OWNED, Api, Deployed, OperatorProcess, eventually
+from integration.faults.scenario import await_settled, deployed, identities
+from integration.faults.turns import out_of_turn
+from integration.operator.control_plane import OWNED, Api, OperatorProcess, eventually
 
 pytestmark = pytest.mark.apiserver
 
@@ -18,17 +19,12 @@ MANAGED = (*OWNED, "pods")
 STALE_SECONDS = 3.0
 
 
-def identities(demo: Deployed) -> dict[str, tuple[str, int | None]]:
-    """Return uid and generation of the deployment's workloads and pods: what a needless change changes."""
-    return {
-        f"{resource}/{obj['metadata']['name']}": (obj["metadata"]["uid"], obj["metadata"].get("generation"))
-        for resource in ("statefulsets", "deployments", "pods")
-        for obj in demo.find(resource)
-    }
-
-
 def test_a_successor_whose_caches_lack_everything_takes_nothing_away(
-    api: Api, namespace: str, new_proxy: ProxyMaker, new_operator: Callable[..., OperatorProcess]
+    api: Api,
+    namespace: str,
+    audited: Audit,
+    new_proxy: ProxyMaker,
+    new_operator: Callable[..., OperatorProcess],
 ) -> None:
     """Its lists are from before the deployment was made, and its watches say nothing for a while."""
     recall, hold = Recall(), Hold()
@@ -65,4 +61,4 @@ def test_a_successor_whose_caches_lack_everything_takes_nothing_away(
     await_settled([demo])
     after = identities(demo)
     assert all(after[name][0] == uid for name, (uid, _) in before.items()), "no pod was replaced"
-    assert not overlaps(*proxies)
+    assert not out_of_turn(audited.writes())
