@@ -10,12 +10,14 @@ not passed on any more, as with other proxies.
 
 import asyncio
 import base64
+import socket
 import ssl
 import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import aiohttp
 import yaml
@@ -29,6 +31,7 @@ from integration.faults.rules import Rule, Rules
 from testcluster.ports import free_ports
 
 _LONGEST_LINE = 2**22
+_FAREWELL_SECONDS = 10.0
 
 
 class FaultProxy:
@@ -62,6 +65,7 @@ class FaultProxy:
         self._counted = 0
         self._ready = threading.Event()
         self._live: set[RealExchange] = set()
+        self._sockets: WeakSet[socket.socket] = WeakSet()
         self._loop: asyncio.AbstractEventLoop
         self._stop = asyncio.Event()
         self._thread = threading.Thread(
@@ -118,7 +122,9 @@ class FaultProxy:
         self._counted = 0
 
     async def _serve(self) -> None:
-        connector = aiohttp.TCPConnector(ssl=_context(self._cluster, self._user), limit=0)
+        connector = aiohttp.TCPConnector(
+            ssl=_context(self._cluster, self._user), limit=0, socket_factory=self._new_socket
+        )
         async with aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=None, connect=5),
@@ -140,6 +146,15 @@ class FaultProxy:
             self._ready.set()
             await self._stop.wait()
             await runner.cleanup()
+        end = self._loop.time() + _FAREWELL_SECONDS
+        # TLS says farewell on both sides; a loop that ends before that leaves its sockets open.
+        while any(each.fileno() >= 0 for each in self._sockets) and self._loop.time() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+    def _new_socket(self, address: tuple[Any, ...]) -> socket.socket:
+        made = socket.socket(*address[:3])
+        self._sockets.add(made)
+        return made
 
     async def _handle(self, request: web.Request, session: aiohttp.ClientSession) -> web.StreamResponse:
         call = parse(
