@@ -20,7 +20,7 @@ When = Literal["before", "after", "at"]
 
 _OWNER = re.compile(r"^(dd\d{4})(?=[-.]|$)")
 _FRONTEND_POD = re.compile(r"(NAME-frontend)-[a-z0-9]{6,10}-[a-z0-9]{5}\b")
-_DIGEST = re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{8,64}\b")
+_DIGEST = re.compile(r"\b[0-9a-f]{8,64}\b")
 _UID = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 

@@ -47,6 +47,10 @@ def test_texts_lose_what_differs_between_runs_and_nothing_else() -> None:
     assert neutral(text, "dd0001") == "NAME at TIME of UID: 2 of 3, DIGEST"
 
 
+def test_a_digest_may_have_no_figure_at_all() -> None:
+    assert neutral("dd0001-worker-acdedddb", "dd0001") == "NAME-worker-DIGEST"
+
+
 def test_a_round_has_one_point_of_an_event_at_most() -> None:
     points = [Point(f"create events/{number}", 1, "before") for number in range(2)]
     points += [Point(f"apply {number}", 1, "before") for number in range(5)]
