@@ -31,7 +31,8 @@ from integration.operator.conftest import operators
 from integration.operator.control_plane import OWNED, Api, Deployed, Object, eventually
 from testcluster.fixtures import ApiServer
 
-pytestmark = pytest.mark.apiserver
+# Operators are started in it, each of which a busy machine lets wait.
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(900)]
 
 CHILDREN = Match(verbs={"apply", "create", "patch", "delete"}, resources=OWNED)
 STATUS = Match(verbs={"apply"}, resources={"disaggdeployments"})

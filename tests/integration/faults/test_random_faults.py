@@ -38,7 +38,8 @@ from integration.operator.control_plane import (
 )
 from testcluster.fixtures import ApiServer
 
-pytestmark = pytest.mark.apiserver
+# Operators are started in it, each of which a busy machine lets wait.
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(900)]
 
 SEED = int(os.environ.get("SEED", "8"))
 ROUNDS = int(os.environ.get("ROUNDS", "1"))

@@ -13,7 +13,8 @@ from integration.faults.scenario import await_settled, deployed, identities
 from integration.faults.turns import out_of_turn
 from integration.operator.control_plane import OWNED, Api, OperatorProcess, eventually
 
-pytestmark = pytest.mark.apiserver
+# Operators are started in it, each of which a busy machine lets wait.
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(900)]
 
 MANAGED = (*OWNED, "pods")
 STALE_SECONDS = 3.0

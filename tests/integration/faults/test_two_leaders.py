@@ -25,7 +25,8 @@ from integration.faults.scenario import await_settled, deployed, identities
 from integration.faults.turns import LEASE, out_of_turn, turns
 from integration.operator.control_plane import LIMIT_SECONDS, Api, Deployed, OperatorProcess, eventually
 
-pytestmark = pytest.mark.apiserver
+# Operators are started in it, each of which a busy machine lets wait.
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(900)]
 
 OperatorMaker = Callable[..., OperatorProcess]
 STATEFUL_SETS = Match(verbs={"apply", "patch"}, resources={"statefulsets"}, name="demo")

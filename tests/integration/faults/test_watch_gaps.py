@@ -25,7 +25,8 @@ from integration.operator.conftest import new_namespace, operators
 from integration.operator.control_plane import OWNED, Api, Deployed, eventually
 from testcluster.fixtures import ApiServer
 
-pytestmark = pytest.mark.apiserver
+# Operators are started in it, each of which a busy machine lets wait.
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(900)]
 
 MANAGED = (*OWNED, "disaggdeployments", "pods")
 WATCHES = Match(verbs={"watch"}, resources=MANAGED)

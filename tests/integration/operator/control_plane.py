@@ -282,7 +282,9 @@ class OperatorProcess:
         return answer.text if answer.status_code in ACCEPTED else ""
 
     def wait_until_leading(self) -> None:
-        eventually(lambda: "disagg_leader 1.0" in self.says("/metrics"), "the operator leads")
+        eventually(
+            lambda: "disagg_leader 1.0" in self.says("/metrics"), "the operator leads", 2 * LIMIT_SECONDS
+        )
         eventually(lambda: self.says("/readyz"), "the operator is ready")
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
