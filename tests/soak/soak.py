@@ -257,17 +257,26 @@ class Soak:
         last = self.operator.log.read_text().splitlines()[-1]
         assert "does not hold the Lease" in last, last
         self.result.lost += 1
-        self._process += 1
         self.tell("the operator lost its Lease")
-        self.operator.start()
-        self.operator.wait_until_leading()
+        self._start_again()
 
     def _restart(self, how: signal.Signals) -> None:
         self.operator.stop(how)
-        self._process += 1
         self.tell(f"the operator was ended by {how.name}")
+        self._start_again()
+
+    def _start_again(self) -> None:
+        """Start the operator, which may lose its Lease before it is ready, too."""
+        self._process += 1
         self.operator.start()
-        self.operator.wait_until_leading()
+        eventually(self._leads, "the operator leads and is ready", meanwhile=self._revive)
+
+    def _leads(self) -> bool:
+        process = self.operator.process
+        assert process
+        if process.poll() is not None:
+            return False
+        return "disagg_leader 1.0" in self.operator.says("/metrics") and bool(self.operator.says("/readyz"))
 
     def _sample(self) -> Sample:
         text = eventually(self._metrics, "the operator shows its metrics")
