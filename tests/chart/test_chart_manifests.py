@@ -251,7 +251,7 @@ def test_a_single_operator_has_no_disruption_budget(default_render: list[Object]
 def test_monitors_wait_for_the_prometheus_operator(helm: Helm) -> None:
     values = CHART / "ci" / "production-values.yaml"
     assert not of_kind(helm.render("--values", values), "PodMonitor")
-    assert len(of_kind(helm.render("--values", values, "--api-versions", MONITORING), "PodMonitor")) == 2
+    assert len(of_kind(helm.render("--values", values, "--api-versions", MONITORING), "PodMonitor")) == 3
 
 
 def test_alerts_name_the_deployment_whose_kv_cache_does_not_move_as_promised(helm: Helm) -> None:
@@ -259,7 +259,7 @@ def test_alerts_name_the_deployment_whose_kv_cache_does_not_move_as_promised(hel
     assert not of_kind(helm.render("--values", values), "PrometheusRule")
     (rule,) = of_kind(helm.render("--values", values, "--api-versions", MONITORING), "PrometheusRule")
     assert rule["metadata"]["labels"]["release"] == "prometheus"
-    (group,) = rule["spec"]["groups"]
+    group = next(each for each in rule["spec"]["groups"] if each["name"] == "disagg-transport")
     tcp, other = group["rules"]
     assert (tcp["labels"], other["labels"]) == ({"severity": "critical"}, {"severity": "warning"})
     for alert in group["rules"]:
@@ -267,6 +267,34 @@ def test_alerts_name_the_deployment_whose_kv_cache_does_not_move_as_promised(hel
         assert alert["expr"].startswith("disagg_transport_verified{transport")
         assert alert["expr"].endswith(" == 0")
         assert "{{ $labels.namespace }}/{{ $labels.deployment }}" in alert["annotations"]["summary"]
+
+
+@pytest.mark.parametrize(("policy", "severity"), [("Fail", "critical"), ("Ignore", "warning")])
+def test_an_alert_comes_before_the_certificate_of_the_webhook_ends(
+    helm: Helm, policy: str, severity: str
+) -> None:
+    chosen = ("--values", CHART / "ci" / "production-values.yaml", "--api-versions", MONITORING)
+    objects = helm.render(*chosen, *settings(webhook__failurePolicy=policy))
+    (rule,) = of_kind(objects, "PrometheusRule")
+    (group,) = [each for each in rule["spec"]["groups"] if each["name"] == "disagg-webhook"]
+    (alert,) = group["rules"]
+    # The gauge is the webhook's: see runtime/webhook/server.py.
+    assert alert["expr"].startswith("disagg_webhook_certificate_not_after_timestamp_seconds - time() <")
+    assert alert["labels"] == {"severity": severity}
+    (monitor,) = [each for each in of_kind(objects, "PodMonitor") if "webhook" in each["metadata"]["name"]]
+    webhook = the(objects, "Deployment", monitor["metadata"]["name"])["spec"]["template"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= webhook["metadata"]["labels"].items()
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    ports = [port["name"] for container in webhook["spec"]["containers"] for port in container["ports"]]
+    assert endpoint["port"] in ports
+    assert endpoint["scheme"] == "https"
+
+
+def test_there_is_no_alert_of_a_webhook_that_is_off(helm: Helm) -> None:
+    chosen = ("--values", CHART / "ci" / "production-values.yaml", "--api-versions", MONITORING)
+    objects = helm.render(*chosen, *settings(webhook__enabled=False))
+    assert "disagg_webhook" not in str(of_kind(objects, "PrometheusRule"))
+    assert len(of_kind(objects, "PodMonitor")) == 2
 
 
 def test_agents_beside_workers_are_scraped(helm: Helm) -> None:
