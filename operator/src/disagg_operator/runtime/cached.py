@@ -5,10 +5,9 @@ Invariant: what was written is in the cache when the write returns, so that the 
 
 from collections.abc import Callable, Mapping
 
-from kubernetes.aio.client import Configuration
-
 from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, Key, Kind, Object
 from disagg_operator.runtime.kube import KubeCluster
+from disagg_operator.runtime.official import Configuration
 from disagg_operator.runtime.store import Store
 
 

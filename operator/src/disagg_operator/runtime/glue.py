@@ -11,10 +11,10 @@ from itertools import chain, repeat
 from typing import Any
 
 import kopf
-from kubernetes.aio.client import Configuration
 
 from disagg_operator.api.v1alpha1 import GROUP, PLURAL, VERSION
 from disagg_operator.reconcile.kinds import Object
+from disagg_operator.runtime.official import Configuration
 
 
 class _Backoffs:

@@ -10,11 +10,10 @@ import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from importlib.metadata import version
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.config import load_incluster_config, load_kube_config
 
 from disagg_operator.api.v1alpha1 import API_VERSION, KIND
 from disagg_operator.reconcile.applying.ownership import refuse_taken
@@ -23,6 +22,7 @@ from disagg_operator.reconcile.errors import ClusterError, GoneError, NotFoundEr
 from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, POD, STATEFUL_SET, Kind, Object, kind_of
 from disagg_operator.runtime.events import EVENT
 from disagg_operator.runtime.leader import LEASE
+from disagg_operator.runtime.official import ApiClient, Configuration, load_incluster_config, load_kube_config
 from disagg_operator.runtime.patience import Patience
 
 FIELD_MANAGER = "disagg-operator"
@@ -59,7 +59,16 @@ async def load_configuration() -> Configuration:
         await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     # Every watch holds a connection for itself; the client's own bound would starve the rest.
     configuration.connection_pool_maxsize = 0
+    # Asked to heed the environment, aiohttp reads it and ~/.netrc in a thread, for each request anew.
+    configuration.client_session_kwargs = {"trust_env": False}
+    configuration.proxy = configuration.proxy or proxy_of(configuration.host)
     return configuration
+
+
+def proxy_of(url: str) -> str | None:
+    """Return the proxy that the environment names for a URL, or None: HTTPS_PROXY and NO_PROXY tell."""
+    asked = urlsplit(url)
+    return None if proxy_bypass(asked.hostname or "") else getproxies().get(asked.scheme)
 
 
 class KubeCluster:

@@ -8,8 +8,6 @@ import asyncio
 import logging
 import sys
 
-from kubernetes.aio.config import ConfigException
-
 from disagg_operator.plan.installation import Installation
 from disagg_operator.runtime import logs
 from disagg_operator.runtime.health import Health, serve
@@ -17,6 +15,7 @@ from disagg_operator.runtime.kube import load_configuration
 from disagg_operator.runtime.leader import LeaseLostError
 from disagg_operator.runtime.metrics import Metrics
 from disagg_operator.runtime.nesting import allow_deep_objects
+from disagg_operator.runtime.official import ConfigException
 from disagg_operator.runtime.operator import Operator
 from disagg_operator.runtime.settings import Settings, SettingsError, from_environment
 from disagg_operator.runtime.signals import handle_signals

@@ -12,8 +12,6 @@ from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from kubernetes.aio.client import Configuration
-
 from disagg_operator.plan import names
 from disagg_operator.plan.installation import Installation
 from disagg_operator.reconcile.errors import ClusterError, NotFoundError
@@ -37,6 +35,7 @@ from disagg_operator.runtime.events import EventRecorder
 from disagg_operator.runtime.health import Health
 from disagg_operator.runtime.leader import Elector
 from disagg_operator.runtime.metrics import Metrics
+from disagg_operator.runtime.official import Configuration
 from disagg_operator.runtime.reflector import Reflector
 from disagg_operator.runtime.settings import Settings
 from disagg_operator.runtime.signals import handle_signals
