@@ -79,12 +79,8 @@ def main(
     with tempfile.TemporaryDirectory(prefix="disagg-bench-", ignore_cleanup_errors=True) as directory:
         bench = Bench(Path(directory), progress, figures, shapes, steady, lws, profile and profile.resolve())
         for scenario, asked in chosen(wanted):
-            try:
+            with bench.attempt(", ".join(sorted(asked))):
                 asyncio.run(scenario.run(bench, asked))
-            except Exception as error:  # noqa: BLE001 - the others are measured all the same
-                name = ", ".join(sorted(asked))
-                figures.failures[name] = f"{type(error).__name__}: {error}"
-                progress.note(f"{name} failed: {figures.failures[name]}")
     bounds = targets(shapes, check=check)
     shown = measured(figures, bounds) if parts else bounds
     print(plain(rows(figures, shown)))

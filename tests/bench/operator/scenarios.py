@@ -1,6 +1,7 @@
 """The parts of the benchmark: which there are, and how they run, each scenario on fresh control planes."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from bench.operator.shapes import Shape
 from bench.operator.sides import AllChildren, Floor, Ours, Side
 from bench.operator.subject import USER, Subject, operator
 from bench.operator.targets import FULL_MEMORY, IDLE_MEMORY, Shapes, of
-from testcluster.console import Progress
+from testcluster.console import Progress, Step
 
 Follow = Callable[[Plane], Awaitable[None]]
 FollowOurs = Callable[[Plane, Subject], Awaitable[None]]
@@ -45,35 +46,52 @@ class Bench:
     lws_source: Path | None = None
     profile: Path | None = None
 
+    @contextmanager
+    def attempt(self, what: str) -> Iterator[None]:
+        """Measure something. Should that fail, it is noted, and what comes after is measured all the same."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is, the rest need not suffer from it
+            self.figures.failures[what] = f"{type(error).__name__}: {error}"
+            self.progress.note(f"{what} failed: {self.figures.failures[what]}")
+
     async def without_controller(self, side: Side, shape: Shape, follow: Follow | None = None) -> None:
         """Measure what a script makes that nobody looks after, and what follows on it."""
-        async with fresh_plane(self.directory / "plane", 2 * shape.pods) as plane:
-            with self.progress.step(f"{shape}, {side.name}") as step:
-                await create(plane, side, shape, figures=self.figures, step=step)
-            if follow is not None:
-                await follow(plane)
+        with self.attempt(f"{shape}, {side.name}"):
+            async with fresh_plane(self.directory / "plane", 2 * shape.pods) as plane:
+                with self.progress.step(f"{shape}, {side.name}") as step:
+                    await create(plane, side, shape, figures=self.figures, step=step)
+                if follow is not None:
+                    await follow(plane)
 
     async def with_operator(self, shape: Shape, follow: FollowOurs | None = None) -> None:
         """Measure what the operator makes, and what follows on it."""
-        async with fresh_plane(self.directory / "plane", 2 * shape.pods) as plane:
-            with operator(plane, self.profile_of(shape)) as subject:
-                with self.progress.step(f"{shape}, {OURS}") as step:
-                    controller = Controller(subject.pid, USER)
-                    await create(plane, Ours(), shape, figures=self.figures, step=step, controller=controller)
-                if follow is not None:
-                    await follow(plane, subject)
+        with self.attempt(f"{shape}, {OURS}"):
+            async with fresh_plane(self.directory / "plane", 2 * shape.pods) as plane:
+                with operator(plane, self.profile_of(shape)) as subject:
+                    with self.progress.step(f"{shape}, {OURS}") as step:
+                        await self.create(plane, subject, shape, step)
+                    if follow is not None:
+                        await follow(plane, subject)
+
+    async def create(self, plane: Plane, subject: Subject, shape: Shape, step: Step) -> None:
+        """Have the operator make the deployments of a shape. That ends when the operator does."""
+        controller = Controller(subject.pid, USER)
+        making = create(plane, Ours(), shape, figures=self.figures, step=step, controller=controller)
+        await subject.outlives(making)
 
     async def with_lws(self, shape: Shape) -> None:
         """Measure what LWS makes, if there is its source."""
         if self.lws_source is None:
             return
-        program = build(self.lws_source)
-        async with fresh_plane(self.directory / "plane", 2 * shape.pods) as plane:
-            with (
-                lws(plane, self.lws_source, program) as controller,
-                self.progress.step(f"{shape}, {PEER}") as step,
-            ):
-                await create(plane, Lws(), shape, figures=self.figures, step=step, controller=controller)
+        with self.attempt(f"{shape}, {PEER}"):
+            program = build(self.lws_source)
+            async with fresh_plane(self.directory / "plane", 2 * shape.pods) as plane:
+                with (
+                    lws(plane, self.lws_source, program) as controller,
+                    self.progress.step(f"{shape}, {PEER}") as step,
+                ):
+                    await create(plane, Lws(), shape, figures=self.figures, step=step, controller=controller)
 
     def profile_of(self, shape: Shape) -> Path | None:
         """Return where the profile of a shape goes: its number of deployments is added to the name."""
@@ -130,23 +148,26 @@ async def _resting(bench: Bench, parts: frozenset[str]) -> None:
     async with fresh_plane(bench.directory / "plane", shape.pods) as plane:
         with operator(plane, bench.profile_of(shape)) as subject:
             if "idle" in parts:
-                with bench.progress.step("Weigh an operator that has nothing to do"):
+                with bench.attempt("idle"), bench.progress.step("Weigh an operator that has nothing to do"):
                     await quiet(plane, USER, seconds=_IDLE_SECONDS)
                     weigh(subject, IDLE_MEMORY, bench.figures)
             if parts == {"idle"}:
                 return
             with bench.progress.step(f"{shape}, {OURS}") as step:
-                controller = Controller(subject.pid, USER)
-                await create(plane, Ours(), shape, figures=bench.figures, step=step, controller=controller)
-            weigh(subject, of(shape, FULL_MEMORY), bench.figures)
+                await bench.create(plane, subject, shape, step)
+            with bench.attempt("memory"):
+                weigh(subject, of(shape, FULL_MEMORY), bench.figures)
             if "steady" in parts:
-                with bench.progress.step("Let the operator be") as step:
+                with bench.attempt("steady"), bench.progress.step("Let the operator be") as step:
                     await steady(plane, subject, bench.steady_seconds, bench.figures, step)
         if "start" in parts:
             begun = plane.audit_size
             told = f"Start with {shape.deployments} deployments"
             with bench.progress.step(told) as step, operator(plane, await_ready=False) as subject:
-                await checked(plane, subject, shape, start_of_log=begun, figures=bench.figures, step=step)
+                checking = checked(
+                    plane, subject, shape, start_of_log=begun, figures=bench.figures, step=step
+                )
+                await subject.outlives(checking)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
 """The operator under measurement: the process that the image runs, as a user of its own, perhaps profiled."""
 
+import asyncio
 import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.operator.plane import Plane
 from integration.operator.control_plane import OperatorProcess
@@ -17,6 +19,7 @@ from testcluster.toolchain import uv
 USER = "disagg-operator"
 _SAMPLES_PER_SECOND = 200
 _PROFILE_END_SECONDS = 60.0
+_LOOK_SECONDS = 1.0
 
 
 @dataclass
@@ -36,6 +39,21 @@ class Subject:
         """Its process id."""
         assert self.process.process
         return self.process.process.pid
+
+    async def outlives(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do some work while the operator runs.
+
+        Raises:
+            ClusterError: the operator ended before.
+        """
+        task = asyncio.create_task(work)
+        while not task.done():
+            if self.process.process is None or self.process.process.poll() is not None:
+                task.cancel()
+                await asyncio.wait([task])
+                raise ClusterError("the operator ended by itself", log=self.process.log)
+            await asyncio.wait([task], timeout=_LOOK_SECONDS)
+        await task
 
     def metric(self, name: str) -> float | None:
         """Return the value of a metric without labels; None where it does not tell it (yet)."""
