@@ -4,6 +4,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -17,6 +18,7 @@ AT_ONCE = 16
 """Requests that a script has under way at the same time."""
 _LARGEST_LINE = 16 * 1024 * 1024
 _CONFLICT = 409
+_PAUSE_SECONDS = 0.1
 
 DISAGGREGATED_SET = Kind("disaggregatedset.x-k8s.io/v1", "DisaggregatedSet", "disaggregatedsets")
 """LWS's kind."""
@@ -76,7 +78,7 @@ class Client:
     async def watch(
         self, resource: str, namespace: str, since: str, *, metadata: bool = False
     ) -> AsyncGenerator[Object]:
-        """Yield watch events.
+        """Yield watch events. A watch that ends goes on where it was: the API server drops one that is slow.
 
         Args:
             resource: what to watch.
@@ -85,14 +87,18 @@ class Client:
             metadata: whether only the objects' metadata is wanted, which costs the API server less.
         """
         only = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-        parameters = {"watch": "1", "resourceVersion": since, "timeoutSeconds": "3600"}
         headers = {"Accept": only if metadata else "application/json"}
         path = path_of(resource, namespace)
-        async with self._session.get(path, params=parameters, headers=headers) as answer:
-            answer.raise_for_status()
-            async for line in answer.content:
-                event: Object = json.loads(line)
-                yield event
+        while True:
+            parameters = {"watch": "1", "resourceVersion": since, "timeoutSeconds": "3600"}
+            with suppress(aiohttp.ClientPayloadError, aiohttp.ClientConnectionError):
+                async with self._session.get(path, params=parameters, headers=headers) as answer:
+                    answer.raise_for_status()
+                    async for line in answer.content:
+                        event: Object = json.loads(line)
+                        since = event["object"]["metadata"].get("resourceVersion", since)
+                        yield event
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _send(self, method: str, path: str, body: str, content: str, passed: int = 0) -> None:
         headers = {"Content-Type": content}
