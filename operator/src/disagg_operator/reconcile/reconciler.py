@@ -56,7 +56,7 @@ from disagg_operator.reconcile.verification.verifier import Verifier
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-REPORT_SECONDS = 2.0
+REPORT_SECONDS = 5.0
 """Least time between two writes of a status in which only counts and messages change: hundreds of pods that
 become ready one by one are not worth hundreds of writes."""
 

@@ -5,6 +5,7 @@ counted; all writes but that of the Lease itself go through a fence that closes 
 leads; what the API server asked to be spared of is not sent.
 """
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -32,6 +33,9 @@ _LINE_BYTES = 4096
 SECONDS = 20.0
 """Time limit of a request, but for watches."""
 _CONNECT_SECONDS = 5.0
+_WRITES_AT_ONCE = 16
+"""Writes under way at the same time. More of them wait for each other in the API server, until their time is
+over, and keep those of the Lease waiting."""
 _TIMEOUT = aiohttp.ClientTimeout(total=SECONDS, connect=_CONNECT_SECONDS)
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
@@ -96,6 +100,7 @@ class KubeCluster:
         self._counted = counted
         self._fence, self._wrote = fence, wrote
         self._patience = Patience()
+        self._places = asyncio.Semaphore(_WRITES_AT_ONCE)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -390,11 +395,12 @@ class KubeCluster:
         query: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Object:
-        seconds = min(self._fence(), SECONDS)
-        # The API server heeds it, too: a slow webhook must not let a write happen once another process leads.
-        bounded = {**(query or {}), "timeout": f"{seconds:.1f}s"}
-        limits = aiohttp.ClientTimeout(total=seconds, connect=_CONNECT_SECONDS)
-        answer = await self._request(verb, kind, *arguments, query=bounded, limits=limits, **options)
+        async with self._places:
+            seconds = min(self._fence(), SECONDS)
+            # The API server heeds it, too: a slow webhook must let nothing happen once another process leads.
+            bounded = {**(query or {}), "timeout": f"{seconds:.1f}s"}
+            limits = aiohttp.ClientTimeout(total=seconds, connect=_CONNECT_SECONDS)
+            answer = await self._request(verb, kind, *arguments, query=bounded, limits=limits, **options)
         # What is deleted is answered as it was, or by a Status.
         if verb != "delete":
             self._wrote(kind, answer)
