@@ -76,6 +76,8 @@ class Bench:
 
     async def create(self, plane: Plane, subject: Subject, shape: Shape, step: Step) -> None:
         """Have the operator make the deployments of a shape. That ends when the operator does."""
+        # What an operator asks of the API server when it starts is no part of this.
+        await quiet(plane, USER)
         controller = Controller(subject.pid, USER)
         making = create(plane, Ours(), shape, figures=self.figures, step=step, controller=controller)
         await subject.outlives(making)
