@@ -63,7 +63,7 @@ render: $(READY) ## Print the manifests of the first example, without any cluste
 	@for file in examples/01-quickstart/*.yaml; do $(BIN)/kubectl-disagg render -f "$$file" || exit 1; done
 
 ##@ Test it
-.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-crash-points test-faults test-e2e test-gpu bench-engine bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-verification bench-local-prefill soak
+.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-crash-points test-faults test-e2e test-gpu bench-engine bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-kv bench-verification bench-local-prefill soak
 checks: lint typecheck generated ## Everything that needs no cluster.
 	@hack/bootstrap --compiler
 	@$(CLUSTER_TOOL) tools >/dev/null
@@ -129,6 +129,9 @@ bench-operator-start: $(READY) ## Start of the operator in its pod, and the size
 
 bench-gpu-transport: $(READY) ## Evidence of KV reads between two GPUs; needs two, torch, nixl and root.
 	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_gpu_transport.py
+
+bench-kv: $(READY) ## KV cache of real layouts between two GPUs, or two processes without them: ARGS="--part models"; docs/kv-transfer.md.
+	@$(BIN)/python tests/bench/bench_kv.py $(ARGS)
 
 bench-verification: $(READY) ## What agents and canaries cost the throughput of the reference engine, in one run.
 	@$(BIN)/python tests/bench/bench_verification.py

@@ -94,9 +94,14 @@ class NixlAgent:
         except self._failures as error:
             raise ConfigError(f"transfer.backend: NIXL cannot start {backend} here: {error}") from None
         self._gpu = region.gpu
+        self._registered: list[Any] = []
+        self.register(region)
+
+    def register(self, region: Region) -> None:
+        """Let peers read another piece of memory, too, and READs write to it."""
         kind, number = _kind(region.gpu)
         whole = self._nixl.get_reg_descs([(region.address, region.nbytes, number, "")], kind)
-        self._registered = self._nixl.register_memory(whole, backends=[backend])
+        self._registered.append(self._nixl.register_memory(whole, backends=[self.backend]))
 
     def metadata(self) -> bytes:
         """See Agent."""

@@ -1,0 +1,307 @@
+"""The reader's side: READs what the owner has staged, and scatters it into blocks of its own.
+
+Everything here runs in the agent's thread, a step at a time.
+
+Invariant: NIXL cannot take a READ back, so a slot that one may still write to is kept in quarantine until
+NIXL says that the READ is over. Blocks are written to by scattering alone: `Arrival.settled` tells when those
+of a transfer that failed may be used for something else, which is soon, however long its READs hang. A READ
+without staging writes to the blocks themselves, and settles with its end only.
+"""
+
+import base64
+import time
+import uuid
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from disagg_worker.kv.cache import CacheLayout, LayoutMismatch, Share
+from disagg_worker.kv.mover import Copied, Index, Mover
+from disagg_worker.kv.planner import Plan, lanes_of, plan
+from disagg_worker.memory import region_of
+from disagg_worker.transfer.agent import Agent
+from disagg_worker.transfer.errors import ShapeMismatch, TransferError, TransferTimeout
+from disagg_worker.transfer.segments import Span
+from disagg_worker.transfer.staged.cost import Cost
+from disagg_worker.transfer.staged.notes import Note, Want, target_text, want, write
+from disagg_worker.transfer.staged.pieces import pieces
+from disagg_worker.transfer.staged.slots import Slots
+
+SETTLE_SECONDS = 0.5
+NO_SLOT = -1
+"""Stands for the slot of a READ that goes without one."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a reader knows of an offer.
+
+    Attributes:
+        offer: Its name.
+        peer: The owner's agent, which is connected.
+        gpu: The owner's GPU; None for host memory.
+        layout: Of the owner's region.
+        address: Where that begins.
+        blocks: Blocks there, in the order of the positions.
+        tokens: Positions.
+        share: What is read from this rank.
+        slot_bytes: Size of the owner's staging slots.
+        complete: Whether all layers are computed. Only then are pieces read without staging.
+    """
+
+    offer: str
+    peer: str
+    gpu: int | None
+    layout: CacheLayout
+    address: int
+    blocks: Sequence[int]
+    tokens: int
+    share: Share
+    slot_bytes: int
+    complete: bool = True
+
+
+@dataclass(eq=False)
+class Arrival:
+    """A transfer into this region.
+
+    Attributes:
+        name: Of the transfer.
+        wanted: What is read.
+        nbytes: Bytes that it moves.
+        direct: Whether it goes without staging memory.
+        done: Whether everything is in its place.
+        error: Why it failed.
+    """
+
+    name: str
+    wanted: Wanted
+    nbytes: int
+    direct: bool
+    deadline: float
+    index: Index | None = None
+    pieces: list[tuple[int, int]] = field(default_factory=list)
+    ready: deque[tuple[int, int]] = field(default_factory=deque)
+    reading: dict[int, tuple[object, int]] = field(default_factory=dict)
+    scattering: dict[int, tuple[Copied, int]] = field(default_factory=dict)
+    cooling: dict[int, tuple[float, int]] = field(default_factory=dict)
+    left: int = 1
+    done: bool = False
+    error: TransferError | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it is done or failed."""
+        return self.done or self.error is not None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing writes to the blocks any more."""
+        return not self.scattering and not (self.direct and (self.reading or self.cooling))
+
+
+class Receiver:
+    """Reads into one region.
+
+    Args:
+        agent: Of NIXL, with which region and staging memory are registered.
+        region: The cache, an array of the mover's library.
+        layout: How it is arranged.
+        mover: Copies.
+        slots: Staging memory.
+        cost: When to go without staging.
+        timeout_seconds: Limit of one transfer.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        region: Any,
+        layout: CacheLayout,
+        *,
+        mover: Mover,
+        slots: Slots,
+        cost: Cost | None = None,
+        timeout_seconds: float = 60.0,
+    ) -> None:
+        self._agent, self._region, self._layout = agent, region, layout
+        self._address = region_of(region).address
+        self._mover, self._slots = mover, slots
+        self._cost, self._timeout = cost or Cost(), timeout_seconds
+        self._arrivals: dict[str, Arrival] = {}
+        self._greeted: set[str] = set()
+
+    @property
+    def transfers(self) -> int:
+        """Transfers that go on, or failed and have READs that may still write."""
+        return len(self._arrivals)
+
+    def start(self, wanted: Wanted, blocks: Sequence[int]) -> Arrival:
+        """Begin to read an offer.
+
+        Args:
+            wanted: The offer.
+            blocks: Blocks to read into, in the order of the positions.
+
+        Raises:
+            ShapeMismatch: The owner's cache is no cache for this one.
+            TransferError: The owner cannot be asked.
+        """
+        size = min(self._slots.slot_bytes, wanted.slot_bytes)
+        try:
+            lanes = lanes_of(wanted.layout, self._layout, wanted.share)
+        except LayoutMismatch as error:
+            raise ShapeMismatch(str(error)) from None
+        nbytes = lanes.nbytes(wanted.tokens)
+        arrival = Arrival(uuid.uuid4().hex, wanted, nbytes, False, time.monotonic() + self._timeout)
+        # No plan has fewer segments than lanes. Where these are too many already, the owner is asked first
+        # and plans, and gathers, while this side does.
+        asked = not (wanted.complete and self._cost.prefers_direct(len(lanes.source), nbytes, size))
+        if asked:
+            self._ask(arrival, size)
+        try:
+            path = plan(
+                wanted.layout, self._layout, wanted.blocks, blocks, tokens=wanted.tokens, share=wanted.share
+            )
+        except ValueError as error:
+            if asked:
+                self._agent.notify(wanted.peer, write("drop", arrival.name))
+            raise ShapeMismatch(str(error)) from None
+        if not asked and self._cost.prefers_direct(path.most_segments, nbytes, size):
+            arrival.direct = True
+            arrival.reading[0] = (self._read_segments(wanted, path), NO_SLOT)
+        else:
+            if not asked:
+                self._ask(arrival, size)
+            arrival.pieces = pieces(path.rows, path.lanes.row_bytes, size)
+            arrival.left = len(arrival.pieces)
+            arrival.index = self._mover.index(path, of_source=False)
+        self._arrivals[arrival.name] = arrival
+        return arrival
+
+    def abandon(self, arrival: Arrival, error: TransferError) -> None:
+        """Give a transfer up: nothing is scattered any more, and the owner is told."""
+        if arrival.over:
+            return
+        arrival.error = error
+        arrival.ready.clear()
+        if not arrival.direct:
+            try:
+                self._agent.notify(arrival.wanted.peer, write("drop", arrival.name))
+            except TransferError:
+                return  # an owner that is gone gives up by itself
+
+    def take(self, note: Note) -> None:
+        """Follow an owner's note."""
+        arrival = self._arrivals.get(note.transfer)
+        if arrival is None or arrival.over:
+            return
+        if note.kind == "ready":
+            piece, address = note.numbers
+            arrival.ready.append((piece, address))
+        elif note.kind == "refused":
+            arrival.error = TransferError(f"the owner of the KV cache refuses: {note.rest}")
+
+    def step(self) -> bool:
+        """Go on with everything that can go on; whether anything did."""
+        moved = False
+        for name, arrival in list(self._arrivals.items()):
+            try:
+                # The wire first: a READ takes the longest.
+                moved |= self._begin_reads(arrival)
+                moved |= self._finish_read(arrival)
+            except TransferError as error:
+                self.abandon(arrival, error)
+            moved |= self._finish_scatters(arrival)
+            if not arrival.over and time.monotonic() > arrival.deadline:
+                self.abandon(
+                    arrival, TransferTimeout(f"the KV cache did not arrive within {self._timeout:g} s")
+                )
+            moved |= self._cool(arrival)
+            if arrival.over and not (arrival.reading or arrival.scattering or arrival.cooling):
+                del self._arrivals[name]
+                moved = True
+        return moved
+
+    def _ask(self, arrival: Arrival, size: int) -> None:
+        wanted = arrival.wanted
+        if wanted.peer not in self._greeted:
+            metadata = base64.b64encode(self._agent.metadata()).decode()
+            self._agent.notify(wanted.peer, write("hello", self._agent.name, metadata))
+            self._greeted.add(wanted.peer)
+        asked = Want(self._agent.name, wanted.offer, target_text(self._layout, wanted.share), size)
+        self._agent.notify(wanted.peer, want(arrival.name, asked))
+
+    def _read_segments(self, wanted: Wanted, path: Plan) -> object:
+        found = path.segments()
+        spans = [
+            Span(self._address + target, wanted.address + source, length)
+            for source, target, length in zip(*(part.tolist() for part in found), strict=True)
+        ]
+        return self._agent.read(wanted.peer, wanted.gpu, spans, write("read", wanted.offer))
+
+    def _begin_reads(self, arrival: Arrival) -> bool:
+        moved = False
+        while arrival.ready and arrival.index:
+            slot = self._slots.take()
+            if slot is None:
+                break
+            piece, address = arrival.ready.popleft()
+            span = Span(
+                self._slots.address(slot), address, arrival.pieces[piece][1] * arrival.index.row_bytes
+            )
+            note = write("taken", arrival.name, piece)
+            try:
+                handle = self._agent.read(arrival.wanted.peer, arrival.wanted.gpu, [span], note)
+            except TransferError:
+                self._slots.give(slot)
+                raise
+            arrival.reading[piece] = (handle, slot)
+            moved = True
+        return moved
+
+    def _finish_read(self, arrival: Arrival) -> bool:
+        """Scatter the next piece if it has arrived."""
+        for piece, (handle, slot) in arrival.reading.items():
+            try:
+                if not self._agent.is_done(handle):
+                    return False
+            except TransferError:
+                del arrival.reading[piece]
+                arrival.cooling[piece] = (time.monotonic() + SETTLE_SECONDS, slot)
+                raise
+            del arrival.reading[piece]
+            if slot == NO_SLOT:
+                arrival.done = arrival.error is None
+            elif arrival.error or arrival.index is None:
+                self._slots.give(slot)
+            else:
+                first, rows = arrival.pieces[piece]
+                staged = self._slots.array(slot)
+                copied = self._mover.scatter(self._region, arrival.index, first, rows, staged)
+                arrival.scattering[piece] = (copied, slot)
+            self._agent.release(handle)
+            return True
+        return False
+
+    def _cool(self, arrival: Arrival) -> bool:
+        """Give back slots of READs that failed: parts of one may end a little later than the first."""
+        cold = [piece for piece, (until, _) in arrival.cooling.items() if time.monotonic() > until]
+        for piece in cold:
+            _, slot = arrival.cooling.pop(piece)
+            if slot != NO_SLOT:
+                self._slots.give(slot)
+        return bool(cold)
+
+    def _finish_scatters(self, arrival: Arrival) -> bool:
+        moved = False
+        for piece, (copied, slot) in list(arrival.scattering.items()):
+            if copied():
+                del arrival.scattering[piece]
+                self._slots.give(slot)
+                arrival.left -= 1
+                moved = True
+        if not arrival.left and not arrival.over:
+            arrival.done = True
+        return moved

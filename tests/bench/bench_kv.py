@@ -1,0 +1,88 @@
+"""KV cache of real layouts between two GPUs of one host, or two processes: `make bench-kv`.
+
+With two NVIDIA GPUs (and torch) it measures between them; without, in host memory between two processes. The
+figures of docs/kv-transfer.md come from here: `--out FILE` writes them, `--draw FILE` draws plots of a file.
+"""
+
+import json
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.link import measuring
+from bench.link.measuring import MIB, Figures, Machine, Pair
+from bench.link.report import show
+
+PARTS = ("models", "changes", "break-even", "staging", "layerwise", "decode", "settings")
+
+
+def gpus() -> int:
+    """How many GPUs PyTorch can use; 0 without it."""
+    try:
+        import torch  # noqa: PLC0415 - an extra
+    except ImportError:
+        return 0
+    return int(torch.cuda.device_count())
+
+
+def measure(machine: Machine, parts: list[str], progress: Callable[[str], None]) -> Figures:
+    """Measure some parts."""
+    on_gpus = machine is measuring.GPUS
+    middle = 4096 if on_gpus else 512
+    of_pair: dict[str, Callable[[Pair], list[Figures]]] = {
+        "models": lambda it: measuring.models(it, progress),
+        "changes": lambda it: measuring.changes(it, progress),
+        "break-even": lambda it: measuring.break_even(
+            it, progress, (64 * MIB, 512 * MIB) if on_gpus else (64 * MIB,),
+            [16 << 10, 64 << 10, 256 << 10, MIB, 4 * MIB, 16 * MIB, 64 * MIB],
+        ),
+        "staging": lambda it: measuring.staging_sizes(
+            it, progress, middle,
+            [(size * MIB, slots) for size in ((16, 32, 64, 128) if on_gpus else (1, 2, 4))
+             for slots in (2, 3, 4)],
+        ),
+        "layerwise": lambda it: measuring.layerwise(it, progress, middle, (20e-6, 100e-6, 1e-3)),
+        "decode": lambda it: measuring.beside_decode(it, progress, middle, (0, 2, 10, 50, 200, None, 0)),
+    }  # fmt: skip
+    found: Figures = {"machine": platform.machine(), "python": platform.python_version()}
+    if of_pair.keys() & set(parts):
+        with measuring.pair(machine, machine.memory, {}, {}) as it:
+            found["device"] = it.device
+            for part, call in of_pair.items():
+                if part in parts and (on_gpus or part != "decode"):
+                    found[part] = call(it)
+    if "settings" in parts and on_gpus:
+        found["settings"] = measuring.settings(machine, progress, middle)
+    return found
+
+
+def main(
+    part: Annotated[
+        list[str] | None, typer.Option(help=f"Some of {', '.join(PARTS)}; all if left out.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the figures, as JSON.")] = None,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Measure in host memory in any case.")] = False,
+) -> None:
+    """Measure, and print tables."""
+    unknown = set(part or ()) - set(PARTS)
+    if unknown:
+        raise typer.BadParameter(
+            f"{', '.join(sorted(unknown))}; write some of {', '.join(PARTS)}", param_hint="part"
+        )
+    machine = measuring.GPUS if not cpu and gpus() > 1 else measuring.CPU
+    console = Console(stderr=True)
+    found = measure(machine, part or list(PARTS), lambda line: console.print(line, style="dim"))
+    if out:
+        out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    show(found, Console())
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,368 @@
+"""One side of measured transfers: it offers KV cache of its memory, or reads it and takes the time.
+
+Argument: the number of a GPU, or `cpu`. It obeys its input, a JSON list a line, and answers each with one
+line. Beside the transfer through staging memory the reader makes the same READ block by block, one
+READ of as many bytes in one piece, and a copy without NIXL.
+"""
+
+import json
+import os
+import select
+import statistics
+import sys
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from disagg_worker.kv.cache import Axis
+from disagg_worker.kv.mover import Mover, NumpyMover
+from disagg_worker.kv.planner import plan
+from disagg_worker.memory import region_of
+from disagg_worker.transfer.agent import NixlAgent
+from disagg_worker.transfer.segments import Span
+from disagg_worker.transfer.staged import Arrival, Cost, Receiver, Sender, Slots, Wanted
+from disagg_worker.transfer.staged.notes import layout_of, parse, target_of
+
+NAMED: tuple[Axis, ...] = ("layer", "kv", "block", "head", "token", "dim")
+PEER_PIECE = 2 << 30
+STEPS_AHEAD = 6
+STAGED, DIRECT = Cost(descriptor_seconds=1.0), Cost(descriptor_seconds=0.0)
+MODES = {"staged": STAGED, "direct": DIRECT}
+
+
+class Side:
+    """Memory, an agent, and what is measured with them."""
+
+    def __init__(self, gpu: int | None) -> None:
+        self.gpu = gpu
+        self.mover: Mover = NumpyMover()
+        if gpu is not None:
+            import torch  # noqa: PLC0415 - only where there is a GPU
+
+            from disagg_worker.kv.cuda import CudaMover  # noqa: PLC0415
+
+            torch.cuda.set_device(gpu)
+            self.torch: Any = torch
+            self.mover = CudaMover(gpu)
+        self.peer: dict[str, Any] = {}
+        self.sender: Sender | None = None
+        self.receiver: Receiver | None = None
+        self.pace: Callable[[], None] = lambda: None
+
+    def open(self, *, nbytes: int, staging: int, settings: dict[str, Any]) -> dict[str, Any]:
+        """Allocate and register memory; `settings` are arguments of NIXL's configuration."""
+        if settings:
+            _override_configuration(settings)
+        self.memory = self.mover.allocate(nbytes)
+        self.staging = self.mover.allocate(staging)
+        if self.gpu is None:
+            self.memory.view(np.int64)[:] = np.random.default_rng(1).integers(0, 1 << 62, nbytes // 8)
+        else:
+            self.memory.view(self.torch.int64).random_()
+            self.torch.cuda.synchronize()
+        self.agent = NixlAgent(f"side-{uuid.uuid4().hex[:8]}", "UCX", region_of(self.memory))
+        self.agent.register(region_of(self.staging))
+        name = "host memory" if self.gpu is None else self.torch.cuda.get_device_name(self.gpu)
+        address = region_of(self.memory).address
+        return {"agent": self.agent.name, "metadata": self.agent.metadata().hex(), "address": address,
+                "gpu": self.gpu, "device": name}  # fmt: skip
+
+    def connect(self, *, peer: dict[str, Any]) -> dict[str, Any]:
+        """Connect to the other side."""
+        self.agent.connect(bytes.fromhex(peer["metadata"]))
+        self.peer = peer
+        return {}
+
+    def serve(
+        self,
+        *,
+        layout: Any,
+        slots: list[int],
+        blocks: list[int],
+        tokens: int,
+        seconds_per_layer: float | None,
+    ) -> dict[str, Any]:
+        """Offer a prompt; with a time for each layer, as if it were being computed from now on."""
+        own = layout_of(layout)
+        region = self.memory[: own.nbytes]
+        sender = Sender(self.agent, region, own, mover=self.mover, slots=self._slots(slots))
+        begun = time.perf_counter()
+        sender.offer("prompt", blocks, tokens, None if seconds_per_layer is None else 0)
+        self.sender, self.pace = sender, lambda: None
+        if seconds_per_layer is not None:
+            each = seconds_per_layer
+
+            def pace() -> None:
+                sender.computed("prompt", min(own.layers, int((time.perf_counter() - begun) / each)))
+
+            self.pace = pace
+        return {"begun": begun}
+
+    def digest(self, *, layout: Any, blocks: list[int], tokens: int, heads: list[int]) -> dict[str, Any]:
+        """Number that depends on every element of a prompt and its place, read without the planner."""
+        own = layout_of(layout)
+        size = own.nbytes
+        first = heads[0] - own.own_heads.start
+        order = [own.axes.index(axis) for axis in NAMED]
+        total = 0
+        if self.gpu is None:
+            kind = {1: np.int8, 2: np.int16, 4: np.int32}[own.item_bytes]
+            view = self.memory[:size].view(kind).reshape(own.shape).transpose(order)
+            for layer in view:
+                each = layer[:, blocks, first : first + len(heads)].swapaxes(1, 2)
+                each = each.reshape(len(layer), len(heads), -1, own.head_dim)[:, :, :tokens]
+                weights = np.arange(each.size, dtype=np.int64).reshape(each.shape) % 65521 + 1
+                total = (total * 31 + int((each.astype(np.int64) * weights).sum())) % (1 << 61)
+            return {"digest": total}
+        torch = self.torch
+        kind = {1: torch.int8, 2: torch.int16, 4: torch.int32}[own.item_bytes]
+        view = self.memory[:size].view(kind).view(own.shape).permute(order)
+        chosen = torch.as_tensor(blocks, device=view.device)
+        for layer in view:
+            for part in layer:
+                each = part[chosen, first : first + len(heads)].transpose(0, 1)
+                each = each.reshape(len(heads), -1, own.head_dim)[:, :tokens]
+                weights = torch.arange(each.numel(), device=each.device).view(each.shape) % 65521 + 1
+                total = (total * 31 + int((each.to(torch.int64) * weights).sum())) % (1 << 61)
+        return {"digest": total}
+
+    def ours(
+        self, *, wanted: Any, slots: list[int], blocks: list[int], mode: str, times: int, clear: bool
+    ) -> dict[str, Any]:
+        """Read the offered prompt some times; returns the seconds of each and when the last was done."""
+        receiver, offer = self._reading(wanted, slots, mode)
+        if clear:
+            self.memory[: layout_of(wanted["target"]).nbytes] = 0
+            self._synchronize()
+        took, done = [], 0.0
+        for _ in range(times):
+            begun = time.perf_counter()
+            self._until_over(receiver, receiver.start(offer, blocks))
+            done = time.perf_counter()
+            took.append(done - begun)
+        return {"seconds": took, "done": done}
+
+    def _slots(self, slots: list[int]) -> Slots:
+        """Staging memory of so many slots of so many bytes."""
+        count, size = slots
+        return Slots(self.staging[: count * size], count)
+
+    def _reading(self, wanted: Any, slots: list[int], mode: str) -> tuple[Receiver, Wanted]:
+        """Make a receiver, and what it is to read."""
+        target = layout_of(wanted["target"])
+        region = self.memory[: target.nbytes]
+        self.receiver = Receiver(
+            self.agent, region, target, mover=self.mover, slots=self._slots(slots), cost=MODES[mode]
+        )
+        offer = Wanted(
+            "prompt",
+            self.peer["agent"],
+            self.peer["gpu"],
+            layout_of(wanted["layout"]),
+            self.peer["address"],
+            wanted["blocks"],
+            wanted["tokens"],
+            target_of(wanted["text"])[1],
+            slots[1],
+            complete=mode == "direct",
+        )
+        return self.receiver, offer
+
+    def _until_over(self, receiver: Receiver, arrival: Arrival, idle: float = 0.0) -> None:
+        while not arrival.over:
+            if not self.step() and idle:
+                time.sleep(idle)
+        if arrival.error:
+            raise arrival.error
+        while receiver.transfers:
+            self.step()
+
+    def by_block(self, *, wanted: Any, blocks: list[int], times: int) -> dict[str, Any]:
+        """READ the same pieces with a descriptor each; the preparation of descriptors is not timed."""
+        target, far = layout_of(wanted["target"]), layout_of(wanted["layout"])
+        path = plan(
+            far, target, wanted["blocks"], blocks, tokens=wanted["tokens"], share=target_of(wanted["text"])[1]
+        )
+        source = np.add.outer(path.lanes.source, path.unit_source).ravel() + self.peer["address"]
+        to = np.add.outer(path.lanes.target, path.unit_target).ravel() + region_of(self.memory).address
+        length = path.lanes.length
+        spans = [Span(near, other, length) for near, other in zip(to.tolist(), source.tolist(), strict=True)]
+        return {"seconds": self._read(spans, times), "piece": length, "pieces": len(spans)}
+
+    def one_piece(self, *, nbytes: int, times: int) -> dict[str, Any]:
+        """READ as many bytes with one descriptor."""
+        span = Span(region_of(self.memory).address, self.peer["address"], nbytes)
+        return {"seconds": self._read([span], times)}
+
+    def copy(self, *, nbytes: int, times: int) -> dict[str, Any]:
+        """Copy as many bytes without NIXL: from the peer's GPU, or within host memory."""
+        if self.gpu is None:
+            source = np.ones(nbytes, dtype=np.uint8)
+            return {
+                "seconds": [_timed(lambda: np.copyto(self.memory[:nbytes], source)) for _ in range(times)]
+            }
+        torch = self.torch
+        size = min(nbytes, PEER_PIECE)
+        source = torch.ones(size, dtype=torch.uint8, device=f"cuda:{self.peer['gpu']}")
+        torch.cuda.synchronize(self.peer["gpu"])
+
+        def copy() -> None:
+            for at in range(0, nbytes, size):
+                part = self.memory[at : min(at + size, nbytes)]
+                part.copy_(source[: len(part)], non_blocking=True)
+            torch.cuda.synchronize(self.gpu)
+            torch.cuda.synchronize(self.peer["gpu"])
+
+        copy()
+        return {"seconds": [_timed(copy) for _ in range(times)]}
+
+    def decode(
+        self, *, wanted: Any, slots: list[int], blocks: list[int], rate: float | None, seconds: float
+    ) -> dict[str, Any]:
+        """Decode meanwhile, while prompts arrive at a rate: 0 is none, None as many as the link takes."""
+        decoding = Decoding(self.torch, self.gpu)
+        receiver, offer = self._reading(wanted, slots, "staged")
+        sys.setswitchinterval(1e-4)
+        decoding.start()
+        time.sleep(0.5)
+        first, begun, due = decoding.steps, time.perf_counter(), 0.0
+        waited = []
+        while (now := time.perf_counter() - begun) < seconds:
+            if rate == 0 or (rate and now < due):
+                time.sleep(0.0002)
+                continue
+            due += 1 / rate if rate else 0
+            began = time.perf_counter()
+            self._until_over(receiver, receiver.start(offer, blocks), idle=0.00002)
+            waited.append(time.perf_counter() - began)
+        per_second = (decoding.steps - first) / (time.perf_counter() - begun)
+        decoding.end()
+        return {
+            "steps_per_second": per_second,
+            "prompts": len(waited),
+            "seconds": seconds,
+            "prompt_seconds": statistics.median(waited) if waited else None,
+        }
+
+    def _read(self, spans: list[Span], times: int) -> list[float]:
+        """READ with a handle that is made once and used again."""
+        nixl = self.agent._nixl
+        kind, own = ("DRAM", 0) if self.gpu is None else ("VRAM", self.gpu)
+        other = self.peer["gpu"] or 0
+        near = nixl.get_xfer_descs([(s.local, s.length, own) for s in spans], kind)
+        far = nixl.get_xfer_descs([(s.remote, s.length, other) for s in spans], kind)
+        handle = nixl.initialize_xfer("READ", near, far, self.peer["agent"])
+
+        def read() -> None:
+            state = nixl.transfer(handle)
+            while state == "PROC":
+                state = nixl.check_xfer_state(handle)
+            if state != "DONE":
+                raise RuntimeError(f"the READ ended with {state}")
+
+        read()
+        took = [_timed(read) for _ in range(times)]
+        nixl.release_xfer_handle(handle)
+        return took
+
+    def _synchronize(self) -> None:
+        if self.gpu is not None:
+            self.torch.cuda.synchronize()
+
+    def step(self) -> bool:
+        """Follow notes and go on."""
+        self.pace()
+        for text in self.agent.notes():
+            note = parse(text)
+            if note and self.sender:
+                self.sender.take(note)
+            if note and self.receiver:
+                self.receiver.take(note)
+        sent = self.sender.step() if self.sender else False
+        return (self.receiver.step() if self.receiver else False) or sent
+
+
+class Decoding:
+    """Steps of decode on a GPU, in a thread: matrix products that read 3.2 GB of weights for 32 sequences.
+
+    Attributes:
+        steps: Steps that are over.
+    """
+
+    def __init__(self, torch: Any, gpu: int | None) -> None:
+        self._torch, self._gpu, self.steps = torch, gpu, 0
+        weights = torch.ones(24, 8192, 8192, dtype=torch.bfloat16, device="cuda")
+        rows = torch.ones(32, 8192, dtype=torch.bfloat16, device="cuda")
+        self._kept = [weights, rows]
+        self._stream, self._graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+        with torch.cuda.stream(self._stream):
+            for weight in weights:
+                torch.matmul(rows, weight)
+        torch.cuda.synchronize()
+        with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
+            for weight in weights:
+                torch.matmul(rows, weight)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.start = self._thread.start
+
+    def _run(self) -> None:
+        torch = self._torch
+        torch.cuda.set_device(self._gpu)
+        begun: deque[Any] = deque()
+        with torch.cuda.stream(self._stream):
+            while not self._stop.is_set():
+                self._graph.replay()
+                begun.append(torch.cuda.Event(blocking=True))
+                begun[-1].record()
+                if len(begun) > STEPS_AHEAD:
+                    begun.popleft().synchronize()
+                    self.steps += 1
+
+    def end(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join()
+        self._torch.cuda.synchronize()
+
+
+def _timed(call: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
+
+
+def _override_configuration(settings: dict[str, Any]) -> None:
+    """Have agents made with other arguments than the worker's."""
+    from nixl import _api  # noqa: PLC0415 - loads UCX
+
+    plain = _api.nixl_agent_config
+    _api.nixl_agent_config = lambda **given: plain(**{**given, **settings})
+
+
+def main() -> None:
+    """Obey the input until it ends."""
+    side = Side(None if sys.argv[1] == "cpu" else int(sys.argv[1]))
+    waiting = 0
+    while True:
+        # A source serves its reader between commands, so it looks for them now and then only.
+        waiting += 1
+        look = side.sender is None or waiting % 64 == 0
+        if look and select.select([sys.stdin], [], [], 0 if side.sender else None)[0]:
+            line = sys.stdin.readline()
+            if not line:
+                os._exit(0)  # a library in NIXL's wheel (libnl) may crash in its destructor
+            verb, arguments = json.loads(line)
+            sys.stdout.write(json.dumps(getattr(side, verb)(**arguments)) + "\n")
+            sys.stdout.flush()
+        if side.sender:
+            side.step()
+
+
+if __name__ == "__main__":
+    main()
