@@ -92,7 +92,7 @@ test-chart: $(READY) ## Tests of the Helm chart.
 
 test-integration: $(READY) ## Tests of single parts by real ones: API server, NIXL, ssh and mpirun.
 	@hack/bootstrap --compiler
-	@UV=$(UV) $(PYTEST) tests/integration tests/soak tests/chart/test_chart_on_apiserver.py $(LAUNCH) $(PARALLEL) 3
+	@UV=$(UV) $(PYTEST) tests/integration tests/chart/test_chart_on_apiserver.py $(LAUNCH) $(PARALLEL) 3
 
 test-crash-points: $(READY) ## The operator killed before and after every API call; ARGS="--scenario NAME", "--help".
 	@UV=$(UV) PYTHONPATH=tests $(BIN)/python -m integration.faults.crash.main $(ARGS)
