@@ -59,13 +59,24 @@ def pods(cluster: RecordingCluster) -> dict[str, tuple[str, Object]]:
     }
 
 
+def used(cluster: RecordingCluster) -> dict[str, Object]:
+    """Return content of the ConfigMaps and Services of workers, which their pods know by name."""
+    return {
+        f"{kind} {name}": copy.deepcopy(obj["data" if kind == "ConfigMap" else "spec"])
+        for (kind, name), obj in cluster.objects.items()
+        if kind in {"ConfigMap", "Service"} and "disagg.dev/revision" in obj["metadata"]["labels"]
+    }
+
+
 @DEPLOYMENTS
 def test_its_pods_are_kept(deployed: Deployment) -> None:
     cluster = restored(deployed)
-    before = pods(cluster)
+    before, beside = pods(cluster), used(cluster)
     assert before
+    assert beside
     upgraded(cluster, INSTALLATION)
     assert pods(cluster) == before
+    assert used(cluster) == beside
     assert cluster.condition("Available")["status"] == "True"
 
 

@@ -26,8 +26,8 @@ def test_create_makes_everything_and_reports_it(demo: Deployed) -> None:
     children = demo.children()
     assert {resource: len(names) for resource, names in children.items()} == {
         "serviceaccounts": 1,
-        "configmaps": 2,
-        "services": 3,
+        "configmaps": 1,
+        "services": 2,
         "rolebindings": 1,
         "statefulsets": 2,
         "deployments": 1,
@@ -90,8 +90,8 @@ def test_a_change_of_the_workers_rolls_both_roles_over(demo: Deployed, change: d
     children = demo.children()
     assert len(children["statefulsets"]) == 2
     assert not set(old) & set(children["statefulsets"])
-    assert len(children["configmaps"]) == 2
-    assert len(children["services"]) == 3
+    assert len(children["configmaps"]) == 1
+    assert len(children["services"]) == 2
     assert demo.status()["revision"] != revision
 
 

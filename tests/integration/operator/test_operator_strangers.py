@@ -51,8 +51,8 @@ def test_copies_with_the_operators_labels_are_left_alone(api: Api, demo: Deploye
     demo.create()
     demo.wait_for("Progressing", "Complete")
     strangers = {}
-    for resource in ("statefulsets", "configmaps", "services"):
-        original = demo.find(resource, "decode")[0]
+    for resource, role in (("statefulsets", "decode"), ("configmaps", "worker"), ("services", "worker")):
+        original = demo.find(resource, role)[0]
         metadata = {
             "name": f"copy-of-{original['metadata']['name']}"[:60].rstrip("-"),
             # As of a revision that is wanted no more.

@@ -97,7 +97,7 @@ def test_claim_templates_are_refused_with_what_to_write_instead(demo: Deployed, 
 def test_what_somebody_changed_or_deleted_is_put_right_and_told(demo: Deployed) -> None:
     demo.create()
     demo.wait_for("Progressing", "Complete")
-    (config,) = demo.find("configmaps", "decode")
+    (config,) = demo.find("configmaps", "worker")
     name, service = decode_set(demo)["metadata"]["name"], f"{demo.name}-frontend"
     key = next(iter(config["data"]))
     demo.api.patch("statefulsets", demo.namespace, name, {"spec": {"replicas": 3}})
@@ -113,7 +113,7 @@ def test_what_somebody_changed_or_deleted_is_put_right_and_told(demo: Deployed) 
         "an Event tells of each",
     )
     assert decode_set(demo)["spec"]["replicas"] == 1
-    assert demo.find("configmaps", "decode")[0]["data"] == config["data"]
+    assert demo.find("configmaps", "worker")[0]["data"] == config["data"]
     assert service in demo.children()["services"]
     demo.wait_for("Progressing", "Complete")
 

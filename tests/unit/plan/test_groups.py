@@ -11,6 +11,7 @@ from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import DECODE, PREFILL, Plan
 from disagg_operator.plan.planner import plan
 from unit.deployments import deployment_of, watched
+from unit.plan.worker_files import worker_files
 
 PLUGINS = "tensorrt_llm/libs/nixl/plugins"
 
@@ -144,17 +145,18 @@ def test_another_key_is_another_revision_and_replicas_are_not() -> None:
 
 
 def test_scripts_are_files_of_the_role_that_bash_can_read() -> None:
-    files = objects(planned(), "ConfigMap")[0]["data"]
+    found = worker_objects(planned())
+    files = worker_files(found, DECODE)
     programs = {"check_worker.py", "watch_output.py"}
     assert files.keys() == {"engine.yaml", *programs, "launch.sh", "session.sh", "probe.sh"}
     for name in ("launch.sh", "session.sh", "probe.sh"):
         subprocess.run(["bash", "-n"], input=files[name], text=True, check=True)
     assert "{{" not in "".join(files.values())
-    assert objects(planned(), "ConfigMap", PREFILL)[0]["data"].keys() == {"engine.yaml", *programs}
+    assert worker_files(found, PREFILL).keys() == {"engine.yaml", *programs}
 
 
 def test_another_rank_is_well_each_time_that_it_is_asked_while_sshd_listens() -> None:
-    script = objects(planned(), "ConfigMap")[0]["data"]["probe.sh"]
+    script = worker_files(worker_objects(planned()), DECODE)["probe.sh"]
     with socket.create_server(("127.0.0.1", 0)) as sshd:
         # The kernel's tables are those of this machine, where another port is free than the release's.
         here = script.replace(f":{2222:04X} ", f":{sshd.getsockname()[1]:04X} ")
@@ -169,7 +171,7 @@ def probed(script: str) -> int:
 
 
 def test_what_is_a_pods_own_is_not_handed_to_the_others() -> None:
-    script = objects(planned(), "ConfigMap")[0]["data"]["launch.sh"]
+    script = worker_files(worker_objects(planned()), DECODE)["launch.sh"]
     (own,) = {line for line in script.splitlines() if "compgen -e | grep -E " in line}
     for name in ("POD_IP", "POD_NAME", "POD_UID", "HOSTNAME", "DISAGG_NODE_RANK", "NVIDIA_VISIBLE_DEVICES"):
         assert name in own

@@ -17,6 +17,7 @@ def all_names(deployment: str, revision: str) -> list[str]:
     return [
         names.worker(deployment, "prefill", revision),
         names.worker(deployment, "decode", revision),
+        names.workers(deployment, revision),
         names.group(deployment, "prefill", revision, 0),
         names.group(deployment, "prefill", revision, 999),
         names.group(deployment, "decode", revision, 12),

@@ -13,6 +13,7 @@ from disagg_operator.plan.model import Plan
 from disagg_operator.plan.planner import plan
 from disagg_operator.plan.rollout.reach import reaching
 from unit.deployments import deployment_of
+from unit.plan.worker_files import worker_files
 
 INSTALLATION = Installation(worker_image="worker:test", discovery_role_name="discovery")
 
@@ -52,7 +53,7 @@ def environment(objects: list[dict[str, Any]], component: str) -> dict[str, str 
 
 
 def engine_file(objects: list[dict[str, Any]], role: str) -> Any:
-    return yaml.safe_load(found(objects, "ConfigMap", role)["data"]["engine.yaml"])
+    return yaml.safe_load(worker_files(objects, role)["engine.yaml"])
 
 
 def test_prefill_and_decode_share_a_scope_that_carries_the_revision() -> None:
@@ -82,10 +83,20 @@ def test_a_frontend_is_ready_when_it_can_serve_the_model() -> None:
 
 
 def test_workers_are_discovered_through_a_labelled_service_of_ready_pods() -> None:
-    service = found(worker_objects(planned()), "Service", "prefill")
+    service = found(worker_objects(planned()), "Service", "worker")
     assert service["metadata"]["labels"]["nvidia.com/dynamo-discovery-enabled"] == "true"
     assert service["spec"]["clusterIP"] == "None"
     assert "publishNotReadyAddresses" not in service["spec"]
+
+
+def test_roles_share_a_config_map_in_which_files_that_differ_have_keys_of_their_own() -> None:
+    result = planned(decode={"engineConfig": {"scheduler": {"max_batch_size": 3}}})
+    objects = worker_objects(result)
+    keys = found(objects, "ConfigMap", "worker")["data"].keys()
+    assert {"prefill.engine.yaml", "decode.engine.yaml"} <= keys
+    assert [key for key in keys if "check_worker" in key] == ["check_worker.py"]
+    sizes = [engine_file(objects, role)["scheduler"]["max_batch_size"] for role in ("prefill", "decode")]
+    assert (sizes[0] != 3, sizes[1]) == (True, 3)
 
 
 def test_every_object_is_owned_by_the_deployment() -> None:

@@ -129,9 +129,10 @@ def test_the_key_is_made_before_the_pods_and_only_once() -> None:
     order = [name for _, name in cluster.writes]
     (secret,) = cluster.secrets.values()
     name = secret["metadata"]["name"]
-    config = name.removesuffix("-ssh")
+    groups = name.removesuffix("-ssh")
+    config = groups.replace("-decode-", "-worker-")
     assert order.index(f"ConfigMap {config}") < order.index(f"Secret {name}")
-    assert order.index(f"Secret {name}") < order.index(f"StatefulSet {config}-0")
+    assert order.index(f"Secret {name}") < order.index(f"StatefulSet {groups}-0")
     key = secret["stringData"]["ssh-privatekey"]
     assert key.startswith("-----BEGIN OPENSSH PRIVATE KEY-----")
     assert secret["stringData"]["ssh-publickey"].startswith("ssh-ed25519 ")

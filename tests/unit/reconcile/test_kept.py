@@ -8,6 +8,7 @@ import pytest
 
 from disagg_operator.plan.installation import Installation
 from disagg_operator.platforms.catalogue import Catalogue, builtin
+from disagg_operator.reconcile.applying.once import owner_of
 from disagg_operator.reconcile.kinds import Object
 from unit.reconcile.fake_cluster import FakeCluster, deployment
 from unit.reconcile.test_reconciler import INSTALLATION, converge, drive
@@ -208,14 +209,28 @@ def test_a_rollout_under_way_goes_on_to_the_pods_that_it_began_with() -> None:
     assert cluster.condition("Progressing")["reason"] == "Complete"
 
 
-def test_workers_of_which_a_part_is_gone_are_replaced() -> None:
+@pytest.mark.parametrize("kind", ["ConfigMap", "Service"])
+def test_workers_of_which_a_part_is_gone_are_replaced(kind: str) -> None:
     cluster = serving({})
     upgraded(cluster)
-    (lost,) = [name for name in files(cluster) if "-decode-" in name]
-    del cluster.objects["ConfigMap", lost]
+    (lost,) = [name for name in cluster.names(kind) if "-worker-" in name]
+    del cluster.objects[kind, lost]
     upgraded(cluster)
     assert behind(cluster).get("message", "").count("workers") == 0
     assert cluster.condition("Available")["status"] == "True"
+
+
+def test_a_key_goes_with_the_config_map_of_its_workers_whoever_made_it() -> None:
+    def made(kind: str, role: str, revision: str) -> Object:
+        labels = {"disagg.dev/role": role, "disagg.dev/revision": revision}
+        metadata = {"name": f"{role}-{revision}", "labels": labels}
+        return {"apiVersion": "v1", "kind": kind, "metadata": metadata}
+
+    # Older versions made a ConfigMap for each role.
+    maps = [made("ConfigMap", *each) for each in (("prefill", "a"), ("decode", "a"), ("worker", "b"))]
+    there = {("ConfigMap", each["metadata"]["name"]): each for each in maps}
+    assert owner_of(made("Secret", "decode", "a"), there) == maps[1]
+    assert owner_of(made("Secret", "decode", "b"), there) == maps[2]
 
 
 def test_a_profile_of_the_installation_is_an_input() -> None:

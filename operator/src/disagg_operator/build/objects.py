@@ -2,7 +2,7 @@
 
 from disagg_operator.api.v1alpha1.discovery import DiscoveryBackend
 from disagg_operator.build.computedomain import compute_domain
-from disagg_operator.build.configmap import engine_config_map, frontend_config_map
+from disagg_operator.build.configmap import frontend_config_map, worker_config_map
 from disagg_operator.build.deployment import frontend_deployment
 from disagg_operator.build.discovery import discovery_objects
 from disagg_operator.build.disruption import disruption_budgets
@@ -13,7 +13,7 @@ from disagg_operator.build.networkpolicy import network_policies
 from disagg_operator.build.rbac import role_binding, service_account
 from disagg_operator.build.scaler import scaler
 from disagg_operator.build.secret import request_key_secret, ssh_key_secret
-from disagg_operator.build.service import all_pods_service, frontend_service, worker_service
+from disagg_operator.build.service import all_pods_service, frontend_service, worker_services
 from disagg_operator.build.statefulset import worker_stateful_sets
 from disagg_operator.plan.model import Plan
 
@@ -52,9 +52,8 @@ def domain_objects(plan: Plan) -> list[Object]:
 
 def worker_objects(plan: Plan) -> list[Object]:
     """Return the workers of the plan's revision."""
-    found = []
+    found = [worker_config_map(plan), *worker_services(plan)]
     for role in plan.roles.values():
-        found += [engine_config_map(plan, role), worker_service(plan, role)]
         if role.group is not None:
             keyed = role.replicas and role.group.ssh is not None
             found += [ssh_key_secret(plan, role)] if keyed else []

@@ -4,15 +4,13 @@ from disagg_operator.build.metadata import Object, metadata
 from disagg_operator.plan import names
 from disagg_operator.plan.model import Plan
 
-_COMPONENT = "worker"
-
 
 def service_account(plan: Plan) -> Object:
     """Return the ServiceAccount of the deployment's pods."""
     return {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
-        "metadata": metadata(plan, names.service_account(plan.name), _COMPONENT),
+        "metadata": metadata(plan, names.service_account(plan.name), names.WORKER),
     }
 
 
@@ -23,7 +21,7 @@ def role_binding(plan: Plan) -> Object:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
-        "metadata": metadata(plan, name, _COMPONENT),
+        "metadata": metadata(plan, name, names.WORKER),
         "roleRef": {
             "apiGroup": "rbac.authorization.k8s.io",
             "kind": role.kind,

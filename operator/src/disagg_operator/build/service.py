@@ -1,6 +1,6 @@
 """Services: the address of the frontend, and the headless ones through which workers are discovered."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from disagg_operator.build.metadata import Object, metadata
 from disagg_operator.plan import names
@@ -21,19 +21,29 @@ def frontend_service(plan: Plan) -> Object:
     }
 
 
-def worker_service(plan: Plan, role: RolePlan) -> Object:
-    """Return the headless Service of a role, which finds its ready pods; of pod groups, the leaders."""
-    name = names.worker(plan.name, role.role, plan.revision)
-    described = metadata(plan, name, role.role, plan.revision)
-    leaders = {} if role.group is None else {names.LABEL_POD_INDEX: "0"}
+def worker_services(plan: Plan) -> list[Object]:
+    """Return the headless Services that find ready workers: one for each selector that they need."""
+    roles: dict[str, list[RolePlan]] = {}
+    for role in plan.roles.values():
+        roles.setdefault(role.service, []).append(role)
+    return [_worker_service(plan, name, sharing) for name, sharing in roles.items()]
+
+
+def _worker_service(plan: Plan, name: str, roles: Sequence[RolePlan]) -> Object:
+    """Return the headless Service that finds the ready pods of some roles; of pod groups, the leaders."""
+    component = roles[0].role if len(roles) == 1 else names.WORKER
+    described = metadata(plan, name, component, plan.revision)
+    selector = names.revision_selector(plan.name, plan.revision, None if len(roles) > 1 else component)
+    leaders = {} if roles[0].group is None else {names.LABEL_POD_INDEX: "0"}
+    ports = {port.name: port for role in roles for port in role.pod.ports}
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {**described, "labels": {**described["labels"], **plan.frontend.worker_labels}},
         "spec": {
             "clusterIP": "None",
-            "selector": {**names.selector(plan.name, role.role, plan.revision), **leaders},
-            "ports": _ports(role.pod.ports),
+            "selector": {**selector, **leaders},
+            "ports": _ports(ports.values()),
         },
     }
 

@@ -6,6 +6,7 @@ each instance is a StatefulSet of its own: its pods have labels of their own, an
 
 from dataclasses import replace
 
+from disagg_operator.build.configmap import worker_file_keys
 from disagg_operator.build.gang import as_member, queue_labels
 from disagg_operator.build.metadata import Object, metadata
 from disagg_operator.build.pods import pod_template
@@ -17,23 +18,23 @@ CONTAINER = "worker"
 
 def worker_stateful_sets(plan: Plan, role: RolePlan) -> list[Object]:
     """Return the StatefulSet of a role, or one for each of its pod groups of several nodes."""
-    shared = names.worker(plan.name, role.role, plan.revision)
     if role.group is None:
-        return [_stateful_set(plan, role, {"replicas": role.replicas, "serviceName": shared}, None)]
+        return [_stateful_set(plan, role, {"replicas": role.replicas, "serviceName": role.service}, None)]
     service = names.all_pods(plan.name, role.role, plan.revision)
     size = {"replicas": role.nodes, "serviceName": service}
     return [_stateful_set(plan, role, size, number) for number in range(role.replicas)]
 
 
 def _stateful_set(plan: Plan, role: RolePlan, size: Object, number: int | None) -> Object:
-    shared = names.worker(plan.name, role.role, plan.revision)
-    name = shared if number is None else names.group(plan.name, role.role, plan.revision, number)
-    config = Mount("config", role.files_path, {"configMap": {"name": shared}}, read_only=True)
+    identity = (plan.name, role.role, plan.revision)
+    name = names.worker(*identity) if number is None else names.group(*identity, number)
+    items = [{"key": key, "path": path} for path, key in worker_file_keys(plan, role).items()]
+    files = {"configMap": {"name": role.config_map, "items": items}}
+    config = Mount("config", role.files_path, files, read_only=True)
     ports = role.pod.ports if role.group is None else (*role.pod.ports, *role.group.ports)
     pod = replace(role.pod, mounts=(*role.pod.mounts, config), ports=ports)
-    identity = (plan.name, role.role, plan.revision, number)
     described = metadata(plan, name, role.role, plan.revision, number)
-    template = pod_template(pod, CONTAINER, {**names.labels(*identity), **_sizes(role)})
+    template = pod_template(pod, CONTAINER, {**names.labels(*identity, number), **_sizes(role)})
     gang = None if role.group is None else role.group.gang
     if gang is not None:
         described = {**described, "labels": {**described["labels"], **queue_labels(gang)}}
@@ -50,7 +51,7 @@ def _stateful_set(plan: Plan, role: RolePlan, size: Object, number: int | None) 
             "podManagementPolicy": "Parallel",
             # What changes within a revision is the agent alone, and that is no reason to restart a worker.
             "updateStrategy": {"type": "OnDelete"},
-            "selector": {"matchLabels": names.selector(*identity)},
+            "selector": {"matchLabels": names.selector(*identity, number)},
             "template": template,
         },
     }

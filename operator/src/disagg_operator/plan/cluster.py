@@ -20,6 +20,19 @@ class ExistingDomain:
 
 
 @dataclass(frozen=True)
+class KeptWorkers:
+    """Workers that another version of the operator planned, and that are kept.
+
+    Attributes:
+        revision: their revision.
+        services: names of the Services by which the pods of a role are found, where they are no pod groups.
+    """
+
+    revision: str
+    services: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class ClusterFacts:
     """What is known of the cluster.
 
@@ -29,14 +42,14 @@ class ClusterFacts:
         domain: the ComputeDomain of this deployment, if it is there.
         counts: replicas that its DisaggScalers ask for, by role.
         gang_apis: the APIs of gang scheduling that it serves.
-        revision: revision of the workers that are kept though another would be planned, or None.
+        kept: workers that are kept though others would be planned, or None.
     """
 
     num_nodes_required: bool = False
     domain: ExistingDomain | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     gang_apis: tuple[GangApi, ...] = ()
-    revision: str | None = None
+    kept: KeptWorkers | None = None
 
 
 UNSEEN = ClusterFacts()

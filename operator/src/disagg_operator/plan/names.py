@@ -2,7 +2,9 @@
 
 | object | name |
 |---|---|
-| StatefulSet, Service and ConfigMap of a role | ``<base>-<role>-<revision>`` |
+| StatefulSet of a role | ``<base>-<role>-<revision>`` |
+| Service and ConfigMap of both roles | ``<base>-worker-<revision>`` |
+| Service of a role, where only one has pod groups | ``<base>-<role>-<revision>`` |
 | StatefulSet and PodGroup of a pod group of several nodes | ``<base>-<role>-<revision>-<group>`` |
 | Service of all pods of these groups | ``<base>-<role>-<revision>-all`` |
 | Secret with these groups' ssh key | ``<base>-<role>-<revision>-ssh`` |
@@ -72,6 +74,8 @@ ANNOTATION_APPLIED_HASH = "disagg.dev/applied-hash"
 MANAGER = "disagg-operator"
 APP = "disagg-deployment"
 FRONTEND = "frontend"
+WORKER = "worker"
+"""Component of what both roles share."""
 NETWORK = "network"
 """Component of a NetworkPolicy of several components."""
 OPERATOR = "operator"
@@ -96,8 +100,13 @@ def base(deployment: str) -> str:
 
 
 def worker(deployment: str, role: str, revision: str) -> str:
-    """Return the name of the StatefulSet, Service and ConfigMap of one role in one revision."""
+    """Return the name of the StatefulSet of one role in one revision, and of a Service of its own."""
     return f"{base(deployment)}-{role}-{revision}"
+
+
+def workers(deployment: str, revision: str) -> str:
+    """Return the name of the ConfigMap and the Service that both roles of a revision share."""
+    return worker(deployment, WORKER, revision)
 
 
 def group(deployment: str, role: str, revision: str, number: int) -> str:
@@ -249,6 +258,13 @@ def selector(
 ) -> dict[str, str]:
     """Return the labels that select the pods of a component, of one revision or one pod group."""
     return {LABEL_DEPLOYMENT: deployment, LABEL_ROLE: component, **_versioned(revision, number)}
+
+
+def revision_selector(deployment: str, revision: str, role: str | None) -> dict[str, str]:
+    """Return the labels that select the workers of a revision, of one role or (None) of both."""
+    if role is not None:
+        return selector(deployment, role, revision)
+    return {LABEL_DEPLOYMENT: deployment, LABEL_REVISION: revision}
 
 
 def _versioned(revision: str | None, number: int | None) -> dict[str, str]:

@@ -10,7 +10,7 @@ from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
 from disagg_operator.plan import names, rules
 from disagg_operator.plan.basis import Basis, basis_of
-from disagg_operator.plan.cluster import UNSEEN, ClusterFacts
+from disagg_operator.plan.cluster import UNSEEN, ClusterFacts, KeptWorkers
 from disagg_operator.plan.download import job_download
 from disagg_operator.plan.environment import TemplateFailedError
 from disagg_operator.plan.frontend import frontend_plan
@@ -41,7 +41,7 @@ def plan(resource: DisaggDeployment, installation: Installation, cluster: Cluste
     resource = with_counts(resource, cluster.counts)
     try:
         basis = basis_of(resource, installation, cluster)
-        planned = _planned(basis, cluster.revision)
+        planned = _planned(basis, cluster.kept)
     except TemplateFailedError as error:
         remedy = "Write another platform, or have the profile mended"
         raise Refusal(
@@ -56,10 +56,10 @@ def plan(resource: DisaggDeployment, installation: Installation, cluster: Cluste
     return replace(planned, warnings=judgement.warned)
 
 
-def _planned(basis: Basis, kept: str | None) -> Plan:
+def _planned(basis: Basis, kept: KeptWorkers | None) -> Plan:
     metadata, spec = basis.resource.metadata, basis.spec
     own_revision, roles = roles_plan(basis, kept)
-    revision = kept or own_revision
+    revision = own_revision if kept is None else kept.revision
     frontend = frontend_plan(basis, Workers(revision, roles))
     images = {pod.image for pod in (frontend.pod, *(role.pod for role in roles.values()))}
     promised = promised_transports(basis)

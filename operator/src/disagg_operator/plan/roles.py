@@ -12,6 +12,7 @@ from disagg_operator.api.v1alpha1.role import RoleSpec
 from disagg_operator.plan import names
 from disagg_operator.plan.agent import agent_plan
 from disagg_operator.plan.basis import Basis
+from disagg_operator.plan.cluster import KeptWorkers
 from disagg_operator.plan.computedomain import channel_claim
 from disagg_operator.plan.disruption import budget_plan
 from disagg_operator.plan.download import node_download
@@ -37,12 +38,12 @@ from disagg_operator.platforms.profile import Meeting, MpiLaunch
 from disagg_operator.platforms.vocabulary import NO_BACKEND, OFF, ON, ONE, SEVERAL
 
 
-def roles_plan(basis: Basis, kept: str | None) -> tuple[str, Mapping[str, RolePlan]]:
+def roles_plan(basis: Basis, kept: KeptWorkers | None) -> tuple[str, Mapping[str, RolePlan]]:
     """Plan the workers of a deployment.
 
     Args:
         basis: what the deployment's pods have in common.
-        kept: revision whose names they get in place of their own, or None.
+        kept: workers whose names they get in place of their own, or None.
 
     Returns:
         Their own revision, and the roles by name.
@@ -51,8 +52,19 @@ def roles_plan(basis: Basis, kept: str | None) -> tuple[str, Mapping[str, RolePl
         Refusal: the engine, or its release, cannot do what is asked.
     """
     drafts = {role: _draft(basis, role, spec) for role, spec in basis.specs.items()}
-    revision = revision_of(draft.of(NO_REVISION) for draft in drafts.values())
-    return revision, {role: draft.of(kept or revision) for role, draft in drafts.items()}
+    # A Service selects either all pods or the leaders of groups.
+    alike = len({draft.role.nodes > 1 for draft in drafts.values()}) == 1
+
+    def planned(revision: str) -> dict[str, RolePlan]:
+        return {role: draft.of(revision, shared=alike) for role, draft in drafts.items()}
+
+    revision = revision_of(planned(NO_REVISION).values())
+    if kept is None:
+        return revision, planned(revision)
+    return revision, {
+        role: replace(named, service=kept.services.get(role, named.service))
+        for role, named in planned(kept.revision).items()
+    }
 
 
 @dataclass(frozen=True)
@@ -71,21 +83,32 @@ class _Draft:
     port: Port | None
     launch: MpiLaunch | Meeting | None
 
-    def of(self, revision: str) -> RolePlan:
-        """Return the workers of a revision."""
+    def of(self, revision: str, *, shared: bool) -> RolePlan:
+        """Return the workers of a revision.
+
+        Args:
+            revision: the revision.
+            shared: whether the other role's pods are found by the same Service.
+        """
+        name = self.basis.name
         wiring = _wiring(self.basis, self.role.role, revision)
         environment = layered(wiring.environment, self.role.pod.environment)
-        role = replace(self.role, pod=replace(self.role.pod, environment=environment, prepare=wiring.prepare))
+        role = replace(
+            self.role,
+            pod=replace(self.role.pod, environment=environment, prepare=wiring.prepare),
+            config_map=names.workers(name, revision),
+            service=names.workers(name, revision) if shared else names.worker(name, self.role.role, revision),
+        )
         if role.nodes > 1 and self.port is not None:
-            role = joined(role, self.port, self.basis.name, revision)
+            role = joined(role, self.port, name, revision)
         elif isinstance(self.launch, Meeting):
-            role = met(role, self.launch, self.basis.name, revision)
+            role = met(role, self.launch, name, revision)
         elif self.launch is not None:
             key_round = self.basis.resource.metadata.annotations.get(names.ANNOTATION_SSH_KEY, "")
             role = grouped(
                 role,
                 self.launch,
-                self.basis.name,
+                name,
                 revision,
                 key_round=key_round,
                 address=wiring.address,

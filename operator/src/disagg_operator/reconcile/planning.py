@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from disagg_operator.api.parse import accept
 from disagg_operator.plan.model import Plan
-from disagg_operator.reconcile.applying.kept import kept_revision
+from disagg_operator.reconcile.applying.kept import kept_workers
 from disagg_operator.reconcile.cluster import Preflight
 from disagg_operator.reconcile.computedomain.keeper import DomainKeeper
 from disagg_operator.reconcile.groups.gangs import with_gangs
@@ -43,10 +43,10 @@ async def plan_now(
     if await keeper.must_say_nodes(scaled.plan):
         facts = replace(facts, num_nodes_required=True)
         scaled = plan_scaled(accepted, plans, facts, status, observed)
-    revision = kept_revision(scaled.plan, observed)
-    if revision is None:
+    kept = kept_workers(scaled.plan, observed)
+    if kept is None:
         return scaled
-    facts = replace(facts, revision=revision)
+    facts = replace(facts, kept=kept)
     scaled = plan_scaled(accepted, plans, facts, status, observed)
     return replace(scaled, plan=_fetching_nothing(scaled.plan, observed))
 

@@ -96,10 +96,12 @@ class Report:
         again: seconds after which to reconcile again: because it is to be written then, or because the next
             step depends on what was written; None where nothing is to be done.
         postponed: whether it is yet to be written.
+        decided: whether all by which later reconciles decide is written.
     """
 
     again: float | None = None
     postponed: bool = False
+    decided: bool = True
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,9 @@ class Reconciler:
         if failed is not None:
             raise failed
         # After the report: what lets requests in must be known to whoever leads next.
-        if not reported.postponed:
+        if reported.decided:
             await self._open_gates(resource, view)
+        if not reported.postponed:
             await self.scalers.report(resource, view, timestamp())
         waits = [(restart.due - view.now).total_seconds() for restart in view.restarts]
         due = [seconds for seconds in waits if seconds > 0]
@@ -365,7 +368,7 @@ class Reconciler:
             wait = REPORT_SECONDS - (now - last).total_seconds()
             # The API server's clock may be a little ahead of ours; one far off must not hold anything up.
             if 0 < wait <= 2 * REPORT_SECONDS:
-                return Report(wait, postponed=True)
+                return Report(wait, postponed=True, decided=decides(old) == decides(new))
         await self._do(self.cluster.patch_status(resource, new), "write the status")
         for announcement in announcements(old, new):
             self.recorder.record(resource, announcement.kind, announcement.reason, announcement.message)

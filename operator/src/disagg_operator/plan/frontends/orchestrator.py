@@ -138,8 +138,8 @@ def _urls(basis: Basis, role: RolePlan, revision: str) -> list[str]:
     namespace, port = basis.resource.metadata.namespace, basis.runtime.worker.port
     identity = (basis.name, role.role, revision)
     if role.group is None:
-        service = names.worker(*identity)
-        pods = [f"{service}-{number}" for number in range(role.replicas)]
+        service = role.service
+        pods = [f"{names.worker(*identity)}-{number}" for number in range(role.replicas)]
     else:
         service = names.all_pods(*identity)
         pods = [f"{names.group(*identity, number)}-0" for number in range(role.replicas)]

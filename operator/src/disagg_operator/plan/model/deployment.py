@@ -99,6 +99,8 @@ class RolePlan:
         pod: the worker pod.
         files: the engine's configuration files by name.
         files_path: folder in which the worker sees these files.
+        config_map: name of the ConfigMap that has them, as well as those of the other role.
+        service: name of the headless Service by which its ready pods are found; of pod groups, the leaders.
         engine_config: what the engine's configuration file holds.
         settings: the same, setting by setting, with the reason of each.
         group: what pod groups have of their own, where an instance has several nodes.
@@ -112,6 +114,8 @@ class RolePlan:
     pod: PodPlan
     files: Mapping[str, str]
     files_path: str
+    config_map: str = ""
+    service: str = ""
     engine_config: Mapping[str, Any] = field(default_factory=dict)
     settings: tuple[ConfigSetting, ...] = ()
     group: GroupPlan | None = None

@@ -15,15 +15,17 @@ from typing import Any, NamedTuple
 
 from disagg_operator.build.deployment import frontend_deployment
 from disagg_operator.plan import names
+from disagg_operator.plan.cluster import KeptWorkers
 from disagg_operator.plan.model import ROLES, Plan
 from disagg_operator.reconcile.applying.diff import identity, is_terminating
 from disagg_operator.reconcile.kinds import CONFIG_MAP, DEPLOYMENT, SERVICE, STATEFUL_SET, Object
 from disagg_operator.reconcile.observe import Observed, label, number_of
 
 _HOLD_PODS = {STATEFUL_SET.kind, DEPLOYMENT.kind}
+_USED = {CONFIG_MAP.kind, SERVICE.kind}
 _REACHES_NOBODY = {names.LABEL_REACH: ""}
 _CONFIG = "config"
-"""The volume with a frontend's files, which is named after what they hold."""
+"""The volume with the configuration files of workers or frontends."""
 
 
 class _Mark(NamedTuple):
@@ -40,11 +42,11 @@ class _Mark(NamedTuple):
     listed: str
 
 
-def kept_revision(plan: Plan, observed: Observed) -> str | None:
-    """Return the revision of the workers that are kept in place of the plan's, or None.
+def kept_workers(plan: Plan, observed: Observed) -> KeptWorkers | None:
+    """Return the workers that are kept in place of the plan's, or None.
 
     They are those that were planned from the same inputs. Of a role that was scaled to nothing there may be
-    no pod to go by, and of one that lost its ConfigMap or Service its pods cannot be made again.
+    no pod to go by, and pods that lost their ConfigMap or Services cannot be made again.
     """
     sets = [
         obj
@@ -64,14 +66,26 @@ def kept_revision(plan: Plan, observed: Observed) -> str | None:
     if len(found) != 1:
         return None
     (revision,) = found
-    roles = {label(obj, names.LABEL_ROLE) for obj in by_revision[revision]}
-    whole = all(
-        (role in roles or not plan.roles[role].replicas)
-        and (CONFIG_MAP.kind, names.worker(plan.name, role, revision)) in observed.objects
-        and (SERVICE.kind, names.worker(plan.name, role, revision)) in observed.objects
-        for role in ROLES
+    there = {label(obj, names.LABEL_ROLE): obj for obj in by_revision[revision]}
+    whole = all(role in there or not plan.roles[role].replicas for role in ROLES)
+    if not whole or not all(_has_all(obj, observed) for obj in by_revision[revision]):
+        return None
+    single = {role: obj for role, obj in there.items() if not label(obj, names.LABEL_GROUP)}
+    return KeptWorkers(revision, {role: obj["spec"]["serviceName"] for role, obj in single.items()})
+
+
+def _has_all(obj: Object, observed: Observed) -> bool:
+    """Tell whether all is there that a StatefulSet's pods use, by whatever names: files, names, discovery."""
+    if (CONFIG_MAP.kind, _config_of(obj)) not in observed.objects:
+        return False
+    if (SERVICE.kind, obj["spec"]["serviceName"]) not in observed.objects:
+        return False
+    first = {**obj["spec"]["template"]["metadata"]["labels"], names.LABEL_POD_INDEX: "0"}
+    return any(
+        service["spec"].get("selector", {}).items() <= first.items()
+        for (kind, _), service in observed.objects.items()
+        if kind == SERVICE.kind and not service["spec"].get("publishNotReadyAddresses")
     )
-    return revision if whole else None
 
 
 def kept(objects: Iterable[Object], plan: Plan, observed: Observed) -> list[Object]:
@@ -82,9 +96,21 @@ def kept(objects: Iterable[Object], plan: Plan, observed: Observed) -> list[Obje
         plan: their plan.
         observed: what is there.
     """
-    marked = [_marked(obj, plan) for obj in objects if not _is_another_service(obj, plan, observed)]
+    marked = [
+        _marked(obj, plan)
+        for obj in objects
+        if not (_is_used_by_kept(obj, plan) or _is_another_service(obj, plan, observed))
+    ]
     stay = {_part(obj) for obj in marked if _stays(obj, observed)}
-    return [_as_there(obj, plan, observed) if _part(obj) in stay else obj for obj in marked]
+    found = [_as_there(obj, plan, observed) if _part(obj) in stay else obj for obj in marked]
+    fronts = [obj for obj in found if obj["kind"] == DEPLOYMENT.kind and _part(obj) in stay]
+    files = {_part(obj): _config_of(obj) for obj in fronts}
+    return [
+        _files_as_there(obj, files[_part(obj)], observed)
+        if obj["kind"] == CONFIG_MAP.kind and _part(obj) in files
+        else obj
+        for obj in found
+    ]
 
 
 def kept_frontend(plan: Plan, observed: Observed) -> Object:
@@ -143,8 +169,6 @@ def _part(obj: Object) -> tuple[str, str]:
 
 
 def _as_there(obj: Object, plan: Plan, observed: Observed) -> Object:
-    if obj["kind"] == CONFIG_MAP.kind:
-        return _files_as_there(obj, plan, observed)
     source = _source(obj, observed)
     if source is None or obj["kind"] not in {*_HOLD_PODS, SERVICE.kind}:
         return obj
@@ -167,14 +191,17 @@ def _as_there(obj: Object, plan: Plan, observed: Observed) -> Object:
     return _annotated({**obj, "spec": kept_spec}, old._replace(listed=new.listed))
 
 
-def _files_as_there(obj: Object, plan: Plan, observed: Observed) -> Object:
-    """Return a ConfigMap as the pods that are kept know it: a frontend's files have a name of their own."""
-    live = observed.objects.get(identity(obj))
-    if label(obj, names.LABEL_ROLE) == names.FRONTEND:
-        name = _config_of(kept_frontend(plan, observed))
-        live = observed.objects.get((CONFIG_MAP.kind, name))
-        obj = obj if live is None else {**obj, "metadata": {**obj["metadata"], "name": name}}
-    return obj if live is None else {**obj, "data": live.get("data", {})}
+def _files_as_there(obj: Object, name: str, observed: Observed) -> Object:
+    """Return a frontend's ConfigMap as the pods that are kept know it: by the name that they know."""
+    live = observed.objects.get((CONFIG_MAP.kind, name))
+    if live is None:
+        return obj
+    return {**obj, "metadata": {**obj["metadata"], "name": name}, "data": live.get("data", {})}
+
+
+def _is_used_by_kept(obj: Object, plan: Plan) -> bool:
+    """Tell whether an object takes the place of what kept workers use, which stays as it is."""
+    return plan.keeps_workers and obj["kind"] in _USED and label(obj, names.LABEL_REVISION) != ""
 
 
 def _is_another_service(obj: Object, plan: Plan, observed: Observed) -> bool:
@@ -196,9 +223,9 @@ def _scope_of(plan: Plan, reach: str) -> str:
     return every if reach in ("", names.ALL) else names.revision_scope(every, reach)
 
 
-def _config_of(deployment: Object) -> str:
-    """Return the name of the ConfigMap with a frontend's files, or nothing where it has none."""
-    volumes = deployment["spec"]["template"]["spec"].get("volumes", [])
+def _config_of(obj: Object) -> str:
+    """Return the name of the ConfigMap with the files of an object's pods, or nothing."""
+    volumes = obj["spec"]["template"]["spec"].get("volumes", [])
     return next((str(each["configMap"]["name"]) for each in volumes if each["name"] == _CONFIG), "")
 
 

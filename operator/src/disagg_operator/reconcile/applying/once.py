@@ -5,7 +5,7 @@ left as it is; so the operator needs no right but to create it. Each goes with a
 the pods that use it, or with the deployment.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 
 from disagg_operator.plan import names
 from disagg_operator.plan.model import Plan
@@ -20,22 +20,29 @@ def is_made_once(obj: Object) -> bool:
     return kind_of(obj) in (SECRET, *GANGS)
 
 
-def owner_of(obj: Object, deployment: str) -> tuple[str, str] | None:
-    """Return kind and name of what an object goes with; None where that is the deployment itself.
+def owner_of(obj: Object, there: Mapping[tuple[str, str], Object]) -> Object | None:
+    """Return what an object goes with; None where that is the deployment itself.
 
-    A group's key goes with the ConfigMap of its role, which outlives the pods of its revision; what schedules
-    a pod group goes with the group.
+    A group's key goes with the ConfigMap of its workers, which outlives the pods of its revision; what
+    schedules a pod group goes with the group.
 
     Args:
         obj: the object.
-        deployment: name of the DisaggDeployment.
+        there: what is there, by kind and name.
     """
     if _is_request_key(obj):
         return None
-    if kind_of(obj) == SECRET:
-        role, revision = label(obj, names.LABEL_ROLE), label(obj, names.LABEL_REVISION)
-        return CONFIG_MAP.kind, names.worker(deployment, role, revision)
-    return STATEFUL_SET.kind, obj["metadata"]["name"]
+    if kind_of(obj) != SECRET:
+        return there[STATEFUL_SET.kind, obj["metadata"]["name"]]
+    # Older versions made one for each role.
+    roles = (names.WORKER, label(obj, names.LABEL_ROLE))
+    return next(
+        each
+        for (kind, _), each in there.items()
+        if kind == CONFIG_MAP.kind
+        and label(each, names.LABEL_REVISION) == label(obj, names.LABEL_REVISION)
+        and label(each, names.LABEL_ROLE) in roles
+    )
 
 
 def may_lack(obj: Object, observed: Observed, applied: Container[tuple[str, str]]) -> bool:

@@ -75,8 +75,7 @@ class Writer:
 
         async def apply(obj: Object) -> None:
             if is_made_once(obj):
-                owner = owner_of(obj, resource["metadata"]["name"])
-                await self._make_once(resource, obj, None if owner is None else there[owner])
+                await self._make_once(resource, obj, owner_of(obj, there))
                 return
             done = damage(obj, there.get(identity(obj)), lost)
             if done and not self.repairs.may_repair(_key(resource), obj, now):
