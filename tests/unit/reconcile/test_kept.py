@@ -6,10 +6,17 @@ from typing import Any
 
 import pytest
 
+from disagg_operator.api.parse import accept
+from disagg_operator.build.deployment import frontend_deployment
 from disagg_operator.plan.installation import Installation
+from disagg_operator.plan.model import Plan
+from disagg_operator.plan.planner import plan
+from disagg_operator.plan.rollout.reach import reaching
 from disagg_operator.platforms.catalogue import Catalogue, builtin
+from disagg_operator.reconcile.applying.kept import keeps_frontend, kept
 from disagg_operator.reconcile.applying.once import owner_of
 from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.observe import Observed
 from unit.reconcile.fake_cluster import FakeCluster, deployment
 from unit.reconcile.test_reconciler import INSTALLATION, converge, drive
 
@@ -133,6 +140,34 @@ def test_a_downgrade_restarts_nothing_either(spec: dict[str, Any]) -> None:
 def test_the_same_version_keeps_nothing_back() -> None:
     cluster = serving({})
     assert behind(cluster) == {}
+
+
+def test_frontends_are_marked_alike_whichever_workers_they_reach() -> None:
+    """Those that begin with all revisions are of the version of those that go on with the new one."""
+    own = planned()
+    then = frontend_deployment(own)
+    live = reaching_all(own)
+    assert not keeps_frontend(own, live)
+    assert kept([then], own, live)[0]["spec"] == then["spec"]
+
+
+def test_kept_frontends_are_told_other_workers_by_their_command_alone() -> None:
+    one, other = planned(), planned(NEWER)
+    live = reaching_all(one)
+    assert keeps_frontend(other, live)
+    (then,) = kept([frontend_deployment(other)], other, live)
+    assert then["spec"] == frontend_deployment(reaching(one, other.revision))["spec"]
+
+
+def planned(installation: Installation = INSTALLATION) -> Plan:
+    return plan(accept(deployment()), installation)
+
+
+def reaching_all(own: Plan) -> Observed:
+    """Return what is there once the frontends of a plan send requests to all revisions."""
+    every = reaching(own, None)
+    (frontends,) = kept([frontend_deployment(every)], every, Observed({}, ()))
+    return Observed({("Deployment", "demo-frontend"): frontends}, ())
 
 
 Change = Callable[[FakeCluster], None]

@@ -129,7 +129,10 @@ def _marked(obj: Object, plan: Plan) -> Object:
         return obj
     pods, listed = plan.own_revision, ""
     if not label(obj, names.LABEL_REVISION):
-        neutral = _replaced(obj["spec"]["template"], {_scope(plan): "", _config_of(obj): ""}, _REACHES_NOBODY)
+        template = obj["spec"]["template"]
+        if obj["kind"] == DEPLOYMENT.kind:
+            template = _looking_in(template, _scope(plan), "")
+        neutral = _replaced(template, {_config_of(obj): ""}, _REACHES_NOBODY)
         pods = names.digest(json.dumps(neutral, sort_keys=True))
     if obj["kind"] == DEPLOYMENT.kind and plan.frontend.listed:
         counts = {role: planned.replicas for role, planned in plan.roles.items()}
@@ -183,10 +186,9 @@ def _as_there(obj: Object, plan: Plan, observed: Observed) -> Object:
         spec = _replaced(spec, {source["metadata"]["name"]: obj["metadata"]["name"]}, of_group)
     if obj["kind"] == DEPLOYMENT.kind:
         reach = label(source["spec"]["template"], names.LABEL_REACH)
-        text = {_scope_of(plan, reach): _scope(plan)}
-        if new.listed != old.listed:
-            text[_config_of(source)] = _config_of(obj)
-        spec = _replaced(spec, text, {names.LABEL_REACH: plan.frontend.reach})
+        files = {_config_of(source): _config_of(obj)} if new.listed != old.listed else {}
+        template = _looking_in(spec["template"], _scope_of(plan, reach), _scope(plan))
+        spec = {**spec, "template": _replaced(template, files, {names.LABEL_REACH: plan.frontend.reach})}
     kept_spec = {**spec, "replicas": obj["spec"]["replicas"]}
     return _annotated({**obj, "spec": kept_spec}, old._replace(listed=new.listed))
 
@@ -221,6 +223,18 @@ def _scope_of(plan: Plan, reach: str) -> str:
     """Return the scope in which a frontend looks for the workers of a revision, or of all."""
     every = names.dynamo_namespace(plan.namespace, plan.name)
     return every if reach in ("", names.ALL) else names.revision_scope(every, reach)
+
+
+def _looking_in(template: Object, before: str, after: str) -> Object:
+    """Return a frontend's pods with another scope in their command, as `plan.rollout.reach` changes it.
+
+    The environment names the deployment's own scope, which one of the two may be: it stays.
+    """
+    containers = [
+        {**each, "command": [after if word == before else word for word in each["command"]]}
+        for each in template["spec"]["containers"]
+    ]
+    return {**template, "spec": {**template["spec"], "containers": containers}}
 
 
 def _config_of(obj: Object) -> str:
