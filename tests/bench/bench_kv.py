@@ -1,7 +1,8 @@
 """KV cache of real layouts between two GPUs of one host, or two processes: `make bench-kv`.
 
 With two NVIDIA GPUs (and torch) it measures between them; without, in host memory between two processes. The
-figures of docs/kv-transfer.md come from here: `--out FILE` writes them, `--draw FILE` draws plots of a file.
+figures of docs/kv-transfer.md come from here: `--out FILE` writes them, `--page` puts them into that page,
+and `--figures FILE` takes them from a file instead of measuring.
 """
 
 import json
@@ -18,8 +19,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.link import measuring
 from bench.link.measuring import MIB, Figures, Machine, Pair
+from bench.link.page import pictures, updated
 from bench.link.report import show
 
+PAGE = Path(__file__).parents[2] / "docs" / "kv-transfer.md"
 PARTS = ("models", "changes", "break-even", "staging", "layerwise", "decode", "settings")
 
 
@@ -69,6 +72,8 @@ def main(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the figures, as JSON.")] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="Measure in host memory in any case.")] = False,
+    figures: Annotated[Path | None, typer.Option(help="Take the figures from this file.")] = None,
+    page: Annotated[bool, typer.Option("--page", help="Put the figures into docs/kv-transfer.md.")] = False,
 ) -> None:
     """Measure, and print tables."""
     unknown = set(part or ()) - set(PARTS)
@@ -78,7 +83,14 @@ def main(
         )
     machine = measuring.GPUS if not cpu and gpus() > 1 else measuring.CPU
     console = Console(stderr=True)
-    found = measure(machine, part or list(PARTS), lambda line: console.print(line, style="dim"))
+    if figures:
+        found = json.loads(figures.read_text(encoding="utf-8"))
+    else:
+        found = measure(machine, part or list(PARTS), lambda line: console.print(line, style="dim"))
+    if page:
+        PAGE.write_text(updated(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
+        for name, picture in pictures(found).items():
+            (PAGE.parent / "images" / f"{name}.svg").write_text(picture, encoding="utf-8")
     if out:
         out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     show(found, Console())

@@ -87,7 +87,7 @@ def test_every_element_arrives_once_and_no_other_byte_is_written(
         for share in shares(sources, target):
             path = plan(sources[share.source], target, blocks[0], blocks[1], tokens=tokens, share=share)
             staging = mover.allocate(path.nbytes)
-            from_, to = (mover.index(path, of_source=side) for side in (True, False))
+            from_, to = (mover.places(path, of_source=side) for side in (True, False))
             mover.gather(memories[share.source], from_, 0, path.rows, staging)
             mover.scatter(arrived, to, 0, path.rows, staging)
             pieces = path.segments()

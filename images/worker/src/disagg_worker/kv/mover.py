@@ -1,8 +1,7 @@
-"""Copying rows between a region and staging memory, on a CPU with NumPy and on a GPU with PyTorch.
+"""Copying rows between a region and staging memory: on a CPU with NumPy here, on a GPU in `kv.cuda`.
 
-Both do the same with their library's index operations: rows of one length are taken from, or put to, places
-that an index names. On a GPU the copies of one mover run one after the other on a stream of their own, beside
-whatever else the GPU does, and a `Ticket` tells when one is over.
+Both take rows of one length from, or put them to, the places that a plan names. On a GPU the copies of one
+mover run one after the other on a stream of their own, beside whatever else the GPU does.
 """
 
 from typing import Any, Protocol
@@ -23,19 +22,29 @@ class Copied(Protocol):
         """Whether it is over; not to be asked again after that."""
 
 
+class Places(Protocol):
+    """Where each row of a plan is on one side, as its mover knows it.
+
+    Attributes:
+        row_bytes: Size of a row.
+    """
+
+    row_bytes: int
+
+
 class Mover(Protocol):
     """Copies rows in the memory of one device; all but `allocate` is called by one thread alone."""
 
     def allocate(self, nbytes: int) -> Any:
         """Allocate memory that can be registered with NIXL; an array of bytes of the library."""
 
-    def index(self, plan: Plan, *, of_source: bool) -> "Index":
-        """Make the index of a plan's rows on this side."""
+    def places(self, plan: Plan, *, of_source: bool) -> Places:
+        """Find the places of a plan's rows on this side."""
 
-    def gather(self, region: Any, index: "Index", first: int, rows: int, staging: Any) -> Copied:
+    def gather(self, region: Any, places: Any, first: int, rows: int, staging: Any) -> Copied:
         """Begin to copy the plan's rows from `first` on into the beginning of `staging`."""
 
-    def scatter(self, region: Any, index: "Index", first: int, rows: int, staging: Any) -> Copied:
+    def scatter(self, region: Any, places: Any, first: int, rows: int, staging: Any) -> Copied:
         """Begin to copy the beginning of `staging` to the places of the plan's rows from `first` on."""
 
 
@@ -44,18 +53,17 @@ class Index:
 
     Args:
         plan: What is copied.
-        units: Places of the units on this side, in rows; an array of the device's library, like the next two.
-        lanes: Places of the lanes.
-        parts: Places of a segment's rows after its first, in rows: 0, 1, 2 and so on.
+        of_source: Whether on the source's side, rather than the target's.
 
     Attributes:
         row_bytes: Size of a row.
     """
 
-    def __init__(self, plan: Plan, units: Any, lanes: Any, parts: Any) -> None:
+    def __init__(self, plan: Plan, *, of_source: bool) -> None:
         self.row_bytes = plan.lanes.row_bytes
-        self._units, self._lanes, self._parts = units, lanes, parts
-        self._of_lane = len(units) * len(parts)
+        self._units, self._lanes = side(plan, of_source=of_source)
+        self._parts = np.arange(plan.lanes.length // self.row_bytes)
+        self._of_lane = len(self._units) * len(self._parts)
         self._first = self._end = 0
         self._window: Any = None
 
@@ -94,23 +102,22 @@ class NumpyMover:
         """See Mover."""
         return page_aligned((-(-nbytes // 4),)).view(np.uint8)[:nbytes]
 
-    def index(self, plan: Plan, *, of_source: bool) -> Index:
+    def places(self, plan: Plan, *, of_source: bool) -> Index:
         """See Mover."""
-        units, lanes = side(plan, of_source=of_source)
-        return Index(plan, units, lanes, np.arange(plan.lanes.length // plan.lanes.row_bytes))
+        return Index(plan, of_source=of_source)
 
-    def gather(self, region: Any, index: Index, first: int, rows: int, staging: Any) -> Copied:
+    def gather(self, region: Any, places: Index, first: int, rows: int, staging: Any) -> Copied:
         """See Mover."""
-        size = index.row_bytes
-        places = index.rows(first, rows)
-        # The index is within bounds by its making; "clip" spares NumPy a second buffer.
-        np.take(_records(region, size), places, out=_records(staging, size)[:rows], mode="clip")
+        size = places.row_bytes
+        into = _records(staging, size)[:rows]
+        # The places are within bounds by their making; "clip" spares NumPy a second buffer.
+        np.take(_records(region, size), places.rows(first, rows), out=into, mode="clip")
         return _done
 
-    def scatter(self, region: Any, index: Index, first: int, rows: int, staging: Any) -> Copied:
+    def scatter(self, region: Any, places: Index, first: int, rows: int, staging: Any) -> Copied:
         """See Mover."""
-        size = index.row_bytes
-        _records(region, size)[index.rows(first, rows)] = _records(staging, size)[:rows]
+        size = places.row_bytes
+        _records(region, size)[places.rows(first, rows)] = _records(staging, size)[:rows]
         return _done
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from disagg_worker.kv.cache import CacheLayout, LayoutMismatch, Share
-from disagg_worker.kv.mover import Copied, Index, Mover
+from disagg_worker.kv.mover import Copied, Mover, Places
 from disagg_worker.kv.planner import Plan, lanes_of, plan
 from disagg_worker.memory import region_of
 from disagg_worker.transfer.agent import Agent
@@ -80,7 +80,7 @@ class Arrival:
     nbytes: int
     direct: bool
     deadline: float
-    index: Index | None = None
+    places: Places | None = None
     pieces: list[tuple[int, int]] = field(default_factory=list)
     ready: deque[tuple[int, int]] = field(default_factory=deque)
     reading: dict[int, tuple[object, int]] = field(default_factory=dict)
@@ -176,7 +176,7 @@ class Receiver:
                 self._ask(arrival, size)
             arrival.pieces = pieces(path.rows, path.lanes.row_bytes, size)
             arrival.left = len(arrival.pieces)
-            arrival.index = self._mover.index(path, of_source=False)
+            arrival.places = self._mover.places(path, of_source=False)
         self._arrivals[arrival.name] = arrival
         return arrival
 
@@ -243,13 +243,13 @@ class Receiver:
 
     def _begin_reads(self, arrival: Arrival) -> bool:
         moved = False
-        while arrival.ready and arrival.index:
+        while arrival.ready and arrival.places:
             slot = self._slots.take()
             if slot is None:
                 break
             piece, address = arrival.ready.popleft()
             span = Span(
-                self._slots.address(slot), address, arrival.pieces[piece][1] * arrival.index.row_bytes
+                self._slots.address(slot), address, arrival.pieces[piece][1] * arrival.places.row_bytes
             )
             note = write("taken", arrival.name, piece)
             try:
@@ -274,12 +274,12 @@ class Receiver:
             del arrival.reading[piece]
             if slot == NO_SLOT:
                 arrival.done = arrival.error is None
-            elif arrival.error or arrival.index is None:
+            elif arrival.error or arrival.places is None:
                 self._slots.give(slot)
             else:
                 first, rows = arrival.pieces[piece]
                 staged = self._slots.array(slot)
-                copied = self._mover.scatter(self._region, arrival.index, first, rows, staged)
+                copied = self._mover.scatter(self._region, arrival.places, first, rows, staged)
                 arrival.scattering[piece] = (copied, slot)
             self._agent.release(handle)
             return True

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from disagg_worker.kv.cache import CacheLayout
-from disagg_worker.kv.mover import Copied, Index, Mover
+from disagg_worker.kv.mover import Copied, Mover, Places
 from disagg_worker.kv.planner import Plan, plan
 from disagg_worker.transfer.agent import Agent
 from disagg_worker.transfer.errors import TransferError
@@ -50,7 +50,7 @@ class _Made(NamedTuple):
     """A plan, where its rows are here, and how they are cut."""
 
     plan: Plan
-    places: Index
+    places: Places
     pieces: list[tuple[int, int]]
 
 
@@ -131,7 +131,7 @@ class Sender:
             self._make(asked._replace(offer=name))
 
     def computed(self, name: str, layer: int) -> None:
-        """Note that of an offer all layers before `layer` are computed."""
+        """Note that of an offer all layers before `layer` are in memory; on a GPU their kernels are over."""
         self._offers[name].computed = layer
 
     def shut(self, name: str) -> None:
@@ -200,7 +200,7 @@ class Sender:
             target = replace(target, blocks=max(target.blocks, len(units)))
             path = plan(self._layout, target, offer.blocks, units, tokens=offer.tokens, share=share)
             cut = pieces(path.rows, path.lanes.row_bytes, asked.slot_bytes)
-            made = offer.made[key] = _Made(path, self._mover.index(path, of_source=True), cut)
+            made = offer.made[key] = _Made(path, self._mover.places(path, of_source=True), cut)
             self._asked[key] = asked
             self._asked.move_to_end(key)
             while len(self._asked) > TARGETS:
