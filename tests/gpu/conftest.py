@@ -9,7 +9,8 @@ from disagg_worker.engine import stage
 from disagg_worker.model.torch_kernels import TorchKernels
 
 DEVICE = os.environ.get("DISAGG_TEST_DEVICE", "cuda")
-"""In PyTorch's words; its own CPU device runs the same kernels."""
+"""In PyTorch's words; its own CPU device runs the same kernels, those in Triton by its interpreter."""
+os.environ.setdefault("TRITON_INTERPRET", "01"[DEVICE == "cpu"])
 
 
 def pytest_report_header() -> str:

@@ -21,7 +21,8 @@ from disagg_worker.kv import BlockPool, KVLayout
 from disagg_worker.layers import Place
 from disagg_worker.model.gguf import read_gguf
 from disagg_worker.model.kernels import CpuKernels, Kernels
-from disagg_worker.model.llama import Llama, Segment
+from disagg_worker.model.llama import Llama
+from disagg_worker.model.segment import Segment
 from disagg_worker.model.spec import LlamaSpec
 from disagg_worker.model.torch_kernels import TorchKernels
 from disagg_worker.model.weights import LlamaWeights, placed
@@ -126,6 +127,32 @@ async def test_a_batch_gives_what_each_alone_gives(model: Model, config: EngineC
     for params in (GREEDY, seeded):
         alone = await generated(Engine(config, *model), together=False, params=params)
         assert await generated(Engine(config, *model), together=True, params=params) == alone
+
+
+@pytest.mark.usefixtures("on_device")
+async def test_many_that_come_and_go_give_what_each_alone_gives(model: Model) -> None:
+    """Batches of many sizes, while prompts of two chunks are computed between their steps."""
+    many = parse_config(
+        {
+            "model": {"path": "unused", "name": "smollm2"},
+            "kv_cache": {"memory_mib": 4096},
+            "scheduler": {"max_batch_size": 64},
+        }
+    )
+    rng = np.random.default_rng(5)
+    asked = [[int(t) for t in rng.integers(100, 40_000, 1024)] for _ in range(40)]
+    engine = Engine(many, *model)
+    await engine.start()
+
+    async def one(number: int, prefix: str, wait: float) -> list[int | None]:
+        await asyncio.sleep(wait)
+        params = SamplingParams(max_tokens=24 + number % 40, ignore_eos=True)
+        return [o.token async for o in engine.generate(f"{prefix}{number}", asked[number], params)]
+
+    together = await asyncio.gather(*(one(number, "t", 0.02 * number) for number in range(40)))
+    alone = [await one(number, "a", 0) for number in range(0, 40, 4)]
+    await engine.stop()
+    assert together[::4] == alone
 
 
 @pytest.mark.usefixtures("on_device")

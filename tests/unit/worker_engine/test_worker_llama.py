@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from disagg_worker.kv import BlockPool, KVLayout
 from disagg_worker.model.kernels import QUERY_TILE, CpuKernels, Kernels
-from disagg_worker.model.llama import Llama, Segment
+from disagg_worker.model.llama import Llama
+from disagg_worker.model.segment import Segment
 from disagg_worker.model.weights import LayerWeights, LlamaWeights
 from unit.worker_engine.tiny import SPEC, naive_logits, prompt, tiny_weights
 

@@ -16,7 +16,8 @@ from disagg_worker.engine.compute import limit_threads
 from disagg_worker.kv import BlockPool, KVLayout
 from disagg_worker.model.gguf import read_gguf
 from disagg_worker.model.kernels import CpuKernels
-from disagg_worker.model.llama import Llama, Segment
+from disagg_worker.model.llama import Llama
+from disagg_worker.model.segment import Segment
 
 TOLERANCE = 0.002
 CHUNK = 512

@@ -14,7 +14,7 @@ from disagg_worker.engine.step import Pass, Pick
 from disagg_worker.layers import Layers, Place
 from disagg_worker.model.gguf import ModelError, read_gguf
 from disagg_worker.model.kernels import CpuKernels
-from disagg_worker.model.llama import Segment
+from disagg_worker.model.segment import Segment
 from disagg_worker.model.weights import digests, fingerprint
 from unit.worker_engine.tiny import SPEC, parted, prompt, tiny_config, tiny_weights
 

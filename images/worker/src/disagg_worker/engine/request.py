@@ -7,7 +7,7 @@ from enum import Enum
 from disagg_worker.engine.step import Pick
 from disagg_worker.engine.types import FinishReason, Prefilled, SamplingParams, TokenOutput
 from disagg_worker.kv import NO_PREFIX, KVLease, Prefix
-from disagg_worker.model.llama import Segment
+from disagg_worker.model.segment import Segment
 
 Event = TokenOutput | Prefilled | KVLease | Exception
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from disagg_worker.engine.request import Goal, Request
 from disagg_worker.kv import BlockPool, PoolExhausted
-from disagg_worker.model.llama import Segment
+from disagg_worker.model.segment import Segment
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from disagg_worker.engine.types import SamplingParams
-from disagg_worker.model.llama import Segment
+from disagg_worker.model.segment import Segment
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,15 @@ row is read from there for the others, and a small batch is faster than one matr
 """
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from disagg_worker.memory import page_aligned
+from disagg_worker.model.segment import Segment
 from disagg_worker.model.spec import Array
 
 TILE_BYTES = 8 << 20
@@ -24,6 +27,25 @@ KEY_TILE = 64
 FEW_ROWS = 8
 # e to this power is still a float32; a gate of less is zero in the result all the same.
 MAX_EXPONENT = 80.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one pass through the layers computes, in arrays on the device.
+
+    Attributes:
+        tokens: int64 `[n]`
+        positions: int64 `[n]`, each in its sequence.
+        slots: From `Kernels.slots`.
+        reach: From `Kernels.reach`.
+        hidden: `[n, hidden]` from the layers before; None at the first layer.
+    """
+
+    tokens: Array
+    positions: Array
+    slots: Any
+    reach: Any
+    hidden: Array | None
 
 
 class Kernels:
@@ -94,6 +116,14 @@ class Kernels:
         powers = self.xp.exp(scores - self.xp.max(scores, axis=-1, keepdims=True))
         return powers / self.xp.sum(powers, axis=-1, keepdims=True)
 
+    def filled(self, count: int) -> list[int]:
+        """Return which of `count` sequences a pass decodes: all, and some twice where that is faster."""
+        return list(range(count))
+
+    def repeat(self, step: Callable[[Work], Array], work: Work) -> Array:
+        """Do a step that comes again with work of this shape; its result is valid until the next."""
+        return step(work)
+
     def slots(self, slots: list[tuple[int, int]]) -> Any:
         """Prepare block and offset in the block of each position, for `write_kv` of every layer."""
         return slots
@@ -128,6 +158,30 @@ class Kernels:
     def scores(self, rows: Array, keys: Array) -> Array:
         """Multiply query rows `[kv_heads, n, head_dim]` by keys; returns `[kv_heads, n, tokens]`."""
         return self.xp.matmul(rows, self.xp.permute_dims(keys, (0, 2, 1)))
+
+    def reach(self, pool: Array, segments: Sequence[Segment]) -> Any:
+        """Prepare what segments attend to, for `attend_paged` of every layer."""
+        return [(each, self.pages(pool, each.used(pool.shape[4]))) for each in segments]
+
+    def attend_paged(self, pool: Array, layer: int, reach: Any, query: Array) -> Array:
+        """Causal attention of the positions of several sequences, whose K and V are in the pool.
+
+        Args:
+            pool: `[num_blocks, layers, 2, kv_heads, block_tokens, head_dim]`
+            layer: The layer.
+            reach: From the method `reach`.
+            query: `[n, heads, head_dim]` of all positions, in the order of the segments.
+
+        Returns:
+            `[n, heads * head_dim]`
+        """
+        mixed, row = [], 0
+        for segment, pages in reach:
+            rows = query[row : row + len(segment.tokens), :, :]
+            keys, values = self.read_kv(pool, layer, pages, segment.end)
+            mixed.append(self.attend(rows, keys, values, segment.start))
+            row += len(segment.tokens)
+        return mixed[0] if len(mixed) == 1 else self.xp.concat(mixed, axis=0)
 
     def attend(self, query: Array, keys: Array, values: Array, start: int) -> Array:
         """Causal attention of consecutive positions of one sequence.

@@ -8,36 +8,15 @@ sequences, row by row, so that its numbers do not depend on the batch.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from disagg_worker.model.kernels import Kernels
+from disagg_worker.model.kernels import Kernels, Work
+from disagg_worker.model.segment import Segment
 from disagg_worker.model.spec import Array, LlamaSpec
 from disagg_worker.model.weights import LayerWeights, LlamaWeights
 
 Linear = Callable[[Array, Array], Array]
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Consecutive positions of one sequence to compute.
-
-    Attributes:
-        tokens: Token ids at these positions.
-        start: The first position; K and V of all before it are in the cache.
-        blocks: The sequence's blocks, enough for the last position.
-    """
-
-    tokens: Sequence[int]
-    start: int
-    blocks: tuple[int, ...]
-
-    @property
-    def end(self) -> int:
-        """The position after the last."""
-        return self.start + len(self.tokens)
 
 
 class Llama:
@@ -73,34 +52,48 @@ class Llama:
         Returns:
             The last hidden states, of the same shape.
         """
-        return self._forward([segment], self._kernels.linear, hidden)
+        return self._forward(self._work([segment], hidden), self._kernels.linear)
 
     def decode(self, segments: Sequence[Segment], hidden: Array | None = None) -> Array:
-        """Compute one position of each of several sequences; `hidden` and the result as of `prefill`."""
-        return self._forward(segments, self._kernels.linear_rows, hidden)
+        """Compute one position of each of several sequences; `hidden` and the result as of `prefill`.
+
+        The result is valid until the next call.
+        """
+        kernels, count = self._kernels, len(segments)
+        order = kernels.filled(count)
+        if hidden is not None and len(order) > count:
+            hidden = kernels.xp.take(hidden, kernels.array(order), axis=0)
+        work = self._work([segments[number] for number in order], hidden)
+        return kernels.repeat(self._decode, work)[:count, :]
+
+    def _decode(self, work: Work) -> Array:
+        return self._forward(work, self._kernels.linear_rows)
 
     def logits(self, hidden: Array) -> Array:
         """Turn the last layer's hidden states `[n, hidden]` into logits `[n, vocab]`, row by row."""
         normed = self._kernels.rms_norm(hidden, self.weights.final_norm, self.spec.rms_eps)
         return self._kernels.linear_rows(normed, self.weights.unembedding)
 
-    def _embed(self, segments: Sequence[Segment]) -> Array:
-        tokens = self._kernels.array([token for segment in segments for token in segment.tokens])
-        return self._kernels.xp.take(self.weights.embedding, tokens, axis=0)
+    def _work(self, segments: Sequence[Segment], hidden: Array | None) -> Work:
+        """Bring to the device what is to be computed."""
+        kernels = self._kernels
+        return Work(
+            tokens=kernels.array([token for segment in segments for token in segment.tokens]),
+            positions=kernels.array([p for each in segments for p in range(each.start, each.end)]),
+            slots=kernels.slots([slot for segment in segments for slot in self._slots(segment)]),
+            reach=kernels.reach(self._pool, segments),
+            hidden=hidden,
+        )
 
-    def _forward(self, segments: Sequence[Segment], linear: Linear, hidden: Array | None) -> Array:
+    def _forward(self, work: Work, linear: Linear) -> Array:
         xp, kernels, eps = self._kernels.xp, self._kernels, self.spec.rms_eps
-        positions = [p for segment in segments for p in range(segment.start, segment.end)]
-        slots = kernels.slots([slot for segment in segments for slot in self._slots(segment)])
-        pages = [self._pages(segment) for segment in segments]
-        index = kernels.array(positions)
-        cos, sin = (xp.take(table, index, axis=0)[:, None, :] for table in (self._cos, self._sin))
-        x = self._embed(segments) if hidden is None else hidden
+        cos, sin = (xp.take(table, work.positions, axis=0)[:, None, :] for table in (self._cos, self._sin))
+        x = xp.take(self.weights.embedding, work.tokens, axis=0) if work.hidden is None else work.hidden
         for number, layer in enumerate(self.weights.layers):
             projected = linear(kernels.rms_norm(x, layer.attention_norm, eps), layer.qkv)
             query, keys_values = self._split_qkv(projected, cos, sin)
-            kernels.write_kv(self._pool, number, slots, keys_values)
-            x = x + linear(self._attend(number, segments, pages, query), layer.output)
+            kernels.write_kv(self._pool, number, work.slots, keys_values)
+            x = x + linear(kernels.attend_paged(self._pool, number, work.reach, query), layer.output)
             x = x + self._mlp(x, layer, linear)
         return x
 
@@ -117,20 +110,6 @@ class Llama:
         """Block and offset in the block of each position of a segment."""
         places = (divmod(position, self._block_tokens) for position in range(segment.start, segment.end))
         return [(segment.blocks[index], offset) for index, offset in places]
-
-    def _pages(self, segment: Segment) -> Any:
-        """The prepared blocks that hold K and V up to the end of a segment."""
-        used = -(-segment.end // self._block_tokens)
-        return self._kernels.pages(self._pool, segment.blocks[:used])
-
-    def _attend(self, layer: int, segments: Sequence[Segment], pages: list[Any], query: Array) -> Array:
-        mixed, row = [], 0
-        for segment, own in zip(segments, pages, strict=True):
-            rows = query[row : row + len(segment.tokens), :, :]
-            keys, values = self._kernels.read_kv(self._pool, layer, own, segment.end)
-            mixed.append(self._kernels.attend(rows, keys, values, segment.start))
-            row += len(segment.tokens)
-        return mixed[0] if len(mixed) == 1 else self._kernels.xp.concat(mixed, axis=0)
 
     def _mlp(self, x: Array, layer: LayerWeights, linear: Linear) -> Array:
         gate_up = linear(self._kernels.rms_norm(x, layer.mlp_norm, self.spec.rms_eps), layer.gate_up)

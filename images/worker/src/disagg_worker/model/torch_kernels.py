@@ -6,6 +6,8 @@ algorithm by the shapes of a product, and a row's result depends on the algorith
 do not depend on how many others are in the batch, bit for bit.
 """
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import array_api_compat.torch as xp
@@ -14,12 +16,66 @@ import torch
 from numpy.typing import NDArray
 
 from disagg_worker.errors import ConfigError
-from disagg_worker.model.kernels import Kernels
+from disagg_worker.model.kernels import Kernels, Work
+from disagg_worker.model.segment import Segment
 from disagg_worker.model.spec import Array
 
 GROUP_ROWS = 8
 """Rows of one product of `linear_rows`; weights are read once for each group."""
+TABLE_COLUMNS = 256
+"""Tables of blocks are as wide as a multiple of this, so that there are few shapes of work."""
 MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What one position of each of several sequences attends to.
+
+    Attributes:
+        table: int32 `[sequences, blocks]`, the blocks of each sequence.
+        lengths: int32 `[sequences]`, how many positions of them count.
+    """
+
+    table: Array
+    lengths: Array
+
+
+class _Recorded:
+    """The launches of a step, to be repeated with other numbers.
+
+    Args:
+        step: What is recorded; its Python code runs this once alone.
+        work: Numbers of the shape that it is recorded for.
+    """
+
+    def __init__(self, step: Callable[[Work], Array], work: Work) -> None:
+        self._work = replace(
+            work,
+            tokens=work.tokens.clone(),
+            positions=work.positions.clone(),
+            slots=work.slots.clone(),
+            reach=Reach(work.reach.table.clone(), work.reach.lengths.clone()),
+            hidden=None if work.hidden is None else work.hidden.clone(),
+        )
+        self._graph = torch.cuda.CUDAGraph()
+        # Other threads (NIXL's) may use CUDA meanwhile.
+        with (
+            torch.cuda.device(work.tokens.device),
+            torch.cuda.graph(self._graph, capture_error_mode="thread_local"),
+        ):
+            self._result = step(self._work)
+
+    def replay(self, work: Work) -> Array:
+        """Repeat the step with these numbers; the result is overwritten by the next replay."""
+        for place, array in zip(_arrays(self._work), _arrays(work), strict=True):
+            place.copy_(array)
+        self._graph.replay()
+        return self._result
+
+
+def _arrays(work: Work) -> list[Array]:
+    held = (work.tokens, work.positions, work.slots, work.reach.table, work.reach.lengths, work.hidden)
+    return [array for array in held if array is not None]
 
 
 class TorchKernels(Kernels):
@@ -30,6 +86,9 @@ class TorchKernels(Kernels):
 
     Raises:
         ConfigError: There is no such GPU.
+
+    Attributes:
+        paged: Whether `paged_attention` is used.
     """
 
     # A launch costs more than what a smaller tile of attention would save.
@@ -38,6 +97,8 @@ class TorchKernels(Kernels):
     def __init__(self, device: str) -> None:
         super().__init__(xp, _usable(device))
         torch.set_float32_matmul_precision("highest")
+        self.paged = self.device.type == "cuda"
+        self._recorded: dict[tuple[tuple[int, ...], ...], _Recorded] = {}
 
     def array(self, values: Any) -> Array:
         """Copy to the device; NumPy arrays as they are."""
@@ -67,10 +128,24 @@ class TorchKernels(Kernels):
         if self.device.type == "cuda":
             torch.cuda.current_stream(self.device).synchronize()
 
+    def filled(self, count: int) -> list[int]:
+        """Fill groups of rows, so that there are few shapes of work; the first sequence is computed again."""
+        return [*range(count), *([0] * (-count % GROUP_ROWS) if self.paged else [])]
+
+    def repeat(self, step: Callable[[Work], Array], work: Work) -> Array:
+        """Replay the launches that were recorded for work of this shape, as one CUDA graph."""
+        if self.device.type != "cuda" or not isinstance(work.reach, Reach):
+            return step(work)
+        key = tuple(tuple(array.shape) for array in _arrays(work))
+        if key not in self._recorded:
+            step(work)  # compiles kernels, and has libraries allocate what they need
+            self._recorded[key] = _Recorded(step, work)
+        return self._recorded[key].replay(work)
+
     def linear_rows(self, x: Array, weight: Array) -> Array:
         """Multiply in groups of `GROUP_ROWS`."""
         rows = x.shape[0]
-        padded = torch.nn.functional.pad(x, (0, 0, 0, -rows % GROUP_ROWS))
+        padded = torch.nn.functional.pad(x, (0, 0, 0, -rows % GROUP_ROWS)) if rows % GROUP_ROWS else x
         parts = [group @ weight.T for group in torch.split(padded, GROUP_ROWS)]
         return (parts[0] if len(parts) == 1 else torch.cat(parts))[:rows]
 
@@ -96,6 +171,27 @@ class TorchKernels(Kernels):
         _, layers, _, kv_heads, _, _ = pool.shape
         in_block = np.arange(2 * kv_heads).reshape(2, kv_heads, 1)
         return self.array((np.asarray(blocks) * (layers * 2 * kv_heads) + in_block).reshape(-1))
+
+    def reach(self, pool: Array, segments: Sequence[Segment]) -> Any:
+        """For one position of each sequence, prepare what the paged kernel reads."""
+        head_dim = pool.shape[5]
+        if not self.paged or any(len(each.tokens) > 1 for each in segments) or head_dim & (head_dim - 1):
+            return super().reach(pool, segments)
+        used = [each.used(pool.shape[4]) for each in segments]
+        columns = -(-max(map(len, used)) // TABLE_COLUMNS) * TABLE_COLUMNS
+        table = np.zeros((len(used), columns), dtype=np.int32)
+        for row, blocks in zip(table, used, strict=True):
+            row[: len(blocks)] = blocks
+        lengths = np.asarray([each.end for each in segments], dtype=np.int32)
+        return Reach(self.array(table), self.array(lengths))
+
+    def attend_paged(self, pool: Array, layer: int, reach: Any, query: Array) -> Array:
+        """Attend in one launch where one position of each sequence is computed."""
+        if not isinstance(reach, Reach):
+            return super().attend_paged(pool, layer, reach, query)
+        from disagg_worker.model.paged_attention import attend  # noqa: PLC0415 - Triton is of use on GPUs alone
+
+        return attend(query, pool, layer, reach.table, reach.lengths)
 
     def write_kv(self, pool: Array, layer: int, slots: Any, keys_values: Array) -> None:
         """Scatter all positions at once."""
