@@ -3,10 +3,11 @@
 The NIXL binding is not thread-safe and some of its calls move data before they return, so an agent must be
 used from one thread, and that thread must not be the event loop's (`AgentThread` keeps both rules).
 
-NIXL's own progress thread is off: it polls without a break, which costs half a core in an idle worker and
-slows reads down: on NVLink between two H100 from 396 to 287 GB/s (docs/kv-transfer.md). Data moves while
-`is_done` or `notes` is called, on both sides, so a side that expects something calls one of them often
-(`soon`) and an idle one now and then.
+Data moves while `is_done` or `notes` is called, on both sides, so a side that expects something calls one of
+them often (`soon`) and an idle one now and then. NIXL's own progress thread polls without a break, which costs
+half a core in an idle worker and slows reads down: on NVLink between two H100 from 396 to 287 GB/s
+(docs/kv-transfer.md). It is off but in workers whose KV cache is on a GPU: there reads waited for the other
+side's next look without it, for 300 ms instead of 2 (docs/engines.md).
 """
 
 import asyncio
@@ -76,9 +77,10 @@ class NixlAgent:
         name: Unique to this process: NIXL keeps peers by name.
         backend: NIXL backend; must be UCX.
         region: The memory that peers may read and that READs write to.
+        progress: Whether NIXL's own thread moves data, too.
     """
 
-    def __init__(self, name: str, backend: str, region: Region) -> None:
+    def __init__(self, name: str, backend: str, region: Region, *, progress: bool = False) -> None:
         transport.prepare_evidence(os.environ)
         # NIXL connects in this thread, which can do nothing else meanwhile: by Linux's default for two
         # minutes where nobody answers. With one repetition UCX gives up after 3 s.
@@ -90,7 +92,7 @@ class NixlAgent:
         self._lost: type[Exception] = _bindings.nixlRemoteDisconnectError
         self._failures = _nixl_errors(_bindings)
         try:
-            config = _api.nixl_agent_config(enable_prog_thread=False, backends=[backend])
+            config = _api.nixl_agent_config(enable_prog_thread=progress, backends=[backend])
             self._nixl: Any = _api.nixl_agent(name, config)
         except self._failures as error:
             raise ConfigError(f"transfer.backend: NIXL cannot start {backend} here: {error}") from None
@@ -203,7 +205,7 @@ def open_agent(name: str, backend: str, region: Region) -> AgentThread:
     """
     if backend != "UCX":
         raise ConfigError(f"transfer.backend: {backend} is not supported yet by this worker; write UCX")
-    return AgentThread(lambda: NixlAgent(name, backend, region))
+    return AgentThread(lambda: NixlAgent(name, backend, region, progress=region.gpu is not None))
 
 
 def _kind(gpu: int | None) -> tuple[str, int]:
@@ -217,6 +219,7 @@ def _enter(gpu: int | None) -> None:
         import torch  # noqa: PLC0415 - an extra, which is there where memory is on a GPU
 
         torch.cuda.set_device(gpu)
+        torch.cuda.synchronize()  # the other call alone enters no context where the GPU is the first
 
 
 def _nixl_errors(bindings: Any) -> tuple[type[Exception], ...]:
