@@ -63,7 +63,7 @@ render: $(READY) ## Print the manifests of the first example, without any cluste
 	@for file in examples/01-quickstart/*.yaml; do $(BIN)/kubectl-disagg render -f "$$file" || exit 1; done
 
 ##@ Test it
-.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-crash-points test-faults test-e2e test-gpu bench-engine bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-kv bench-verification bench-local-prefill soak
+.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-crash-points test-faults test-e2e test-gpu bench-engine bench-serving bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-kv bench-verification bench-local-prefill soak
 checks: lint typecheck generated ## Everything that needs no cluster.
 	@hack/bootstrap --compiler
 	@$(CLUSTER_TOOL) tools >/dev/null
@@ -114,6 +114,10 @@ test-gpu: $(READY) ## The reference engine on PyTorch, DEVICE=cuda or cpu; insta
 
 bench-engine: $(READY) ## Speed of the reference engine, as ratios in one run; KV reads between pods.
 	@UV=$(UV) $(BIN)/python tests/bench/bench_engine.py
+
+bench-serving: $(READY) ## Disaggregated against aggregated serving on two GPUs: ARGS="--rates 2,8"; installs PyTorch into .venv-gpu.
+	@UV_PROJECT_ENVIRONMENT=.venv-gpu $(UV) sync --locked --all-packages --extra cuda --quiet
+	@.venv-gpu/bin/python tests/bench/bench_serving.py $(ARGS)
 
 bench-agent: $(READY) ## Memory, idle CPU and the cost of one answer of the transport agent.
 	@$(BIN)/python tests/bench/bench_agent.py

@@ -4,8 +4,8 @@ The NIXL binding is not thread-safe and some of its calls move data before they 
 used from one thread, and that thread must not be the event loop's (`AgentThread` keeps both rules).
 
 Data moves while `is_done` or `notes` is called, on both sides, so a side that expects something calls one of
-them often (`soon`) and an idle one now and then. NIXL's own progress thread polls without a break, which costs
-half a core in an idle worker and slows reads down: on NVLink between two H100 from 396 to 287 GB/s
+them often (`soon`) and an idle one now and then. NIXL's own progress thread polls without a break, which
+costs half a core in an idle worker and slows reads down: on NVLink between two H100 from 396 to 287 GB/s
 (docs/kv-transfer.md). It is off but in workers whose KV cache is on a GPU: there reads waited for the other
 side's next look without it, for 300 ms instead of 2 (docs/engines.md).
 """

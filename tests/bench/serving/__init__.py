@@ -1,0 +1,1 @@
+"""Measuring disaggregated against aggregated serving of the reference engine."""
