@@ -219,7 +219,7 @@ def _enter(gpu: int | None) -> None:
         import torch  # noqa: PLC0415 - an extra, which is there where memory is on a GPU
 
         torch.cuda.set_device(gpu)
-        torch.cuda.synchronize()  # the other call alone enters no context where the GPU is the first
+        torch.cuda.synchronize()  # enters the context also where the call before finds nothing to change
 
 
 def _nixl_errors(bindings: Any) -> tuple[type[Exception], ...]:
