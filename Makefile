@@ -63,7 +63,7 @@ render: $(READY) ## Print the manifests of the first example, without any cluste
 	@for file in examples/01-quickstart/*.yaml; do $(BIN)/kubectl-disagg render -f "$$file" || exit 1; done
 
 ##@ Test it
-.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-crash-points test-faults test-e2e test-gpu bench-engine bench-serving bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-kv bench-verification bench-local-prefill soak
+.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-generated test-crash-points test-faults test-e2e test-gpu bench-engine bench-serving bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-kv bench-verification bench-local-prefill soak
 checks: lint typecheck generated ## Everything that needs no cluster.
 	@hack/bootstrap --compiler
 	@$(CLUSTER_TOOL) tools >/dev/null
@@ -92,7 +92,10 @@ test-chart: $(READY) ## Tests of the Helm chart.
 
 test-integration: $(READY) ## Tests of single parts by real ones: API server, NIXL, ssh and mpirun.
 	@hack/bootstrap --compiler
-	@UV=$(UV) $(PYTEST) tests/integration tests/chart/test_chart_on_apiserver.py $(LAUNCH) $(PARALLEL) 3
+	@UV=$(UV) $(PYTEST) tests/integration tests/generated tests/chart/test_chart_on_apiserver.py $(LAUNCH) $(PARALLEL) 3
+
+test-generated: $(READY) ## Generated resources, judged by all alike: SEED=… COUNT=….
+	@UV=$(UV) SEED=$(SEED) COUNT=$(COUNT) $(PYTEST) -s tests/generated
 
 test-crash-points: $(READY) ## The operator killed before and after every API call; ARGS="--scenario NAME", "--help".
 	@UV=$(UV) PYTHONPATH=tests $(BIN)/python -m integration.faults.crash.main $(ARGS)

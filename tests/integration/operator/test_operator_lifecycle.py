@@ -215,7 +215,7 @@ def test_a_resource_nested_as_deeply_as_the_api_server_takes_harms_nobody(
     demo.api.http.post(path, content=nested, headers={"Content-Type": "application/json"}).raise_for_status()
     try:
         eventually(
-            lambda: "nested too deeply" in demo.api.http.get(f"{path}/{name}").text, "it is refused", 40
+            lambda: "nested more than" in demo.api.http.get(f"{path}/{name}").text, "it is refused", 40
         )
         demo.create()
         demo.wait_for("Progressing", "Complete")

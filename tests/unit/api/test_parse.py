@@ -36,6 +36,13 @@ def with_spec(**fields: Any) -> dict[str, Any]:
     return changed(lambda resource: resource["spec"].update(fields))
 
 
+def nested(depth: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for _ in range(depth):
+        found = {"x": found}
+    return found
+
+
 def problems(resource: Any) -> tuple[Problem, ...]:
     with pytest.raises(Refusal) as refused:
         parse(resource)
@@ -47,6 +54,16 @@ def test_a_good_resource_is_accepted_with_its_defaults() -> None:
     assert resource.metadata.namespace == "default"
     assert resource.spec.prefill == RoleSpec()
     assert resource.spec.transfer.timeout_seconds == 60
+
+
+def test_a_refusal_of_very_many_fields_can_still_be_read() -> None:
+    found = problems(with_spec(**{f"k{number}": number for number in range(5000)}))
+    assert len(found) == 51
+    assert found[-1].fault == "this and 4949 further fields are wrong as well"
+
+
+def test_a_whole_number_may_be_written_as_a_fraction_as_the_api_server_takes_it() -> None:
+    assert parse(with_spec(prefill={"replicas": 2.0})).spec.prefill.replicas == 2
 
 
 TABLE: list[tuple[dict[str, Any], str, str, str]] = [
@@ -160,8 +177,8 @@ TABLE: list[tuple[dict[str, Any], str, str, str]] = [
     (
         with_spec(placement={"topologyKey": ""}),
         "spec.placement.topologyKey",
-        "must not be empty",
-        "Write a value",
+        "'' is not allowed here",
+        "Write a name as Kubernetes has them",
     ),
     (
         changed(lambda resource: resource["spec"]["model"].pop("name")),
@@ -197,15 +214,39 @@ TABLE: list[tuple[dict[str, Any], str, str, str]] = [
     ),
     (
         with_spec(prefill={"engineConfig": {"x": math.nan}}),
-        "resource",
-        "holds a value that JSON cannot express",
-        "Write plain text",
+        "spec.prefill.engineConfig.x",
+        "is no number that JSON can express",
+        "Write a finite number",
     ),
     (
         with_spec(prefill={"engineConfig": {"x": "\ud800"}}),
-        "resource",
-        "no valid Unicode",
-        "Write plain text",
+        "spec.prefill.engineConfig.x",
+        "holds half a character",
+        "Write whole Unicode characters",
+    ),
+    (
+        with_spec(prefill={"engineConfig": nested(200)}),
+        "spec.prefill.engineConfig.x.x.x.x.x",
+        "is nested more than",
+        "Write fewer levels",
+    ),
+    (
+        with_spec(prefill={"a\n\u202eb\x1b": 1}),
+        "spec.prefill[a\\n\\u202eb\\x1b]",
+        "there is no such field",
+        "Known fields",
+    ),
+    (
+        changed(lambda resource: resource["metadata"].update(labels={"a": "b c"})),
+        "metadata.labels.a",
+        "'b c' is not allowed here",
+        "Write letters, digits",
+    ),
+    (
+        changed(lambda resource: resource["metadata"].update(lables={})),
+        "metadata.lables",
+        "there is no such field",
+        "Did you mean labels?",
     ),
 ]
 

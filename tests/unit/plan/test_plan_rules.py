@@ -416,6 +416,52 @@ FAULTS: list[Row] = [
         {"decode": {"podTemplate": {"spec": {"containers": [claiming("nic")]}}}},
         "spec.decode.podTemplate.spec.containers[0].resources.claims[0].name",
     ),
+    (
+        "pod-template-images",
+        P5,
+        {"decode": {"podTemplate": {"spec": {"containers": [{"name": "side"}]}}}},
+        "spec.decode.podTemplate.spec.containers[0].image",
+    ),
+    (
+        "pod-template-volumes",
+        P5,
+        {"decode": {"podTemplate": {"spec": {"volumes": [{"name": "mine"}]}}}},
+        "spec.decode.podTemplate.spec.volumes[0]",
+    ),
+    (
+        "pod-template-volumes",
+        P5,
+        {"decode": {"podTemplate": {"spec": {"volumes": [{"name": "config", "emptyDir": {}}]}}}},
+        "spec.decode.podTemplate.spec.volumes[0]",
+    ),
+    (
+        "pod-template-mounts",
+        P5,
+        {
+            "decode": {
+                "podTemplate": {
+                    "spec": {
+                        "containers": [
+                            {"name": "worker", "volumeMounts": [{"name": "no", "mountPath": "/x"}]},
+                        ]
+                    }
+                }
+            }
+        },
+        "spec.decode.podTemplate.spec.containers[0].volumeMounts[0].name",
+    ),
+    (
+        "files-fit",
+        P5,
+        {"decode": {"engineConfig": {"backend": "x", "a": "x" * 1_000_000}}},
+        "spec.decode.engineConfig",
+    ),
+    (
+        "pod-fits",
+        P5,
+        {"decode": {"env": [{"name": f"A{number}", "value": "x" * 32768} for number in range(17)]}},
+        "spec.decode.env",
+    ),
     ("compute-domain-unchanged", NVL, {}, "spec.decode.replicas"),
     ("compute-domain-unchanged", NVL, {"computeDomain": {"numNodes": 2}}, "spec.computeDomain.numNodes"),
     (
@@ -857,7 +903,9 @@ LEGAL: list[tuple[str, dict[str, Any]]] = [
                     "spec": {
                         "resourceClaims": [CLAIM],
                         "containers": [claiming("nic")],
-                        "initContainers": [{**claiming("compute-domain-channel"), "name": "look"}],
+                        "initContainers": [
+                            {**claiming("compute-domain-channel"), "name": "look", "image": "a"}
+                        ],
                     }
                 },
             }
@@ -879,7 +927,11 @@ LEGAL: list[tuple[str, dict[str, Any]]] = [
         {
             "prefill": {
                 "parallelism": {"tensor": 4},
-                "podTemplate": {"spec": {"containers": [with_gpus("worker", 4), with_gpus("sidecar", "1")]}},
+                "podTemplate": {
+                    "spec": {
+                        "containers": [with_gpus("worker", 4), {**with_gpus("sidecar", "1"), "image": "a"}]
+                    }
+                },
             },
             "decode": {"podTemplate": {"spec": {"containers": [with_gpus("worker", "0")]}}},
         },

@@ -61,7 +61,14 @@ def test_required_environment_variables_for_efa_workers_set_on_both_prefill_and_
     [
         {"env": [{"name": "FI_EFA_ENABLE_SHM_TRANSFER", "value": "1"}]},
         {"env": [{"name": "FI_EFA_ENABLE_SHM_TRANSFER", "value": ""}]},
-        {"env": [{"name": "FI_EFA_ENABLE_SHM_TRANSFER", "valueFrom": {"fieldRef": {"fieldPath": "spec"}}}]},
+        {
+            "env": [
+                {
+                    "name": "FI_EFA_ENABLE_SHM_TRANSFER",
+                    "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}},
+                }
+            ]
+        },
         {"platformProfile": {"environment": [{"name": "FI_EFA_ENABLE_SHM_TRANSFER", "value": "1"}]}},
     ],
     ids=["1", "empty", "unseen", "by a profile"],

@@ -5,13 +5,14 @@ value is taken as the API server takes it (null means absent, text is never turn
 key is a problem, never ignored.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from disagg_operator.api import admission
+from disagg_operator.api.document import as_json
+from disagg_operator.api.kubernetes.shapes import faults
 from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.api.translate import problems_of
 from disagg_operator.api.v1alpha1 import API_VERSION, KIND
@@ -48,13 +49,20 @@ def parse(obj: Mapping[str, Any]) -> DisaggDeployment:
     """
     if not isinstance(obj, Mapping):
         raise Refusal([_whole("is not an object", f"Write a {KIND} of {API_VERSION}")])
-    document = _json({key: value for key, value in obj.items() if key != "status"})
+    document = as_json({key: value for key, value in obj.items() if key != "status"})
     _require_header(obj)
     try:
         # JSON mode, because there "strict" means just what it means to the API server.
-        return DisaggDeployment.model_validate_json(document, strict=True, by_alias=True, by_name=False)
+        resource = DisaggDeployment.model_validate_json(document, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
         raise Refusal(problems_of(error, WHOLE)) from None
+    wrong = [
+        Problem(each.field, each.fault, each.remedy, "shape")
+        for each in faults("ObjectMeta", obj["metadata"], "metadata")
+    ]
+    if wrong:
+        raise Refusal(wrong)
+    return resource
 
 
 def _require_header(obj: Mapping[str, Any]) -> None:
@@ -66,19 +74,6 @@ def _require_header(obj: Mapping[str, Any]) -> None:
     ]
     if missing:
         raise Refusal(missing)
-
-
-def _json(obj: Mapping[str, Any]) -> str:
-    try:
-        return json.dumps(obj, allow_nan=False, default=_plain)
-    except (TypeError, ValueError, RecursionError):
-        fault = "holds a value that JSON cannot express (such as .nan, .inf or a reference to itself)"
-        raise Refusal([_whole(fault, "Write plain text, numbers, lists and maps")]) from None
-
-
-def _plain(value: object) -> object:
-    # Views of an API object are mappings but no dictionaries; YAML makes dates of unquoted text.
-    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def _whole(fault: str, remedy: str) -> Problem:

@@ -16,9 +16,12 @@ from pydantic_core import ErrorDetails
 from disagg_operator.api.problems import Problem
 from disagg_operator.api.v1alpha1.patterns import WORDS
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
+from disagg_operator.api.wording import readable
 
 RULE = "shape"
 _LONGEST_QUOTE = 60
+_LONGEST_KEY = 80
+"""Characters of a key that is no field's name."""
 
 _EXPECTED = {
     "int_type": "a whole number",
@@ -52,8 +55,10 @@ def path(location: Location) -> str:
     """Return a path such as ``spec.env[0].name`` or ``spec.devices[vpc.amazonaws.com/efa]``."""
     text = ""
     for step in location:
-        if isinstance(step, int) or not step.isidentifier():
+        if isinstance(step, int):
             text += f"[{step}]"
+        elif not step.isidentifier() or len(step) > _LONGEST_KEY:
+            text += f"[{readable(step, _LONGEST_KEY)}]"
         else:
             text += f".{step}" if text else step
     return text
@@ -80,7 +85,7 @@ def words(detail: ErrorDetails, root: type[BaseModel] = DisaggDeployment) -> Wor
 
 
 def _wrong_type(expected: str, given: object) -> Words:
-    fault = f"must be {expected}, not {_described(given, quote=expected == 'a whole number')}"
+    fault = f"must be {expected}, not {described(given, quote=expected == 'a whole number')}"
     if expected == "text" and isinstance(given, bool | int | float):
         return fault, f'Put it in quotes: "{str(given).lower() if isinstance(given, bool) else given}"'
     if expected == "a whole number" and isinstance(given, str) and given.strip().lstrip("-").isdigit():
@@ -88,7 +93,8 @@ def _wrong_type(expected: str, given: object) -> Words:
     return fault, f"Write {expected}"
 
 
-def _described(given: object, *, quote: bool = False) -> str:
+def described(given: object, *, quote: bool = False) -> str:
+    """Return what a value is, in a few words; a text itself only where it is asked for."""
     if isinstance(given, bool):
         return "true" if given else "false"
     if isinstance(given, int | float):
@@ -129,7 +135,7 @@ def _choice(detail: ErrorDetails) -> Words:
     allowed = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
     given = detail["input"]
     if not isinstance(given, str):
-        return f"must be text, not {_described(given)}", f"Write one of: {allowed}"
+        return f"must be text, not {described(given)}", f"Write one of: {allowed}"
     close = get_close_matches(given.lower(), [word.lower() for word in allowed.split(", ")], n=1)
     hint = [word for word in allowed.split(", ") if close and word.lower() == close[0]]
     remedy = f"Did you mean {hint[0]}? Allowed: {allowed}" if hint else f"Write one of: {allowed}"
@@ -151,7 +157,7 @@ def _high(detail: ErrorDetails) -> Words:
 
 
 def _number(given: object) -> str:
-    return _described(given).removeprefix("the number ")
+    return described(given).removeprefix("the number ")
 
 
 def _short(detail: ErrorDetails) -> Words:
@@ -176,11 +182,6 @@ def _said(detail: ErrorDetails) -> Words:
     return fault, f"{remedy[:1].upper()}{remedy[1:]}" or "Correct it"
 
 
-def _not_json(_: ErrorDetails) -> Words:
-    fault = "is nested too deeply, or holds characters that are no valid Unicode text"
-    return fault, "Write plain text, numbers, lists and maps"
-
-
 _TRANSLATORS: dict[str, Callable[[ErrorDetails], Words]] = {
     "value_error": _said,
     "enum": _choice,
@@ -194,7 +195,6 @@ _TRANSLATORS: dict[str, Callable[[ErrorDetails], Words]] = {
     "too_long": _long,
     "quantity": _own,
     "number of instances": _own,
-    "json_invalid": _not_json,
 }
 
 

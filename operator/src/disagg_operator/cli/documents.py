@@ -67,6 +67,10 @@ def read_any(file: str) -> list[Any]:
         return list(yaml.safe_load_all(content))
     except yaml.YAMLError as error:
         raise UserError(f"{label(file)}: not YAML: {error}") from None
+    except RecursionError:
+        raise UserError(f"{label(file)}: is nested too deeply") from None
+    except ValueError as error:  # a date that there is not, a number of thousands of digits
+        raise UserError(f"{label(file)}: holds a value that cannot be read: {error}") from None
 
 
 def label(file: str) -> str:

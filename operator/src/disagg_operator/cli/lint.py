@@ -13,7 +13,7 @@ from rich.text import Text
 from disagg_operator.api.admission.rule import Severity
 from disagg_operator.api.problems import Problem
 from disagg_operator.cli import documents
-from disagg_operator.cli.planning import judged
+from disagg_operator.cli.planning import judged, name_of
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
 from disagg_operator.cli.terminal import Format, UserError, errors, fail, show
 from disagg_operator.plan import rules
@@ -62,8 +62,7 @@ def lint(
 
 
 def _entries(file: str, document: dict[str, object], installation: Installation) -> list[Entry]:
-    metadata = document.get("metadata")
-    name = str(metadata.get("name", "?")) if isinstance(metadata, dict) else "?"
+    name = name_of(document)
     refused, warned = judged(document, installation)
     return [
         Entry(

@@ -5,6 +5,7 @@ from typing import Any
 
 from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Problem, Refusal
+from disagg_operator.api.wording import readable
 from disagg_operator.cli.terminal import UserError
 from disagg_operator.plan.cluster import ClusterFacts
 from disagg_operator.plan.installation import Installation
@@ -12,6 +13,17 @@ from disagg_operator.plan.model import Plan
 from disagg_operator.plan.planner import plan
 
 DEFAULT_WORKER_IMAGE = "disagg-worker:latest"
+
+
+_LONGEST_NAME = 80
+"""Characters of a name that is too long anyway."""
+
+
+def name_of(document: Mapping[str, Any]) -> str:
+    """Return the name of a resource for people, whatever is written there."""
+    metadata = document.get("metadata")
+    name = metadata.get("name", "?") if isinstance(metadata, dict) else "?"
+    return readable(str(name), _LONGEST_NAME)
 
 
 def judged(
@@ -45,6 +57,6 @@ def planned(
     try:
         return plan(accept(document), installation, cluster)
     except Refusal as refusal:
-        name = metadata.get("name", "?") if isinstance(metadata, dict) else "?"
+        name = name_of(document)
         faults = "\n".join(f"  {problem}" for problem in refusal.problems)
         raise UserError(f"{file}: DisaggDeployment {name} cannot be accepted:\n{faults}") from None

@@ -66,10 +66,11 @@ def render(
     if explain:
         _explain(plans, form)
     else:
-        _print([manifest for each in plans for manifest in _manifests(each)], form)
+        _print([manifest for each in plans for manifest in manifests(each)], form)
 
 
-def _manifests(plan: Plan) -> list[dict[str, Any]]:
+def manifests(plan: Plan) -> list[dict[str, Any]]:
+    """Return all objects of a plan, in the order in which they are applied."""
     parts = (shared_objects, domain_objects, worker_objects, scaler_objects)
     return [obj for part in parts for obj in part(plan)]
 

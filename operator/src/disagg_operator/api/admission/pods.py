@@ -1,10 +1,13 @@
 """Rules about pod templates and placement."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from disagg_operator.api.admission.rule import Finding, Rule
+from disagg_operator.api.admission.shapes import findings
 from disagg_operator.api.admission.templates import containers, entries, mapping, templates
+from disagg_operator.api.merge import deletes
 from disagg_operator.api.v1alpha1.operations import SecurityMode
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 
@@ -12,13 +15,11 @@ _RESERVED_PREFIX = "disagg.dev/"
 _RESERVED_LABELS = tuple(
     f"app.kubernetes.io/{key}" for key in ("managed-by", "name", "instance", "component")
 )
-_TOLERATION_KEYS = ("key", "operator", "value", "effect", "tolerationSeconds")
-_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-_OPERATORS = ("Exists", "Equal", "Lt", "Gt")
 _HOST_SWITCHES = ("hostNetwork", "hostPID", "hostIPC")
 _CLAIM_TEMPLATES = "volumeClaimTemplates"
 _NO_CLAIM_TEMPLATES = "no pod of a deployment has a volume that is made for it and outlives it"
 _CLAIM = "Name a PersistentVolumeClaim of yours, or an ephemeral volume, in spec.volumes"
+_WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
 _SAFE_CAPABILITY = "NET_BIND_SERVICE"
 
 
@@ -27,6 +28,8 @@ def _keys(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
         if _CLAIM_TEMPLATES in mapping(template, "spec"):
             yield Finding(f"{path}.spec.{_CLAIM_TEMPLATES}", _NO_CLAIM_TEMPLATES, _CLAIM)
         for key, value in template.items():
+            if key == "$patch":
+                continue
             if key == _CLAIM_TEMPLATES:
                 yield Finding(f"{path}.{key}", _NO_CLAIM_TEMPLATES, _CLAIM)
             elif key not in ("metadata", "spec"):
@@ -82,16 +85,71 @@ def _privileges(path: str, template: Mapping[str, Any]) -> Iterator[str]:
 def _tolerations(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
     for index, each in enumerate(spec.placement.tolerations):
         field = f"spec.placement.tolerations[{index}]"
-        for key in each:
-            if key not in _TOLERATION_KEYS:
-                remedy = f"Known fields: {', '.join(_TOLERATION_KEYS)}"
-                yield Finding(f"{field}.{key}", "there is no such field", remedy)
-        for key, allowed in (("effect", _EFFECTS), ("operator", _OPERATORS)):
-            if each.get(key) not in (None, "", *allowed):
-                remedy = f"Write one of: {', '.join(allowed)}"
-                yield Finding(f"{field}.{key}", f"{each[key]!r} is not allowed", remedy)
-        if not each.get("key") and each.get("operator") != "Exists":
-            yield Finding(field, "has no key", "Write the key of the taint, or operator: Exists for all")
+        yield from findings("Toleration", each, field)
+        yield from _contradictions(each, field)
+    for path, template in templates(spec):
+        for field, written in entries(f"{path}.spec", mapping(template, "spec"), "tolerations"):
+            yield from _contradictions(written, field)
+
+
+def _contradictions(toleration: Mapping[str, Any], field: str) -> Iterator[Finding]:
+    operator, value = toleration.get("operator"), toleration.get("value")
+    if not toleration.get("key") and operator != "Exists":
+        yield Finding(field, "has no key", "Write the key of the taint, or operator: Exists for all")
+    if operator == "Exists" and value:
+        yield Finding(f"{field}.value", "says nothing with operator Exists", "Leave it out, or write Equal")
+    if operator in ("Gt", "Lt") and not _WHOLE.fullmatch(str(value)):
+        yield Finding(
+            f"{field}.value", f"is no number, and {operator} compares numbers", "Write a whole number"
+        )
+    if toleration.get("tolerationSeconds") is not None and toleration.get("effect") != "NoExecute":
+        fault = "says nothing but with effect NoExecute"
+        yield Finding(f"{field}.tolerationSeconds", fault, "Leave it out, or write effect: NoExecute")
+
+
+def _shapes(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    for path, template in templates(spec):
+        for key, shape in (("metadata", "ObjectMeta"), ("spec", "PodSpec")):
+            yield from findings(shape, mapping(template, key), f"{path}.{key}")
+
+
+def _once(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    for path, template in templates(spec):
+        pod = mapping(template, "spec")
+        for key in ("containers", "initContainers", "volumes"):
+            names = [(place, each.get("name")) for place, each in entries(f"{path}.spec", pod, key)]
+            seen = set()
+            for place, name in names:
+                if isinstance(name, str) and name in seen:
+                    yield Finding(place, f"a second entry is called {name}", "Give each a name of its own")
+                seen.add(name if isinstance(name, str) else None)
+
+
+def _kept(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    """Find what would take out all that was derived, or the container that serves."""
+    for path, template in templates(spec):
+        for field, part in _removed(path, template):
+            yield Finding(field, f"takes out {part}", "Leave it out")
+
+
+def _removed(path: str, template: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if "$patch" in template:
+        yield f"{path}.$patch", "the whole pod"
+    for key in ("metadata", "spec"):
+        part = template.get(key)
+        if key in template and (part is None or deletes(part)):
+            yield f"{path}.{key}", "all that was derived"
+    pod = mapping(template, "spec")
+    for key in ("containers", "volumes"):
+        if key in pod and (pod[key] is None or deletes(pod[key])):
+            yield f"{path}.spec.{key}", "all that was derived"
+    for place, each in entries(f"{path}.spec", pod, "containers"):
+        if deletes(each) and each.get("name") in ("worker", "frontend"):
+            yield place, "the container that serves"
+
+
+def _node_selector(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    yield from findings("PodSpec", {"nodeSelector": spec.placement.node_selector}, "spec.placement")
 
 
 RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
@@ -104,5 +162,14 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
         _restricted,
         unsafe=True,
     ),
+    Rule(
+        "pod-template-shape",
+        "https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/",
+        _shapes,
+        unsafe=True,
+    ),
+    Rule("pod-template-kept", "docs: spec.prefill.podTemplate", _kept),
+    Rule("pod-template-once", "Kubernetes: PodSpec", _once),
     Rule("toleration-shape", "Kubernetes: Toleration", _tolerations),
+    Rule("node-selector-shape", "Kubernetes: PodSpec.nodeSelector", _node_selector),
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from disagg_operator.api.admission.rule import Finding, Rule, roles
+from disagg_operator.api.admission.shapes import findings
 from disagg_operator.api.admission.templates import containers, templates
 from disagg_operator.api.v1alpha1.base import EnvVar
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
@@ -120,6 +121,10 @@ def _value_or_source(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
                 yield Finding(
                     f"{field}.valueFrom", fault, f"Write exactly one of {', '.join(_VALUE_SOURCES)}"
                 )
+            else:
+                yield from findings("EnvVarSource", each.value_from, f"{field}.valueFrom")
+                if None in each.value_from.values():
+                    yield Finding(f"{field}.valueFrom", "names no source", "Write the source's name and key")
 
 
 def _wiring(spec: DisaggDeploymentSpec) -> Iterator[Finding]:

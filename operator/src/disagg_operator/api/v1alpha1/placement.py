@@ -6,8 +6,9 @@ from typing import Annotated
 from pydantic import Field
 
 from disagg_operator.api.v1alpha1.base import ApiModel, OpaqueObject, Sparse
+from disagg_operator.api.v1alpha1.patterns import LABEL_VALUE, OBJECT_NAME, QUALIFIED_NAME
 
-TopologyKey = Annotated[str, Field(min_length=1, max_length=317)]
+TopologyKey = Annotated[str, Field(pattern=QUALIFIED_NAME, max_length=317)]
 
 
 class GangScheduler(StrEnum):
@@ -26,9 +27,9 @@ class GangSpec(ApiModel):
 
     scheduler: GangScheduler = GangScheduler.AUTO
     """Native: Kubernetes' own. Auto: Native, or with a queue Kueue or KAI, if the cluster has it."""
-    queue: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    queue: Annotated[str, Field(pattern=OBJECT_NAME, max_length=63)] | None = None
     """Queue of Kueue or KAI. Default: with KAI default-queue."""
-    scheduler_name: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    scheduler_name: Annotated[str, Field(pattern=OBJECT_NAME, max_length=63)] | None = None
     """Scheduler of the pods. Default: as KAI or coscheduling installs it."""
 
 
@@ -54,7 +55,7 @@ class PlacementSpec(ApiModel):
     gang: GangSpec | None = None
     """Scheduling of all pods of an instance, or none. Default: Auto."""
     node_selector: Annotated[
-        dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64), Sparse
+        dict[str, Annotated[str, Field(pattern=LABEL_VALUE, max_length=63)]], Field(max_length=64), Sparse
     ] = Field(default_factory=dict)
     """Labels that nodes must have, for prefill, decode and frontend alike."""
     tolerations: Annotated[list[OpaqueObject], Field(max_length=64)] = Field(default_factory=list)

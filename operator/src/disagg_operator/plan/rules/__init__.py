@@ -20,6 +20,7 @@ from disagg_operator.plan.rules.fabric import RULES as FABRIC_RULES
 from disagg_operator.plan.rules.hostaccess import RULES as HOST_ACCESS_RULES
 from disagg_operator.plan.rules.instances import RULES as INSTANCE_RULES
 from disagg_operator.plan.rules.kvbm import RULES as KVBM_RULES
+from disagg_operator.plan.rules.pods import RULES as POD_RULES
 from disagg_operator.plan.rules.privilege import RULES as PRIVILEGE_RULES
 from disagg_operator.plan.rules.releases import RULES as RELEASE_RULES
 from disagg_operator.plan.rules.roles import RULES as ROLE_RULES
@@ -52,6 +53,7 @@ RULES: tuple[Rule[Subject], ...] = (
     *ROUTING_RULES,
     *VARIABLE_RULES,
     *CLAIM_RULES,
+    *POD_RULES,
     *COMPUTE_DOMAIN_RULES,
     Rule("allow-unsafe-known", "docs: spec.security.allowUnsafe", _unknown_overrides),
 )

@@ -45,7 +45,8 @@ def _verdict(request: Mapping[str, Any], installation: Installation) -> dict[str
 
 
 def _keeps_specification(judged: Mapping[str, Any], before: object) -> bool:
-    if "deletionTimestamp" in judged.get("metadata", {}):
+    metadata = judged.get("metadata")
+    if isinstance(metadata, Mapping) and "deletionTimestamp" in metadata:
         return True
     return isinstance(before, Mapping) and judged.get("spec") == before.get("spec")
 

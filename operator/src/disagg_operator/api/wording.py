@@ -1,0 +1,22 @@
+"""Text of users on its way into messages: one line that can be printed, and no longer than can be read."""
+
+
+def readable(text: str, longest: int) -> str:
+    """Return text as one printable line.
+
+    What is not printable (line breaks, escape sequences, marks that turn the direction of writing) is spelt
+    as in a Python string.
+
+    Args:
+        text: any text.
+        longest: the most characters of it that are kept; a dot dot dot stands for those in the middle.
+    """
+    if len(text) > longest:
+        text = f"{text[: longest // 2]}…{text[len(text) - longest // 2 :]}"
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else _spelt(each) for each in text)
+
+
+def _spelt(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

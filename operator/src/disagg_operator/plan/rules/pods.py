@@ -1,0 +1,114 @@
+"""Rules about pods as they are made: what a template lacks beside derived parts, and how large all may be."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from disagg_operator.api.admission.rule import Finding, Rule
+from disagg_operator.api.admission.templates import entries, mapping, templates
+from disagg_operator.plan.model import PodPlan
+from disagg_operator.plan.rules.subject import Subject
+
+CONTAINERS = ("worker", "frontend")
+"""Names of the containers that are derived."""
+STARTING = ("preflight", "complete-settings", "await-services", "fetch-model", "transport-agent")
+"""Names of the init containers that are derived, where a pod has them."""
+FILES = "config"
+"""Name of the volume with the files of a pod's ConfigMap."""
+
+_MEBIBYTE = 1024**2
+_LARGEST_POD = _MEBIBYTE // 2
+"""Bytes of what a user adds to a pod. etcd takes objects of 1.5 MiB, and a pod has the variables twice."""
+
+
+def _pods(subject: Subject) -> Iterator[tuple[str, PodPlan]]:
+    for path, role in subject.roles():
+        yield path, role.pod
+    yield "spec.frontend", subject.plan.frontend.pod
+
+
+def _written(subject: Subject) -> Iterator[tuple[str, Mapping[str, Any], PodPlan]]:
+    """Yield pod templates with their paths and what is derived for their pods."""
+    pods = dict(_pods(subject))
+    for path, template in templates(subject.spec):
+        yield path, mapping(template, "spec"), pods[path.removesuffix(".podTemplate")]
+
+
+def _images(subject: Subject) -> Iterator[Finding]:
+    for path, spec, _ in _written(subject):
+        for key, derived in (("containers", CONTAINERS), ("initContainers", STARTING)):
+            for place, each in entries(f"{path}.spec", spec, key):
+                if each.get("name") not in derived and not each.get("image") and "$patch" not in each:
+                    yield Finding(f"{place}.image", "is missing", "Add it: the image of your own container")
+
+
+def _volumes(subject: Subject) -> Iterator[Finding]:
+    for path, spec, pod in _written(subject):
+        derived = _derived(pod)
+        for place, each in entries(f"{path}.spec", spec, "volumes"):
+            sources = {
+                key for key, value in each.items() if key not in ("name", "$patch") and value is not None
+            }
+            known = derived.get(str(each.get("name")), set())
+            if "$patch" in each:
+                continue
+            if not sources | known:
+                yield Finding(place, "says of no volume what it is", "Write its source, such as emptyDir: {}")
+            elif (
+                len(sources | known) > 1 and not {key for key in known if each.get(key, "") is None} >= known
+            ):
+                both = " and ".join(sorted(sources | known))
+                yield Finding(
+                    place, f"would be of several sorts: {both}", "Write one of them, or another name"
+                )
+
+
+def _mounts(subject: Subject) -> Iterator[Finding]:
+    for path, spec, pod in _written(subject):
+        known = {*_derived(pod), *(each.get("name") for _, each in entries(path, spec, "volumes"))}
+        for key in ("containers", "initContainers"):
+            for place, container in entries(f"{path}.spec", spec, key):
+                for field, mount in entries(place, container, "volumeMounts"):
+                    if "$patch" not in mount and mount.get("name") not in (None, *known):
+                        fault = f"the pod has no volume {mount.get('name')}"
+                        yield Finding(f"{field}.name", fault, f"Add it to {path}.spec.volumes")
+
+
+def _derived(pod: PodPlan) -> dict[str, set[str]]:
+    """Return the derived volumes of a pod by name, each with its source."""
+    mounts = pod.mounts if pod.agent is None else (*pod.mounts, *pod.agent.mounts)
+    return {FILES: {"configMap"}, **{mount.name: set(mount.volume) for mount in mounts}}
+
+
+def _files_fit(subject: Subject) -> Iterator[Finding]:
+    made = [(f"{path}.engineConfig", role.files) for path, role in subject.roles()]
+    made.append(("spec.frontend.config", subject.plan.frontend.files))
+    for field, files in made:
+        size = sum(len(text.encode()) for text in files.values())
+        if size > _MEBIBYTE - _LARGEST_REST:
+            fault = f"makes files of {size // 1024} KiB, and a ConfigMap takes 1 MiB"
+            yield Finding(field, fault, "Write less: large files belong into an image or onto a volume")
+
+
+_LARGEST_REST = 64 * 1024
+"""Bytes of a ConfigMap that are left to the names of its files and to the programs of checks."""
+
+
+def _pods_fit(subject: Subject) -> Iterator[Finding]:
+    for path, pod in _pods(subject):
+        variables = sum(len(each.name) + len((each.value or "").encode()) for each in pod.environment)
+        template = len(json.dumps(pod.overrides))
+        if variables + template > _LARGEST_POD:
+            field = f"{path}.podTemplate" if template > variables else f"{path}.env"
+            size, most = (variables + template) // 1024, _LARGEST_POD // 1024
+            fault = f"adds {size} KiB to a pod, and {most} KiB are taken"
+            yield Finding(field, fault, "Write less: long texts belong into a ConfigMap or an image")
+
+
+RULES: tuple[Rule[Subject], ...] = (
+    Rule("pod-template-images", "Kubernetes: Container.image", _images),
+    Rule("pod-template-volumes", "Kubernetes: Volume", _volumes),
+    Rule("pod-template-mounts", "Kubernetes: VolumeMount.name", _mounts),
+    Rule("files-fit", "https://kubernetes.io/docs/concepts/configuration/configmap/", _files_fit),
+    Rule("pod-fits", "https://etcd.io/docs/v3.6/dev-guide/limit/", _pods_fit),
+)
