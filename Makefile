@@ -94,8 +94,8 @@ test-integration: $(READY) ## Tests of single parts by real ones: API server, NI
 	@hack/bootstrap --compiler
 	@UV=$(UV) $(PYTEST) tests/integration tests/generated tests/chart/test_chart_on_apiserver.py $(LAUNCH) $(PARALLEL) 3
 
-test-generated: $(READY) ## Generated resources, judged by all alike: SEED=… COUNT=….
-	@UV=$(UV) SEED=$(SEED) COUNT=$(COUNT) $(PYTEST) -s tests/generated
+test-generated: $(READY) ## Generated resources, judged by all alike: SEED=1 COUNT=250 FIRST=0.
+	@UV=$(UV) SEED=$(SEED) COUNT=$(COUNT) FIRST=$(FIRST) $(PYTEST) -s tests/generated
 
 test-crash-points: $(READY) ## The operator killed before and after every API call; ARGS="--scenario NAME", "--help".
 	@UV=$(UV) PYTHONPATH=tests $(BIN)/python -m integration.faults.crash.main $(ARGS)

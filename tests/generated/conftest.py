@@ -1,6 +1,6 @@
 """A real API server that serves the CRDs, and how much of a run is asked for.
 
-``SEED`` and ``COUNT`` choose the resources; without them a sample of a fixed seed is judged.
+``SEED``, ``FIRST`` and ``COUNT`` choose the resources; without them a sample of a fixed seed is judged.
 """
 
 import os
@@ -16,6 +16,7 @@ from testcluster.fixtures import ApiServer
 from testcluster.kubectl import Kubectl
 from testcluster.paths import REPOSITORY
 
+USUAL = {"SEED": 1, "COUNT": 250, "FIRST": 0}
 CRDS = [f"crd/{plural}.disagg.dev" for plural in ("disaggdeployments", "disaggscalers")]
 
 
@@ -25,21 +26,28 @@ class Run:
 
     Attributes:
         seed: seed of the resources.
-        count: number of resources.
+        count: how many resources.
+        first: number of the first of them.
     """
 
     seed: int
     count: int
+    first: int = 0
+
+    @property
+    def numbers(self) -> range:
+        """Numbers of the resources."""
+        return range(self.first, self.first + self.count)
 
     def sample(self, share: int, least: int) -> range:
         """Return the numbers of a part of the resources: one in ``share``, and at least some."""
-        return range(max(self.count // share, least))
+        return range(self.first, self.first + max(self.count // share, least))
 
 
 @pytest.fixture(scope="session")
 def run() -> Run:
     """The run that is asked for."""
-    return Run(int(os.environ.get("SEED") or "1"), int(os.environ.get("COUNT") or "250"))
+    return Run(*(int(os.environ.get(name) or usual) for name, usual in USUAL.items()))
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ class WebhookProcess:
         answer = self.http.post("/validate", content=json.dumps(review))
         assert answer.status_code == httpx.codes.OK, answer.text
         response = answer.json()["response"]
-        return ACCEPTED if response["allowed"] else by_message(response["status"]["message"])
+        return ACCEPTED if response["allowed"] else by_message(response["status"]["message"], resource)
 
     def resident(self) -> int:
         """Return its resident memory in MiB."""

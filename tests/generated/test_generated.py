@@ -63,23 +63,25 @@ def test_every_resource_is_planned_or_refused_by_all_alike(run: Run, server: Ser
     faults: list[tuple[Made, str]] = []
     counts: Counter[str] = Counter()
     memory = []
-    started, slowest = time.monotonic(), 0.0
-    for number in range(run.count):
+    started, slowest = time.monotonic(), (0.0, "")
+    for number in run.numbers:
         begun = time.monotonic()
         made = make(run.seed, number)
         judged, fault = trouble(made.resource, server)
         if fault:
             faults.append((made, fault))
+            print(f"{made.told}: {fault}", flush=True)
         if judged is not None:
             counts[f"{made.sort}, {'planned' if judged.server.accepted else 'refused'}"] += 1
-        slowest = max(slowest, time.monotonic() - begun)
-        if number % max(run.count // 10, 1) == 0:
+        slowest = max(slowest, (time.monotonic() - begun, made.told))
+        if (number - run.first) % max(run.count // 10, 1) == 0:
             memory.append(resident())
             print(f"{number} judged, {len(faults)} at fault, {memory[-1]} MiB", flush=True)
     memory.append(resident())
     seconds = time.monotonic() - started
     print(
-        f"\nSEED={run.seed} COUNT={run.count}: {seconds:.0f} s, slowest {slowest:.1f} s, RSS in MiB {memory}"
+        f"\nSEED={run.seed} FIRST={run.first} COUNT={run.count}: {seconds:.0f} s, "
+        f"slowest {slowest[0]:.1f} s ({slowest[1]}), RSS in MiB {memory}"
     )
     print("\n".join(f"{count:6} {what}" for what, count in sorted(counts.items())))
     print(f"{len(faults):6} disagreements, tracebacks, refusals without a field")
@@ -93,7 +95,7 @@ def test_every_resource_is_planned_or_refused_by_all_alike(run: Run, server: Ser
 def accepted(run: Run, server: Server, share: int) -> list[tuple[Made, Object]]:
     """Return one in ``share`` of the resources, where it is planned, as the API server would store it."""
     found = []
-    for number in range(0, run.count, share):
+    for number in run.numbers[::share]:
         made = make(run.seed, number)
         answered, stored = server.create(made.resource)
         if answered.accepted and stored is not None and by_reconcile(stored)[0].accepted:
@@ -129,7 +131,7 @@ def test_a_wrong_edit_changes_nothing_that_runs(run: Run, server: Server) -> Non
 def others(run: Run, made: Made) -> list[Any]:
     """Return other specifications of the run, for edits of a resource."""
     dice = Random(made.told)  # noqa: S311 - to be made again
-    numbers = (dice.randrange(run.count) for _ in range(4))
+    numbers = (dice.choice(run.numbers) for _ in range(4))
     return [make(run.seed, number).resource.get("spec") for number in numbers]
 
 

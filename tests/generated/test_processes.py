@@ -22,7 +22,7 @@ RENDERED_OF = 8
 @pytest.fixture
 def sample(run: Run) -> list[Made]:
     """A part of the run."""
-    return [make(run.seed, number) for number in run.sample(10, 80)]
+    return [make(run.seed, number) for number in run.sample(10, 40)]
 
 
 def test_the_webhook_process_says_what_its_handler_says(sample: list[Made], tmp_path: Path) -> None:

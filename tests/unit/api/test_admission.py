@@ -60,6 +60,25 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
         "spec.network.clients",
     ),
     ("lists-no-duplicates", {"security": {"allowUnsafe": ["a", "b", "a"]}}, "spec.security.allowUnsafe[2]"),
+    (
+        "lists-no-duplicates",
+        {"runtime": {"imagePullSecrets": [{"name": "a"}, {"name": "a"}]}},
+        "spec.runtime.imagePullSecrets[1]",
+    ),
+    (
+        "toleration-compares",
+        {"placement": {"tolerations": [{"key": "a", "operator": "Gt", "value": "5"}]}},
+        "spec.placement.tolerations[0].operator",
+    ),
+    (
+        "toleration-compares",
+        {
+            "decode": {
+                "podTemplate": {"spec": {"tolerations": [{"key": "a", "operator": "Lt", "value": "5"}]}}
+            }
+        },
+        "spec.decode.podTemplate.spec.tolerations[0].operator",
+    ),
     ("text-no-nul", {"env": env(("A", "a\0b"))}, "spec.env[0].value"),
     ("text-no-expansion", {"model": cached(None, endpoint="http://$(A)")}, f"{HUB}.endpoint"),
     ("text-no-option", {"model": cached(None, revision="--force")}, f"{HUB}.revision"),

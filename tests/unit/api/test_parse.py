@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from disagg_operator.api.parse import accept, parse
-from disagg_operator.api.problems import Problem, Refusal
+from disagg_operator.api.problems import Problem, Refusal, listed
 from disagg_operator.api.translate import model_at, path
 from disagg_operator.api.v1alpha1.patterns import WORDS
 from disagg_operator.api.v1alpha1.resource import DisaggDeployment
@@ -60,6 +60,16 @@ def test_a_refusal_of_very_many_fields_can_still_be_read() -> None:
     found = problems(with_spec(**{f"k{number}": number for number in range(5000)}))
     assert len(found) == 51
     assert found[-1].fault == "this and 4949 further fields are wrong as well"
+
+
+def test_problems_beyond_a_length_are_counted_behind_the_first_that_is_left_out() -> None:
+    found = problems(with_spec(**{f"k{number}": number for number in range(9)}))
+    whole = listed(found, 10_000)
+    assert whole.splitlines() == [str(each) for each in found]
+    lines = listed(found, len(whole) - 1).splitlines()
+    assert lines[:-1] == whole.splitlines()[: len(lines) - 1]
+    assert lines[-1].startswith(f"{found[len(lines) - 1].field}: this and {9 - len(lines)} further fields")
+    assert len(listed(found, 100)) == 100
 
 
 def test_a_whole_number_may_be_written_as_a_fraction_as_the_api_server_takes_it() -> None:

@@ -423,6 +423,18 @@ FAULTS: list[Row] = [
         "spec.decode.podTemplate.spec.containers[0].image",
     ),
     (
+        "pod-template-images",
+        P5,
+        {"frontend": {"podTemplate": {"spec": {"containers": [{"name": "worker"}]}}}},
+        "spec.frontend.podTemplate.spec.containers[0].image",
+    ),
+    (
+        "pod-template-images",
+        P5,
+        {"frontend": {"podTemplate": {"spec": {"initContainers": [{"name": "transport-agent"}]}}}},
+        "spec.frontend.podTemplate.spec.initContainers[0].image",
+    ),
+    (
         "pod-template-volumes",
         P5,
         {"decode": {"podTemplate": {"spec": {"volumes": [{"name": "mine"}]}}}},

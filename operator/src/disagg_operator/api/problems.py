@@ -4,6 +4,7 @@ Invariants: a problem is one line of printable text, whatever a user wrote (it e
 conditions), and of a length that can be read; so is the number of problems.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from disagg_operator.api.wording import readable
@@ -42,6 +43,28 @@ class Problem:
         return f"{self.field}: {self.fault}. {self.remedy}"
 
 
+def listed(problems: Sequence[Problem], longest: int) -> str:
+    """Return problems as text, one line each.
+
+    Args:
+        problems: at least one.
+        longest: the most characters. Where not all have room, the last line names the first field that is
+            left out, and tells how many more there are.
+    """
+    text = "\n".join(str(problem) for problem in problems)
+    kept = len(problems)
+    while len(text) > longest and kept > 1:
+        kept -= 1
+        rest = _rest(problems[kept], len(problems) - kept - 1)
+        text = "\n".join(str(problem) for problem in (*problems[:kept], rest))
+    return text[:longest]
+
+
+def _rest(first: Problem, more: int) -> Problem:
+    fault = f"this and {more} further fields are wrong as well"
+    return Problem(first.field, fault, "Mend the others first", first.rule)
+
+
 class Refusal(Exception):  # noqa: N818 - an expected answer, not an error of the program
     """The resource cannot be accepted.
 
@@ -53,8 +76,6 @@ class Refusal(Exception):  # noqa: N818 - an expected answer, not an error of th
     def __init__(self, problems: list[Problem] | tuple[Problem, ...]) -> None:
         found = sorted(problems)
         if len(found) > _MOST:
-            rest = found[_MOST]
-            fault = f"this and {len(found) - _MOST - 1} further fields are wrong as well"
-            found[_MOST:] = [Problem(rest.field, fault, "Mend the others first", rest.rule)]
+            found[_MOST:] = [_rest(found[_MOST], len(found) - _MOST - 1)]
         self.problems = tuple(found)
         super().__init__("\n".join(str(problem) for problem in self.problems))

@@ -1,4 +1,4 @@
-"""Rules about where the model's files come from."""
+"""Rules about what the model is called and where its files come from."""
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -68,6 +68,18 @@ def _reference_cache(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
         yield Finding(f"{_HUB}.cache", fault, "Write persistentVolumeClaim or node, to have files fetched")
 
 
+def _option(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    hub = spec.model.source.hugging_face
+    words = {"spec.model.name": spec.model.name}
+    if hub is not None:
+        words |= {f"{_HUB}.repository": hub.repository, f"{_HUB}.revision": hub.revision or ""}
+        words |= {f"{_HUB}.files[{index}]": each for index, each in enumerate(hub.files or ())}
+    for path, word in words.items():
+        if word.startswith("-"):
+            fault = "begins with '-', as options of the programs do that are given it"
+            yield Finding(path, fault, "Write it without '-' at its beginning")
+
+
 RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("model-one-source", "docs: spec.model.source", _one_source),
     Rule("model-one-cache", "docs: spec.model.source.huggingFace.cache", _one_cache),
@@ -77,5 +89,6 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
         _path_inside,
     ),
     Rule("model-files-need-cache", "docs: spec.model.source.huggingFace.files", _files_need_cache),
+    Rule("text-no-option", "POSIX: utility syntax guidelines", _option),
     Rule("model-fetched-for-reference", "docs/models.md", _reference_cache),
 )

@@ -19,6 +19,8 @@ _HOST_SWITCHES = ("hostNetwork", "hostPID", "hostIPC")
 _CLAIM_TEMPLATES = "volumeClaimTemplates"
 _NO_CLAIM_TEMPLATES = "no pod of a deployment has a volume that is made for it and outlives it"
 _CLAIM = "Name a PersistentVolumeClaim of yours, or an ephemeral volume, in spec.volumes"
+_COMPARING = ("Gt", "Lt")
+_COMPARISON = "the feature TaintTolerationComparisonOperators"
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
 _SAFE_CAPABILITY = "NET_BIND_SERVICE"
 
@@ -98,13 +100,26 @@ def _contradictions(toleration: Mapping[str, Any], field: str) -> Iterator[Findi
         yield Finding(field, "has no key", "Write the key of the taint, or operator: Exists for all")
     if operator == "Exists" and value:
         yield Finding(f"{field}.value", "says nothing with operator Exists", "Leave it out, or write Equal")
-    if operator in ("Gt", "Lt") and not _WHOLE.fullmatch(str(value)):
+    if operator in _COMPARING and not _WHOLE.fullmatch(str(value)):
         yield Finding(
             f"{field}.value", f"is no number, and {operator} compares numbers", "Write a whole number"
         )
     if toleration.get("tolerationSeconds") is not None and toleration.get("effect") != "NoExecute":
         fault = "says nothing but with effect NoExecute"
         yield Finding(f"{field}.tolerationSeconds", fault, "Leave it out, or write effect: NoExecute")
+
+
+def _comparing(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    fields: list[tuple[str, Mapping[str, Any]]] = [
+        (f"spec.placement.tolerations[{index}]", each)
+        for index, each in enumerate(spec.placement.tolerations)
+    ]
+    for path, template in templates(spec):
+        fields += entries(f"{path}.spec", mapping(template, "spec"), "tolerations")
+    for field, written in fields:
+        if written.get("operator") in _COMPARING:
+            fault = f"{written['operator']} is refused by clusters without {_COMPARISON}"
+            yield Finding(f"{field}.operator", fault, "Write Exists or Equal")
 
 
 def _shapes(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
@@ -171,5 +186,11 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("pod-template-kept", "docs: spec.prefill.podTemplate", _kept),
     Rule("pod-template-once", "Kubernetes: PodSpec", _once),
     Rule("toleration-shape", "Kubernetes: Toleration", _tolerations),
+    Rule(
+        "toleration-compares",
+        "https://kubernetes.io/docs/reference/command-line-tools-reference/feature-gates/",
+        _comparing,
+        unsafe=True,
+    ),
     Rule("node-selector-shape", "Kubernetes: PodSpec.nodeSelector", _node_selector),
 )

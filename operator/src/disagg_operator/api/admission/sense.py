@@ -1,6 +1,6 @@
 """Rules about fields that must go together, whatever is built today."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from disagg_operator.api.admission.rule import Finding, Rule, roles
 from disagg_operator.api.v1alpha1.operations import RoleScaling, VerificationMode
@@ -148,7 +148,8 @@ def _frontend_port(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
 
 
 def _sets(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
-    lists = {
+    lists: dict[str, Sequence[object]] = {
+        "spec.runtime.imagePullSecrets": spec.runtime.image_pull_secrets,
         "spec.security.allowUnsafe": spec.security.allow_unsafe,
         "spec.discovery.etcd.endpoints": spec.discovery.etcd.endpoints if spec.discovery.etcd else [],
     }

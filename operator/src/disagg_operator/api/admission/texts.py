@@ -63,19 +63,6 @@ def _expansion(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
             yield Finding(path, fault, "Write it without '$('")
 
 
-def _option(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
-    hub = spec.model.source.hugging_face
-    words = {"spec.model.name": spec.model.name}
-    if hub is not None:
-        place = "spec.model.source.huggingFace"
-        words |= {f"{place}.repository": hub.repository, f"{place}.revision": hub.revision or ""}
-        words |= {f"{place}.files[{index}]": each for index, each in enumerate(hub.files or ())}
-    for path, word in words.items():
-        if word.startswith("-"):
-            fault = "begins with '-', as options of the programs do that are given it"
-            yield Finding(path, fault, "Write it without '-' at its beginning")
-
-
 def _sshd(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
     for path, role in roles(spec):
         if role.nodes_per_replica == 1:
@@ -102,7 +89,6 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
         "https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/",
         _expansion,
     ),
-    Rule("text-no-option", "POSIX: utility syntax guidelines", _option),
     Rule("etcd-endpoint-alone", "Dynamo: ETCD_ENDPOINTS", _commas),
     Rule("env-one-line-in-groups", "man sshd_config: SetEnv", _sshd),
 )

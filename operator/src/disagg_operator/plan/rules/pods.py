@@ -6,13 +6,12 @@ from typing import Any
 
 from disagg_operator.api.admission.rule import Finding, Rule
 from disagg_operator.api.admission.templates import entries, mapping, templates
+from disagg_operator.plan import names
 from disagg_operator.plan.model import PodPlan
 from disagg_operator.plan.rules.subject import Subject
 
-CONTAINERS = ("worker", "frontend")
-"""Names of the containers that are derived."""
-STARTING = ("preflight", "complete-settings", "await-services", "fetch-model", "transport-agent")
-"""Names of the init containers that are derived, where a pod has them."""
+WORKER = "worker"
+"""Name of the container that serves in a worker's pod; in a frontend's it is `names.FRONTEND`."""
 FILES = "config"
 """Name of the volume with the files of a pod's ConfigMap."""
 
@@ -34,9 +33,22 @@ def _written(subject: Subject) -> Iterator[tuple[str, Mapping[str, Any], PodPlan
         yield path, mapping(template, "spec"), pods[path.removesuffix(".podTemplate")]
 
 
+def starting(pod: PodPlan) -> set[str]:
+    """Return the names of the init containers that are derived for a pod."""
+    parts: Mapping[str, object] = {
+        "preflight": pod.check,
+        "fetch-model": pod.download,
+        "complete-settings": pod.prepare,
+        "await-services": pod.gate,
+        "transport-agent": pod.agent,
+    }
+    return {name for name, part in parts.items() if part is not None}
+
+
 def _images(subject: Subject) -> Iterator[Finding]:
-    for path, spec, _ in _written(subject):
-        for key, derived in (("containers", CONTAINERS), ("initContainers", STARTING)):
+    for path, spec, pod in _written(subject):
+        serving = names.FRONTEND if path.startswith("spec.frontend.") else WORKER
+        for key, derived in (("containers", {serving}), ("initContainers", starting(pod))):
             for place, each in entries(f"{path}.spec", spec, key):
                 if each.get("name") not in derived and not each.get("image") and "$patch" not in each:
                     yield Finding(f"{place}.image", "is missing", "Add it: the image of your own container")

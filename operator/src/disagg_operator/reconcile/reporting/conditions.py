@@ -25,7 +25,7 @@ ComputeDomainReady has the reasons of `domains.Reason`.
 from dataclasses import dataclass
 from typing import Literal
 
-from disagg_operator.api.problems import Problem
+from disagg_operator.api.problems import Problem, listed
 from disagg_operator.api.v1alpha1.status import ConditionType
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES
@@ -84,7 +84,7 @@ def _accepted(view: View) -> Verdict:
     if not view.problems:
         return _accepted_plan(view.plan.warnings if view.plan else ())
     later = all(NOT_SUPPORTED_YET in problem.fault for problem in view.problems)
-    message = "\n".join(str(problem) for problem in view.problems)
+    message = listed(view.problems, _LONGEST_MESSAGE)
     return Verdict(ConditionType.ACCEPTED, "False", "NotSupported" if later else "InvalidSpec", message)
 
 
