@@ -469,6 +469,15 @@ FAULTS: list[Row] = [
         "spec.decode.engineConfig",
     ),
     (
+        "files-fit",
+        P5,
+        {
+            "prefill": {"engineConfig": {"backend": "x", "a": "x" * 500_000}},
+            "decode": {"engineConfig": {"backend": "x", "a": "y" * 500_001}},
+        },
+        "spec.decode.engineConfig",
+    ),
+    (
         "pod-fits",
         P5,
         {"decode": {"env": [{"name": f"A{number}", "value": "x" * 32768} for number in range(17)]}},

@@ -1,7 +1,7 @@
 """Rules about pods as they are made: what a template lacks beside derived parts, and how large all may be."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from disagg_operator.api.admission.rule import Finding, Rule
@@ -93,10 +93,13 @@ def _derived(pod: PodPlan) -> dict[str, set[str]]:
 
 
 def _files_fit(subject: Subject) -> Iterator[Finding]:
-    made = [(f"{path}.engineConfig", role.files) for path, role in subject.roles()]
-    made.append(("spec.frontend.config", subject.plan.frontend.files))
+    # Both roles have one ConfigMap, in which a file that is the same for both stands once.
+    workers = {path: {*role.files.items()} for path, role in subject.roles()}
+    largest = max(workers, key=lambda path: _bytes(workers[path]))
+    made = [(f"{largest}.engineConfig", set[tuple[str, str]]().union(*workers.values()))]
+    made.append(("spec.frontend.config", {*subject.plan.frontend.files.items()}))
     for field, files in made:
-        size = sum(len(text.encode()) for text in files.values())
+        size = _bytes(files)
         if size > _MEBIBYTE - _LARGEST_REST:
             fault = f"makes files of {size // 1024} KiB, and a ConfigMap takes 1 MiB"
             yield Finding(field, fault, "Write less: large files belong into an image or onto a volume")
@@ -104,6 +107,10 @@ def _files_fit(subject: Subject) -> Iterator[Finding]:
 
 _LARGEST_REST = 64 * 1024
 """Bytes of a ConfigMap that are left to the names of its files and to the programs of checks."""
+
+
+def _bytes(files: Set[tuple[str, str]]) -> int:
+    return sum(len(text.encode()) for _, text in files)
 
 
 def _pods_fit(subject: Subject) -> Iterator[Finding]:
