@@ -1,6 +1,7 @@
 """Surroundings: who is woken by which change, against a FAKE discovery."""
 
 import asyncio
+import gc
 import json
 import tracemalloc
 from collections.abc import Callable, Coroutine
@@ -161,9 +162,11 @@ def test_a_thousand_nodes_take_a_few_megabytes() -> None:
         obj["status"]["images"] = [{"names": [f"image-{number}-{image}"]} for image in range(50)]
         return obj
 
+    scene.surroundings.nodes.put(watched(0))
     tracemalloc.start()
-    for number in range(1000):
+    for number in range(1, 1000):
         scene.surroundings.nodes.put(watched(number))
+    gc.collect()
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept < 4e6
