@@ -7,12 +7,17 @@ from typing import Any
 import pytest
 import yaml
 
+from disagg_operator.api.v1alpha1.patterns import LABEL_VALUE, OBJECT_NAME, QUALIFIED_NAME
 from testcluster.paths import REPOSITORY
 from upgrade.narrowing import narrowings
 from upgrade.release import Release, releases
 
 Object = dict[str, Any]
 RELEASES = pytest.mark.parametrize("release", releases(), ids=lambda release: release.folder.name)
+SPELLINGS = tuple(
+    f"a further rule: self.matches(r'{each}')" for each in (OBJECT_NAME, QUALIFIED_NAME, LABEL_VALUE)
+)
+"""Rules that ask of a name what Kubernetes asks: no pod ever came of one that breaks them."""
 
 
 def definitions() -> dict[str, Object]:
@@ -35,7 +40,7 @@ def test_definitions_let_through_what_those_of_the_release_let_through(release: 
         served = {each["name"]: each for each in new["spec"]["versions"] if each["served"]}
         for version in old["spec"]["versions"]:
             schemas = [each["schema"]["openAPIV3Schema"] for each in (version, served[version["name"]])]
-            assert list(narrowings(*schemas)) == []
+            assert [each for each in narrowings(*schemas) if not each.endswith(SPELLINGS)] == []
 
 
 BASE: Object = {
