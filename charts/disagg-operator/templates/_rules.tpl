@@ -5,7 +5,7 @@ log and fails on one that is never used. Server-side apply is `patch`, and `crea
 {{- define "disagg-operator.rules" -}}
 - apiGroups: [disagg.dev]
   resources: [disaggdeployments]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # Of roles that are scaled from outside. Their counts are others' to write: a patch mends labels and owner.
 - apiGroups: [disagg.dev]
   resources: [disaggscalers]
