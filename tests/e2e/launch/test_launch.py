@@ -23,6 +23,7 @@ from e2e.launch.pods import USER, Group, Object
 from testcluster.console import Progress
 from testcluster.paths import default_paths
 from testcluster.requirements import MPI_PACKAGES, ensure_packages, require_rights
+from unit.plan.worker_files import worker_files
 
 PLUGINS = "/usr/local/lib/python3.12/dist-packages/tensorrt_llm/libs/nixl/plugins"
 """https://docs.nvidia.com/dynamo/latest/backends/trtllm/kv-cache-transfer.html, ABI mismatch on decode."""
@@ -54,8 +55,8 @@ def shared() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def objects(role: str) -> tuple[Object, Object]:
-    """Return StatefulSet and ConfigMap of a role with two nodes of two GPUs."""
+def objects(role: str) -> tuple[Object, dict[str, str]]:
+    """Return StatefulSet and files of a role with two nodes of two GPUs."""
     spec: dict[str, Any] = {"nodesPerReplica": 2, "parallelism": {"tensor": 4}}
     resource = {
         "apiVersion": "disagg.dev/v1alpha1",
@@ -70,12 +71,13 @@ def objects(role: str) -> tuple[Object, Object]:
             "env": [{"name": "ODD", "value": ODD}, {"name": "UCX_LOG_LEVEL", "value": "info"}],
         },
     }
-    found = {
-        obj["kind"]: obj
-        for obj in worker_objects(plan(accept(resource), Installation("worker:test")))
-        if obj["metadata"]["labels"]["disagg.dev/role"] == role
-    }
-    return found["StatefulSet"], found["ConfigMap"]
+    made = worker_objects(plan(accept(resource), Installation("worker:test")))
+    (stateful_set,) = [
+        obj
+        for obj in made
+        if obj["kind"] == "StatefulSet" and obj["metadata"]["labels"]["disagg.dev/role"] == role
+    ]
+    return stateful_set, worker_files(made, role)
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def make_group(shared: Path) -> Callable[..., Group]:
     """A maker of groups, with nothing started yet."""
 
     def make(role: str, user: int = USER, path: str = "/usr/bin:/bin") -> Group:
-        stateful_set, config = objects(role)
+        stateful_set, files = objects(role)
         image = {
             "PATH": f"{shared}/bin:{path}",
             "REPORTS": f"{shared}/reports",
@@ -92,7 +94,7 @@ def make_group(shared: Path) -> Callable[..., Group]:
         }
         root = shared / "group"
         root.mkdir()
-        return Group(stateful_set, config["data"], new_key(), image, root, user)
+        return Group(stateful_set, files, new_key(), image, root, user)
 
     return make
 

@@ -39,7 +39,7 @@ def test_few_writes_until_available_and_none_after(
     children = sum(
         count for what, count in made.items() if not what.endswith("status") and "events" not in what
     )
-    assert children == 11, made
+    assert children == 9, made
     # A busy machine shows more of the way: each condition that changes is written, and told by Events.
     assert made.total() <= children + 8, made
     read = gets(apiserver.audit_log, namespace)
@@ -55,7 +55,7 @@ def test_few_writes_until_available_and_none_after(
     assert not writes(apiserver.audit_log, namespace, offset), "a restart writes nothing"
 
 
-@pytest.mark.parametrize("after", [1, 4, 9])
+@pytest.mark.parametrize("after", [1, 4, 7])
 def test_an_operator_killed_in_the_middle_is_continued(
     api: Api, namespace: str, new_operator: MAKER, after: int
 ) -> None:
@@ -69,7 +69,7 @@ def test_an_operator_killed_in_the_middle_is_continued(
     # The same pod, restarted by the kubelet: it need not wait for its own Lease.
     new_operator("operator-a").wait_until_leading()
     demo.wait_for("Progressing", "Complete")
-    assert sum(map(len, demo.children().values())) == 10
+    assert sum(map(len, demo.children().values())) == 8
 
 
 def test_the_second_takes_over_when_the_first_is_gone(api: Api, namespace: str, new_operator: MAKER) -> None:
@@ -112,7 +112,7 @@ def test_start_and_stop_are_quick(new_operator: MAKER) -> None:
     assert sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK") < 4, "about 1 s where nothing else runs"
     began = time.monotonic()
     assert operator.stop() == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20, "about 1 s where nothing else runs"
 
 
 def test_senseless_settings_are_one_line(tmp_path: Path) -> None:

@@ -419,4 +419,5 @@ def test_every_permission_for_compute_domains_is_used_and_none_is_missing(
         or rule["resources"] in (["resourceclaimtemplates"], ["disaggdeployments"])
     ]
     assert len(ours) == 4
-    assert not granted([{"rules": ours}]) - used(made), "granted and never used"
+    unused = granted([{"rules": ours}]) - used(made)
+    assert not unused, f"granted and never used: {unused}"

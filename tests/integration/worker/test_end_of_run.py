@@ -11,10 +11,12 @@ from testcluster.paths import REPOSITORY
 
 USES_NIXL = """
 import numpy as np
+from disagg_worker.memory import Region
 from disagg_worker.transfer import open_agent
 
 def test_it():
-    open_agent("alone", "UCX", np.zeros(1024, np.float32)).close()
+    memory = np.zeros(1024, np.float32)
+    open_agent("alone", "UCX", Region(memory.ctypes.data, memory.nbytes)).close()
     assert {outcome}
 """
 
