@@ -160,7 +160,10 @@ def test_kept_frontends_are_told_other_workers_by_their_command_alone() -> None:
 
 
 def planned(installation: Installation = INSTALLATION) -> Plan:
-    return plan(accept(deployment()), installation)
+    """Return a plan with a container beside the frontend that has no command of its own."""
+    beside = {"name": "proxy", "image": "proxy:1"}
+    frontend = {"podTemplate": {"spec": {"containers": [{"name": "frontend"}, beside]}}}
+    return plan(accept(deployment(frontend=frontend)), installation)
 
 
 def reaching_all(own: Plan) -> Observed:

@@ -232,6 +232,8 @@ def _looking_in(template: Object, before: str, after: str) -> Object:
     """
     containers = [
         {**each, "command": [after if word == before else word for word in each["command"]]}
+        if "command" in each
+        else each
         for each in template["spec"]["containers"]
     ]
     return {**template, "spec": {**template["spec"], "containers": containers}}
