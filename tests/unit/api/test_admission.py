@@ -141,6 +141,11 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("discovery-own-or-external", {"discovery": {"nats": {"managed": False}}}, "spec.discovery.nats.managed"),
     ("discovery-members", {"discovery": {"nats": {"replicas": 2}}}, "spec.discovery.nats.replicas"),
+    (
+        "discovery-storage-size",
+        {"discovery": {"etcd": {"storage": {"size": 0}}}},
+        "spec.discovery.etcd.storage.size",
+    ),
     ("etcd-members-keep-data", {"discovery": {"etcd": {"replicas": 3}}}, "spec.discovery.etcd.replicas"),
     (
         "lists-no-duplicates",

@@ -463,6 +463,30 @@ FAULTS: list[Row] = [
         "spec.decode.podTemplate.spec.containers[0].volumeMounts[0].name",
     ),
     (
+        "pod-template-one-name",
+        P5,
+        {"decode": {"podTemplate": {"spec": {"initContainers": [{"name": "worker", "image": "a"}]}}}},
+        "spec.decode.podTemplate.spec.initContainers[0].name",
+    ),
+    (
+        "pod-template-one-name",
+        P5,
+        {"decode": {"podTemplate": {"spec": {"containers": [{"name": "transport-agent", "image": "a"}]}}}},
+        "spec.decode.podTemplate.spec.containers[0].name",
+    ),
+    (
+        "variables-of-files",
+        P5,
+        {
+            "decode": {
+                "env": [
+                    {"name": "A", "valueFrom": {"fileKeyRef": {"volumeName": "no", "path": "p", "key": "k"}}}
+                ]
+            }
+        },
+        "spec.decode.env",
+    ),
+    (
         "files-fit",
         P5,
         {"decode": {"engineConfig": {"backend": "x", "a": "x" * 1_000_000}}},

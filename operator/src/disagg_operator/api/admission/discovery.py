@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from disagg_operator.api.admission.rule import Finding, Rule
+from disagg_operator.api.quantities import quantity
 from disagg_operator.api.v1alpha1.discovery import DiscoveryBackend, ServiceSpec
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 
@@ -54,11 +55,18 @@ def _data(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
         yield Finding(f"{_ETCD}.replicas", fault, "Write storage, or replicas: 1")
 
 
+def _storage(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    for path, service, *_ in _services(spec):
+        if service.storage is not None and not quantity(service.storage.size):
+            yield Finding(f"{path}.storage.size", "is 0", "Write a size such as 1Gi")
+
+
 RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("etcd-fields-need-etcd", "docs/discovery.md", _backend),
     Rule("discovery-own-or-external", "docs/discovery.md", _own_or_external),
     Rule(
         "discovery-members", "https://etcd.io/docs/v3.6/faq/#why-an-odd-number-of-cluster-members", _members
     ),
+    Rule("discovery-storage-size", "Kubernetes: VolumeResourceRequirements", _storage),
     Rule("etcd-members-keep-data", "https://etcd.io/docs/v3.6/op-guide/recovery/", _data),
 )

@@ -61,6 +61,13 @@ def _resource_name(value: str) -> bool:
     return value in _RESOURCES or ("/" in value and QUALIFIED.fits(value))
 
 
+def divisor(resource: str) -> Form:
+    """Return what Kubernetes takes as the divisor of a resource that a variable tells."""
+    if resource.endswith(".cpu"):
+        return Form(lambda value: quantity(value) in _PARTS_OF_CPUS, "1 or 1m")
+    return Form(lambda value: quantity(value) in _PARTS_OF_BYTES, "1, or 1 with a suffix such as Mi or G")
+
+
 def _field_path(value: str) -> bool:
     return value in _FIELDS or re.fullmatch(r"metadata\.(labels|annotations)\['[^']+'\]", value) is not None
 
@@ -71,6 +78,10 @@ _FIELDS = (
     *("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName"),
     *("status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs"),
 )
+_PARTS_OF_CPUS = {quantity(text) for text in ("0", "1", "1m")}
+_PARTS_OF_BYTES = {quantity(text) for text in ("0", "1", "1k", "1Ki")} | {
+    quantity(f"1{prefix}{binary}") for prefix in "MGTPE" for binary in ("", "i")
+}
 _LONGEST_PORT_NAME = 15
 _PORT_NAME = re.compile(r"(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
 

@@ -86,6 +86,31 @@ def _mounts(subject: Subject) -> Iterator[Finding]:
                         yield Finding(f"{field}.name", fault, f"Add it to {path}.spec.volumes")
 
 
+def _one_name(subject: Subject) -> Iterator[Finding]:
+    for path, spec, pod in _written(subject):
+        serving = names.FRONTEND if path.startswith("spec.frontend.") else WORKER
+        first = {each.get("name") for _, each in entries(path, spec, "initContainers")}
+        then = {each.get("name") for _, each in entries(path, spec, "containers")}
+        for key, others in (("containers", first | starting(pod)), ("initContainers", then | {serving})):
+            for place, each in entries(f"{path}.spec", spec, key):
+                if each.get("name") in others and "$patch" not in each:
+                    fault = f"a container and an init container would both be called {each['name']}"
+                    yield Finding(f"{place}.name", fault, "Give each a name of its own")
+
+
+def _file_variables(subject: Subject) -> Iterator[Finding]:
+    for path, pod in _pods(subject):
+        template = mapping(pod.overrides, "spec")
+        known = {*_derived(pod), *(each.get("name") for _, each in entries(path, template, "volumes"))}
+        for each in pod.environment:
+            file = mapping(each.value_from or {}, "fileKeyRef")
+            if file and file.get("volumeName") not in known:
+                fault = (
+                    f"takes {each.name} from a file of volume {file.get('volumeName')}, which the pod has not"
+                )
+                yield Finding(f"{path}.env", fault, f"Add the volume to {path}.podTemplate.spec.volumes")
+
+
 def _derived(pod: PodPlan) -> dict[str, set[str]]:
     """Return the derived volumes of a pod by name, each with its source."""
     mounts = pod.mounts if pod.agent is None else (*pod.mounts, *pod.agent.mounts)
@@ -128,6 +153,8 @@ RULES: tuple[Rule[Subject], ...] = (
     Rule("pod-template-images", "Kubernetes: Container.image", _images),
     Rule("pod-template-volumes", "Kubernetes: Volume", _volumes),
     Rule("pod-template-mounts", "Kubernetes: VolumeMount.name", _mounts),
+    Rule("pod-template-one-name", "Kubernetes: Container.name", _one_name),
+    Rule("variables-of-files", "Kubernetes: FileKeySelector.volumeName", _file_variables),
     Rule("files-fit", "https://kubernetes.io/docs/concepts/configuration/configmap/", _files_fit),
     Rule("pod-fits", "https://etcd.io/docs/v3.6/dev-guide/limit/", _pods_fit),
 )
