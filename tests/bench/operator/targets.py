@@ -142,7 +142,7 @@ def targets(shapes: Shapes, *, check: bool = False) -> Sequence[Target]:
         *creation(small, (1.5, 5), (1.3, 5)),
         *creation(many, (1.5, 5), (1.3, 5)),
         *creation(wide, (1.3, 5), (1.3, 5)),
-        *creation(groups, (1.3, 5), (1.3, 5)),
+        *creation(groups, (1.3, 8), (1.3, 8)),
         row(of(small, WRITES), "", 12, 18),
         row(of(small, READS), "", None, 3),
         row(of(small, CACHED), "", 0, 3),
