@@ -47,8 +47,7 @@ def starting(pod: PodPlan) -> set[str]:
 
 def _images(subject: Subject) -> Iterator[Finding]:
     for path, spec, pod in _written(subject):
-        serving = names.FRONTEND if path.startswith("spec.frontend.") else WORKER
-        for key, derived in (("containers", {serving}), ("initContainers", starting(pod))):
+        for key, derived in (("containers", {_serving(path)}), ("initContainers", starting(pod))):
             for place, each in entries(f"{path}.spec", spec, key):
                 if each.get("name") not in derived and not each.get("image") and "$patch" not in each:
                     yield Finding(f"{place}.image", "is missing", "Add it: the image of your own container")
@@ -77,7 +76,7 @@ def _volumes(subject: Subject) -> Iterator[Finding]:
 
 def _mounts(subject: Subject) -> Iterator[Finding]:
     for path, spec, pod in _written(subject):
-        known = {*_derived(pod), *(each.get("name") for _, each in entries(path, spec, "volumes"))}
+        known = _known_volumes(pod, spec)
         for key in ("containers", "initContainers"):
             for place, container in entries(f"{path}.spec", spec, key):
                 for field, mount in entries(place, container, "volumeMounts"):
@@ -88,10 +87,9 @@ def _mounts(subject: Subject) -> Iterator[Finding]:
 
 def _one_name(subject: Subject) -> Iterator[Finding]:
     for path, spec, pod in _written(subject):
-        serving = names.FRONTEND if path.startswith("spec.frontend.") else WORKER
         first = {each.get("name") for _, each in entries(path, spec, "initContainers")}
-        then = {each.get("name") for _, each in entries(path, spec, "containers")}
-        for key, others in (("containers", first | starting(pod)), ("initContainers", then | {serving})):
+        then = {_serving(path), *(each.get("name") for _, each in entries(path, spec, "containers"))}
+        for key, others in (("containers", first | starting(pod)), ("initContainers", then)):
             for place, each in entries(f"{path}.spec", spec, key):
                 if each.get("name") in others and "$patch" not in each:
                     fault = f"a container and an init container would both be called {each['name']}"
@@ -100,8 +98,7 @@ def _one_name(subject: Subject) -> Iterator[Finding]:
 
 def _file_variables(subject: Subject) -> Iterator[Finding]:
     for path, pod in _pods(subject):
-        template = mapping(pod.overrides, "spec")
-        known = {*_derived(pod), *(each.get("name") for _, each in entries(path, template, "volumes"))}
+        known = _known_volumes(pod, mapping(pod.overrides, "spec"))
         for each in pod.environment:
             file = mapping(each.value_from or {}, "fileKeyRef")
             if file and file.get("volumeName") not in known:
@@ -109,6 +106,16 @@ def _file_variables(subject: Subject) -> Iterator[Finding]:
                     f"takes {each.name} from a file of volume {file.get('volumeName')}, which the pod has not"
                 )
                 yield Finding(f"{path}.env", fault, f"Add the volume to {path}.podTemplate.spec.volumes")
+
+
+def _serving(path: str) -> str:
+    """Return the name of the container that serves in pods of the template at ``path``."""
+    return names.FRONTEND if path.startswith("spec.frontend.") else WORKER
+
+
+def _known_volumes(pod: PodPlan, spec: Mapping[str, Any]) -> set[Any]:
+    """Return the names of a pod's volumes, those of its template's ``spec`` among them."""
+    return {*_derived(pod), *(each.get("name") for _, each in entries("", spec, "volumes"))}
 
 
 def _derived(pod: PodPlan) -> dict[str, set[str]]:
