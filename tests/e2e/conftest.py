@@ -3,7 +3,7 @@
 The modules are numbered because they are one story: serve, change, break, look back, upgrade, remove.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import httpx
@@ -23,8 +23,21 @@ from e2e.installation import (
     make_namespace,
     remove_everything,
 )
+from e2e.trouble import trouble
 from testcluster.demo import OUR_CRDS, chart_values
 from testcluster.session import Cluster
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell beside a failure how the deployments' pods are, before any fixture takes them away."""
+    report = yield
+    kubectl = getattr(item, "funcargs", {}).get("kubectl")
+    if report.failed and isinstance(kubectl, Kubectl):
+        report.sections.append(("pods that are not ready", trouble(kubectl, NAMESPACE)))
+    return report
 
 
 @pytest.fixture(scope="session")
