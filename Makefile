@@ -4,7 +4,7 @@ SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := operator/src images/worker/src images/trtllm/src tests/cluster/src
+TYPED := operator/src images/worker/src images/trtllm/src tests
 LOCKED := uv.lock pyproject.toml operator/pyproject.toml images/worker/pyproject.toml tests/cluster/pyproject.toml
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
@@ -46,7 +46,7 @@ lint: $(READY) ## Check format, lint and import rules.
 	@PYTHONPATH=images/trtllm/src $(BIN)/lint-imports
 
 typecheck: $(READY) ## Check types, strictly.
-	@$(BIN)/mypy $(SOURCES)
+	@$(BIN)/mypy $(TYPED)
 
 crds: $(READY) ## Write what is made from models, rules and profiles: CRDs, schema of values, tables of the docs.
 	@$(BIN)/python -m disagg_operator.api.crd

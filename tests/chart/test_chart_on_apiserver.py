@@ -144,7 +144,7 @@ def test_an_upgrade_leaves_the_crds_and_their_objects(server: Server) -> None:
 def test_an_older_chart_is_refused_until_the_newer_definitions_are_let_go(server: Server) -> None:
     namespace = server.namespace("disagg-system")
     server.helm("install", "one", CHART, "--namespace", namespace, *SET_IMAGES)
-    upgrade = ("upgrade", "one", CHART, "--namespace", namespace, *SET_IMAGES)
+    upgrade: tuple[str | Path, ...] = ("upgrade", "one", CHART, "--namespace", namespace, *SET_IMAGES)
     server.helm(*upgrade)
     newer = "disagg.dev/chart-version=99.0.0-rc.1"
     server.kubectl("annotate", "crd", OURS, newer, "--overwrite")
@@ -215,7 +215,8 @@ def test_the_administrator_of_one_namespace_can_install(server: Server) -> None:
     crds = of_kind(server.helm.render(*SET_IMAGES), "CustomResourceDefinition")
     server.kubectl("apply", "--server-side", "--filename=-", stdin=yaml.safe_dump_all(crds))
     names = [f"crd/{name}" for name in (OURS, SCALERS, DYNAMO)]
-    Kubectl(server.kubectl_binary, Path(server.helm.kubeconfig)).await_served(*names)
+    assert server.helm.kubeconfig
+    Kubectl(server.kubectl_binary, server.helm.kubeconfig).await_served(*names)
     rights = [
         # An administrator cannot give away what she does not hold.
         {"apiGroups": ["disagg.dev"], "resources": ["*"], "verbs": ["*"]},
@@ -246,7 +247,8 @@ def test_an_upgrade_renews_a_certificate_that_is_due_and_the_api_server_trusts_b
     server: Server,
 ) -> None:
     server.namespace("disagg-system")
-    made = ("disagg", CHART, "--namespace", "disagg-system", *SET_IMAGES, *settings(webhook__enabled=True))
+    webhook = settings(webhook__enabled=True)
+    made: tuple[str | Path, ...] = ("disagg", CHART, "--namespace", "disagg-system", *SET_IMAGES, *webhook)
     name = "disagg-disagg-operator-webhook"
 
     def secret() -> Object:

@@ -46,8 +46,8 @@ def test_the_command_line_says_what_its_functions_say(sample: list[Made], tmp_pa
             written[file] = made
     names = list(written)
     for first in range(0, len(names), LINTED_AT_ONCE):
-        for file, fields in lint(names[first : first + LINTED_AT_ONCE]).items():
-            made = written[Path(file)]
+        for name, fields in lint(names[first : first + LINTED_AT_ONCE]).items():
+            made = written[Path(name)]
             assert bool(fields) != by_lint(made.resource).accepted, (made.told, fields)
     for file in names[::RENDERED_OF]:
         expected = by_lint(written[file].resource)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from integration.operator.control_plane import Api, Deployed, OperatorProcess, eventually
+from integration.operator.control_plane import Api, Deployed, Object, OperatorProcess, eventually
 
 pytestmark = pytest.mark.apiserver
 
@@ -90,7 +90,7 @@ def test_secrets_are_in_nothing_that_the_operator_writes(
             # The lines of a private key, without what all keys have in common.
             for number, line in enumerate(base64.b64decode(value).decode().splitlines()[2:-1]):
                 marks.made[f"{secret['metadata']['name']}.{key}[{number}]"] = line
-    wrong = [
+    wrong: list[Object] = [
         {"env": [{"name": "DYN_NAMESPACE", "value": marks("reserved variable")}]},
         {"env": [{"name": "API_TOKEN", "value": marks("plain secret")}]},
         {

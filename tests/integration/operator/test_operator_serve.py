@@ -79,7 +79,8 @@ def test_lists_follow_scaling_and_no_worker_goes_before_its_orchestrator(demo: D
 
 def test_the_key_is_made_with_the_deployment_and_stands_in_no_config_map(demo: Deployed) -> None:
     demo.create(**SERVE)
-    secret = eventually(lambda: demo.find("pods", "frontend") and key(demo), "there is a key")
+    eventually(lambda: demo.find("pods", "frontend"), "there is an orchestrator")
+    secret = key(demo)
     text = base64.b64decode(secret["data"]["key"]).decode()
     assert len(text) == 64
     assert not any(text in str(obj) for obj in demo.find("configmaps"))

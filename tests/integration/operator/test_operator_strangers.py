@@ -58,7 +58,7 @@ def test_copies_with_the_operators_labels_are_left_alone(api: Api, demo: Deploye
             # As of a revision that is wanted no more.
             "labels": {**original["metadata"]["labels"], "disagg.dev/revision": "00000000"},
         }
-        body = {key: original[key] for key in ("spec", "data") if key in original}
+        body: Object = {key: original[key] for key in ("spec", "data") if key in original}
         if resource == "statefulsets":
             body["spec"]["replicas"] = 0
         if resource == "services":

@@ -1,5 +1,6 @@
 """Which provider is used, and what is asked of the environment."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def no_builds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_builds")
 def test_missing_rights_are_named_before_anything_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requirements.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(ClusterError, match="needs root") as refusal:
         Demo(session.open_session({"CLUSTER": "local"}, Progress()), Console()).run()
     assert "CLUSTER=existing" in refusal.value.remedy

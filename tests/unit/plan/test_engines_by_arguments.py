@@ -19,7 +19,10 @@ from unit.deployments import deployment_of
 RELEASES = builtin().runtimes["dynamo"]
 HELD = [(engine, version) for version, each in RELEASES.items() for engine in each.engines]
 BY_ARGUMENTS = [(engine, version) for engine, version in HELD if ENGINES[engine].dialect is not None]
-KVBM = {"transfer": {"kvbm": {"cpuCacheGb": 10}}, "discovery": {"etcd": {"endpoints": ["http://e:2379"]}}}
+KVBM: dict[str, Any] = {
+    "transfer": {"kvbm": {"cpuCacheGb": 10}},
+    "discovery": {"etcd": {"endpoints": ["http://e:2379"]}},
+}
 
 
 def planned(engine: str, version: str | None = None, platform: str = "generic", **spec: Any) -> Plan:

@@ -35,8 +35,8 @@ def watched(program: str, *, seconds: float = 30, patterns: tuple[str, ...] = ("
     return [sys.executable, PROGRAM, str(seconds), *patterns, "--", sys.executable, "-u", "-c", program]
 
 
-def run(program: str, **options: float) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(watched(program, **options), capture_output=True, timeout=120, check=False)
+def run(program: str, *, seconds: float = 30) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(watched(program, seconds=seconds), capture_output=True, timeout=120, check=False)
 
 
 def test_output_and_exit_code_of_a_healthy_worker_pass() -> None:

@@ -66,7 +66,7 @@ def test_tables_name_only_versions_that_they_have(engine: str) -> None:
 
 
 def made(engine: str, *versions: str) -> ArgumentTable:
-    command = [sys.executable, ROOT / "hack/engine-arguments", engine, *versions]
+    command = [sys.executable, str(ROOT / "hack/engine-arguments"), engine, *versions]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     return ArgumentTable.model_validate(yaml.safe_load(run.stdout))
 

@@ -50,9 +50,15 @@ def machine(
     )
 
 
-def p5(name: str, zone: str = "us-east-1a", *, taints: Sequence[Object] = (), **allocatable: str) -> Node:
+def p5(
+    name: str,
+    zone: str = "us-east-1a",
+    *,
+    taints: Sequence[Object] = (),
+    allocatable: dict[str, str] | None = None,
+) -> Node:
     labels = {**P5, "topology.kubernetes.io/zone": zone}
-    return machine(name, labels, {**FULL, **allocatable}, taints=taints)
+    return machine(name, labels, {**FULL, **(allocatable or {})}, taints=taints)
 
 
 def cluster(*nodes: Node, enforced: str = "", served: dict[Kind, bool] | None = None) -> ClusterSnapshot:
@@ -129,7 +135,9 @@ TAINT = {"key": "team", "value": "vision", "effect": "NoSchedule"}
         ),
         pytest.param(efa(), cluster(ROOM, p5("a"), p5("b")), id="p5"),
         pytest.param(
-            efa(), cluster(ROOM, p5("a"), p5("b"), p5("c", **{EFA: "0"}), enforced="privileged"), id="spare"
+            efa(),
+            cluster(ROOM, p5("a"), p5("b"), p5("c", allocatable={EFA: "0"}), enforced="privileged"),
+            id="spare",
         ),
         pytest.param(
             efa(),
@@ -178,7 +186,7 @@ def test_a_cluster_that_fits_is_ready(made: Plan, around: ClusterSnapshot) -> No
         ),
         pytest.param(
             efa(),
-            cluster(ROOM, *(p5(name, **{EFA: "0"}) for name in "abcde")),
+            cluster(ROOM, *(p5(name, allocatable={EFA: "0"}) for name in "abcde")),
             "DeviceMissing",
             "Prefill and decode pods ask for vpc.amazonaws.com/efa, and none of their nodes offers it (a, "
             "b, c and 2 more). It comes with the AWS EFA device plugin. Run: helm install "
@@ -188,7 +196,7 @@ def test_a_cluster_that_fits_is_ready(made: Plan, around: ClusterSnapshot) -> No
         ),
         pytest.param(
             efa(),
-            cluster(ROOM, p5("a", **{GPU: "0"}), p5("b", **{GPU: "0"})),
+            cluster(ROOM, p5("a", allocatable={GPU: "0"}), p5("b", allocatable={GPU: "0"})),
             "DeviceMissing",
             "Prefill and decode pods ask for nvidia.com/gpu, and none of their nodes offers it (a, b). It "
             "comes with NVIDIA's GPU Operator. Run: helm install gpu-operator gpu-operator --repo "
@@ -197,7 +205,7 @@ def test_a_cluster_that_fits_is_ready(made: Plan, around: ClusterSnapshot) -> No
         ),
         pytest.param(
             efa(prefill={"devices": {EFA: 4}, "parallelism": {"tensor": 4}}),
-            cluster(ROOM, p5("a", **{EFA: "16"}), p5("b", **{EFA: "17"})),
+            cluster(ROOM, p5("a", allocatable={EFA: "16"}), p5("b", allocatable={EFA: "17"})),
             "DeviceCountTooHigh",
             "Each of the decode pods asks for vpc.amazonaws.com/efa 32, and no node offers more than 17. "
             "Write spec.decode.devices: {vpc.amazonaws.com/efa: 17}, or give the nodes as many as their "
@@ -206,7 +214,7 @@ def test_a_cluster_that_fits_is_ready(made: Plan, around: ClusterSnapshot) -> No
         ),
         pytest.param(
             efa(),
-            cluster(ROOM, p5("a", **{GPU: "4"})),
+            cluster(ROOM, p5("a", allocatable={GPU: "4"})),
             "DeviceCountTooHigh",
             "Each of the decode pods asks for nvidia.com/gpu 8, and no node offers more than 4. Write "
             "spec.decode.gpusPerNode: 4 or less, with a parallelism and nodesPerReplica that fit",
@@ -253,7 +261,7 @@ def test_a_cluster_that_fits_is_ready(made: Plan, around: ClusterSnapshot) -> No
         ),
         pytest.param(
             efa(decode={"replicas": 3, "parallelism": {"tensor": 8}}),
-            cluster(ROOM, p5("a"), p5("b"), p5("c", **{EFA: "0"})),
+            cluster(ROOM, p5("a"), p5("b"), p5("c", allocatable={EFA: "0"})),
             "TooFewNodes",
             "There are 3 decode pods, and room for 2 on 2 nodes that fit. Not counted: no "
             "vpc.amazonaws.com/efa: c. Add nodes, or lower the replicas",
@@ -445,7 +453,7 @@ def test_huge_pages_that_no_node_has_are_a_missing_device() -> None:
     check, message = the_fault(made, cluster(ROOM, p5("a"), p5("b")))
     assert check == "DeviceMissing"
     assert "Prefill pods ask for hugepages-2Mi" in message
-    check, message = the_fault(made, cluster(ROOM, p5("a", **{"hugepages-2Mi": "1Gi"}), p5("b")))
+    check, message = the_fault(made, cluster(ROOM, p5("a", allocatable={"hugepages-2Mi": "1Gi"}), p5("b")))
     assert check == "DeviceCountTooHigh"
     assert (
         "asks for hugepages-2Mi 5Gi, and no node offers more than 1Gi. Lower spec.prefill.resources"
@@ -575,7 +583,9 @@ def test_overrides_of_the_pod_template_count() -> None:
     required = "requiredDuringSchedulingIgnoredDuringExecution"
     term = {"matchExpressions": [{"key": "rack", "operator": "Exists"}]}
     affinity = {"nodeAffinity": {required: {"nodeSelectorTerms": [term]}}}
-    roles = {role: {"podTemplate": {"spec": {"affinity": affinity}}} for role in ("prefill", "decode")}
+    roles: Object = {
+        role: {"podTemplate": {"spec": {"affinity": affinity}}} for role in ("prefill", "decode")
+    }
     made = plan(accept(deployment(**roles)), Installation("w:1"))
     assert "need a node with rack Exists, and" in the_fault(made, cluster(ROOM))[1]
     assert found(made, cluster(machine("a", {"rack": "7"}))) == Assessment()
@@ -584,7 +594,8 @@ def test_overrides_of_the_pod_template_count() -> None:
 def test_an_override_of_the_workers_container_is_no_second_container() -> None:
     changed = {"podTemplate": {"spec": {"containers": [{"name": "worker", "workingDir": "/"}]}}}
     nodes = cluster(ROOM, machine("a", {}), enforced="restricted")
-    for roles in ({}, {"prefill": changed, "decode": changed}):
+    both: Object = {"prefill": changed, "decode": changed}
+    for roles in ({}, both):
         made = plan(accept(deployment(**roles)), Installation("w:1"))
         assert found(made, nodes) == Assessment()
 

@@ -1,6 +1,7 @@
 """Rollouts on the fake cluster: in steps, paused, failing, taken up again, and with operators that die."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def revisions(cluster: FakeCluster) -> set[str]:
     }
 
 
-def serving(prefill: int = 4, decode: int = 2, **spec: Object) -> tuple[FakeCluster, str]:
+def serving(prefill: int = 4, decode: int = 2, **spec: Any) -> tuple[FakeCluster, str]:
     """Return a deployment that serves, and its revision."""
     resource = deployment(prefill={"replicas": prefill}, decode={"replicas": decode}, **spec)
     cluster = FakeCluster(resource)

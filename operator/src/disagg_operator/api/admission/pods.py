@@ -85,13 +85,17 @@ def _privileges(path: str, template: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _tolerations(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
+    # Those of pod templates have their shape looked at with the template.
+    yield from findings("PodSpec", {"tolerations": spec.placement.tolerations}, "spec.placement")
+    for field, toleration in _all_tolerations(spec):
+        yield from _contradictions(toleration, field)
+
+
+def _all_tolerations(spec: DisaggDeploymentSpec) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for index, each in enumerate(spec.placement.tolerations):
-        field = f"spec.placement.tolerations[{index}]"
-        yield from findings("Toleration", each, field)
-        yield from _contradictions(each, field)
+        yield f"spec.placement.tolerations[{index}]", each
     for path, template in templates(spec):
-        for field, written in entries(f"{path}.spec", mapping(template, "spec"), "tolerations"):
-            yield from _contradictions(written, field)
+        yield from entries(f"{path}.spec", mapping(template, "spec"), "tolerations")
 
 
 def _contradictions(toleration: Mapping[str, Any], field: str) -> Iterator[Finding]:
@@ -110,15 +114,9 @@ def _contradictions(toleration: Mapping[str, Any], field: str) -> Iterator[Findi
 
 
 def _comparing(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
-    fields: list[tuple[str, Mapping[str, Any]]] = [
-        (f"spec.placement.tolerations[{index}]", each)
-        for index, each in enumerate(spec.placement.tolerations)
-    ]
-    for path, template in templates(spec):
-        fields += entries(f"{path}.spec", mapping(template, "spec"), "tolerations")
-    for field, written in fields:
-        if written.get("operator") in _COMPARING:
-            fault = f"{written['operator']} is refused by clusters without {_COMPARISON}"
+    for field, toleration in _all_tolerations(spec):
+        if toleration.get("operator") in _COMPARING:
+            fault = f"{toleration['operator']} is refused by clusters without {_COMPARISON}"
             yield Finding(f"{field}.operator", fault, "Write Exists or Equal")
 
 

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 
 from disagg_operator.api.admission.rule import Finding, Rule, roles
 from disagg_operator.api.admission.shapes import findings
-from disagg_operator.api.kubernetes.forms import RESOURCE
+from disagg_operator.api.kubernetes.forms import HUGE_PAGES, RESOURCE
 from disagg_operator.api.quantities import quantity
 from disagg_operator.api.v1alpha1.base import ResourceRequirements
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 
 GPU = "nvidia.com/gpu"
-_HUGE_PAGES = "hugepages-"
 _SHARED = ("cpu", "memory", "ephemeral-storage")
 """What a container may use more of than was reserved for it."""
 
@@ -85,7 +84,7 @@ def _not_shared(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
             elif request is not None and request != limit:
                 fault = f"{asked} is not the limit, {most}, and of {name} nobody gets more than is reserved"
                 yield Finding(entry(path, "requests", name), fault, "Write the same in both")
-            elif (page := quantity(name.removeprefix(_HUGE_PAGES))) and (limit % page or not limit):
+            elif (page := quantity(name.removeprefix(HUGE_PAGES))) and (limit % page or not limit):
                 yield Finding(
                     entry(path, "limits", name), f"{most} is no multiple of a page", "Write whole pages"
                 )

@@ -56,12 +56,25 @@ def _address(value: str) -> bool:
 
 
 def _resource_name(value: str) -> bool:
-    if value.startswith(_HUGE_PAGES):
-        return bool(quantity(value.removeprefix(_HUGE_PAGES)))
+    if value.startswith(HUGE_PAGES):
+        return bool(quantity(value.removeprefix(HUGE_PAGES)))
     return value in _RESOURCES or ("/" in value and QUALIFIED.fits(value))
 
 
-def divisor(resource: str) -> Form:
+def form_of(shape: str, field: str, beside: Mapping[str, Any]) -> Form | None:
+    """Return the condition on a field's value, if there is one.
+
+    Args:
+        shape: of the object.
+        field: its name.
+        beside: the whole object, since one field may decide on another.
+    """
+    if (shape, field) == ("ResourceFieldSelector", "divisor"):
+        return _divisor(str(beside.get("resource")))
+    return FORMS.get((shape, field))
+
+
+def _divisor(resource: str) -> Form:
     """Return what Kubernetes takes as the divisor of a resource that a variable tells."""
     if resource.endswith(".cpu"):
         return Form(lambda value: quantity(value) in _PARTS_OF_CPUS, "1 or 1m")
@@ -72,7 +85,8 @@ def _field_path(value: str) -> bool:
     return value in _FIELDS or re.fullmatch(r"metadata\.(labels|annotations)\['[^']+'\]", value) is not None
 
 
-_HUGE_PAGES = "hugepages-"
+HUGE_PAGES = "hugepages-"
+"""What names of huge pages begin with; their size follows."""
 _RESOURCES = ("cpu", "memory", "ephemeral-storage")
 _FIELDS = (
     *("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName"),

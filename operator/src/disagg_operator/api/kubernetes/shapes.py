@@ -17,7 +17,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from disagg_operator.api.kubernetes.forms import FORMS, KEYS, Form, divisor
+from disagg_operator.api.kubernetes.forms import KEYS, Form, form_of
 from disagg_operator.api.merge import deletes
 from disagg_operator.api.quantities import quantity
 from disagg_operator.api.translate import described, path
@@ -90,10 +90,7 @@ def _object(shape: str, value: Any, at: Step) -> Found:
         if form is None:
             yield (*at, key), "there is no such field", _meant(key, fields)
         elif inner is not None:
-            text = FORMS.get((shape, key))
-            if (shape, key) == ("ResourceFieldSelector", "divisor"):
-                text = divisor(str(value.get("resource")))
-            yield from _value(form, inner, (*at, key), text, KEYS.get((shape, key)))
+            yield from _value(form, inner, (*at, key), form_of(shape, key, value), KEYS.get((shape, key)))
     if shape == "ObjectMeta" and _size(value.get("annotations")) > _LARGEST_ANNOTATIONS:
         yield (*at, "annotations"), "are longer than 256 KiB together", "Write less"
     for key in shapes()[shape].get("required", ()) if shape not in _COMPLETED else ():
