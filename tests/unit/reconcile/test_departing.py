@@ -77,6 +77,12 @@ def test_a_group_that_goes_by_itself_needs_no_help() -> None:
     assert not names_left_behind(cluster, member(first, 0, asked=0), member(first, 1))
 
 
+def test_a_group_that_is_scaled_to_nothing_needs_no_help() -> None:
+    cluster, (first, _) = running()
+    first["spec"]["replicas"] = 0
+    assert not names_left_behind(cluster, member(first, 0), member(first, 1, asked=0))
+
+
 def test_the_reconciler_asks_them_and_says_so_once() -> None:
     cluster, (first, second) = running()
     pods = [member(first, 0), member(first, 1, asked=0), member(second, 0), member(second, 1)]

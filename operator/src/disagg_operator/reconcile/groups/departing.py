@@ -19,7 +19,9 @@ from disagg_operator.reconcile.observe import Observed, label
 
 def left_behind(observed: Observed) -> list[tuple[Object, list[Object]]]:
     """Return the groups that lose a pod, each with its pods that are to be asked to end as well."""
-    found = ((group, _followers(observed, group)) for group in observed.groups())
+    # The pods of one that is scaled to nothing are all asked by its StatefulSet, one after the other.
+    staying = (group for group in observed.groups() if group["spec"]["replicas"])
+    found = ((group, _followers(observed, group)) for group in staying)
     return [(group, pods) for group, pods in found if pods]
 
 
