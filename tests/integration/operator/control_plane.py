@@ -247,7 +247,7 @@ class Deployed:
 
 @dataclass
 class OperatorProcess:
-    """An operator process of its own, told to watch only some namespaces."""
+    """An operator process of its own, told to watch only some namespaces; started by a thread that stays."""
 
     kubeconfig: Path
     log: Path
@@ -269,7 +269,11 @@ class OperatorProcess:
             **self.environment,
         }
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, *self.program], env=environment, stderr=log)
+            # It ends with this process, should that be killed.
+            bound = ("setpriv", "--pdeathsig", "SIGKILL", "--")
+            self.process = subprocess.Popen(
+                [*bound, sys.executable, *self.program], env=environment, stderr=log
+            )
 
     def says(self, path: str) -> str:
         """Return what the process answers, or nothing."""

@@ -5,6 +5,7 @@ Invariant: what is in the results file already is not done again, unless it fail
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from chart.helm import IMAGES, Helm, settings
 from integration.faults.crash.campaign import Crew, Result, crash_everywhere, crew_of
@@ -42,6 +44,9 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=16, help="deployments at a time")
     parser.add_argument("--tries", type=int, default=3, help="how often a point is tried that is not come to")
     arguments = parser.parse_args()
+    # What was started ends on the way out.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
     names = arguments.scenario or [scenario.name for scenario in SCENARIOS]
     with tempfile.TemporaryDirectory() as folder, _control_plane(Path(folder)) as apiserver:
         api = Api(apiserver.kubeconfig)
@@ -50,6 +55,11 @@ def main() -> int:
                 _run(crew, name, arguments)
         api.close()
     return _report(arguments.results)
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    print(f"{signal.Signals(number).name}: what is done is kept", file=sys.stderr)
+    sys.exit(128 + number)
 
 
 def _run(crew: Crew, name: str, arguments: argparse.Namespace) -> None:
