@@ -52,7 +52,7 @@ class Expected:
         points: all points of the scenario.
         snapshots: what was there in the end; more than one where runs differ.
         pods: how many pods of each name there ever were, at most.
-        sets: how many StatefulSets of each name.
+        sets: how many StatefulSets of each name, and ReplicaSets of each Deployment, at most.
         events: how many Events of each reason, at most.
         lost: why one was not available in between.
     """
@@ -261,14 +261,14 @@ def differences(
         expected: how it goes undisturbed.
         found: what is there in the end.
         pods: how many pods of each name there ever were.
-        sets: how many StatefulSets of each name.
+        sets: how many StatefulSets of each name, and ReplicaSets of each Deployment.
         told: how many Events of each reason.
         lost: why it was not available in between, each time.
     """
     return [
         *_other_end(expected, found),
         *_more("pod", expected.pods, pods),
-        *_more("StatefulSet", expected.sets, sets),
+        *_more("set", expected.sets, sets),
         *_more("Event", expected.events, told),
         *(f"not available: {why}" for why in lost if why not in expected.lost),
     ]
@@ -334,7 +334,8 @@ def crew_of(api: Api, kubeconfig: Path, directory: Path) -> Iterator[Crew]:
     history = History()
     watches = [
         Watch(kubeconfig, "pods", namespace, history.note_pod),
-        Watch(kubeconfig, "statefulsets", namespace, history.note_set),
+        Watch(kubeconfig, "statefulsets", namespace, history.note_stateful_set),
+        Watch(kubeconfig, "replicasets", namespace, history.note_replica_set),
         Watch(kubeconfig, "disaggdeployments", namespace, history.note_deployment),
     ]
     for watch in watches:

@@ -30,6 +30,8 @@ RESOURCES = (
 )
 _GENERATED = {"controllerrevisions", "replicasets", "resourceclaims"}
 """Resources whose names end with what Kubernetes makes up."""
+_TEMPLATES = "deployment.kubernetes.io/revision"
+"""Counts the templates that a Deployment has had."""
 _COUNTS = ("replicas", "readyReplicas", "availableReplicas", "updatedReplicas")
 _WATCH_SECONDS = 20
 
@@ -82,7 +84,7 @@ class History:
     sets: dict[str, dict[str, set[str]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(set))
     )
-    """uids of all StatefulSets that there ever were, by name."""
+    """uids of all StatefulSets that there ever were, by name, and of the ReplicaSets of each Deployment."""
     lost: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Why a deployment was not available any more, each time."""
     _available: dict[str, bool] = field(default_factory=dict)
@@ -94,9 +96,15 @@ class History:
         if owner is not None:
             self.pods[owner][neutral(name, owner)].add(obj["metadata"]["uid"])
 
-    def note_set(self, obj: Object) -> None:
+    def note_stateful_set(self, obj: Object) -> None:
         """Take note of a StatefulSet."""
-        name = obj["metadata"]["name"]
+        self._note_set(obj["metadata"]["name"], obj)
+
+    def note_replica_set(self, obj: Object) -> None:
+        """Take note of a ReplicaSet, of which a Deployment has one for each template of its pods."""
+        self._note_set(_name("replicasets", obj), obj)
+
+    def _note_set(self, name: str, obj: Object) -> None:
         owner = owner_of(name)
         if owner is not None:
             self.sets[owner][name.replace(owner, "NAME")].add(obj["metadata"]["uid"])
@@ -116,7 +124,7 @@ class History:
         return Counter({name: len(uids) for name, uids in self.pods[deployment].items()})
 
     def sets_made(self, deployment: str) -> Counter[str]:
-        """Count the StatefulSets that there ever were, by neutral name; two revisions have one."""
+        """Count the sets of pods that there ever were, by neutral name; two revisions have one."""
         found: Counter[str] = Counter()
         for name, uids in self.sets[deployment].items():
             found[neutral(name, deployment)] += len(uids)
@@ -124,12 +132,16 @@ class History:
 
 
 def snapshots(api: Api, namespace: str) -> dict[str, Snapshot]:
-    """Return what is there of each deployment."""
+    """Return what is there of each deployment.
+
+    How many templates a Deployment had before is history, and no part of it: a step of a rollout may be over
+    before the operator could write the frontends of it.
+    """
     found: dict[str, list[str]] = defaultdict(list)
     for resource in RESOURCES:
         for obj in _find(api, resource, namespace):
             owner = owner_of(obj["metadata"]["name"])
-            if owner is not None:
+            if owner is not None and not _is_of_before(resource, obj):
                 text = json.dumps(_kept(resource, obj), sort_keys=True, indent=1)
                 name = neutral(_name(resource, obj), owner)
                 found[owner].append(f"{resource}/{name} {neutral(text, owner)}")
@@ -152,6 +164,10 @@ def events(api: Api, namespace: str) -> dict[str, Counter[str]]:
         if event.get("reportingController") == "disagg.dev/operator":
             found[event["regarding"]["name"]][event["reason"]] += event.get("deprecatedCount") or 1
     return found
+
+
+def _is_of_before(resource: str, obj: Object) -> bool:
+    return resource == "replicasets" and not obj["spec"]["replicas"]
 
 
 def _name(resource: str, obj: Object) -> str:
@@ -189,9 +205,11 @@ def _kept(resource: str, obj: Object) -> Object:
 
 
 def _of_metadata(metadata: Object) -> Iterator[tuple[str, Any]]:
-    for key in ("labels", "annotations", "finalizers"):
+    for key in ("labels", "finalizers"):
         if metadata.get(key):
             yield key, metadata[key]
+    if annotations := {k: v for k, v in metadata.get("annotations", {}).items() if k != _TEMPLATES}:
+        yield "annotations", annotations
     owners = metadata.get("ownerReferences", [])
     yield "owners", [(owner["kind"], owner["name"]) for owner in owners]
     if "deletionTimestamp" in metadata:
