@@ -6,6 +6,7 @@ Replicas are model instances: pods of a StatefulSet, or StatefulSets where an in
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES
@@ -49,6 +50,15 @@ class Observed:
 
     objects: Mapping[tuple[str, str], Object]
     pods: tuple[Object, ...]
+
+    @cached_property
+    def _sets(self) -> Mapping[str, Mapping[str, list[Object]]]:
+        """The StatefulSets by role and revision."""
+        found: dict[str, dict[str, list[Object]]] = {}
+        for obj in self.stateful_sets():
+            of_role = found.setdefault(label(obj, names.LABEL_ROLE), {})
+            of_role.setdefault(label(obj, names.LABEL_REVISION), []).append(obj)
+        return found
 
     def workers(self, role: str) -> dict[str, Workload]:
         """Return the workloads of a role by revision, without those that are being deleted."""
@@ -144,13 +154,9 @@ class Observed:
         """Return the workers' StatefulSets, those that are being deleted among them."""
         return [obj for (kind, _), obj in self.objects.items() if kind == STATEFUL_SET.kind]
 
-    def _by_revision(self, role: str) -> dict[str, list[Object]]:
+    def _by_revision(self, role: str) -> Mapping[str, list[Object]]:
         """Return the StatefulSets of a role by revision."""
-        found: dict[str, list[Object]] = {}
-        for obj in self.stateful_sets():
-            if label(obj, names.LABEL_ROLE) == role:
-                found.setdefault(label(obj, names.LABEL_REVISION), []).append(obj)
-        return found
+        return self._sets.get(role, {})
 
 
 def templates_of(pod_spec: Object) -> list[str]:

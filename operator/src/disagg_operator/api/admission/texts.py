@@ -4,6 +4,7 @@ A field that holds text is under these rules by itself, however new it is. What 
 that API's meaning: values of ``env`` and pod templates are as in a pod, where ``$(NAME)`` is a variable.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -49,15 +50,20 @@ def entry(path: str, key: str) -> str:
     return f"{path}.{key}" if key.isidentifier() else f"{path}[{key}]"
 
 
+def _may_hold(spec: DisaggDeploymentSpec, part: str) -> bool:
+    """Tell whether any text may hold a part, at a tenth of the cost of looking at each: nearly none does."""
+    return json.dumps(part)[1:-1] in spec.model_dump_json()
+
+
 def _nul(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
-    for path, text in texts(spec):
+    for path, text in texts(spec) if _may_hold(spec, "\0") else ():
         if "\0" in text:
             fault = "holds the character NUL, which no argument, variable or file name can"
             yield Finding(path.replace("\0", "\\0"), fault, "Write it without that character")
 
 
 def _expansion(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
-    for path, text in texts(spec):
+    for path, text in texts(spec) if _may_hold(spec, _EXPANDED) else ():
         if _EXPANDED in text and not (_AS_IN_PODS.fullmatch(path) or _FILES.fullmatch(path)):
             fault = "holds '$(', with which Kubernetes begins the name of a variable to put in"
             yield Finding(path, fault, "Write it without '$('")

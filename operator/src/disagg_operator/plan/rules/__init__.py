@@ -69,5 +69,4 @@ def check(subject: Subject) -> Judgement:
     """Return what is wrong with a planned deployment and what is doubtful about it."""
     allowed = subject.spec.security.allow_unsafe
     planned = judge(RULES, subject, allowed)
-    written = admission.check(subject.resource)
-    return Judgement(planned.refused, (*written.warned, *planned.warned))
+    return Judgement(planned.refused, (*admission.warnings(subject.resource), *planned.warned))

@@ -127,17 +127,25 @@ def is_controlled_by(obj: Mapping[str, Any], owner: str) -> bool:
 
 def differences(desired: Any, live: Any, path: str = "") -> Iterator[Difference]:
     """Yield where an object is not as desired. What it has besides is left alone."""
+    # Most of an object is as it is desired: what is equal is not looked into.
+    if desired == live:
+        return
     if isinstance(desired, Mapping) and isinstance(live, Mapping):
         for key, value in desired.items():
-            place = f"{path}.{key}" if path else str(key)
-            if key in live:
-                yield from differences(value, live[key], place)
-            elif not _is_zero(value):
-                yield Difference(place, value, MISSING)
+            there = live.get(key, MISSING)
+            if there is MISSING:
+                if not _is_zero(value):
+                    yield Difference(_within(path, key), value, MISSING)
+            elif there != value:
+                yield from differences(value, there, _within(path, key))
     elif isinstance(desired, list) and isinstance(live, list):
         yield from _list_differences(desired, live, path)
-    elif desired != live and not _same_quantity(desired, live):
+    elif not _same_quantity(desired, live):
         yield Difference(path, desired, live)
+
+
+def _within(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)
 
 
 def _list_differences(desired: list[Any], live: list[Any], path: str) -> Iterator[Difference]:

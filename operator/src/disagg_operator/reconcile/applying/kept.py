@@ -247,7 +247,7 @@ def _config_of(obj: Object) -> str:
 
 def _replaced(value: Any, text: Mapping[str, str], fields: Mapping[str, str], key: str = "") -> Any:
     """Return a part of an object with other text: in place of whole texts, and by the name of a field."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {name: _replaced(part, text, fields, name) for name, part in value.items()}
     if isinstance(value, list):
         return [_replaced(part, text, fields) for part in value]
