@@ -1,15 +1,18 @@
 """The options of commands that speak to a cluster, named as kubectl names them; and their exit codes."""
 
+import asyncio
 import re
 import traceback
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand
 
+T = TypeVar("T")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)?")
 _UNITS = {None: 1, "s": 1, "m": 60, "h": 3600}
 _CLICK_USAGE = 2
@@ -102,3 +105,18 @@ def seconds(text: str) -> float:
     if found is None or not float(found[1]):
         raise typer.BadParameter(f"{text!r} is no duration: write seconds, or 90s, 5m or 1h")
     return float(found[1]) * _UNITS[found[2]]
+
+
+def connected(place: Place, work: Callable[[Any], Awaitable[T]]) -> T:
+    """Do work with a `live.connection.Connection` to the cluster, and return what it returns.
+
+    Raises:
+        UserError: there is no usable kubeconfig.
+    """
+    from disagg_operator.cli.live import connection  # noqa: PLC0415 - loads the Kubernetes client
+
+    async def run() -> T:
+        async with connection.connect(place) as found:
+            return await work(found)
+
+    return asyncio.run(run())

@@ -2,7 +2,7 @@
 
 import typer
 
-from disagg_operator.cli import rollout, verify
+from disagg_operator.cli import rollout, status, verify
 from disagg_operator.cli.cluster_options import ScriptedCommand
 from disagg_operator.cli.convert import command_line
 from disagg_operator.cli.lint import lint
@@ -22,6 +22,7 @@ app.command()(lint)
 app.command(epilog=command_line.EPILOG)(command_line.convert)
 app.command()(platforms)
 app.command()(profile)
+app.command(cls=ScriptedCommand, epilog=status.EPILOG)(status.status)
 app.command(cls=ScriptedCommand, epilog=verify.EPILOG)(verify.verify)
 
 app.add_typer(rollout.app)

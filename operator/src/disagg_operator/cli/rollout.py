@@ -1,6 +1,5 @@
 """``kubectl disagg rollout``: shows the steps of a rollout before it is run, follows it, and steers it."""
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, TypeVar
@@ -16,6 +15,7 @@ from disagg_operator.cli.cluster_options import (
     NamespaceOption,
     Place,
     ScriptedCommand,
+    connected,
     seconds,
 )
 from disagg_operator.cli.planning import DEFAULT_WORKER_IMAGE, planned
@@ -89,7 +89,7 @@ def plan(
             change = _planned(wanted, connection.namespace, installation, file)
             return change, *await _against_cluster(connection, change, installation)
 
-        change, goal, there, behind = _connected(Place(namespace, context, kubeconfig), look)
+        change, goal, there, behind = connected(Place(namespace, context, kubeconfig), look)
         _print(change, goal, there, form)
         if behind:
             warn(behind)
@@ -125,7 +125,7 @@ def status(
         return resource, await rollouts.revisions(connection, name)
 
     try:
-        resource, found = _connected(Place(namespace, context, kubeconfig), work)
+        resource, found = connected(Place(namespace, context, kubeconfig), work)
     except rollouts.TimedOutError as error:
         fail(error, Code.TIMEOUT)
     except UserError as error:
@@ -214,20 +214,9 @@ def _set_paused(name: str, place: Place, *, paused: bool) -> None:
 def _done(place: Place, work: Callable[[Any], Awaitable[T]]) -> T:
     """Do work with a connection to the cluster, or end with what keeps it from being done."""
     try:
-        return _connected(place, work)
+        return connected(place, work)
     except UserError as error:
         fail(error)
-
-
-def _connected(place: Place, work: Callable[[Any], Awaitable[T]]) -> T:
-    """Do work with a connection to the cluster."""
-    from disagg_operator.cli.live import connection  # noqa: PLC0415 - loads the Kubernetes client
-
-    async def connected() -> T:
-        async with connection.connect(place) as found:
-            return await work(found)
-
-    return asyncio.run(connected())
 
 
 async def _against_cluster(

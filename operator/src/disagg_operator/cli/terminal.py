@@ -47,13 +47,25 @@ def show(
     in_terminal = (sys.stderr if to_errors else sys.stdout).isatty()
     if title:
         Console(stderr=to_errors).print(Text(title, style="bold"), soft_wrap=True)
-    table = Table(box=Table().box if in_terminal else None, show_lines=in_terminal, pad_edge=in_terminal)
+    console = Console(width=None if in_terminal else _ONE_LINE, stderr=to_errors)
+    console.print(table(headings, rows, in_terminal=in_terminal))
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]], *, in_terminal: bool) -> Table:
+    """Return a table: with frames for a terminal, a line for each row for a pipe.
+
+    Args:
+        headings: heading of each column.
+        rows: cells of each row; a cell may have several lines.
+        in_terminal: whether it is for a terminal.
+    """
+    made = Table(box=Table().box if in_terminal else None, show_lines=in_terminal, pad_edge=in_terminal)
     for heading in headings:
-        table.add_column(heading, overflow="fold", no_wrap=not in_terminal)
+        made.add_column(heading, overflow="fold", no_wrap=not in_terminal)
     for row in rows:
         cells = [cell if isinstance(cell, Text) else Text(cell) for cell in row]
-        table.add_row(*(cells if in_terminal else map(_on_one_line, cells)))
-    Console(width=None if in_terminal else _ONE_LINE, stderr=to_errors).print(table)
+        made.add_row(*(cells if in_terminal else map(_on_one_line, cells)))
+    return made
 
 
 def _on_one_line(cell: Text) -> Text:

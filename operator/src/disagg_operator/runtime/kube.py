@@ -8,7 +8,8 @@ leads; what the API server asked to be spared of is not sent.
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -273,6 +274,39 @@ class KubeCluster:
         path = f"{_path(POD, namespace, pod)}/log"
         response = await self._send("get", _LOGS, "GET", path, query=query)
         return (await _body(response)).decode(errors="replace")
+
+    @asynccontextmanager
+    async def opened(
+        self,
+        verb: str,
+        resource: str,
+        path: str,
+        *,
+        method: str = "GET",
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        quiet: float = SECONDS,
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """Send a request whose answer is no object, and read that as it comes: logs, and what pods serve.
+
+        Args:
+            verb: RBAC verb that it needs.
+            resource: the resource that it needs it on, such as ``pods/log``.
+            path: path of the API server.
+            method: HTTP method.
+            query: query of the URL.
+            body: JSON to send.
+            quiet: seconds without a byte after which it is broken off.
+        """
+        limits = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=quiet)
+        kind = Kind("v1", resource, resource)
+        response = await self._send(verb, kind, method, path, body, query=query, limits=limits)
+        try:
+            yield response.content.iter_any()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ClusterError(0, type(error).__name__, f"the answer broke off: {error}") from error
+        finally:
+            response.close()
 
     async def last_line(self, pod: Object, container: str) -> str:
         """Return the last line of a container's log, or nothing while there is none.

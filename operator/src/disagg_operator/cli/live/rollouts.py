@@ -5,17 +5,17 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from disagg_operator.cli.live.asking import MANAGER, ask, deployment
+from disagg_operator.cli.live.children import children
 from disagg_operator.cli.live.connection import Connection, told
 from disagg_operator.cli.rollout_report import is_done, kept, progressing
 from disagg_operator.cli.steps import Teller
 from disagg_operator.cli.terminal import UserError
-from disagg_operator.plan.names import ANNOTATION_REPLAN, ANNOTATION_RETRY, LABEL_DEPLOYMENT
+from disagg_operator.plan.names import ANNOTATION_REPLAN, ANNOTATION_RETRY
 from disagg_operator.plan.rollout.stepper import RoleObservation
 from disagg_operator.reconcile.errors import ClusterError
-from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, POD, STATEFUL_SET, Kind, Object
+from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, POD, STATEFUL_SET, Object
 from disagg_operator.reconcile.observe import observe
 
-_PAGE = 500
 _POLL_SECONDS = 1.0
 
 Revisions = dict[str, dict[str, RoleObservation]]
@@ -38,8 +38,14 @@ async def find(connection: Connection, name: str) -> Object | None:
 
 async def revisions(connection: Connection, name: str) -> Revisions:
     """Return what is there of a deployment's workers, by revision and role."""
-    found = [obj for kind in (STATEFUL_SET, POD) for obj in await _all(connection, kind, name)]
-    return observe(found).revisions(datetime.now(UTC))
+    return revisions_of(
+        [obj for kind in (STATEFUL_SET, POD) for obj in await children(connection, kind, name)]
+    )
+
+
+def revisions_of(objects: list[Object]) -> Revisions:
+    """Return what is there of workers, of their StatefulSets and pods."""
+    return observe(objects).revisions(datetime.now(UTC))
 
 
 async def follow(connection: Connection, name: str, seconds: float, teller: Teller) -> Object:
@@ -112,14 +118,3 @@ async def _given_up(connection: Connection, name: str) -> Object:
     if "failedReason" not in resource.get("status", {}).get("rollout", {}):
         raise UserError(f"no revision of {name} was given up, so that there is nothing to try again.")
     return resource
-
-
-async def _all(connection: Connection, kind: Kind, name: str) -> list[Object]:
-    selector, token, found = f"{LABEL_DEPLOYMENT}={name}", None, []
-    with told(connection, "list", kind):
-        while True:
-            page = await connection.cluster.list_page(kind, connection.namespace, selector, token, _PAGE)
-            found += [{**item, "kind": kind.kind, "apiVersion": kind.api_version} for item in page["items"]]
-            token = page["metadata"].get("continue")
-            if not token:
-                return found

@@ -1,0 +1,252 @@
+"""What ``kubectl disagg status`` tells of given objects."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from disagg_operator.cli.ages import age
+from disagg_operator.cli.cluster_options import Code
+from disagg_operator.cli.overview import overview, pod_state, summary
+from disagg_operator.cli.status_report import Section, code, of_all, of_one
+from disagg_operator.cli.waiting import wait_of
+from disagg_operator.reconcile.kinds import Object
+from disagg_operator.verify.evidence import Evidence
+
+NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
+FIVE_MINUTES_AGO = "2026-11-26T11:55:00Z"
+ROLE = {"readyReplicas": 2, "desiredReplicas": 2, "updatedReplicas": 2}
+
+
+def condition(kind: str, status: str, reason: str, message: str = "It is so.") -> Object:
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": FIVE_MINUTES_AGO,
+    }
+
+
+GOOD = {
+    "Accepted": condition("Accepted", "True", "Accepted"),
+    "PlatformReady": condition("PlatformReady", "True", "PlatformReady"),
+    "Available": condition("Available", "True", "ServingRequests"),
+    "Progressing": condition("Progressing", "False", "Complete"),
+    "TransportVerified": condition("TransportVerified", "True", "Verified"),
+}
+
+
+def resource(*changed: Object, **status: Any) -> Object:
+    """Return a deployment that serves, but for some conditions."""
+    conditions = {**GOOD, **{each["type"]: each for each in changed}}
+    return {
+        "metadata": {
+            "name": "llama",
+            "namespace": "models",
+            "generation": 3,
+            "creationTimestamp": "2026-11-24T08:00:00Z",
+        },
+        "spec": {"platform": "aws-p5.48xlarge", "runtime": {"engine": "trtllm", "version": "1.3.1"}},
+        "status": {
+            "observedGeneration": 3,
+            "revision": "aaaa",
+            "updateRevision": "aaaa",
+            "roles": {"prefill": ROLE, "decode": {**ROLE, "transport": "UCX srd"}, "frontend": ROLE},
+            "transport": {
+                **{"configured": "NIXL/UCX", "observed": "NIXL/UCX srd", "verified": "True"},
+                **{"reason": "Verified", "devicesUsed": 3, "devicesGiven": 4, "time": FIVE_MINUTES_AGO},
+            },
+            "conditions": list(conditions.values()),
+            **status,
+        },
+    }
+
+
+def pod(name: str, role: str = "decode", labels: Object | None = None) -> Object:
+    return {
+        "metadata": {
+            "name": name,
+            "creationTimestamp": FIVE_MINUTES_AGO,
+            "labels": {"disagg.dev/role": role, "disagg.dev/revision": "aaaa", **(labels or {})},
+        },
+        "spec": {
+            "nodeName": "node-1",
+            "containers": [
+                {"resources": {"limits": {"nvidia.com/gpu": "8", "vpc.amazonaws.com/efa": "4", "cpu": "3"}}}
+            ],
+        },
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+    }
+
+
+def plain(section: Section) -> list[list[str]]:
+    return [[str(cell) for cell in row] for row in section.rows]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0, "0s"), (59, "59s"), (60, "1m"), (3599, "59m"), (11_100, "3h5m"), (187_200, "2d4h"), (-5, "0s")],
+)
+def test_ages_are_told_as_kubectl_tells_them(seconds: int, told: str) -> None:
+    assert age((NOW - timedelta(seconds=seconds)).isoformat(), NOW) == told
+
+
+def test_a_deployment_that_serves_waits_for_nothing() -> None:
+    assert wait_of(resource()) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        # The cause is told, and not what follows from it.
+        (
+            [
+                condition("PlatformReady", "False", "NodesMissing"),
+                condition("Progressing", "False", "PlatformNotReady"),
+                condition("Available", "False", "RolesNotReady"),
+            ],
+            ("PlatformReady", "NodesMissing"),
+        ),
+        (
+            [
+                condition("ModelReady", "False", "DownloadRunning"),
+                condition("Progressing", "True", "WaitingForModel"),
+            ],
+            ("ModelReady", "DownloadRunning"),
+        ),
+        ([condition("Progressing", "True", "RolloutInProgress")], ("Progressing", "RolloutInProgress")),
+        ([condition("Progressing", "False", "RolloutPaused")], ("Progressing", "RolloutPaused")),
+        ([condition("Available", "False", "FrontendNotReady")], ("Available", "FrontendNotReady")),
+        (
+            [condition("TransportVerified", "False", "WorseTransport")],
+            ("TransportVerified", "WorseTransport"),
+        ),
+    ],
+)
+def test_what_is_waited_for_is_the_first_thing_that_must_happen(
+    changed: list[Object], told: tuple[str, str]
+) -> None:
+    wait = wait_of(resource(*changed))
+    assert wait is not None
+    assert (wait.condition, wait.reason) == told
+    assert (wait.message, wait.since) == ("It is so.", FIVE_MINUTES_AGO)
+
+
+def test_a_status_of_an_older_specification_says_nothing_of_this_one() -> None:
+    old = resource(observedGeneration=2)
+    old["metadata"]["managedFields"] = [
+        {"fieldsV1": {"f:spec": {}}, "time": "2026-11-26T11:59:00Z"},
+        {"fieldsV1": {"f:status": {}}, "time": "2026-11-26T11:59:30Z", "subresource": "status"},
+    ]
+    wait = wait_of(old)
+    assert wait is not None
+    assert (wait.reason, wait.since) == ("NotSeen", "2026-11-26T11:59:00Z")
+    assert "not yet seen generation 3" in wait.message
+    assert code([summary(old)]) is Code.UNKNOWN
+
+
+def test_pauses_ends_and_measurements_are_waited_for() -> None:
+    paused = resource()
+    paused["metadata"]["annotations"] = {"disagg.dev/paused": "true"}
+    leaving = resource()
+    leaving["metadata"]["deletionTimestamp"] = FIVE_MINUTES_AGO
+    measuring = resource(transport={"step": "sending a canary"})
+    found = [wait_of(each) for each in (paused, leaving, measuring)]
+    assert [wait and wait.reason for wait in found] == ["Paused", "Deleting", "Measuring"]
+
+
+@pytest.mark.parametrize(
+    ("available", "expected"),
+    [(["True", "True"], Code.VERIFIED), (["True", "False"], Code.NOT_VERIFIED), (["Unknown"], Code.UNKNOWN)],
+)
+def test_the_exit_code_tells_whether_all_serve(available: list[str], expected: Code) -> None:
+    found = [summary(resource(condition("Available", status, "A"))) for status in available]
+    assert code(found) is expected
+
+
+def test_all_deployments_are_rows() -> None:
+    late = resource(condition("Progressing", "True", "RolesNotReady", "word " * 80))
+    section = of_all([summary(resource()), summary(late)], NOW, namespaces=True)
+    first, second = plain(section)
+    assert first == [
+        *(
+            "models",
+            "llama",
+            "aws-p5.48xlarge",
+            "2/2",
+            "2/2",
+            "NIXL/UCX srd",
+            "True",
+            "True",
+            "2d4h",
+            "nothing",
+        )
+    ]
+    assert second[-1].startswith("Progressing RolesNotReady for 5m: word word")
+    assert second[-1].endswith("…")
+
+
+def test_one_deployment_tells_roles_revisions_pods_and_conditions() -> None:
+    rollout = {
+        **{"revision": "bbbb", "startedTime": "2026-11-26T11:00:00Z", "progressTime": FIVE_MINUTES_AGO},
+        **{"ready": 1, "remaining": 3},
+    }
+    told = overview(
+        resource(updateRevision="bbbb", rollout=rollout),
+        [
+            pod(
+                "llama-decode-aaaa-1-0",
+                "decode",
+                {"disagg.dev/group": "1", "apps.kubernetes.io/pod-index": "0"},
+            ),
+            pod("llama-prefill-aaaa-0", "prefill", {"apps.kubernetes.io/pod-index": "0"}),
+        ],
+        {"aaaa": {"prefill": (1, 1), "decode": (2, 2)}, "bbbb": {"prefill": (1, 1)}},
+    )
+    facts, roles, revisions, pods, conditions = of_one(told, NOW)
+    by_name = dict(plain(facts))
+    assert facts.title == "models/llama"
+    assert by_name["runtime"] == "trtllm 1.3.1"
+    assert by_name["revision"] == "aaaa serves, bbbb is to take over"
+    assert by_name["rollout"] == ("to bbbb, since 1h0m, 1 new instances ready, 3 old left, last step 5m ago")
+    assert by_name["verified"] == "True (Verified, 5m ago)"
+    assert by_name["NICs"] == "3 used of 4 given"
+    assert plain(roles)[1] == ["decode", "2/2", "2", "UCX srd", ""]
+    assert plain(revisions) == [["aaaa", "old", "1/1", "2/2"], ["bbbb", "new", "1/1", "0/0"]]
+    # In the order of roles; without groups of several nodes a pod is an instance.
+    assert [row[:6] for row in plain(pods)] == [
+        ["llama-prefill-aaaa-0", "prefill", "aaaa", "0", "", "node-1"],
+        ["llama-decode-aaaa-1-0", "decode", "aaaa", "1", "0", "node-1"],
+    ]
+    assert plain(pods)[0][-1] == "4 vpc.amazonaws.com/efa"
+    assert len(conditions.rows) == len(GOOD)
+
+
+def test_agents_tell_the_nics_that_a_pod_was_given() -> None:
+    devices = [
+        {"name": "rdmap0", "state": "ACTIVE", "given": True, "counters": {"rx_bytes": 3 * 10**9}},
+        {"name": "rdmap1", "given": False},
+    ]
+    evidence: dict[str, Evidence | str] = {
+        "d-0": Evidence.model_validate({"devices": devices}),
+        "d-1": "the agent cannot be asked",
+    }
+    told = overview(resource(), [pod("d-0"), pod("d-1")], {}, evidence)
+    pods = of_one(told, NOW)[2]
+    assert [row[-1] for row in plain(pods)] == [
+        "rdmap0 ACTIVE 3.0 GB received",
+        "4 vpc.amazonaws.com/efa; the agent cannot be asked",
+    ]
+
+
+def test_the_state_of_a_pod_is_kubectls() -> None:
+    waiting = pod("p")
+    waiting["status"]["containerStatuses"] = [{"state": {"waiting": {"reason": "ImagePullBackOff"}}}]
+    ending = pod("p")
+    ending["metadata"]["deletionTimestamp"] = FIVE_MINUTES_AGO
+    assert [pod_state(each) for each in (pod("p"), waiting, ending)] == [
+        "Running",
+        "ImagePullBackOff",
+        "Terminating",
+    ]
