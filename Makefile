@@ -98,7 +98,7 @@ test-generated: $(READY) ## Generated resources, judged by all alike: SEED=1 COU
 	@UV=$(UV) SEED=$(SEED) COUNT=$(COUNT) FIRST=$(FIRST) $(PYTEST) -s tests/generated
 
 test-crash-points: $(READY) ## The operator killed before and after every API call; ARGS="--scenario NAME", "--help".
-	@UV=$(UV) PYTHONPATH=tests $(BIN)/python -m integration.faults.crash.main $(ARGS)
+	@UV=$(UV) PYTHONPATH=tests exec $(BIN)/python -m integration.faults.crash.main $(ARGS)
 
 test-faults: $(READY) ## All troubles, and random faults, between the operator and a real API server: SEED=… ROUNDS=20.
 	@seed=$${SEED:-$$(date +%s)}; echo "SEED=$$seed"; \

@@ -17,7 +17,7 @@ from types import FrameType
 
 from chart.helm import IMAGES, Helm, settings
 from integration.faults.crash.campaign import Crew, Result, crash_everywhere, crew_of
-from integration.faults.crash.points import Point
+from integration.faults.crash.points import Point, sample
 from integration.faults.crash.scenarios import BY_NAME, SCENARIOS
 from integration.operator.control_plane import Api
 from testcluster.console import Progress
@@ -43,6 +43,8 @@ def main() -> int:
     parser.add_argument("--writes", action="store_true", help="leave out the points at reads")
     parser.add_argument("--size", type=int, default=16, help="deployments at a time")
     parser.add_argument("--tries", type=int, default=3, help="how often a point is tried that is not come to")
+    parser.add_argument("--sample", type=int, help="only so many points of each scenario, drawn by a seed")
+    parser.add_argument("--seed", type=int, default=1, help="of the sample")
     arguments = parser.parse_args()
     # What was started ends on the way out.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -67,6 +69,8 @@ def _run(crew: Crew, name: str, arguments: argparse.Namespace) -> None:
     expected = crew.undisturbed(scenario, CALM_RUNS)
     done = {point for point, outcome in _known(results, name).items() if outcome != "failed"}
     wanted = [point for point in expected.points if point.is_write or not arguments.writes]
+    if arguments.sample is not None:
+        wanted = sample(wanted, arguments.sample, arguments.seed)
     points = [point for point in wanted if point not in done]
     print(f"{name}: {len(points)} of {len(expected.points)} points to do", flush=True)
     size, tries = arguments.size, arguments.tries

@@ -8,9 +8,10 @@ Invariant: labels and texts of one scenario are the same for all deployments and
 """
 
 import json
+import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -110,6 +111,18 @@ def points_of(runs: Iterable[Iterable[Labelled]]) -> list[Point]:
             count[call.label] += 1
             found.update((point, None) for point in _points(call, count[call.label]))
     return list(found)
+
+
+def sample(points: Sequence[Point], count: int, seed: int) -> list[Point]:
+    """Return some points, in their order, and the same ones whatever their order is.
+
+    Args:
+        points: all of them.
+        count: how many at most.
+        seed: by which they are drawn.
+    """
+    chosen = random.Random(seed).sample(sorted(points), min(count, len(points)))  # noqa: S311 - no secret
+    return [point for point in points if point in chosen]
 
 
 def _points(call: Labelled, occurrence: int) -> Iterator[Point]:

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from integration.faults.crash.campaign import Expected, differences, rounds
-from integration.faults.crash.points import Labelled, Point, labelled, neutral, points_of
+from integration.faults.crash.points import Labelled, Point, labelled, neutral, points_of, sample
 from integration.faults.requests import parse
 
 
@@ -18,6 +18,15 @@ def test_a_write_has_two_points_and_a_read_one() -> None:
         "before apply b #2",
         "after apply b #2",
     ]
+
+
+def test_a_sample_keeps_the_order_and_does_not_depend_on_it() -> None:
+    points = [Point(f"apply {name}", 1, "after") for name in "fbadce"]
+    some = sample(points, 3, 7)
+    assert len(some) == 3
+    assert some == [point for point in points if point in some]
+    assert set(sample(points[::-1], 3, 7)) == set(some)
+    assert sample(points, 9, 7) == points
 
 
 def test_calls_have_the_same_label_for_all_deployments() -> None:
