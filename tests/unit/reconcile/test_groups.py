@@ -11,7 +11,7 @@ from disagg_operator.reconcile.groups.restarts import RESTART_REASON, RESTARTED_
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import observe
 from unit.reconcile.fake_cluster import FakeCluster, controlled_by, deployment, refusal
-from unit.reconcile.test_reconciler import converge, drive
+from unit.reconcile.test_reconciler import converge, drive, drive_on, reconciler
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 GPUS = {"parallelism": {"tensor": 2}}
@@ -160,6 +160,34 @@ def test_a_key_that_went_with_a_namesake_is_made_again_while_a_pod_waits_for_it(
     assert cluster.secrets[address] is made
     with_pods(cluster, pod_of(group, 0))
     assert drive(cluster).again is None, "a pod that runs has found it"
+
+
+def test_a_key_is_not_offered_by_every_reconcile_while_a_pod_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = several()
+    converge(cluster)
+    waiting = pod_of(first_group(cluster), 0)
+    waiting["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ContainerCreating"}}
+    with_pods(cluster, waiting)
+    offered: list[str] = []
+    create_once = cluster.create_once
+
+    async def offer(obj: Object) -> bool:
+        offered.append(obj["kind"])
+        return await create_once(obj)
+
+    monkeypatch.setattr(cluster, "create_once", offer)
+    now = NOW
+    monkeypatch.setattr("disagg_operator.reconcile.reconciler.timestamp", lambda: now)
+    one = reconciler(cluster)
+    for seconds, count in ((0, 1), (1, 1), (9, 1), (10, 2), (11, 2), (5, 3)):
+        now = NOW + timedelta(seconds=seconds)
+        assert drive_on(one, cluster).again is not None
+        assert offered == ["Secret"] * count, f"after {seconds} s"
+    # What goes with a new owner was not offered yet.
+    (config,) = (obj for (kind, _), obj in cluster.objects.items() if kind == "ConfigMap")
+    config["metadata"]["uid"] = "of-another"
+    drive_on(one, cluster)
+    assert offered == ["Secret"] * 4
 
 
 def test_a_key_is_never_logged(caplog: pytest.LogCaptureFixture) -> None:

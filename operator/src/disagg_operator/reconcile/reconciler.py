@@ -20,6 +20,7 @@ from disagg_operator.plan.rollout.reach import reaching
 from disagg_operator.plan.rollout.stepper import Gates
 from disagg_operator.reconcile.applying.changes import changes, must_start
 from disagg_operator.reconcile.applying.diff import is_terminating
+from disagg_operator.reconcile.applying.offers import Offers
 from disagg_operator.reconcile.applying.once import next_offer
 from disagg_operator.reconcile.applying.ownership import owned
 from disagg_operator.reconcile.applying.repairs import Repairs
@@ -117,6 +118,7 @@ class Reconciler:
         domains: what is known of ComputeDomains.
         plans: what plans.
         repairs: when what somebody else changed was put right.
+        offers: when which key was offered.
     """
 
     cluster: Cluster
@@ -127,11 +129,12 @@ class Reconciler:
     domains: Domains
     plans: Plans
     repairs: Repairs = field(default_factory=Repairs)
+    offers: Offers = field(default_factory=Offers)
 
     @property
     def writer(self) -> Writer:
         """What writes objects."""
-        return Writer(self.cluster, self.children, self.recorder, self.scalers, self.repairs)
+        return Writer(self.cluster, self.children, self.recorder, self.scalers, self.repairs, self.offers)
 
     @property
     def keeper(self) -> DomainKeeper:
@@ -193,6 +196,7 @@ class Reconciler:
         self.verifier.forget(key)
         self.domains.ignore(key)
         self.repairs.forget(key)
+        self.offers.forget(key)
         self.children.lost(key)
 
     async def _leave(self, resource: Object, observed: Observed) -> Outcome:

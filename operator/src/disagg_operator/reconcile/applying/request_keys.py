@@ -8,7 +8,7 @@ import secrets
 
 from disagg_operator.plan.frontends.trtllm_serve import KEY_FILE
 from disagg_operator.plan.model import Plan
-from disagg_operator.reconcile.applying.ssh_keys import OFFER_SECONDS
+from disagg_operator.reconcile.applying.offers import OFFER_SECONDS
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed, has_node, has_started
 

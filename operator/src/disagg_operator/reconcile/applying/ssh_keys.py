@@ -7,11 +7,9 @@ a namesake before: so the key is offered again and again while a pod waits for i
 
 from disagg_operator.build.secret import PRIVATE_KEY, PUBLIC_KEY
 from disagg_operator.plan import names
+from disagg_operator.reconcile.applying.offers import OFFER_SECONDS
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed, has_node, has_started, label
-
-OFFER_SECONDS = 10.0
-"""Pause between two offers of a key while a pod waits."""
 
 
 def may_lack(secret: Object, observed: Observed) -> bool:

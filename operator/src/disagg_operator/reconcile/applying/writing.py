@@ -15,6 +15,7 @@ from disagg_operator.build.gang import without_constraints
 from disagg_operator.plan import names
 from disagg_operator.reconcile.applying.changes import Changes
 from disagg_operator.reconcile.applying.diff import identity
+from disagg_operator.reconcile.applying.offers import Offers
 from disagg_operator.reconcile.applying.once import is_made_once, made_for, owner_of
 from disagg_operator.reconcile.applying.repairs import Repairs, damage, repaired
 from disagg_operator.reconcile.applying.unstored import note
@@ -53,6 +54,7 @@ class Writer:
         recorder: where Events go.
         scalers: what makes DisaggScalers.
         repairs: when what was put right.
+        offers: when which key was offered.
     """
 
     cluster: Cluster
@@ -60,6 +62,7 @@ class Writer:
     recorder: Recorder
     scalers: ScalerKeeper
     repairs: Repairs = field(default_factory=Repairs)
+    offers: Offers = field(default_factory=Offers)
 
     async def write(self, resource: Object, todo: Changes, observed: Observed, now: datetime) -> None:
         """Write what differs and delete what is left over.
@@ -75,7 +78,12 @@ class Writer:
 
         async def apply(obj: Object) -> None:
             if is_made_once(obj):
-                await self._make_once(resource, obj, owner_of(obj, there))
+                owner = owner_of(obj, there)
+                if kind_of(obj) != SECRET:
+                    await self._make_once(resource, obj, owner)
+                elif self.offers.is_due(_key(resource), obj, owner, now):
+                    await self._make_once(resource, obj, owner)
+                    self.offers.note(_key(resource), obj, owner, now)
                 return
             done = damage(obj, there.get(identity(obj)), lost)
             if done and not self.repairs.may_repair(_key(resource), obj, now):

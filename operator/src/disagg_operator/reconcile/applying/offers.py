@@ -1,0 +1,53 @@
+"""When keys were offered last, so that not every reconcile offers them while pods wait.
+
+Invariant: a key is held back only if one was offered a short while ago for the same owner; so what goes with
+a new owner is offered at once. Losing this memory costs a request for each key.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from disagg_operator.reconcile.kinds import Key, Object
+
+OFFER_SECONDS = 10.0
+"""Pause between two offers of a key while a pod waits."""
+_PAUSE = timedelta(seconds=OFFER_SECONDS)
+
+
+@dataclass
+class Offers:
+    """Remembers which keys were offered a short while ago."""
+
+    _made: dict[Key, dict[tuple[str, str], datetime]] = field(default_factory=dict)
+
+    def is_due(self, key: Key, secret: Object, owner: Object | None, now: datetime) -> bool:
+        """Tell whether a key is to be offered.
+
+        Args:
+            key: the deployment.
+            secret: the Secret of the key.
+            owner: what it goes with; None where it says that already.
+            now: the time.
+        """
+        last = self._made.get(key, {}).get(_identity(secret, owner))
+        return last is None or not _is_recent(last, now)
+
+    def note(self, key: Key, secret: Object, owner: Object | None, now: datetime) -> None:
+        """Remember that a key was offered; see `is_due`."""
+        recent = {each: at for each, at in self._made.get(key, {}).items() if _is_recent(at, now)}
+        self._made[key] = {**recent, _identity(secret, owner): now}
+
+    def forget(self, key: Key) -> None:
+        """Forget a deployment that is gone."""
+        self._made.pop(key, None)
+
+
+def _is_recent(at: datetime, now: datetime) -> bool:
+    # A clock that was set back holds nothing up.
+    return timedelta(0) <= now - at < _PAUSE
+
+
+def _identity(secret: Object, owner: Object | None) -> tuple[str, str]:
+    metadata = secret["metadata"]
+    uid = metadata["ownerReferences"][0]["uid"] if owner is None else owner["metadata"]["uid"]
+    return metadata["name"], uid
