@@ -8,6 +8,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 ROOT = Path(__file__).parents[2]
 SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
@@ -52,7 +54,9 @@ def test_modules_of_go_are_locked() -> None:
 def test_the_bill_of_materials_names_each_package_of_an_image_with_its_hashes(tmp_path: Path) -> None:
     subprocess.run([ROOT / "hack" / "sbom", tmp_path], check=True, timeout=120, env=os.environ)
     for image, one in (("operator", "kopf"), ("worker", "nixl-cu13")):
-        bill = json.loads((tmp_path / f"{image}.cdx.json").read_text())
+        text = (tmp_path / f"{image}.cdx.json").read_text()
+        assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(text) is None, "CycloneDX's own schema"
+        bill = json.loads(text)
         assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")
         assert re.fullmatch(r"urn:uuid:[0-9a-f-]{36}", bill["serialNumber"])
         components = bill["components"]
