@@ -1,0 +1,71 @@
+"""Sizing of any load: longer prompts need no less, bytes are linear in tokens, and nothing is for free."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from disagg_operator.cli.planning import judged
+from disagg_operator.plan.installation import Installation
+from disagg_operator.platforms.catalogue import builtin
+from disagg_operator.sizing import kv, transfer
+from disagg_operator.sizing.answer import answered
+from disagg_operator.sizing.assumptions import models
+from disagg_operator.sizing.fleet import disaggregated
+from disagg_operator.sizing.resource import resource
+from unit.sizing.questions import B200, P5EN, known, question
+
+NAMES = st.sampled_from(list(models()))
+PLATFORMS = st.sampled_from([P5EN, B200])
+TOKENS = st.integers(1, 20_000)
+GPUS = st.sampled_from([1, 2, 4, 8, 16])
+
+
+@given(NAMES, TOKENS, TOKENS)
+def test_bytes_of_cache_are_linear_in_tokens(name: str, some: int, more: int) -> None:
+    size = kv.token_bytes(known(name))
+    assert size * some + size * more == size * (some + more)
+    assert kv.windowed_bytes(known(name), some) <= size * some
+    rate = 1e9
+    one, other, together = (transfer.seconds(size * tokens, rate) for tokens in (some, more, some + more))
+    assert together == pytest.approx(one + other)
+
+
+@given(NAMES, PLATFORMS, TOKENS, TOKENS, GPUS)
+def test_longer_prompts_and_larger_batches_take_longer(
+    name: str, platform: str, some: int, more: int, gpus: int
+) -> None:
+    roofline = question(name, platform).roofline
+    assert roofline.prefill_seconds(some, gpus) <= roofline.prefill_seconds(some + more, gpus)
+    assert roofline.decode_seconds(1, some, gpus) <= roofline.decode_seconds(1, some + more, gpus)
+    assert roofline.decode_seconds(1, some, gpus) <= roofline.decode_seconds(8, some, gpus)
+
+
+@given(st.integers(1, 20_000), st.integers(1, 2_000), st.sampled_from([32, 64, 128]))
+def test_the_buffer_holds_the_request_in_whole_blocks(isl: int, osl: int, block: int) -> None:
+    tokens = transfer.buffer_tokens(isl, osl, 500, block)
+    assert tokens % block == 0
+    assert isl + osl + 500 <= tokens < isl + osl + 500 + block
+
+
+@given(NAMES, st.integers(100, 8_000), st.integers(100, 4_000), st.floats(0.5, 20))
+def test_more_to_do_needs_no_fewer_gpus(name: str, isl: int, more: int, rate: float) -> None:
+    few, longer, often = (
+        disaggregated(asked.roofline, asked.load, 16_384)
+        for asked in (
+            question(name, P5EN, isl=tokens, rate=times * rate, ttft=60, itl=0.1, given=["fabric_rate=1000"])
+            for tokens, times in ((isl, 1), (isl + more, 1), (isl, 2))
+        )
+    )
+    assert few.meets
+    assert few.gpus <= longer.gpus
+    assert few.gpus <= often.gpus
+
+
+@settings(max_examples=12)
+@given(NAMES, PLATFORMS, st.integers(100, 8_000), st.integers(10, 2_000), st.floats(0.1, 20))
+def test_every_answer_is_a_deployment_that_the_operator_accepts(
+    name: str, platform: str, isl: int, osl: int, rate: float
+) -> None:
+    answer = answered(question(name, platform, isl=isl, osl=osl, rate=rate, ttft=5, itl=0.05))
+    refused, _ = judged(resource(answer, name), Installation("worker:test", catalogue=builtin()))
+    assert not refused
