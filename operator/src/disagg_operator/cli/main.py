@@ -9,6 +9,7 @@ from disagg_operator.cli.lint import lint
 from disagg_operator.cli.platforms import platforms
 from disagg_operator.cli.profile import profile
 from disagg_operator.cli.render import render
+from disagg_operator.cli.size import command as sizing
 
 app = typer.Typer(
     name="kubectl-disagg",
@@ -22,6 +23,7 @@ app.command()(lint)
 app.command(epilog=command_line.EPILOG)(command_line.convert)
 app.command()(platforms)
 app.command()(profile)
+app.command(epilog=sizing.EPILOG)(sizing.size)
 app.command(cls=ScriptedCommand, epilog=status.EPILOG)(status.status)
 app.command(cls=ScriptedCommand, epilog=verify.EPILOG)(verify.verify)
 
