@@ -1,13 +1,17 @@
 """What a cluster without nodes lacks: pods of a deployment, and SIMULATED processes that pods serve from."""
 
 import json
+import secrets
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 from integration.operator.control_plane import Api, Object, eventually
+from testcluster.controlplane import ControlPlane
 
 _NOBODY = ("192.0.2.1", 9)
 """An address for documentation; no packet is sent there."""
@@ -21,9 +25,11 @@ def own_address() -> str:
 
 
 @contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+def serving(handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext | None = None) -> Iterator[int]:
     """Serve from `own_address` for a while, and yield the port."""
     server = ThreadingHTTPServer((own_address(), 0), handler)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -75,6 +81,65 @@ def make_pod(api: Api, namespace: str, role: str, agent_port: int = 9095, **spec
         "podIP": address,
         "podIPs": [{"ip": address}],
         "conditions": [{"type": kind, "status": "True"} for kind in ("PodScheduled", "Ready")],
+        "containerStatuses": [
+            {
+                **{"name": "worker", "image": "worker", "imageID": "", "ready": True, "restartCount": 0},
+                "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
+            }
+        ],
     }
     api.patch("pods", namespace, name, {"status": status}, "/status")
     return name
+
+
+class Kubelet:
+    """STAND-IN for a node's kubelet: answers the API server's requests for logs."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        """Make one; `serve` it.
+
+        Args:
+            plane: whose API server it answers.
+        """
+        self.logs: dict[str, list[str]] = {}
+        """Lines by the name of the pod, each with its time."""
+        self.asked: list[str] = []
+        self._identity = plane.authority.issue("simulated-kubelet", "system:node:a", hosts=[own_address()])
+
+    @contextmanager
+    def serve(self, api: Api) -> Iterator[str]:
+        """Serve for a while, and yield the name of the node."""
+        kubelet, name = self, f"node-{secrets.token_hex(4)}"
+
+        class Answering(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                kubelet.asked.append(self.path)
+                asked = urlsplit(self.path)
+                query = parse_qs(asked.query)
+                lines = kubelet.logs.get(asked.path.split("/")[3], [])
+                if since := query.get("sinceTime"):
+                    lines = [line for line in lines if line.split()[0][:19] >= since[0][:19]]
+                stamped = "timestamps" in query
+                self.send_response(200)
+                self.end_headers()
+                for line in lines:
+                    self.wfile.write(f"{line if stamped else line.partition(' ')[2]}\n".encode())
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._identity.certificate, self._identity.key)
+        with serving(Answering, context) as port:
+            node = {
+                "metadata": {"name": name},
+                "status": {
+                    "addresses": [{"type": "InternalIP", "address": own_address()}],
+                    "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+                },
+            }
+            api.http.post("/api/v1/nodes", json=node).raise_for_status()
+            try:
+                yield name
+            finally:
+                api.http.delete(f"/api/v1/nodes/{name}").raise_for_status()

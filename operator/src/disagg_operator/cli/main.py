@@ -2,9 +2,10 @@
 
 import typer
 
-from disagg_operator.cli import rollout, status, verify
+from disagg_operator.cli import logs, rollout, status, verify
 from disagg_operator.cli.cluster_options import ScriptedCommand
 from disagg_operator.cli.convert import command_line
+from disagg_operator.cli.doctor import command_line as doctor
 from disagg_operator.cli.lint import lint
 from disagg_operator.cli.platforms import platforms
 from disagg_operator.cli.profile import profile
@@ -25,6 +26,8 @@ app.command()(platforms)
 app.command()(profile)
 app.command(epilog=sizing.EPILOG)(sizing.size)
 app.command(cls=ScriptedCommand, epilog=status.EPILOG)(status.status)
+app.command(cls=ScriptedCommand, epilog=doctor.EPILOG)(doctor.doctor)
+app.command(cls=ScriptedCommand, epilog=logs.EPILOG)(logs.logs)
 app.command(cls=ScriptedCommand, epilog=verify.EPILOG)(verify.verify)
 
 app.add_typer(rollout.app)

@@ -499,7 +499,9 @@ async def _status(response: aiohttp.ClientResponse) -> Object:
         status = json.loads(text)
     except ValueError:
         return {"message": text[:300].strip() or response.reason or ""}
-    return status if isinstance(status, dict) else {"message": str(status)[:300]}
+    if not isinstance(status, dict):
+        return {"message": str(status)[:300]}
+    return status if "message" in status else {**status, "message": text[:300].strip()}
 
 
 def _error(code: int, status: Object, retry_after: str | None) -> ClusterError:

@@ -122,12 +122,12 @@ def _sentence(error: ClusterError, connection: Connection, verb: str, kind: Kind
             f"you may not {verb} {resource} in namespace {connection.namespace}: ask your administrator for "
             f"the RBAC verb {verb!r} on {resource!r} (the API server says: {error})"
         )
-    if error.code == HTTPStatus.NOT_FOUND and error.reason != "NotFound":
+    if error.code == HTTPStatus.NOT_FOUND and error.reason != "NotFound" and isinstance(kind, Kind):
         return (
             f"this cluster does not serve {KIND} of {API_VERSION}: install the operator's chart, or choose "
             "another cluster by --context."
         )
-    if error.code == HTTPStatus.NOT_FOUND:
+    if error.code == HTTPStatus.NOT_FOUND and error.reason == "NotFound":
         kept = kind.kind if isinstance(kind, Kind) else kind
         remedy = " `kubectl get dd --all-namespaces` lists all." if kind == DISAGG_DEPLOYMENT else ""
         return f"there is no {kept} {name} in namespace {connection.namespace}.{remedy}"

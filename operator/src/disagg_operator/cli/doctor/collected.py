@@ -1,0 +1,39 @@
+"""What ``kubectl disagg doctor`` collects of a deployment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from disagg_operator.cli.overview import Instances
+from disagg_operator.reconcile.kinds import Object
+
+
+@dataclass(frozen=True)
+class Collected:
+    """All that could be read, as the cluster told it: secrets are still in it.
+
+    Attributes:
+        resource: the DisaggDeployment.
+        children: objects that the operator made for it, of any kind but Secret.
+        pods: its pods.
+        instances: ready and asked instances of its workers by revision and role.
+        events: Events about all of these, oldest first.
+        agents: answer of the agent (bytes), or why there is none (text), by name of the pod.
+        logs: log by path below logs/.
+        nodes: nodes that its pods are on.
+        operators: Deployments of the operator.
+        versions: version of each part, by its name.
+        unread: what could not be read, and why.
+    """
+
+    resource: Object
+    children: list[Object] = field(default_factory=list)
+    pods: list[Object] = field(default_factory=list)
+    instances: Instances = field(default_factory=dict)
+    events: list[Object] = field(default_factory=list)
+    agents: Mapping[str, bytes | str] = field(default_factory=dict)
+    logs: Mapping[str, str] = field(default_factory=dict)
+    nodes: list[Object] = field(default_factory=list)
+    operators: list[Object] = field(default_factory=list)
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)

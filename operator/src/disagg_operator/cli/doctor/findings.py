@@ -1,0 +1,161 @@
+"""What is wrong with a deployment, and the next step for each, in the order to look at them. Pure."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from disagg_operator.api.v1alpha1.status import ConditionType
+from disagg_operator.cli.ages import age
+from disagg_operator.cli.doctor.collected import Collected
+from disagg_operator.cli.waiting import is_seen, wait_of
+from disagg_operator.plan import names
+from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.observe import is_ready, label
+from disagg_operator.reconcile.reporting.ends import ending, last_end
+from disagg_operator.reconcile.reporting.troubles import first_trouble
+
+_RECENT = timedelta(hours=1)
+_MOST_EVENTS = 10
+_NEXT = {
+    ConditionType.ACCEPTED: "Correct what it names, and try it before: kubectl disagg lint -f FILE",
+    ConditionType.PLATFORM_READY: "docs/preflight.md has each check with its remedy.",
+    ConditionType.COMPUTE_DOMAIN_READY: "docs/gb200.md says what makes a ComputeDomain ready.",
+    ConditionType.MODEL_READY: "docs/models.md has each reason with its remedy.",
+    ConditionType.PROGRESSING: "kubectl disagg rollout status {name} --namespace {namespace} --no-watch",
+    ConditionType.AVAILABLE: "kubectl disagg status {name} --namespace {namespace}",
+    ConditionType.TRANSPORT_VERIFIED: "kubectl disagg verify {name} --namespace {namespace}; "
+    "docs/verification.md has each reason with its remedy.",
+    ConditionType.UP_TO_DATE: "kubectl disagg rollout update {name} --namespace {namespace}",
+}
+_BAD_FOR_NODES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
+_NO_OPERATOR = (
+    "Install the operator's chart, or look why it is gone: kubectl get deployments --all-namespaces "
+    "--selector app.kubernetes.io/name=disagg-operator"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong.
+
+    Attributes:
+        what: what is wrong, as a sentence.
+        next: what to do now.
+    """
+
+    what: str
+    next: str
+
+
+def findings(found: Collected, now: datetime) -> list[Finding]:
+    """Return what is wrong; nothing where all is well.
+
+    Args:
+        found: what was collected.
+        now: the time.
+    """
+    return [
+        *_operators(found),
+        *_conditions(found.resource, now),
+        *_pods(found),
+        *_nodes(found.nodes),
+        *_agents(found),
+        *_events(found.events, now),
+        *(
+            Finding(f"Not read: {what}: {why}", "Ask for the right, and run doctor again.")
+            for what, why in found.unread.items()
+        ),
+    ]
+
+
+def _operators(found: Collected) -> Iterator[Finding]:
+    if not found.operators and not is_seen(found.resource):
+        yield Finding("No operator was found in this cluster.", _NO_OPERATOR)
+    for each in found.operators:
+        place, name = each["metadata"]["namespace"], each["metadata"]["name"]
+        if not each.get("status", {}).get("readyReplicas", 0) and each.get("spec", {}).get("replicas", 1):
+            what = f"The operator {place}/{name} is not ready."
+            yield Finding(what, f"kubectl logs --namespace {place} deployment/{name}")
+
+
+def _conditions(resource: Object, now: datetime) -> Iterator[Finding]:
+    metadata = resource["metadata"]
+    conditions = {each["type"]: each for each in resource.get("status", {}).get("conditions", [])}
+    wait = wait_of(resource)
+    if wait is not None and not wait.condition:
+        since = f" for {age(wait.since, now)}" if wait.since else ""
+        yield Finding(f"{wait.reason}{since}: {wait.message}", _next(ConditionType.AVAILABLE, metadata))
+    for kind in ConditionType:
+        condition = conditions.get(kind)
+        if condition is None or not _is_bad(condition):
+            continue
+        since = age(condition.get("lastTransitionTime"), now)
+        what = f"{kind} is {condition['status']} ({condition['reason']}{f', for {since}' if since else ''})"
+        yield Finding(f"{what}: {condition.get('message', '')}", _next(kind, metadata))
+
+
+def _is_bad(condition: Object) -> bool:
+    if condition["type"] == ConditionType.PROGRESSING:
+        done = (condition["status"], condition["reason"]) == ("False", "Complete")
+        return not done and condition["reason"] != "Paused"
+    return bool(condition["status"] == "False")
+
+
+def _next(kind: ConditionType, metadata: Object) -> str:
+    return _NEXT[kind].format(name=metadata["name"], namespace=metadata["namespace"])
+
+
+def _pods(found: Collected) -> Iterator[Finding]:
+    metadata = found.resource["metadata"]
+    place = f"--namespace {metadata['namespace']}"
+    for pod in found.pods:
+        role, name = label(pod, names.LABEL_ROLE), pod["metadata"]["name"]
+        trouble = None if is_ready(pod) else first_trouble([pod])
+        if trouble is not None:
+            yield Finding(trouble, f"kubectl describe pod {name} {place}")
+            continue
+        for container in pod.get("status", {}).get("containerStatuses", []):
+            ended = last_end(container)
+            if container.get("restartCount") and ended is not None:
+                what = f"Container {container['name']} of pod {name} ({role}) was restarted "
+                yield Finding(
+                    f"{what}{container['restartCount']} times; it last ended{ending(ended)}.",
+                    f"kubectl logs {name} {place} -c {container['name']} --previous",
+                )
+
+
+def _nodes(nodes: Iterable[Object]) -> Iterator[Finding]:
+    for node in nodes:
+        name = node["metadata"]["name"]
+        conditions = {each["type"]: each for each in node.get("status", {}).get("conditions", [])}
+        bad = [kind for kind in _BAD_FOR_NODES if conditions.get(kind, {}).get("status") == "True"]
+        if conditions.get("Ready", {}).get("status", "True") != "True":
+            bad.insert(0, f"not Ready: {conditions['Ready'].get('message', '')}".rstrip(": "))
+        if bad:
+            yield Finding(f"Node {name} is {', '.join(bad)}.", f"kubectl describe node {name}")
+
+
+def _agents(found: Collected) -> Iterator[Finding]:
+    for pod, answer in found.agents.items():
+        if isinstance(answer, str):
+            yield Finding(f"Pod {pod}: {answer}.", f"kubectl logs {pod} -c transport-agent")
+
+
+def _events(events: Iterable[Object], now: datetime) -> Iterator[Finding]:
+    """Yield the newest warnings, each once."""
+    seen: dict[tuple[str, str], Object] = {}
+    for event in events:
+        if event.get("type") == "Warning" and now - datetime.fromisoformat(event_time(event)) < _RECENT:
+            seen[event.get("reason", ""), event.get("note", "")] = event
+    for (reason, note), event in list(seen.items())[-_MOST_EVENTS:]:
+        about = event.get("regarding", {})
+        kind, name = about.get("kind", ""), about.get("name", "")
+        what = f"Event {reason} about {kind} {name} {age(event_time(event), now)} ago: {note}"
+        yield Finding(what, f"kubectl describe {kind.lower()} {name}")
+
+
+def event_time(event: Object) -> str:
+    """Return when an Event was last seen."""
+    series = event.get("series") or {}
+    told = series.get("lastObservedTime") or event.get("deprecatedLastTimestamp") or event.get("eventTime")
+    return str(told or event["metadata"]["creationTimestamp"])
