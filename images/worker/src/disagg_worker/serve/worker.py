@@ -38,6 +38,7 @@ from disagg_worker.group.membership import Membership, pod_name
 from disagg_worker.metrics import WorkerMetrics
 from disagg_worker.model.gguf import ModelError
 from disagg_worker.serve.events import publisher_of
+from disagg_worker.serve.registering import registered_or_ended
 from disagg_worker.serve.request import parse_request
 from disagg_worker.serve.roles import Aggregated, Chunk, Decode, Prefill, Role
 from disagg_worker.transfer import Reader, Source, TransferError, open_agent
@@ -53,6 +54,7 @@ MODE: dict[RoleName, DisaggregationMode] = {
 }
 DRAIN_SECONDS = 600.0
 FAIL_SECONDS = 2.0
+ENDPOINT = "generate"
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +96,7 @@ class DisaggEngine(LLMEngine):
         self._parts: Parts | None = parts
         self._metrics = metrics
         self._server: WSGIServer | None = None
+        self._registering: asyncio.Task[None] | None = None
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -119,6 +122,8 @@ class DisaggEngine(LLMEngine):
             engine.pool.num_blocks,
             engine.threads,
         )
+        if port := int(os.environ.get("DYN_SYSTEM_PORT", "0")):
+            self._registering = asyncio.create_task(registered_or_ended(port, ENDPOINT))
         return Registration(
             model=str(config.model.path),
             served_model_name=config.model.name,
@@ -222,6 +227,8 @@ class DisaggEngine(LLMEngine):
         """Let running answers end, then stop everything. May be called more than once."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
+        if self._registering:
+            self._registering.cancel()
         parts, self._parts = self._parts, None
         if parts:
             parts.engine.pool.on_event = lambda _: None
@@ -322,7 +329,7 @@ def dynamo_config(role: RoleName, config: EngineConfig) -> WorkerConfig:
     return WorkerConfig(
         namespace=get_worker_namespace(),
         component=COMPONENT[role],
-        endpoint="generate",
+        endpoint=ENDPOINT,
         model_name=str(config.model.path),
         served_model_name=config.model.name,
         endpoint_types="chat,completions",
