@@ -12,7 +12,7 @@ from soak.soak import Result
 _WIDTH, _HEIGHT, _GAP, _LEFT = 900, 130, 34, 64
 _CURVES: tuple[tuple[str, Callable[[Sample], float]], ...] = (
     ("deployments", lambda each: each.deployments),
-    ("memory (PSS), MB", lambda each: each.proportional),
+    ("anonymous memory, MB", lambda each: each.anonymous),
     ("tasks of the event loop", lambda each: each.tasks),
     ("file descriptors", lambda each: each.files),
     ("deployments in the queue", lambda each: each.waiting),
@@ -32,7 +32,7 @@ def table(result: Result) -> str:
     ]
     columns: tuple[tuple[str, Callable[[Sample], float]], ...] = (
         ("RSS, MB", lambda each: each.resident),
-        ("PSS, MB", lambda each: each.proportional),
+        ("of it anonymous, MB", lambda each: each.anonymous),
         ("threads", lambda each: each.threads),
         ("file descriptors", lambda each: each.files),
         ("sockets", lambda each: each.sockets),

@@ -31,6 +31,10 @@ _DYNAMO = "templates/crds/nvidia.com_dynamoworkermetadatas.yaml"
 _CRDS = [f"crd/{plural}.disagg.dev" for plural in ("disaggdeployments", "disaggscalers")]
 _CALM_SECONDS = 600.0
 """Longest time until nothing is to be done any more; the cluster's own controllers need most of it."""
+_START_SECONDS = 300.0
+"""Longest time until a killed operator's successor leads, and until a deleted deployment is gone."""
+_ANSWER_SECONDS = 120.0
+"""Longest time to one answer of an API server that does more than its machine can."""
 _KILLS = ((0.15, signal.SIGTERM), (0.3, signal.SIGKILL))
 """When the operator is ended, as a share of the whole churn, and how."""
 _NODE_LOSSES = 24
@@ -168,7 +172,7 @@ class Soak:
         # kopf gives its watchers of single objects up after some seconds, and connections their sockets.
         time.sleep(min(30.0, 5 + self._length / 60))
         self.result.halves.append(Empty(self._sample(), self._counted()))
-        self.tell(f"all deployments are gone: {self.result.samples[-1].proportional:.1f} MB")
+        self.tell(f"all deployments are gone: {self.result.samples[-1].anonymous:.1f} MB")
 
     def _start_churning(self, start: float, end: float, kills: list[tuple[float, signal.Signals]]) -> None:
         steps = max(1, round((end - start) * self._length * self.plan.rate))
@@ -201,6 +205,7 @@ class Soak:
             eventually(
                 lambda: self.api.http.post(path, json=made(action)).status_code in ACCEPTED,
                 f"{on.namespace}/{on.name} can be made",
+                _START_SECONDS,
             )
         elif action.patch is None:
             self.api.delete("disaggdeployments", on.namespace, on.name)
@@ -269,7 +274,7 @@ class Soak:
         """Start the operator, which may lose its Lease before it is ready, too."""
         self._process += 1
         self.operator.start()
-        eventually(self._leads, "the operator leads and is ready", meanwhile=self._revive)
+        eventually(self._leads, "the operator leads and is ready", _START_SECONDS, meanwhile=self._revive)
 
     def _leads(self) -> bool:
         process = self.operator.process
@@ -357,6 +362,7 @@ def prepared(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Iterat
             # One by one, so that each can be made again under its name.
             cluster.add_nodes(1, prefix=f"machine-{number}", allocatable=_GPUS, channel=False)
         api = Api(cluster.apiserver.kubeconfig)
+        api.http.timeout = httpx.Timeout(_ANSWER_SECONDS)
         for namespace in NAMESPACES:
             api.http.post("/api/v1/namespaces", json={"metadata": {"name": namespace}}).raise_for_status()
         for namespace in NAMESPACES:

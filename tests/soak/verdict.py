@@ -30,7 +30,7 @@ class Trend:
 
 
 def trend(samples: Sequence[Sample]) -> Trend:
-    """Return how the proportional set size went.
+    """Return how anonymous memory went.
 
     Args:
         samples: at least three, of one process, in order of time.
@@ -40,7 +40,7 @@ def trend(samples: Sequence[Sample]) -> Trend:
     """
     if len(samples) < 3:
         raise ValueError(f"{len(samples)} samples show no trend")
-    times, sizes = [each.seconds for each in samples], [each.proportional for each in samples]
+    times, sizes = [each.seconds for each in samples], [each.anonymous for each in samples]
     middle, mean = sum(times) / len(times), sum(sizes) / len(sizes)
     spread = sum((at - middle) ** 2 for at in times)
     slope = sum((at - middle) * (size - mean) for at, size in zip(times, sizes, strict=True)) / (
@@ -106,7 +106,7 @@ def faults(before: Empty, after: Empty, through: Trend, *, growth: float) -> lis
     found += [f"{more} objects more of {name}" for name, more in grown(before, after).items()]
     if through.growth > growth:
         found.append(f"memory grew by {through.growth:.1%} during churn, {growth:.0%} is allowed")
-    emptied = new.proportional / old.proportional - 1
+    emptied = new.anonymous / old.anonymous - 1
     if emptied > growth:
         found.append(f"memory with no deployment grew by {emptied:.1%}, {growth:.0%} is allowed")
     return found

@@ -13,7 +13,7 @@ CALM = Sample(
     process=2,
     deployments=0,
     resident=90.0,
-    proportional=80.0,
+    anonymous=80.0,
     threads=3,
     files=40,
     sockets=30,
@@ -31,7 +31,7 @@ FLAT = trend([replace(CALM, seconds=float(at)) for at in range(9)])
 
 def test_what_is_the_same_again_is_no_leak() -> None:
     before = Empty(CALM, OBJECTS)
-    again = Empty(replace(CALM, seconds=600.0, tasks=33, files=44, proportional=81.0), OBJECTS)
+    again = Empty(replace(CALM, seconds=600.0, tasks=33, files=44, anonymous=81.0), OBJECTS)
     assert faults(before, again, FLAT, growth=0.05) == []
 
 
@@ -45,7 +45,7 @@ def test_what_is_the_same_again_is_no_leak() -> None:
         ({"delayed": 1}, "1 to be reconciled later though no deployment is left"),
         ({"failing": 1}, "1 failing though no deployment is left"),
         ({"cached": 7}, "7 objects in the caches though no deployment is left"),
-        ({"proportional": 100.0}, "memory with no deployment grew by 25.0%, 5% is allowed"),
+        ({"anonymous": 100.0}, "memory with no deployment grew by 25.0%, 5% is allowed"),
     ],
 )
 def test_what_is_held_without_need_is_told(changed: dict[str, float], said: str) -> None:
@@ -54,7 +54,7 @@ def test_what_is_held_without_need_is_told(changed: dict[str, float], said: str)
 
 
 def test_memory_that_climbs_during_churn_is_told() -> None:
-    climbing = trend([replace(CALM, seconds=60.0 * at, proportional=80.0 + at) for at in range(30)])
+    climbing = trend([replace(CALM, seconds=60.0 * at, anonymous=80.0 + at) for at in range(30)])
     assert climbing.per_hour == pytest.approx(60.0)
     (said,) = faults(Empty(CALM, OBJECTS), Empty(CALM, OBJECTS), climbing, growth=0.05)
     assert said.startswith("memory grew by ")
@@ -64,8 +64,7 @@ def test_a_single_spike_is_no_slope() -> None:
     sizes = [80.0] * 30
     sizes[15] = 200.0
     assert (
-        trend([replace(CALM, seconds=float(at), proportional=size) for at, size in enumerate(sizes)]).growth
-        == 0
+        trend([replace(CALM, seconds=float(at), anonymous=size) for at, size in enumerate(sizes)]).growth == 0
     )
 
 
