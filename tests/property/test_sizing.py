@@ -1,5 +1,7 @@
 """Sizing of any load: longer prompts need no less, bytes are linear in tokens, and nothing is for free."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,9 +12,12 @@ from disagg_operator.platforms.catalogue import builtin
 from disagg_operator.sizing import kv, transfer
 from disagg_operator.sizing.answer import answered
 from disagg_operator.sizing.assumptions import models
+from disagg_operator.sizing.errors import SizingError
 from disagg_operator.sizing.fleet import disaggregated
+from disagg_operator.sizing.model import shape_of
+from disagg_operator.sizing.plot import bars, svg
 from disagg_operator.sizing.resource import resource
-from unit.sizing.questions import B200, P5EN, known, question
+from unit.sizing.questions import B200, LLAMA_8B, P5EN, known, question
 
 NAMES = st.sampled_from(list(models()))
 PLATFORMS = st.sampled_from([P5EN, B200])
@@ -47,6 +52,7 @@ def test_the_buffer_holds_the_request_in_whole_blocks(isl: int, osl: int, block:
     assert isl + osl + 500 <= tokens < isl + osl + 500 + block
 
 
+@settings(max_examples=30)
 @given(NAMES, st.integers(100, 8_000), st.integers(100, 4_000), st.floats(0.5, 20))
 def test_more_to_do_needs_no_fewer_gpus(name: str, isl: int, more: int, rate: float) -> None:
     few, longer, often = (
@@ -69,3 +75,40 @@ def test_every_answer_is_a_deployment_that_the_operator_accepts(
     answer = answered(question(name, platform, isl=isl, osl=osl, rate=rate, ttft=5, itl=0.05))
     refused, _ = judged(resource(answer, name), Installation("worker:test", catalogue=builtin()))
     assert not refused
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-1, 10**12),
+    st.integers(1, 512),
+    st.floats(),
+    st.text(max_size=5),
+    st.lists(st.text(max_size=3), max_size=2),
+    st.dictionaries(st.sampled_from(["quant_method", "quant_algo"]), st.text(max_size=3), max_size=2),
+)
+
+
+@settings(max_examples=30)
+@given(NAMES, st.data())
+def test_any_configuration_is_counted_or_refused_with_the_option(name: str, data: st.DataObject) -> None:
+    config = models()[name]["config"]
+    changed = data.draw(st.dictionaries(st.sampled_from([*config, "text_config"]), VALUES, max_size=3))
+    asked = question(LLAMA_8B, P5EN, ttft=5, itl=0.05)
+    try:
+        asked = replace(asked, shape=shape_of(name, {**config, **changed}))
+        disaggregated(asked.roofline, asked.load, asked.buffer_tokens)
+    except SizingError as error:
+        assert str(error).startswith("--")  # noqa: PT017 - either way is right
+
+
+@settings(max_examples=15)
+@given(st.sampled_from([each.name for each in question().assumed]), st.floats(1e-6, 1e9))
+def test_any_assumption_gives_an_answer_or_is_refused_with_the_option(name: str, value: float) -> None:
+    try:
+        answer = answered(question(given=[f"{name}={value!r}"]))
+    except SizingError as error:
+        assert str(error).startswith("--")  # noqa: PT017 - the same
+    else:
+        assert svg(answer).startswith("<svg")
+        assert bars(answer)

@@ -185,6 +185,12 @@ def test_a_platform_that_names_no_gpus_takes_them_from_options() -> None:
             ["--nixl-backend", "MOONCAKE"],
             "--nixl-backend: no rate of MOONCAKE over efa is known. Write --nixl-backend",
         ),
+        (["--assume", "gpus_per_node=0.5"], "no whole number. Write gpus_per_node=8"),
+        (
+            ["--assume", "kv_memory_fraction=2"],
+            "a part of the whole is at most 1. Write kv_",
+        ),
+        (["--rate", "1e9"], "--rate: 1e+09 requests/s need more than 1000 instances of a role"),
         (["--plot", "p.png"], "--plot: p.png is no name of an SVG file. Write p.svg"),
         (["--plot", "/nowhere/p.svg"], "--plot: /nowhere/p.svg cannot be written: No such file or directory"),
         (["--model", "deepseek-ai/DeepSeek-R1", "--platform", "aws-g6e.8xlarge"], "needs 673 GB for weights"),

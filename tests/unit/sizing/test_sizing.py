@@ -137,6 +137,11 @@ def test_the_greatest_uncertainty_is_named_with_what_it_does() -> None:
     assert settled.assumption.name != "fabric_rate"
 
 
+def test_doubts_about_experts_are_told() -> None:
+    assert any("mixtures of experts" in note for note in answered(question(GPT_OSS_120B)).notes)
+    assert not answered(question(LLAMA_70B)).notes
+
+
 def test_a_queue_is_empty_without_load_and_endless_when_full() -> None:
     assert waiting(2.0, 0.0) == 0
     assert waiting(2.0, 0.5) == 1.0
@@ -148,6 +153,9 @@ def test_a_queue_is_empty_without_load_and_endless_when_full() -> None:
     [
         ({"model_type": "mamba2"}, "model_type 'mamba2' is not among those"),
         ({"hidden_size": "64"}, "hidden_size is '64'"),
+        ({"num_hidden_layers": 10**400}, "num_hidden_layers is 1000"),
+        ({"num_attention_heads": True}, "num_attention_heads is True"),
+        ({"num_experts": 4, "num_experts_per_tok": 5}, "It must be at most the 4 experts"),
         ({"num_hidden_layers": 0}, "num_hidden_layers is 0"),
         (
             {"quantization_config": {"quant_method": "quip"}},

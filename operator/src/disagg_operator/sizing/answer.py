@@ -13,11 +13,14 @@ from disagg_operator.sizing.model import ModelShape
 from disagg_operator.sizing.roofline import Roofline
 from disagg_operator.sizing.words import duration, two
 
+_EXPERTS = (
+    "of mixtures of experts the roofline knows least, and its verdict may be wrong: --estimator "
+    "aiconfigurator knows measured kernels"
+)
 _SLOWEST, _FASTEST = 1e-3, 1e4
 """GB/s between which the rate is sought that is enough."""
 _PAYS, _COSTS = 1.2, 0.85
-"""GPUs of aggregated serving over those of disaggregated: what lies between is within the estimate's "
-"error."""
+"""GPUs of aggregated serving over those of disaggregated; what lies between is within the error."""
 
 
 class Verdict(StrEnum):
@@ -136,7 +139,7 @@ def answered(question: Question) -> Answer:
         verdict=verdict,
         why=why,
         uncertainty=uncertain(question, fleet),
-        notes=tuple(notes(question)),
+        notes=(*notes(question), *([_EXPERTS] if question.shape.experts else [])),
     )
 
 

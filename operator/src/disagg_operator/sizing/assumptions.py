@@ -21,6 +21,10 @@ FABRIC, TCP, NODES = "fabric_rate", "tcp_rate", "node_link"
 BY_USER = "--assume"
 _GIGA, _TERA, _MICRO = 1e9, 1e12, 1e-6
 _SIZES = {"GB": _GIGA, "GB/s": _GIGA, "TFLOP/s": _TERA, "µs": _MICRO}
+_LEAST, _MOST = 1e-6, 1e9
+"""Between which a value may be, in its unit."""
+_WHOLE = ("", "tokens")
+"""Units of counts."""
 _GPUS_SOURCE = "NVIDIA's datasheets, as in aiconfigurator 0.12.0"
 
 
@@ -81,12 +85,11 @@ class Assumptions:
                 close = get_close_matches(name, found)
                 meant = f"Did you mean {close[0]}?" if close else f"Write one of: {', '.join(found)}"
                 raise SizingError(f"--assume {text}: there is no assumption {name!r}. {meant}")
-            value = _number(written)
-            if value is None:
+            value, fault = _number(written), _fault(written, found[name])
+            if value is None or fault:
                 unit = f" in {found[name].unit}" if found[name].unit else ""
                 raise SizingError(
-                    f"--assume {text}: no number above 0. Write {name}={found[name].value:g}{unit}, for "
-                    "example"
+                    f"--assume {text}: {fault}. Write {name}={found[name].value:g}{unit}, for example"
                 )
             found[name] = replace(found[name], value=value, low=value, high=value, source=BY_USER)
         return Assumptions(found)
@@ -186,12 +189,24 @@ def _rate(name: str, values: Mapping[str, Any], unit: str, line: float) -> Assum
     return replace(found, value=min(found.value, line), low=min(found.low, line), high=min(found.high, line))
 
 
+def _fault(text: str, assumption: Assumption) -> str:
+    """Return what is wrong with a value, or nothing."""
+    value = _number(text)
+    if value is None:
+        return "no number above 0"
+    if assumption.unit.startswith("of ") and value > 1:
+        return "a part of the whole is at most 1"
+    if assumption.unit in _WHOLE and not value.is_integer():
+        return "no whole number"
+    return ""
+
+
 def _number(text: str) -> float | None:
     try:
         value = float(text)
     except ValueError:
         return None
-    return value if 0 < value < float("inf") else None
+    return value if _LEAST <= value <= _MOST else None
 
 
 @cache

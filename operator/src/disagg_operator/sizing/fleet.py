@@ -6,7 +6,7 @@ that prompts wait as in an M/D/1 queue, and so do caches on their way. Times to 
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,18 +132,12 @@ def disaggregated(roofline: Roofline, load: Load, buffer_tokens: int) -> Fleet:
     """Return the fleet of fewest GPUs that meets the targets, or the one that comes closest to them.
 
     Raises:
-        SizingError: the model fits on no instance.
+        SizingError: the model fits on no instance, or too many are needed.
     """
     sizes = list(_sizes(roofline))
     decodes = [role for gpus in sizes for role in _decode(roofline, load, gpus, buffer_tokens)]
     if not decodes:
-        together = roofline.assumed["gpu_memory"] * sizes[-1] / 1e9
-        raise SizingError(
-            f"--platform: {roofline.shape.name} needs {roofline.shape.weight_bytes / 1e9:.0f} GB for "
-            "weights, and has no room "
-            f"with one request on {sizes[-1]} GPUs of {together:.0f} GB together. Write a platform with "
-            "more memory, or --weights fp8"
-        )
+        raise _fits_nowhere(roofline, load, sizes, buffer_tokens)
     in_time = [role for role in decodes if role.seconds <= load.itl] or [
         min(decodes, key=lambda role: role.seconds)
     ]
@@ -155,6 +149,8 @@ def disaggregated(roofline: Roofline, load: Load, buffer_tokens: int) -> Fleet:
         for decode in in_time
         for fleet in _fleets(roofline, load, gpus, memory, decode)
     ]
+    if not fleets:
+        raise _too_many(load)
     return min(
         fleets, key=lambda fleet: (not fleet.meets, fleet.gpus if fleet.meets else fleet.ttft, fleet.ttft)
     )
@@ -195,6 +191,32 @@ def waiting(seconds: float, load: float) -> float:
     return seconds * load / (2 * (1 - load)) if load < 1 else math.inf
 
 
+def _fits_nowhere(roofline: Roofline, load: Load, sizes: Sequence[int], buffer_tokens: int) -> SizingError:
+    """Return why there is no decode at all."""
+    if any(_room(roofline, load, gpus, buffer_tokens) >= 1 for gpus in sizes):
+        return _too_many(load)
+    together = roofline.assumed["gpu_memory"] * sizes[-1] / 1e9
+    return SizingError(
+        f"--platform: {roofline.shape.name} needs {roofline.shape.weight_bytes / 1e9:.0f} GB for "
+        "weights, and "
+        f"has no room with one request on {sizes[-1]} GPUs of {together:.0f} GB together. Write a platform "
+        "with more memory, or --weights fp8"
+    )
+
+
+def _too_many(load: Load) -> SizingError:
+    return SizingError(
+        f"--rate: {load.rate:g} requests/s need more than {_MOST_REPLICAS} instances of a role. Write a "
+        "lower one"
+    )
+
+
+def _room(roofline: Roofline, load: Load, gpus: int, buffer_tokens: int) -> float:
+    """Return how many whole sequences an instance's KV cache holds."""
+    memory = roofline.memory(gpus, buffer_tokens)
+    return roofline.cached_tokens(memory, gpus) / (load.isl + load.osl) if memory is not None else 0.0
+
+
 def _sizes(roofline: Roofline) -> Iterator[int]:
     """Yield numbers of GPUs of an instance: powers of two within a node, then whole nodes."""
     per_node = int(roofline.assumed["gpus_per_node"])
@@ -211,7 +233,7 @@ def _sizes(roofline: Roofline) -> Iterator[int]:
 
 def _decode(roofline: Roofline, load: Load, gpus: int, buffer_tokens: int) -> Iterator[Role]:
     memory = roofline.memory(gpus, buffer_tokens)
-    room = roofline.cached_tokens(memory, gpus) / (load.isl + load.osl) if memory is not None else 0.0
+    room = _room(roofline, load, gpus, buffer_tokens)
     if memory is None or room < 1:
         return
 
@@ -263,8 +285,7 @@ def _fleets(roofline: Roofline, load: Load, gpus: int, memory: Memory, decode: R
 
 
 def _both(roofline: Roofline, load: Load, gpus: int) -> Aggregated | None:
-    memory = roofline.memory(gpus, 0)
-    room = roofline.cached_tokens(memory, gpus) / (load.isl + load.osl) if memory is not None else 0.0
+    room = _room(roofline, load, gpus, 0)
     each = roofline.prompt_flops(load.isl) / load.isl
     best: Aggregated | None = None
     for batch in _batches(room):

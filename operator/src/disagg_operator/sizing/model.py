@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from disagg_operator.api.wording import readable
 from disagg_operator.sizing.errors import SizingError
 from disagg_operator.verify.evidence import Model
 
@@ -16,6 +17,8 @@ _CHECKED = (
     "llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gpt_oss", "deepseek_v2", "deepseek_v3",
 )  # fmt: skip
 """Families whose parameters are counted as here. Others are refused: a wrong count would look right."""
+_LARGEST = 2**31 - 1
+"""Number that a configuration may hold: no model's is near it, and all products stay finite."""
 _EXPERTS = ("n_routed_experts", "num_local_experts", "num_experts")
 _KV_TYPES = {"FP8": "fp8", "NVFP4": "nvfp4"}
 
@@ -239,9 +242,10 @@ class _Reader:
             not isinstance(value, int)
             or isinstance(value, bool)
             or value < 0
+            or value > _LARGEST
             or (value == 0 and default is None)
         ):
-            raise self.fault(f"{key} is {value!r}", "It must be a whole number above 0")
+            raise self.fault(f"{key} is {readable(repr(value), 40)}", "It must be a whole number above 0")
         return value
 
     def fault(self, what: str, instead: str) -> SizingError:
@@ -276,7 +280,12 @@ def _feed_forward(reader: _Reader, hidden: int, layers: int) -> tuple[int, int, 
     each = 3 * hidden * width
     shared = reader.number("n_shared_experts", 0) * each
     dense = dense_layers * plain + routed * (shared + hidden * experts)
-    return dense, routed * each, experts, reader.number("num_experts_per_tok")
+    chosen = reader.number("num_experts_per_tok")
+    if chosen > experts:
+        raise reader.fault(
+            f"num_experts_per_tok is {chosen}", f"It must be at most the {experts} experts that there are"
+        )
+    return dense, routed * each, experts, chosen
 
 
 def _weights(reader: _Reader, config: Mapping[str, Any], quantisation: Mapping[str, Any] | None) -> Weights:

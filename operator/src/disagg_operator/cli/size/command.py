@@ -30,6 +30,8 @@ from disagg_operator.sizing.model import ModelShape, Weights
 from disagg_operator.sizing.plot import svg
 from disagg_operator.sizing.resource import resource
 
+_LONGEST = 100_000_000
+"""Tokens."""
 EPILOG = "Exit codes: 0 sized, 1 the targets are missed or it cannot be sized, 2 wrong usage."
 
 
@@ -46,8 +48,8 @@ def size(
     ],
     platform: Annotated[str, typer.Option("--platform", help="Machines: see kubectl disagg platforms.")],
     *,
-    isl: Annotated[int, typer.Option("--isl", min=1, help="Tokens of a prompt.")],
-    osl: Annotated[int, typer.Option("--osl", min=2, help="Tokens of an answer.")],
+    isl: Annotated[int, typer.Option("--isl", min=1, max=_LONGEST, help="Tokens of a prompt.")],
+    osl: Annotated[int, typer.Option("--osl", min=2, max=_LONGEST, help="Tokens of an answer.")],
     rate: Annotated[float, typer.Option("--rate", help="Requests a second.")],
     ttft: Annotated[float, typer.Option("--ttft", help="Milliseconds to the first token, at most.")] = 2000,
     itl: Annotated[float, typer.Option("--itl", help="Milliseconds from token to token, at most.")] = 30,
