@@ -2,7 +2,7 @@
 
 import typer
 
-from disagg_operator.cli import logs, rollout, status, verify
+from disagg_operator.cli import chat, logs, rollout, status, verify
 from disagg_operator.cli.cluster_options import ScriptedCommand
 from disagg_operator.cli.convert import command_line
 from disagg_operator.cli.doctor import command_line as doctor
@@ -28,6 +28,7 @@ app.command(epilog=sizing.EPILOG)(sizing.size)
 app.command(cls=ScriptedCommand, epilog=status.EPILOG)(status.status)
 app.command(cls=ScriptedCommand, epilog=doctor.EPILOG)(doctor.doctor)
 app.command(cls=ScriptedCommand, epilog=logs.EPILOG)(logs.logs)
+app.command(cls=ScriptedCommand, epilog=chat.EPILOG)(chat.chat)
 app.command(cls=ScriptedCommand, epilog=verify.EPILOG)(verify.verify)
 
 app.add_typer(rollout.app)

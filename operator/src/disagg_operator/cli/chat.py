@@ -1,0 +1,77 @@
+"""``kubectl disagg chat``: one request to a deployment's frontend, and how fast the answer came."""
+
+import json
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+
+from disagg_operator.cli import documents
+from disagg_operator.cli.cluster_options import (
+    Code,
+    ContextOption,
+    KubeconfigOption,
+    NamespaceOption,
+    Place,
+    connected,
+    seconds,
+)
+from disagg_operator.cli.streamed import Answer, summary
+from disagg_operator.cli.terminal import Form, UserError, errors, fail
+
+EPILOG = "Exit codes: 0 answered, 3 there was no answer, 64 wrong usage, 130 interrupted."
+_PROMPT = "Say in one sentence what disaggregated serving of a language model is."
+
+
+def chat(
+    name: Annotated[str, typer.Argument(help="Name of the DisaggDeployment.")],
+    prompt: Annotated[str, typer.Argument(help="The question.")] = _PROMPT,
+    *,
+    system: Annotated[
+        str, typer.Option("--system", help="What the model is told before.", show_default=False)
+    ] = "",
+    most: Annotated[int, typer.Option("--max-tokens", min=1, help="Where the answer ends.")] = 128,
+    url: Annotated[
+        str,
+        typer.Option(
+            "--url",
+            help="Address of the frontend, such as a port-forward's. Default: the API server's proxy.",
+            show_default=False,
+        ),
+    ] = "",
+    timeout: Annotated[
+        float,
+        typer.Option("--timeout", parser=seconds, metavar="DURATION", help="Longest silence, such as 90s."),
+    ] = "2m",  # type: ignore[assignment]  # the parser reads it
+    form: Annotated[
+        Form, typer.Option("--output", "-o", help="json, yaml: the whole answer with its times, at its end.")
+    ] = Form.TEXT,
+    namespace: NamespaceOption = "",
+    context: ContextOption = "",
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Send a chat request, print the answer as it comes, and say how fast it came."""
+    from disagg_operator.cli.live import chatting  # noqa: PLC0415 - loads the Kubernetes client
+
+    def tell(text: str) -> None:
+        if form is Form.TEXT:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    async def work(connection: Any) -> Answer:
+        wish = chatting.Wish(name, prompt, system, most, url, timeout)
+        return await chatting.chat(connection, wish, time.monotonic, tell)
+
+    try:
+        answer = connected(Place(namespace, context, kubeconfig), work)
+    except UserError as error:
+        fail(error, Code.ERROR)
+    told = answer.document()
+    if form is Form.JSON:
+        typer.echo(json.dumps(told, indent=2))
+    elif form is Form.YAML:
+        typer.echo(documents.write([told]), nl=False)
+    else:
+        typer.echo()
+        errors().print(summary(told), style="dim", highlight=False, markup=False, soft_wrap=True)

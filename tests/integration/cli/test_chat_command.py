@@ -1,0 +1,93 @@
+"""``kubectl disagg chat`` through a real API server's proxy, to a SIMULATED frontend."""
+
+import json
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+
+import httpx
+import pytest
+
+from integration.cli.program import Program
+from integration.cli.workload import Kubelet, make_pod, own_address, serving
+from integration.operator.control_plane import Api, Object, eventually
+from testcluster.fixtures import ApiServer
+
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(240)]
+
+
+def speaking(received: list[Object]) -> type[BaseHTTPRequestHandler]:
+    """Return a frontend that answers in three pieces, or that no worker is ready."""
+
+    class Frontend(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            received.append(body)
+            if body["messages"][-1]["content"] == "refuse":
+                return self._refuse()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            for piece in ("One ", "two ", "three."):
+                self._event({"choices": [{"delta": {"content": piece}}]})
+            self._event({"choices": [], "usage": {"prompt_tokens": 4, "completion_tokens": 3}})
+            self.wfile.write(b"data: [DONE]\n\n")
+            return None
+
+        def _event(self, document: Object) -> None:
+            self.wfile.write(f"data: {json.dumps(document)}\n\n".encode())
+            self.wfile.flush()
+
+        def _refuse(self) -> None:
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(b'{"error": {"message": "no worker is ready"}}')
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    return Frontend
+
+
+def make_service(api: Api, namespace: str, node: str, port: int) -> None:
+    """Create the frontend's Service and a pod of it, and wait until the API server sends requests on."""
+    # Pods on no node are endpoints of no Service.
+    make_pod(api, namespace, "frontend", nodeName=node)
+    selector = {"disagg.dev/deployment": "demo", "disagg.dev/role": "frontend"}
+    spec = {"selector": selector, "ports": [{"name": "http", "port": 8000, "targetPort": port}]}
+    api.create("services", namespace, {"metadata": {"name": "demo-frontend"}, "spec": spec})
+    path = api.path("services", namespace, "demo-frontend:8000") + "/proxy/"
+    # The frontend knows no GET, and says so.
+    eventually(
+        lambda: api.http.get(path).status_code == httpx.codes.NOT_IMPLEMENTED, "the frontend is reached"
+    )
+
+
+def test_an_answer_comes_through_the_api_servers_proxy_or_from_an_address(
+    api: Api, apiserver: ApiServer, disagg: Program, namespace: str
+) -> None:
+    received: list[Object] = []
+    with serving(speaking(received)) as port, Kubelet(apiserver.plane).serve(api) as node:
+        make_service(api, namespace, node, port)
+        proxied = disagg("chat", "demo", "Count to three.", "--max-tokens", "9")
+        assert proxied.code == 0, proxied.complaint
+        assert proxied.output == "One two three.\n"
+        assert "TTFT" in proxied.complaint
+        assert "3 tokens in" in proxied.complaint
+        assert (received[0]["model"], received[0]["max_tokens"], received[0]["stream"]) == ("m", 9, True)
+        direct = disagg("chat", "demo", "-o", "json", "--url", f"http://{own_address()}:{port}")
+        told = json.loads(direct.output)
+        assert (told["text"], told["tokens"], told["promptTokens"]) == ("One two three.", 3, 4)
+        refused = disagg("chat", "demo", "refuse")
+    assert (refused.code, refused.output) == (3, "")
+    assert (
+        "the frontend did not answer (no worker is ready). `kubectl disagg status demo` says"
+        in refused.complaint
+    )
+
+
+def test_who_may_not_use_the_proxy_is_told_what_to_ask_for(user: Callable[..., Program]) -> None:
+    found = user({"apiGroups": ["disagg.dev"], "resources": ["disaggdeployments"], "verbs": ["get"]})(
+        "chat", "demo"
+    )
+    assert found.code == 3
+    assert "the RBAC verb 'create' on 'services/proxy'" in found.complaint
