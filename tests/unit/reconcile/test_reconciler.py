@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -15,7 +16,7 @@ from disagg_operator.platforms.catalogue import builtin
 from disagg_operator.reconcile.errors import BlockedError, RetrySoonError
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.plans import Plans
-from disagg_operator.reconcile.reconciler import Outcome, Reconciler
+from disagg_operator.reconcile.reconciler import REPORT_SECONDS, Outcome, Reconciler
 from unit.reconcile.fake_cluster import Crash, FakeCluster, deployment, refusal
 
 INSTALLATION = Installation("worker:1")
@@ -44,6 +45,26 @@ def converge(cluster: FakeCluster, rounds: int = 10) -> None:
         if not cluster.writes:
             return
     raise AssertionError(f"still writing after {rounds} rounds: {cluster.writes}")
+
+
+def test_the_first_status_waits_a_little_while_other_deployments_do() -> None:
+    cluster = FakeCluster(deployment())
+    busy = replace(reconciler(cluster), busy=lambda: True)
+    outcome = drive_on(busy, cluster)
+    assert ("apply", "Deployment demo-frontend") in cluster.writes
+    assert cluster.resource is not None
+    assert "status" not in cluster.resource
+    assert outcome.again is not None
+    assert 0 < outcome.again <= REPORT_SECONDS
+    # The objects of the fake cluster are old by now.
+    drive_on(busy, cluster)
+    assert cluster.condition("Available")["reason"] == "RolesNotReady"
+
+
+def test_what_is_wrong_with_a_new_deployment_is_told_however_many_others_wait() -> None:
+    cluster = FakeCluster(deployment(platform="nowhere"))
+    drive_on(replace(reconciler(cluster), busy=lambda: True), cluster)
+    assert cluster.condition("Accepted")["status"] == "False"
 
 
 def test_a_new_deployment_becomes_available_in_few_writes() -> None:

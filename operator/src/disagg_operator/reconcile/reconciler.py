@@ -7,8 +7,9 @@ runs as it is, and so does a revision of which the API server would refuse every
 """
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TypeVar
 
 from disagg_operator.api.problems import Problem, Refusal
@@ -119,6 +120,7 @@ class Reconciler:
         plans: what plans.
         repairs: when what somebody else changed was put right.
         offers: when which key was offered.
+        busy: tells whether other deployments wait to be reconciled.
     """
 
     cluster: Cluster
@@ -130,6 +132,7 @@ class Reconciler:
     plans: Plans
     repairs: Repairs = field(default_factory=Repairs)
     offers: Offers = field(default_factory=Offers)
+    busy: Callable[[], bool] = lambda: False
 
     @property
     def writer(self) -> Writer:
@@ -367,6 +370,9 @@ class Reconciler:
         new = compute(resource, view, now)
         if new == old:
             return Report()
+        if not old and self.busy() and (left := _until_first_report(view, now)) > 0:
+            # Of two writes of a status most need only the second, and objects of others are waited for.
+            return Report(left, postponed=True, decided=False)
         last = last_report(resource)
         if last is not None and not is_news(old, new):
             wait = REPORT_SECONDS - (now - last).total_seconds()
@@ -393,6 +399,17 @@ def _shown(view: View) -> TransportShown | None:
     if record.verified is None or record.reason is None:
         return TransportShown("Unknown", configured, proof.reason)
     return TransportShown(record.verified, record.observed or configured, record.reason)
+
+
+def _until_first_report(view: View, now: datetime) -> float:
+    """Return the seconds for which the first status of a deployment may wait: only for what comes up well."""
+    if view.plan is None or view.failure is not None or view.held or view.paused:
+        return 0.0
+    made = [obj["metadata"]["creationTimestamp"] for obj in view.observed.objects.values()]
+    since = min(map(datetime.fromisoformat, made), default=now)
+    left = REPORT_SECONDS - (now - since).total_seconds()
+    # The API server's clock may be far ahead of ours, and must not hold this up.
+    return left if left <= 2 * REPORT_SECONDS else 0.0
 
 
 def _sooner(*seconds: float | None) -> float | None:

@@ -107,6 +107,7 @@ class Operator:
             self._verifier,
             self._domains,
             Plans(installation),
+            busy=self._waiting,
         )
         self._controller = Controller(reconciler, metrics, health, settings.workers, settings.resync_seconds)
         self._reflectors: list[Reflector[Any]] = [
@@ -259,6 +260,9 @@ class Operator:
             await _cancel(tasks)
             kopf_stop.set()
             await asyncio.wait([watching])
+
+    def _waiting(self) -> bool:
+        return len(self._controller.queue) > 0
 
     def _concerned(self, key: Key) -> None:
         self._controller.queue.add(key)
