@@ -52,19 +52,25 @@ def _without_words(value: Any) -> Any:
     if kind is str:
         return value
     if is_dataclass(kind):
-        value = {field: getattr(value, field) for field in _fields(kind)}
+        parts = [(field, getattr(value, field)) for field in _fields(kind)]
+        return {field: _without_words(part) for field, part in parts if _says_something(part)}
+    if isinstance(value, list | tuple):
+        return [_without_words(part) for part in value]
     if isinstance(value, Mapping):
         return {
             key: _without_words(part)
             for key, part in value.items()
-            # What says nothing counts for nothing: plans of a newer operator may have more parts.
-            if not key.endswith(_EXPLAINS) and part not in (None, (), [], {})
+            if not key.endswith(_EXPLAINS) and _says_something(part)
         }
-    if isinstance(value, list | tuple):
-        return [_without_words(part) for part in value]
     return value
+
+
+def _says_something(part: Any) -> bool:
+    """Tell whether a part counts. What says nothing does not: newer plans may have more parts."""
+    return bool(part) or part not in (None, (), [], {})
 
 
 @cache
 def _fields(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+    """Return the names of a dataclass' fields, without those that explain."""
+    return tuple(field.name for field in fields(kind) if not field.name.endswith(_EXPLAINS))

@@ -74,12 +74,14 @@ class _Draft:
     Attributes:
         basis: what the deployment's pods have in common.
         role: the workers, as if one pod were one instance, and without the variables of the wiring.
+        wiring: how they take part, of no revision.
         port: by which the engine's ranks find each other, where they do that by themselves.
         launch: how they are started, where they do not; None for an instance on one node as well.
     """
 
     basis: Basis
     role: RolePlan
+    wiring: Wiring
     port: Port | None
     launch: MpiLaunch | Meeting | None
 
@@ -91,7 +93,7 @@ class _Draft:
             shared: whether the other role's pods are found by the same Service.
         """
         name = self.basis.name
-        wiring = _wiring(self.basis, self.role.role, revision)
+        wiring = self.wiring if revision == NO_REVISION else _wiring(self.basis, self.role.role, revision)
         environment = layered(wiring.environment, self.role.pod.environment)
         role = replace(
             self.role,
@@ -194,7 +196,7 @@ def _draft(basis: Basis, role: str, spec: RoleSpec) -> _Draft:
         budget=budget_plan(basis.drain, spec.replicas, spec.nodes_per_replica),
     )
     started = planned.nodes > 1 and engine.group_port is None
-    return _Draft(basis, planned, engine.group_port, _launch(basis, planned) if started else None)
+    return _Draft(basis, planned, wiring, engine.group_port, _launch(basis, planned) if started else None)
 
 
 def _wiring(basis: Basis, role: str, revision: str) -> Wiring:
