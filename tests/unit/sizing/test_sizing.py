@@ -231,6 +231,9 @@ def test_aiconfigurator_s_answer_becomes_a_deployment() -> None:
     assert answer.both is not None
     assert answer.both.total == 16
     assert answer.verdict is Verdict.CLOSE
+    slow = aiconfigurator.answered(question(), table("disagg"), table("agg"), "0.12.0")
+    assert slow.uncertainty is not None
+    assert (slow.uncertainty.at_low, slow.uncertainty.at_high) == (None, 16)
     spec = resource(answer, QWEN_32B)["spec"]
     assert spec["transfer"]["maxTokensInBuffer"] == 5024
     assert (spec["prefill"]["replicas"], spec["decode"]["replicas"]) == (8, 2)

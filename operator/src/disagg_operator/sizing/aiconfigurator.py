@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from disagg_operator.sizing.answer import Answer, Question, enough, judged, notes
+from disagg_operator.sizing.answer import Answer, Question, Uncertainty, enough, first_token, judged, notes
 from disagg_operator.sizing.assumptions import FABRIC, TCP
 from disagg_operator.sizing.errors import SizingError
 from disagg_operator.sizing.fleet import Aggregated, Fleet, Role, moved
@@ -82,9 +82,20 @@ def answered(question: Question, disaggregated: Row, aggregated: Row | None, see
         enough=enough(question, fleet),
         verdict=verdict,
         why=why,
-        uncertainty=None,
+        uncertainty=_uncertain(question, fleet),
         notes=(*notes(question), _WAITS, "it takes no fabric into account: the transfer is added here"),
     )
+
+
+def _uncertain(question: Question, fleet: Fleet) -> Uncertainty:
+    """Return what the fabric's rate, of which it knows nothing, makes of its fleet."""
+    rate, load = question.assumed.by_name[FABRIC], question.load
+
+    def gpus(value: float) -> int | None:
+        in_time = first_token(question, fleet, value) <= load.ttft and fleet.itl <= load.itl
+        return fleet.gpus if in_time else None
+
+    return Uncertainty(rate, gpus(rate.low), gpus(rate.high))
 
 
 def _fleet(question: Question, row: Row) -> Fleet:

@@ -102,7 +102,7 @@ class Answer:
             the first token; None where none does.
         verdict: whether disaggregation pays.
         why: why, in a sentence.
-        uncertainty: what the answer depends on most; None where the method does not tell.
+        uncertainty: what the answer depends on most; None where nothing changes it.
         notes: what else must be known.
     """
 

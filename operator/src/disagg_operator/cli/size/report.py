@@ -112,12 +112,7 @@ def _sure(answer: Answer) -> str:
     """Return what is most uncertain, in a sentence."""
     most = answer.uncertainty
     if most is None:
-        rate = answer.question.assumed.by_name[FABRIC]
-        return (
-            f"Most uncertain: what the fabric really moves, {rate.low:g} to {rate.high:g} {rate.unit}; "
-            "kubectl disagg verify "
-            "measures it."
-        )
+        return "No assumption changes this within its range."
     each = most.assumption
 
     def at(gpus: int | None) -> str:
