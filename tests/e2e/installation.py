@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import yaml
 
@@ -43,7 +44,7 @@ class Installed:
     audit: AuditTrail | None
     images: Mapping[str, str]
 
-    def release(self, verb: str, name: str, namespace: str, *more: str) -> None:
+    def release(self, verb: str, name: str, namespace: str, *more: str, chart: Path = CHART) -> None:
         """Install or upgrade a release with the local images, and wait until it is ready.
 
         Args:
@@ -51,9 +52,10 @@ class Installed:
             name: name of the release.
             namespace: its namespace.
             more: further settings.
+            chart: folder of the chart.
         """
         ready = ("--wait", "--timeout", "90s")
-        self.helm(verb, name, CHART, "--namespace", namespace, *self.values, *more, *ready, timeout=120)
+        self.helm(verb, name, chart, "--namespace", namespace, *self.values, *more, *ready, timeout=120)
 
     def operator_pods(self) -> list[str]:
         """Return the names of the operator's pods that are not being deleted."""
