@@ -24,23 +24,24 @@ def speaking(received: list[Object]) -> type[BaseHTTPRequestHandler]:
             received.append(body)
             if body["messages"][-1]["content"] == "refuse":
                 return self._refuse()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
-            self.end_headers()
-            for piece in ("One ", "two ", "three."):
-                self._event({"choices": [{"delta": {"content": piece}}]})
-            self._event({"choices": [], "usage": {"prompt_tokens": 4, "completion_tokens": 3}})
-            self.wfile.write(b"data: [DONE]\n\n")
-            return None
-
-        def _event(self, document: Object) -> None:
-            self.wfile.write(f"data: {json.dumps(document)}\n\n".encode())
-            self.wfile.flush()
+            events: list[Object] = [
+                *({"choices": [{"delta": {"content": piece}}]} for piece in ("One ", "two ", "three.")),
+                {"choices": [], "usage": {"prompt_tokens": 4, "completion_tokens": 3}},
+            ]
+            pieces = [f"data: {text}\n\n" for text in (*map(json.dumps, events), "[DONE]")]
+            return self._send(200, *pieces)
 
         def _refuse(self) -> None:
-            self.send_response(503)
+            self._send(503, '{"error": {"message": "no worker is ready"}}')
+
+        def _send(self, status: int, *pieces: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Content-Length", str(len("".join(pieces))))
             self.end_headers()
-            self.wfile.write(b'{"error": {"message": "no worker is ready"}}')
+            for piece in pieces:
+                self.wfile.write(piece.encode())
+                self.wfile.flush()
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -1,27 +1,36 @@
 """What a cluster without nodes lacks: pods of a deployment, and SIMULATED processes that pods serve from."""
 
+import fcntl
 import json
 import secrets
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
 
 from integration.operator.control_plane import Api, Object, eventually
 from testcluster.controlplane import ControlPlane
 
-_NOBODY = ("192.0.2.1", 9)
-"""An address for documentation; no packet is sent there."""
+_SIOCGIFADDR = 0x8915
+"""Asks the kernel for the address of an interface; see netdevice(7)."""
 
 
 def own_address() -> str:
     """Return an address of this machine that the API server sends requests on to: none of loopback."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(_NOBODY)
-        return str(probe.getsockname()[0])
+        for _, name in socket.if_nameindex():
+            # An interface without an address of version 4 refuses.
+            with suppress(OSError):
+                answer = fcntl.ioctl(probe, _SIOCGIFADDR, struct.pack("256s", name.encode()))
+                address = ip_address(answer[20:24])
+                if not address.is_loopback and not address.is_link_local:
+                    return str(address)
+    raise AssertionError("this machine has no address but that of loopback")
 
 
 @contextmanager
@@ -120,10 +129,11 @@ class Kubelet:
                 if since := query.get("sinceTime"):
                     lines = [line for line in lines if line.split()[0][:19] >= since[0][:19]]
                 stamped = "timestamps" in query
+                body = "".join(f"{line if stamped else line.partition(' ')[2]}\n" for line in lines).encode()
                 self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                for line in lines:
-                    self.wfile.write(f"{line if stamped else line.partition(' ')[2]}\n".encode())
+                self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""

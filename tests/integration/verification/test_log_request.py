@@ -1,5 +1,6 @@
 """The request for a pod's log, against a server that stands in for the API server."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -51,3 +52,22 @@ async def test_refusals_are_errors_of_the_cluster(code: int, error: type[Cluster
     async with cluster(lambda: web.json_response(body, status=code), [], []) as api:
         with pytest.raises(error, match="pods/log is forbidden"):
             await api.log("ns", "p-0", "worker", most_bytes=100)
+
+
+async def test_a_refusal_that_breaks_off_is_one_all_the_same() -> None:
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 100\r\n\r\nno worker")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    configuration = Configuration()
+    configuration.host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    client = KubeCluster(configuration)
+    try:
+        with pytest.raises(ClusterError, match="HTTP 503, and the answer broke off") as refused:
+            await client.log("ns", "p-0", "worker", most_bytes=100)
+        assert refused.value.code == 503
+    finally:
+        await client.close()
+        server.close()

@@ -494,7 +494,10 @@ def _root(kind: Kind) -> str:
 
 async def _status(response: aiohttp.ClientResponse) -> Object:
     """Return the Status object of an answer that is no success; proxies on the way answer in other forms."""
-    text = await response.text(errors="replace")
+    try:
+        text = await response.text(errors="replace")
+    except (aiohttp.ClientError, TimeoutError) as error:  # the status alone says that it was refused
+        return {"message": f"HTTP {response.status}, and the answer broke off: {error}"[:300]}
     try:
         status = json.loads(text)
     except ValueError:
