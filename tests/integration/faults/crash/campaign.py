@@ -32,7 +32,8 @@ HELD_SECONDS = 120.0
 """How long a call is held at most, until the others have come to their points or to the end."""
 LIMIT_SECONDS = 300.0
 """How long after the operator's last write a deployment may still be other than undisturbed ones."""
-QUIET_SECONDS = 2.0
+QUIET_SECONDS = 7.0
+"""Longer than the operator puts a status off that has only other counts, 5 s."""
 _LONGEST_SECONDS = 900.0
 _TICK = 0.7
 _OPERATOR = str(Path(__file__).with_name("patient_operator.py"))
