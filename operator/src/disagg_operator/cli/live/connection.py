@@ -40,6 +40,19 @@ class Connection:
     namespace: str
 
 
+class RefusedError(UserError):
+    """The API server refused a request, or did not answer it.
+
+    Attributes:
+        code: HTTP status, or 0 where no answer came.
+        retry_after: seconds that the API server asked to wait, or None.
+    """
+
+    def __init__(self, message: str, code: int, retry_after: float | None) -> None:
+        super().__init__(message)
+        self.code, self.retry_after = code, retry_after
+
+
 @asynccontextmanager
 async def connect(place: Place) -> AsyncGenerator[Connection]:
     """Connect to a cluster for a while.
@@ -100,12 +113,13 @@ def told(connection: Connection, verb: str, kind: Kind | str, name: str = "") ->
         name: name of the object.
 
     Raises:
-        UserError: the request failed.
+        RefusedError: the request failed.
     """
     try:
         yield
     except ClusterError as error:
-        raise UserError(_sentence(error, connection, verb, kind, name)) from None
+        sentence = _sentence(error, connection, verb, kind, name)
+        raise RefusedError(sentence, error.code, error.retry_after) from None
 
 
 def _sentence(error: ClusterError, connection: Connection, verb: str, kind: Kind | str, name: str) -> str:
