@@ -3,12 +3,16 @@
 Short on purpose: a run's record may keep only a part of what is printed.
 """
 
+import subprocess
+
 from e2e.cluster_client import Kubectl, KubectlError, Object
 from testcluster.demo import pod_state, summary
 
 EVENTS = 4
 LINES = 12
-"""Of a pod's last events, and of each of its containers' log, before and after its last restart."""
+"""Of a pod's last events, and of the log of each of its containers, before and after its last restart."""
+SECONDS = 20.0
+"""Longest time for one answer of the cluster."""
 
 
 def trouble(kubectl: Kubectl, namespace: str) -> str:
@@ -21,7 +25,7 @@ def trouble(kubectl: Kubectl, namespace: str) -> str:
     try:
         deployments = kubectl.list("disaggdeployments", namespace)
         pods = kubectl.list("pods", namespace)
-    except KubectlError as error:
+    except (KubectlError, subprocess.TimeoutExpired) as error:
         return f"the cluster does not answer: {error}"
     lines = [", ".join(f"{pod['metadata']['name']} {pod_state(pod)}" for pod in pods)]
     for deployment in deployments:
@@ -34,20 +38,26 @@ def trouble(kubectl: Kubectl, namespace: str) -> str:
 
 
 def _of_pod(kubectl: Kubectl, pod: Object) -> list[str]:
-    name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+    name, status = pod["metadata"]["name"], pod["status"]
     lines = [f"--- {name}, made {pod['metadata']['creationTimestamp']}"]
-    for status in pod["status"].get("containerStatuses", []):
-        last = status.get("lastState") or "no end before"
-        lines.append(f"{status['name']}: {status['state']}, {status['restartCount']} restarts, {last}")
     about = f"--field-selector=involvedObject.name={name}"
-    order = "--sort-by=.metadata.creationTimestamp"
-    for arguments, count in (
-        (("get", "events", about, order, "--no-headers"), EVENTS),
-        (("logs", name, "--all-containers", "--prefix", f"--tail={LINES}"), 3 * LINES),
-        (("logs", name, "--all-containers", "--prefix", f"--tail={LINES}", "--previous"), LINES),
-    ):
-        try:
-            lines += kubectl(*arguments, f"--namespace={namespace}").splitlines()[-count:]
-        except KubectlError as error:
-            lines.append(str(error).strip())
+    events = ("get", "events", about, "--sort-by=.metadata.creationTimestamp", "--no-headers")
+    lines += _told(kubectl, pod, *events)[-EVENTS:]
+    for each in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+        if each["ready"] or each["state"].get("terminated", {}).get("exitCode") == 0:
+            continue
+        last = each.get("lastState") or "no end before"
+        lines.append(f"{each['name']}: {each['state']}, {each['restartCount']} restarts, {last}")
+        log = ("logs", name, f"--container={each['name']}", f"--tail={LINES}")
+        lines += _told(kubectl, pod, *log)
+        if each.get("lastState"):
+            lines += _told(kubectl, pod, *log, "--previous")
     return lines
+
+
+def _told(kubectl: Kubectl, pod: Object, *arguments: str) -> list[str]:
+    try:
+        told = kubectl(*arguments, f"--namespace={pod['metadata']['namespace']}", timeout=SECONDS)
+    except (KubectlError, subprocess.TimeoutExpired) as error:
+        told = str(error)
+    return told.strip().splitlines()

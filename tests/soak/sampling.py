@@ -20,7 +20,7 @@ class Sample:
         process: number of the operator process, from 0 on.
         deployments: deployments that the script has made and not deleted.
         resident: resident set size in 10^6 bytes.
-        anonymous: the part of it that is no file's, in 10^6 bytes: what others run does not change it.
+        anonymous: memory that is no file's, swapped or not, in 10^6 bytes; what others run changes nothing.
         threads: threads of the process.
         files: open file descriptors, sockets among them.
         sockets: open sockets.
@@ -76,7 +76,7 @@ def sample(pid: int, metrics: str, *, seconds: float, process: int, deployments:
         process=process,
         deployments=deployments,
         resident=_kilobytes(memory, "Rss"),
-        anonymous=_kilobytes(memory, "Anonymous"),
+        anonymous=_kilobytes(memory, "Anonymous") + _kilobytes(memory, "Swap"),
         threads=int(re.findall(r"^Threads:\s+(\d+)", status, re.MULTILINE)[0]),
         files=len(links),
         sockets=sum(link.startswith("socket:") for link in links),

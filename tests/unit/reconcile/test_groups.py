@@ -179,9 +179,9 @@ def test_a_key_is_not_offered_by_every_reconcile_while_a_pod_waits(monkeypatch: 
     now = NOW
     monkeypatch.setattr("disagg_operator.reconcile.reconciler.timestamp", lambda: now)
     one = reconciler(cluster)
-    for seconds, count in ((0, 1), (1, 1), (9, 1), (10, 2), (11, 2), (5, 3)):
+    for seconds, count, again in ((0, 1, 10), (1, 1, 9), (9, 1, 1), (10, 2, 10), (11, 2, 9), (5, 3, 10)):
         now = NOW + timedelta(seconds=seconds)
-        assert drive_on(one, cluster).again is not None
+        assert drive_on(one, cluster).again == again, f"after {seconds} s"
         assert offered == ["Secret"] * count, f"after {seconds} s"
     # What goes with a new owner was not offered yet.
     (config,) = (obj for (kind, _), obj in cluster.objects.items() if kind == "ConfigMap")

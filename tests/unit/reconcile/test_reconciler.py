@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from disagg_operator.plan import names
 from disagg_operator.plan.installation import Installation
 from disagg_operator.platforms.catalogue import builtin
 from disagg_operator.reconcile.errors import BlockedError, RetrySoonError
@@ -65,6 +66,34 @@ def test_what_is_wrong_with_a_new_deployment_is_told_however_many_others_wait() 
     cluster = FakeCluster(deployment(platform="nowhere"))
     drive_on(replace(reconciler(cluster), busy=lambda: True), cluster)
     assert cluster.condition("Accepted")["status"] == "False"
+
+
+def test_a_first_status_does_not_wait_where_something_failed_or_scalers_count() -> None:
+    conflict = refuse_stateful_sets(409)
+    with pytest.raises(RetrySoonError):
+        drive_on(replace(reconciler(conflict), busy=lambda: True), conflict)
+    scaled = FakeCluster(deployment(scaling={"decode": {"minReplicas": 1, "maxReplicas": 4}}))
+    drive_on(replace(reconciler(scaled), busy=lambda: True), scaled)
+    for cluster in (conflict, scaled):
+        assert cluster.condition("Accepted")["status"] == "True"
+
+
+def test_a_refused_edit_before_the_first_status_loses_nothing_of_what_was_accepted() -> None:
+    cluster = FakeCluster(deployment())
+    drive_on(replace(reconciler(cluster), busy=lambda: True), cluster)
+    assert cluster.resource is not None
+    assert "status" not in cluster.resource
+    cluster.resource["spec"]["platform"] = "nowhere"
+    cluster.settle()
+    drive(cluster)
+    assert cluster.condition("Accepted")["status"] == "False"
+    (revision,) = {
+        obj["metadata"]["labels"][names.LABEL_REVISION]
+        for (kind, _), obj in cluster.objects.items()
+        if kind == "StatefulSet"
+    }
+    assert cluster.resource["status"]["updateRevision"] == revision
+    assert cluster.resource["status"]["roles"]["decode"]["updatedReplicas"] == 1
 
 
 def test_a_new_deployment_becomes_available_in_few_writes() -> None:

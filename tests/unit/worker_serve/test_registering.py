@@ -1,5 +1,6 @@
 """A worker that Dynamo does not register ends, and one that it registers does not, ready or not."""
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ class SystemServer(HTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
         self.endpoints: dict[str, str] = {}
+        self.silent = False
         self.asked = 0
 
 
@@ -27,6 +29,8 @@ class Answer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked += 1
         body = json.dumps({"status": "notready", "endpoints": self.server.endpoints}).encode()
+        if self.server.silent:
+            body = b"nothing of that kind"
         self.send_response(503)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -47,33 +51,42 @@ def system() -> Iterator[SystemServer]:
     server.server_close()
 
 
+async def guarded(system: SystemServer, *, answers: int) -> list[int]:
+    """Return with which exit codes the process was ended."""
+    codes: list[int] = []
+    await registered_or_ended(system.server_port, "generate", answers=answers, pause=0.05, end=codes.append)
+    return codes
+
+
 async def test_a_worker_that_is_registered_goes_on_though_it_is_not_ready(system: SystemServer) -> None:
     system.endpoints = {"generate": "notready"}
-    codes: list[int] = []
-    await registered_or_ended(system.server_port, "generate", seconds=0, end=codes.append)
-    assert (codes, system.asked) == ([], 1)
+    assert await guarded(system, answers=1) == []
+    assert system.asked == 1
 
 
 async def test_a_worker_that_is_not_registered_ends_and_says_why(
     system: SystemServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     system.endpoints = {"worker_kv_query_source": "ready"}
-    codes: list[int] = []
-    await registered_or_ended(system.server_port, "generate", seconds=0, end=codes.append)
-    assert codes == [1]
+    assert await guarded(system, answers=3) == [1]
+    assert system.asked == 3
     assert "Dynamo has not registered this worker" in caplog.text
 
 
 async def test_a_registration_that_takes_a_moment_is_waited_for(system: SystemServer) -> None:
-    codes: list[int] = []
     threading.Timer(0.5, lambda: system.endpoints.update(generate="notready")).start()
-    await registered_or_ended(system.server_port, "generate", seconds=30, end=codes.append)
-    assert codes == []
+    assert await guarded(system, answers=600) == []
     assert system.asked > 1
 
 
-def test_a_process_that_is_silent_serves_nothing(system: SystemServer) -> None:
-    port = system.server_port
+async def test_a_worker_whose_system_server_is_elsewhere_or_silent_goes_on(system: SystemServer) -> None:
+    system.silent = True
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(guarded(system, answers=1), timeout=3)
+    assert system.asked > 0
+
+
+def test_a_process_names_what_it_serves_or_nothing(system: SystemServer) -> None:
     system.endpoints = {"generate": "ready"}
-    assert served(port) == {"generate"}
-    assert served(1) == set()
+    assert served(system.server_port) == {"generate"}
+    assert served(1) is None

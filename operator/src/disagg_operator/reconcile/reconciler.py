@@ -15,7 +15,7 @@ from typing import TypeVar
 from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.build.download import FETCH
 from disagg_operator.plan import names
-from disagg_operator.plan.model import Plan
+from disagg_operator.plan.model import ROLES, Plan
 from disagg_operator.plan.pod import GRACE_SECONDS
 from disagg_operator.plan.rollout.reach import reaching
 from disagg_operator.plan.rollout.stepper import Gates
@@ -43,7 +43,7 @@ from disagg_operator.reconcile.reporting.refusals import Shortage, frontend_refu
 from disagg_operator.reconcile.reporting.status import compute, current_target, decides, is_news, last_report
 from disagg_operator.reconcile.reporting.view import Failure, View
 from disagg_operator.reconcile.rollout.changeover import any_ends, rolled_out
-from disagg_operator.reconcile.rollout.progress import at_rest, kept_record, rollout
+from disagg_operator.reconcile.rollout.progress import at_rest, kept_record, rollout, sole_revision
 from disagg_operator.reconcile.scaling.scalers import ScalerKeeper
 from disagg_operator.reconcile.verification.proof import (
     Proof,
@@ -175,11 +175,10 @@ class Reconciler:
         if failed is None:
             refusals = {**frontend_refusal(view.observed), **await self._refusals(resource, view, lacking)}
             view = replace(view, refusals=refusals)
-        reported = await self._report(
-            resource, view if failed is None else replace(view, failure=_failure(failed))
-        )
         if failed is not None:
+            await self._report(resource, replace(view, failure=_failure(failed)), at_once=True)
             raise failed
+        reported = await self._report(resource, view)
         # After the report: what lets requests in must be known to whoever leads next.
         if reported.decided:
             await self._open_gates(resource, view)
@@ -189,6 +188,8 @@ class Reconciler:
         due = [seconds for seconds in waits if seconds > 0]
         due += self.repairs.due(key, view.now)
         offer = next_offer(view.plan, view.observed)
+        if offer is not None:
+            offer = self.offers.left(key, view.now, otherwise=offer)
         measured = None if view.proof is None else view.proof.again
         fetches = None if view.plan is None or running(view.plan, view.observed) is None else PROGRESS_SECONDS
         sooner = _sooner(reported.again, lacking.again, offer, measured, view.rollout.again, fetches, *due)
@@ -363,14 +364,20 @@ class Reconciler:
                 found[label(obj, names.LABEL_ROLE)] = why
         return found
 
-    async def _report(self, resource: Object, view: View) -> Report:
-        """Write the status if it changed, or leave it to a later time where that is better."""
+    async def _report(self, resource: Object, view: View, *, at_once: bool = False) -> Report:
+        """Write the status if it changed, or leave it to a later time where that is better.
+
+        Args:
+            resource: the DisaggDeployment.
+            view: what this reconcile knows.
+            at_once: whether a first status waits for nothing.
+        """
         now = timestamp()
         old = resource.get("status", {})
         new = compute(resource, view, now)
         if new == old:
             return Report()
-        if not old and self.busy() and (left := _until_first_report(view, now)) > 0:
+        if not old and not at_once and self.busy() and (left := _until_first_report(view, now)) > 0:
             # Of two writes of a status most need only the second, and objects of others are waited for.
             return Report(left, postponed=True, decided=False)
         last = last_report(resource)
@@ -403,7 +410,10 @@ def _shown(view: View) -> TransportShown | None:
 
 def _until_first_report(view: View, now: datetime) -> float:
     """Return the seconds for which the first status of a deployment may wait: only for what comes up well."""
-    if view.plan is None or view.failure is not None or view.held or view.paused:
+    if view.plan is None or view.held or view.paused:
+        return 0.0
+    if any(map(view.plan.scaler, ROLES)):
+        # The next reconcile takes from the status which counts were in force.
         return 0.0
     made = [obj["metadata"]["creationTimestamp"] for obj in view.observed.objects.values()]
     since = min(map(datetime.fromisoformat, made), default=now)
@@ -426,7 +436,8 @@ def _at_rest(
 ) -> View:
     """Return the view of a deployment that cannot be planned: of the revision that was accepted last."""
     now = timestamp()
-    target = current_target(resource)
+    # One that was accepted a moment ago may have no status yet.
+    target = current_target(resource) or sole_revision(observed, now)
     rest = at_rest(target, observed, kept_record(resource), now)
     return View(observed, rest, target, problems=problems, paused=paused, failure=failure, now=now)
 

@@ -98,12 +98,9 @@ class Crew:
         """
         deployments = self._prepare(scenario, runs)
         self._act(scenario, deployments)
-        self._wait(scenario, deployments)
-        self._wait_until_quiet()
-        # A pod may become ready after the last write.
-        self._wait(scenario, deployments)
+        found = self._settled(scenario, deployments)
         expected = Expected(points=points_of(self.gate.calls(it.name) for it in deployments))
-        found, told = snapshots(self.api, self.namespace), events(self.api, self.namespace)
+        told = events(self.api, self.namespace)
         for it in deployments:
             expected.snapshots.add(found.get(it.name, ()))
             expected.pods |= self.history.pods_made(it.name)
@@ -214,6 +211,16 @@ class Crew:
 
     def _wait(self, scenario: Scenario, deployments: Sequence[Deployed]) -> None:
         self._tick_until(lambda: all(scenario.ended(it) for it in deployments))
+
+    def _settled(self, scenario: Scenario, deployments: Sequence[Deployed]) -> dict[str, Snapshot]:
+        """Wait until a scenario has ended and nothing changes any more; return what is there then."""
+        while True:
+            self._wait(scenario, deployments)
+            before = snapshots(self.api, self.namespace)
+            self._wait_until_quiet()
+            # After the last write pods may become ready, and a status may have been put off.
+            if snapshots(self.api, self.namespace) == before and all(map(scenario.ended, deployments)):
+                return before
 
     def _wait_until_quiet(self) -> None:
         """Wait until nothing is written for a while."""

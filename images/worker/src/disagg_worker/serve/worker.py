@@ -122,7 +122,8 @@ class DisaggEngine(LLMEngine):
             engine.pool.num_blocks,
             engine.threads,
         )
-        if port := int(os.environ.get("DYN_SYSTEM_PORT", "0")):
+        port = int(os.environ.get("DYN_SYSTEM_PORT") or "0")
+        if port > 0:
             self._registering = asyncio.create_task(registered_or_ended(port, ENDPOINT))
         return Registration(
             model=str(config.model.path),
@@ -225,10 +226,10 @@ class DisaggEngine(LLMEngine):
 
     async def cleanup(self) -> None:
         """Let running answers end, then stop everything. May be called more than once."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
         if self._registering:
             self._registering.cancel()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
         parts, self._parts = self._parts, None
         if parts:
             parts.engine.pool.on_event = lambda _: None

@@ -78,6 +78,17 @@ def at_rest(target: str, observed: Observed, kept: RolloutStatus | None, now: da
     return Rollout(target, step(goal, revisions, Gates(paused=True)), kept)
 
 
+def sole_revision(observed: Observed, now: datetime) -> str:
+    """Return the revision of which there are workers; nothing where there are none, or of several.
+
+    Args:
+        observed: what is there.
+        now: the time.
+    """
+    revisions = [*observed.revisions(now)]
+    return revisions[0] if len(revisions) == 1 else ""
+
+
 def rollout(
     plan: Plan,
     observed: Observed,
