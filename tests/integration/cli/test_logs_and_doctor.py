@@ -61,6 +61,20 @@ def test_logs_of_all_pods_are_read_and_followed_without_a_line_told_twice(
     assert (finished.code, finished.output) == (130, "")
 
 
+def test_following_ends_when_nobody_reads_any_more(
+    disagg: Program, kubelet: Kubelet, pods: list[str]
+) -> None:
+    following = disagg.start("logs", "demo", "--follow")
+    assert following.stdout is not None
+    first = following.stdout.readline()
+    following.stdout.close()
+    for pod in pods:
+        kubelet.logs[pod].append(f"2026-01-01T00:00:03.000000000Z {pod} says more")
+    ended = disagg.finish(following)
+    assert (ended.code, ended.complaint) == (1, "")
+    assert " says " in first
+
+
 def test_doctor_collects_all_without_secrets_and_says_what_is_wrong(
     api: Api, disagg: Program, *, namespace: str, kubelet: Kubelet, pods: list[str], tmp_path: Path
 ) -> None:

@@ -34,7 +34,7 @@ from disagg_operator.cli.rollout_report import (
     title,
 )
 from disagg_operator.cli.steps import Steps
-from disagg_operator.cli.terminal import Format, UserError, errors, fail, show, warn
+from disagg_operator.cli.terminal import Format, UserError, errors, fail, printable, show, warn
 from disagg_operator.plan.cluster import UNSEEN
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import ROLES, Plan
@@ -136,7 +136,7 @@ def status(
     }
     condition = progressing(resource)
     show(STATUS_HEADINGS, status_rows(resource, instances))
-    Console(soft_wrap=True).print(f"{condition['reason']}: {condition['message']}", markup=False)
+    Console(soft_wrap=True).print(printable(f"{condition['reason']}: {condition['message']}"), markup=False)
     if kept(resource):
         warn(kept(resource))
     if not is_done(condition):

@@ -9,6 +9,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.text import Text
 
+from disagg_operator.cli.terminal import printable
+
 
 class Teller(Protocol):
     """Who shows what goes on."""
@@ -57,10 +59,10 @@ class Steps(AbstractContextManager["Steps"]):
             style: colour in a terminal.
         """
         elapsed = f"{self._clock() - self._began:7.1f} s"
-        line = Text.assemble((elapsed, "dim"), "  ", (" ".join(text.split()), style))
+        line = Text.assemble((elapsed, "dim"), "  ", (" ".join(printable(text).split()), style))
         self._console.print(line, soft_wrap=True)
 
     def now(self, text: str) -> None:
         """Show beside the spinner what is waited for; nothing in a pipe."""
         if self._status is not None:
-            self._status.update(Text(text, style="dim"))
+            self._status.update(Text(printable(text), style="dim"))

@@ -1,15 +1,31 @@
-"""Where the command line writes: colour and tables in a terminal, plain text in a pipe."""
+"""Where the command line writes: colour and tables in a terminal, plain text in a pipe.
 
+Invariant: no text of a cluster, a model or a program makes a terminal do anything but print.
+"""
+
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NoReturn
 
 import typer
-from rich.console import Console
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+_CONTROL = re.compile(
+    r"""
+    (?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)  # operating system commands, such as the clipboard's
+    | (?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]  # control sequences: colours, cursor, modes
+    | \x1b[ -/]*[0-~]  # other escape sequences, such as a reset
+    | [\x00-\x08\x0b-\x1f\x7f-\x9f]  # what is left of C0, DEL and C1
+    """,
+    re.VERBOSE,
+)
+"""Control functions of ECMA-48 and ECMA-35, but line feed and tabulator."""
 _ONE_LINE = 100_000
 """Columns, so many that no line is ever folded: programs read a row as a line."""
 
@@ -33,6 +49,14 @@ class UserError(Exception):
     """Something that the user can mend. The message says what, line by line, without a stack trace."""
 
 
+def printable(text: str) -> str:
+    """Return a text without what a terminal would obey: escape sequences and other control characters.
+
+    Line feeds and tabulators stay.
+    """
+    return _CONTROL.sub("", text)
+
+
 def show(
     headings: Sequence[str], rows: Iterable[Sequence[str | Text]], title: str = "", *, to_errors: bool = False
 ) -> None:
@@ -46,7 +70,7 @@ def show(
     """
     in_terminal = (sys.stderr if to_errors else sys.stdout).isatty()
     if title:
-        Console(stderr=to_errors).print(Text(title, style="bold"), soft_wrap=True)
+        Console(stderr=to_errors).print(Text(printable(title), style="bold"), soft_wrap=True)
     console = Console(width=None if in_terminal else _ONE_LINE, stderr=to_errors)
     console.print(table(headings, rows, in_terminal=in_terminal))
 
@@ -63,9 +87,41 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]], *, in_t
     for heading in headings:
         made.add_column(heading, overflow="fold", no_wrap=not in_terminal)
     for row in rows:
-        cells = [cell if isinstance(cell, Text) else Text(cell) for cell in row]
+        cells = [_cell(cell) for cell in row]
         made.add_row(*(cells if in_terminal else map(_on_one_line, cells)))
     return made
+
+
+def dense(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
+    """Return a table for a terminal without frames and lines between rows; see `table`."""
+    made = table(headings, rows, in_terminal=True)
+    made.box, made.show_lines, made.show_edge, made.pad_edge = SIMPLE_HEAD, False, False, False
+    return made
+
+
+class Fitting:
+    """As many lines of its parts as a terminal has; the last says how many more there are."""
+
+    def __init__(self, *parts: RenderableType) -> None:
+        self._parts = Group(*parts)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the lines; see `rich.console.ConsoleRenderable`."""
+        lines, room = console.render_lines(self._parts, options, pad=False), console.height
+        if len(lines) > room:
+            left = len(lines) - room + 1
+            said = Text(f"… {left} more lines: enlarge the terminal, or leave out --watch", style="dim")
+            lines = [*lines[: room - 1], *console.render_lines(said, options.update(height=1), pad=False)[:1]]
+        for line in lines:
+            yield from line
+            yield Segment.line()
+
+
+def _cell(content: str | Text) -> Text:
+    if isinstance(content, str):
+        return Text(printable(content))
+    plain = printable(content.plain)
+    return content if plain == content.plain else Text(plain, style=content.style)
 
 
 def _on_one_line(cell: Text) -> Text:
@@ -79,10 +135,11 @@ def errors() -> Console:
 
 def fail(error: UserError, code: int = 1) -> NoReturn:
     """Print what went wrong and leave with an exit code."""
-    errors().print(str(error), markup=False, highlight=False, soft_wrap=True)
+    errors().print(printable(str(error)), markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
 def warn(message: str) -> None:
     """Print something doubtful to standard error, and go on."""
-    errors().print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True, style="yellow")
+    text = f"warning: {printable(message)}"
+    errors().print(text, markup=False, highlight=False, soft_wrap=True, style="yellow")

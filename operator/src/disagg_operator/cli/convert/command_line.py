@@ -19,7 +19,7 @@ from disagg_operator.cli.convert.graph import GRAPH, GROUP
 from disagg_operator.cli.convert.ledger import Fate
 from disagg_operator.cli.planning import DEFAULT_WORKER_IMAGE
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
-from disagg_operator.cli.terminal import Form, UserError, errors, fail, show, warn
+from disagg_operator.cli.terminal import Form, UserError, errors, fail, printable, show, warn
 from disagg_operator.plan.installation import Installation
 
 REFUSED = 3
@@ -110,4 +110,4 @@ def _tell(conversion: Conversion) -> None:
 
 
 def _print(line: str) -> None:
-    errors().print(line, markup=False, highlight=False, soft_wrap=True)
+    errors().print(printable(line), markup=False, highlight=False, soft_wrap=True)

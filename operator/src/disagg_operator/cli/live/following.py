@@ -1,13 +1,14 @@
 """Reads the logs of all pods of a deployment, and follows them through restarts and rollouts."""
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 
 from disagg_operator.cli.live.asking import deployment
 from disagg_operator.cli.live.children import listed
-from disagg_operator.cli.live.connection import Connection
+from disagg_operator.cli.live.connection import Connection, RefusedError
 from disagg_operator.cli.live.pod_logs import Extent, lines
 from disagg_operator.cli.log_lines import Position
 from disagg_operator.cli.terminal import UserError
@@ -15,6 +16,7 @@ from disagg_operator.plan import names
 from disagg_operator.reconcile.kinds import POD, Object
 
 _LOOK_SECONDS = 3.0
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ async def read(connection: Connection, wish: Wish, audience: Audience) -> None:
     """
     await deployment(connection, wish.deployment)
     pods = await _pods(connection, wish)
-    chosen = _chosen(pods, wish)
+    chosen = _chosen(connection, pods, wish)
     if not wish.extent.follow:
         refused = 0
         for name, container in chosen:
@@ -71,7 +73,7 @@ async def read(connection: Connection, wish: Wish, audience: Audience) -> None:
                 refused += 1
                 audience.warn(f"{name}: {error}")
         if refused == len(chosen):
-            raise UserError(f"no log could be read; see `kubectl disagg status {wish.deployment}`.")
+            raise UserError(f"no log could be read; see {_status(connection, wish)}.")
         return
     await _follow(connection, wish, audience, chosen)
 
@@ -82,45 +84,81 @@ async def _follow(
     audience: Audience,
     chosen: Sequence[tuple[str, str]],
 ) -> None:
-    """Follow all pods, and those that come later from their beginning."""
-    tasks: dict[str, asyncio.Task[None]] = {}
-    extent = wish.extent
+    """Follow all pods, and those that come later from their beginning.
+
+    Whatever ends a follower but its pod's end, such as an output that nobody reads any more, ends all.
+    """
+    followers: dict[str, _Follower] = {}
+    extent, trouble = wish.extent, _Trouble(audience.warn)
     try:
-        while True:
-            for name, container in chosen:
-                if name not in tasks:
-                    one = _Follower(connection, name, container, extent, audience)
-                    tasks[name] = asyncio.create_task(one.run())
-            extent = Extent(follow=True)
-            await asyncio.sleep(_LOOK_SECONDS)
-            try:
-                pods = await _pods(connection, wish)
-            except UserError as error:
-                audience.warn(str(error))
-                continue
-            with suppress(UserError):  # no pod now: a rollout, or scaled to zero
-                chosen = _chosen(pods, wish)
-            for name in tasks.keys() - {pod["metadata"]["name"] for pod in pods}:
-                # One of the same name may come again, and is another pod.
-                if tasks[name].done():
-                    del tasks[name]
-    finally:
-        for task in tasks.values():
-            task.cancel()
-        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                for name, container in chosen:
+                    if name not in followers:
+                        followers[name] = _Follower(connection, name, container, extent, audience)
+                    followers[name].start(group)
+                extent = Extent(follow=True)
+                await asyncio.sleep(_LOOK_SECONDS)
+                try:
+                    pods = await _pods(connection, wish)
+                except UserError as error:
+                    trouble.tell(str(error))
+                    continue
+                trouble.over()
+                try:
+                    chosen = _chosen(connection, pods, wish)
+                except UserError:  # no pod now: a rollout, or scaled to zero
+                    chosen = []
+                for name in followers.keys() - {pod["metadata"]["name"] for pod in pods}:
+                    if followers[name].is_done():
+                        del followers[name]
+    except ExceptionGroup as found:
+        raise found.exceptions[0] from None
+
+
+class _Trouble:
+    """Warns once of what goes wrong again and again."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn, self._last = warn, ""
+
+    def tell(self, message: str) -> None:
+        """Warn, unless the last message was the same but for its numbers, which may count down."""
+        kind = _NUMBER.sub("", message)
+        if kind != self._last:
+            self._last = kind
+            self._warn(message)
+
+    def over(self) -> None:
+        """Note that all is well again."""
+        self._last = ""
 
 
 class _Follower:
-    """Follows one container, whatever becomes of the connection, until its pod is gone."""
+    """Follows one container, whatever becomes of the connection, until its pod is gone.
+
+    A pod may come again under its name, which then is followed on: no line of before is told anew.
+    """
 
     def __init__(
         self, connection: Connection, pod: str, container: str, extent: Extent, audience: Audience
     ) -> None:
         self._connection, self._pod, self._container = connection, pod, container
-        self._extent, self._audience = replace(extent, stamped=True), audience
-        self._position, self._complaint = Position(), ""
+        self._extent, self._tell = replace(extent, stamped=True), audience.tell
+        self._trouble = _Trouble(lambda message: audience.warn(f"{pod}: {message}"))
+        self._position = Position()
+        self._task: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Begin to follow, or go on where the pod was gone and is there again."""
+        if self.is_done():
+            self._task = group.create_task(self._run())
+
+    def is_done(self) -> bool:
+        """Tell whether nothing is followed now."""
+        return self._task is None or self._task.done()
+
+    async def _run(self) -> None:
         """Tell each line once."""
         while True:
             since = self._position.go_on()
@@ -131,14 +169,12 @@ class _Follower:
                 async for stamped in lines(self._connection, self._pod, self._container, extent):
                     line = self._position.read(stamped)
                     if line is not None:
-                        self._audience.tell(self._pod, line)
-                self._complaint = ""
-            except UserError as error:
-                if f"there is no pods/log {self._pod}" in str(error):
+                        self._tell(self._pod, line)
+                self._trouble.over()
+            except RefusedError as error:
+                if error.code == HTTPStatus.NOT_FOUND:
                     return
-                if str(error) != self._complaint:  # once, and not every few seconds
-                    self._complaint = str(error)
-                    self._audience.warn(f"{self._pod}: {error}")
+                self._trouble.tell(str(error))
             await asyncio.sleep(_LOOK_SECONDS)
 
 
@@ -151,7 +187,7 @@ async def _pods(connection: Connection, wish: Wish) -> list[Object]:
     return sorted(found, key=lambda pod: str(pod["metadata"]["name"]))
 
 
-def _chosen(pods: Sequence[Object], wish: Wish) -> list[tuple[str, str]]:
+def _chosen(connection: Connection, pods: Sequence[Object], wish: Wish) -> list[tuple[str, str]]:
     """Return names of pods and containers whose logs are meant.
 
     Raises:
@@ -159,10 +195,7 @@ def _chosen(pods: Sequence[Object], wish: Wish) -> list[tuple[str, str]]:
     """
     of = f"{wish.role} pod" if wish.role else "pod"
     if not pods:
-        raise UserError(
-            f"{wish.deployment} has no {of}: `kubectl disagg status {wish.deployment}` says what it waits "
-            "for."
-        )
+        raise UserError(f"{wish.deployment} has no {of}: {_status(connection, wish)} says what it waits for.")
     if not wish.container:
         return [(pod["metadata"]["name"], pod["spec"]["containers"][0]["name"]) for pod in pods]
     found = [(pod["metadata"]["name"], wish.container) for pod in pods if wish.container in _containers(pod)]
@@ -170,6 +203,10 @@ def _chosen(pods: Sequence[Object], wish: Wish) -> list[tuple[str, str]]:
         there = sorted({name for pod in pods for name in _containers(pod)})
         raise UserError(f"no {of} has a container {wish.container}; there are: {', '.join(there)}.")
     return found
+
+
+def _status(connection: Connection, wish: Wish) -> str:
+    return f"`kubectl disagg status {wish.deployment} --namespace {connection.namespace}`"
 
 
 def _containers(pod: Object) -> list[str]:
