@@ -15,6 +15,19 @@ from testcluster.fixtures import ApiServer
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(240)]
 
 
+PIECE = 'data: {"choices": [{"delta": {"content": "One "}}]}\n\n'
+BROKEN = {
+    "list": (PIECE, "data: []\n\n"),
+    "null": (PIECE, "data: null\n\n"),
+    "number": (PIECE, 'data: {"choices": [{"delta": {"content": 3}}]}\n\n'),
+    "deep": (PIECE, f"data: {'[' * 100_000}\n\n"),
+    "ends": (PIECE,),
+}
+"""Answers that are none, by the question."""
+SILENT = {"silent": "", "falls silent": PIECE}
+"""What comes before nothing more does, by the question."""
+
+
 def speaking(received: list[Object]) -> type[BaseHTTPRequestHandler]:
     """Return a frontend that answers in three pieces, or that no worker is ready."""
 
@@ -22,8 +35,13 @@ def speaking(received: list[Object]) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             received.append(body)
-            if body["messages"][-1]["content"] == "refuse":
+            asked = body["messages"][-1]["content"]
+            if asked == "refuse":
                 return self._refuse()
+            if asked in BROKEN:
+                return self._send(200, *BROKEN[asked])
+            if asked in SILENT:
+                return self._fall_silent(SILENT[asked])
             events: list[Object] = [
                 *({"choices": [{"delta": {"content": piece}}]} for piece in ("One ", "two ", "three.")),
                 {"choices": [], "usage": {"prompt_tokens": 4, "completion_tokens": 3}},
@@ -33,6 +51,17 @@ def speaking(received: list[Object]) -> type[BaseHTTPRequestHandler]:
 
         def _refuse(self) -> None:
             self._send(503, '{"error": {"message": "no worker is ready"}}')
+
+        def _fall_silent(self, before: str) -> None:
+            """Promise more than comes."""
+            if before:
+                self.send_response(200)
+                self.send_header("Content-Length", "10000")
+                self.end_headers()
+                self.wfile.write(before.encode())
+                self.wfile.flush()
+            # Until the other side has closed.
+            self.rfile.read(1)
 
         def _send(self, status: int, *pieces: str) -> None:
             self.send_response(status)
@@ -81,9 +110,36 @@ def test_an_answer_comes_through_the_api_servers_proxy_or_from_an_address(
         refused = disagg("chat", "demo", "refuse")
     assert (refused.code, refused.output) == (3, "")
     assert (
-        "the frontend did not answer (no worker is ready). `kubectl disagg status demo` says"
+        "the frontend did not answer (no worker is ready). `kubectl disagg status demo --namespace "
         in refused.complaint
     )
+
+
+def test_who_is_to_blame_for_a_broken_answer_is_told_without_a_stack_trace(
+    api: Api, apiserver: ApiServer, disagg: Program, namespace: str
+) -> None:
+    received: list[Object] = []
+    with serving(speaking(received)) as port, Kubelet(apiserver.plane).serve(api) as node:
+        make_service(api, namespace, node, port)
+        url = f"http://{own_address()}:{port}"
+        for question in BROKEN:
+            # Alternately by both ways, which share what reads the answer.
+            way = ("--url", url) if len(question) % 2 else ()
+            broken = disagg("chat", "demo", question, *way)
+            assert (broken.code, broken.output) == (3, "One \n"), broken.complaint
+            assert "the frontend broke off: " in broken.complaint
+            assert f"`kubectl disagg status demo --namespace {namespace}`" in broken.complaint
+        for question in SILENT:
+            for way in ((), ("--url", url)):
+                silent = disagg("chat", "demo", question, "--timeout", "2s", *way)
+                assert silent.code == 3
+                assert "the frontend was silent for 2 s" in silent.complaint
+                assert "API server" not in silent.complaint.partition("Where the API server")[0]
+        unheard = disagg.start("chat", "demo", "--url", url)
+        assert unheard.stdout is not None
+        unheard.stdout.close()
+        ended = disagg.finish(unheard)
+    assert (ended.code, ended.complaint) == (1, "")
 
 
 def test_who_may_not_use_the_proxy_is_told_what_to_ask_for(user: Callable[..., Program]) -> None:

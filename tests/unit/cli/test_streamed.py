@@ -72,3 +72,40 @@ def test_errors_in_the_stream_are_told() -> None:
     with pytest.raises(ValueError, match="Expecting"):
         answer().take("no json")
     assert error_text({"message": "x"}) == "x"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *("[]", "null", "3", '"text"', '{"choices": 5}', '{"choices": ["x"]}', '{"choices": {"a": 1}}'),
+        *('{"choices": [{"delta": {"content": 5}}]}', '{"choices": [{"delta": {"content": ["a"]}}]}'),
+        *('{"choices": [{"delta": "x"}]}', '{"usage": [1]}', "[" * 100_000),
+    ],
+)
+def test_what_is_no_chat_completion_is_refused(data: str) -> None:
+    with pytest.raises(ValueError, match=r"no chat completion|nested too deeply"):
+        answer(10.5).take(data)
+
+
+def test_tokens_that_are_no_numbers_are_not_counted() -> None:
+    found = answer(10.5, 11.0)
+    found.take(chunk("a"))
+    found.take(chunk("b"))
+    found.take('{"choices": null, "usage": {"completion_tokens": "3", "prompt_tokens": -1}}')
+    assert "tokens were not counted" in summary(found.document())
+    assert found.document()["promptTokens"] is None
+
+
+def test_an_answer_ends_with_its_last_event_or_with_why_the_model_stopped() -> None:
+    done, finished = answer(10.5), answer(10.5)
+    for found in (done, finished):
+        found.take(chunk("a"))
+        assert not found.ended
+    done.take("[DONE]")
+    finished.take(chunk(None, finish_reason="stop"))
+    assert done.ended
+    assert finished.ended
+
+
+def test_half_a_character_is_replaced() -> None:
+    assert answer(10.5).take('{"choices": [{"delta": {"content": "a\\ud83d"}}]}') == "a?"

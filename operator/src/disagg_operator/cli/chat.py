@@ -18,7 +18,7 @@ from disagg_operator.cli.cluster_options import (
     seconds,
 )
 from disagg_operator.cli.streamed import Answer, summary
-from disagg_operator.cli.terminal import Form, UserError, errors, fail
+from disagg_operator.cli.terminal import Form, UserError, errors, fail, printable
 
 EPILOG = "Exit codes: 0 answered, 3 there was no answer, 64 wrong usage, 130 interrupted."
 _PROMPT = "Say in one sentence what disaggregated serving of a language model is."
@@ -54,10 +54,14 @@ def chat(
     """Send a chat request, print the answer as it comes, and say how fast it came."""
     from disagg_operator.cli.live import chatting  # noqa: PLC0415 - loads the Kubernetes client
 
+    in_terminal, midway = sys.stdout.isatty(), False
+
     def tell(text: str) -> None:
+        nonlocal midway
         if form is Form.TEXT:
-            sys.stdout.write(text)
+            sys.stdout.write(printable(text) if in_terminal else text)
             sys.stdout.flush()
+            midway = True
 
     async def work(connection: Any) -> Answer:
         wish = chatting.Wish(name, prompt, system, most, url, timeout)
@@ -66,6 +70,8 @@ def chat(
     try:
         answer = connected(Place(namespace, context, kubeconfig), work)
     except UserError as error:
+        if midway:
+            typer.echo()
         fail(error, Code.ERROR)
     told = answer.document()
     if form is Form.JSON:

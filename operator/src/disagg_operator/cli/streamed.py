@@ -9,6 +9,9 @@ _DONE = "[DONE]"
 _LONGEST = 1 << 20
 """Bytes of one event. What is longer is no answer of a frontend."""
 
+_MOST = 1 << 53
+"""Tokens. What is more is no count."""
+
 
 class Events:
     """Finds the events of a stream, wherever it is cut into pieces."""
@@ -42,6 +45,7 @@ class Answer:
         first: when the first text came, or None before.
         last: when the last text came.
         finish: why the model stopped, or nothing.
+        ended: whether the frontend said that this is all.
         usage: tokens as the frontend counted them, where it did.
     """
 
@@ -52,26 +56,36 @@ class Answer:
     first: float | None = None
     last: float | None = None
     finish: str = ""
-    usage: dict[str, Any] = field(default_factory=dict)
+    ended: bool = False
+    usage: dict[str, int] = field(default_factory=dict)
 
     def take(self, data: str) -> str:
         """Take the data of an event, and return the text in it.
 
         Raises:
-            ValueError: the frontend tells an error, or no JSON.
+            ValueError: the frontend tells an error, or no chat completion.
         """
         if data == _DONE:
+            self.ended = True
             return ""
-        found = json.loads(data)
+        found = parsed(data)
+        if not isinstance(found, dict):
+            raise _not_a_completion(data)
         if found.get("error"):
             raise ValueError(error_text(found))
-        self.usage = found.get("usage") or self.usage
         text = ""
-        for choice in found.get("choices", []):
-            delta = choice.get("delta") or {}
-            # Models that reason tell their thoughts apart from the answer: tokens, too.
-            text += (delta.get("reasoning_content") or "") + (delta.get("content") or "")
-            self.finish = choice.get("finish_reason") or self.finish
+        try:
+            self.usage = _usage(found) or self.usage
+            for choice in found.get("choices") or []:
+                delta = choice.get("delta") or {}
+                # Models that reason tell their thoughts apart from the answer: tokens, too.
+                text += (delta.get("reasoning_content") or "") + (delta.get("content") or "")
+                self.finish = choice.get("finish_reason") or self.finish
+        except (AttributeError, TypeError):
+            raise _not_a_completion(data) from None
+        self.ended = self.ended or bool(self.finish)
+        # JSON may hold halves of characters, which no output can write.
+        text = text.encode(errors="replace").decode()
         if text:
             self.last = self.clock()
             self.first = self.last if self.first is None else self.first
@@ -110,6 +124,28 @@ def summary(told: dict[str, Any]) -> str:
     rate = f", {told['tokensPerSecond']:.1f} {unit} after the first" if told["tokensPerSecond"] else ""
     prompt = f", prompt of {told['promptTokens']} tokens" if told["promptTokens"] is not None else ""
     return f"TTFT {told['ttftSeconds']:.3f} s, {count} in {told['seconds']:.3f} s{rate}{prompt}"
+
+
+def parsed(data: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
+
+
+def _usage(found: dict[str, Any]) -> dict[str, int]:
+    """Return the tokens that were counted; what is no number is not counted."""
+    counts = found.get("usage") or {}
+    return {key: count for key, count in counts.items() if isinstance(count, int) and 0 <= count < _MOST}
+
+
+def _not_a_completion(data: str) -> ValueError:
+    return ValueError(f"this is no chat completion: {data[:100]}")
 
 
 def error_text(found: dict[str, Any]) -> str:
