@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+import yaml
 
 from integration.cli.program import OperatorsPart, Program
 from integration.cli.workload import answering, make_pod, serving
@@ -24,6 +25,8 @@ def test_all_deployments_are_rows_and_the_exit_code_says_that_no_operator_told(
     assert heading.split()[:2] == ["Name", "Platform"]
     assert row.split()[:4] == ["demo", "local", "0/0", "0/0"]
     assert "NotSeen for " in row
+    (told,) = yaml.safe_load(disagg("status", "-o", "yaml").output)
+    assert (told["name"], told["namespace"]) == ("demo", namespace)
     everywhere = json.loads(disagg("status", "-A", "-o", "json").output)
     assert (namespace, "demo") in [(each["namespace"], each["name"]) for each in everywhere]
 

@@ -204,7 +204,7 @@ def test_one_deployment_tells_roles_revisions_pods_and_conditions() -> None:
         ],
         {"aaaa": {"prefill": (1, 1), "decode": (2, 2)}, "bbbb": {"prefill": (1, 1)}},
     )
-    facts, roles, revisions, pods, conditions = of_one(told, NOW)
+    facts, roles, revisions, conditions, pods = of_one(told, NOW)
     by_name = dict(plain(facts))
     assert facts.title == "models/llama"
     assert by_name["runtime"] == "trtllm 1.3.1"
@@ -233,7 +233,7 @@ def test_agents_tell_the_nics_that_a_pod_was_given() -> None:
         "d-1": "the agent cannot be asked",
     }
     told = overview(resource(), [pod("d-0"), pod("d-1")], {}, evidence)
-    pods = of_one(told, NOW)[2]
+    pods = of_one(told, NOW)[-1]
     assert [row[-1] for row in plain(pods)] == [
         "rdmap0 ACTIVE 3.0 GB received",
         "4 vpc.amazonaws.com/efa; the agent cannot be asked",

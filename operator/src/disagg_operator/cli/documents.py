@@ -30,7 +30,7 @@ def read(file: str) -> list[dict[str, Any]]:
     return deployments
 
 
-def write(objects: Iterable[dict[str, Any]]) -> str:
+def write(objects: Iterable[Any]) -> str:
     """Return objects as multi-document YAML: same objects, same bytes."""
     return "".join(f"---\n{yaml.dump(each, Dumper=_Dumper, sort_keys=False, width=120)}" for each in objects)
 

@@ -1,7 +1,6 @@
 """``kubectl disagg logs``: the logs of all pods of a deployment or a role, each line marked by its pod."""
 
 import sys
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -17,25 +16,34 @@ from disagg_operator.cli.cluster_options import (
     seconds,
 )
 from disagg_operator.cli.log_lines import Palette, coloured, plain
+from disagg_operator.cli.overview import SHOWN_ROLES
 from disagg_operator.cli.terminal import UserError, fail, warn
 
 EPILOG = "Exit codes: 0 done, 3 no log could be read, 64 wrong usage, 130 interrupted."
 _ALL = -1
 
 
-class Role(StrEnum):
-    """Roles whose pods have logs."""
-
-    PREFILL = "prefill"
-    DECODE = "decode"
-    FRONTEND = "frontend"
+def _role(text: str) -> str:
+    if text not in SHOWN_ROLES:
+        raise typer.BadParameter(
+            f"{text!r} is no role: write {', '.join(SHOWN_ROLES[:-1])} or {SHOWN_ROLES[-1]}"
+        )
+    return text
 
 
 def logs(
     name: Annotated[str, typer.Argument(help="Name of the DisaggDeployment.")],
     *,
     role: Annotated[
-        Role | None, typer.Option("--role", "-r", help="Default: all pods.", show_default=False)
+        str | None,
+        typer.Option(
+            "--role",
+            "-r",
+            parser=_role,
+            metavar=f"[{'|'.join(SHOWN_ROLES)}]",
+            help="Default: all pods.",
+            show_default=False,
+        ),
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with what comes, and with pods that come.")

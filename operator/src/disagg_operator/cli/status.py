@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -25,7 +25,7 @@ from disagg_operator.cli.cluster_options import (
     seconds,
 )
 from disagg_operator.cli.status_report import Section, code, of_all, of_one
-from disagg_operator.cli.terminal import Form, UserError, fail, show, table
+from disagg_operator.cli.terminal import Fitting, Form, UserError, dense, fail, printable, show
 
 EPILOG = (
     "Exit codes: 0 all that is shown serves requests, 1 something does not, 2 the operator has not told yet, "
@@ -97,14 +97,12 @@ def _sections(found: Sequence[dict[str, Any]], name: str, everywhere: bool) -> l
 
 def _screen(sections: Sequence[Section], trouble: str = "") -> RenderableType:
     """Return what a terminal shows; what it shows is kept while the cluster does not answer."""
-    parts: list[RenderableType] = []
+    parts: list[RenderableType] = [Text(printable(trouble), style="bold red")] if trouble else []
     for section in sections:
         if section.title:
-            parts.append(Text(section.title, style="bold"))
-        parts.append(table(section.headings, section.rows, in_terminal=True))
-    if trouble:
-        parts.append(Text(trouble, style="bold red"))
-    return Group(*parts)
+            parts.append(Text(printable(section.title), style="bold"))
+        parts.append(dense(section.headings, section.rows))
+    return Fitting(*parts)
 
 
 def _print(found: Sequence[dict[str, Any]], name: str, form: Form, *, everywhere: bool) -> None:
@@ -112,7 +110,7 @@ def _print(found: Sequence[dict[str, Any]], name: str, form: Form, *, everywhere
     if form is Form.JSON:
         typer.echo(json.dumps(told, indent=2))
     elif form is Form.YAML:
-        typer.echo(documents.write(found), nl=False)
+        typer.echo(documents.write([told]), nl=False)
     elif not found:
         typer.echo("There is no DisaggDeployment here. `kubectl disagg status --all-namespaces` shows all.")
     else:

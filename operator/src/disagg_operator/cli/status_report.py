@@ -64,7 +64,7 @@ def of_all(documents: Iterable[dict[str, Any]], now: datetime, *, namespaces: bo
 
 
 def of_one(document: dict[str, Any], now: datetime) -> list[Section]:
-    """Return the tables of one deployment.
+    """Return the tables of one deployment, what may be long at the end.
 
     Args:
         document: of `overview.overview`.
@@ -79,15 +79,6 @@ def of_one(document: dict[str, Any], now: datetime) -> list[Section]:
     if len(document["revisions"]) > 1:
         rows = [tuple(each.values()) for each in document["revisions"]]
         sections.append(Section("Revisions", ("Revision", "Is", "Prefill ready", "Decode ready"), rows))
-    if document["pods"]:
-        headings = ("Pod", "Role", "Revision", "Group", "Rank", "Node", "State", "Ready", "Restarts", "Age")
-        rows = [(*_pod(pod, now), _nics(pod)) for pod in document["pods"]]
-        sections.append(Section("Pods", (*headings, "NICs"), rows))
-    if document["computeDomain"]:
-        nodes = document["computeDomain"].get("nodes", [])
-        rows = [(each["name"], each.get("clique", ""), _truth(str(each["ready"]))) for each in nodes]
-        title = f"ComputeDomain {document['computeDomain']['name']}"
-        sections.append(Section(title, ("Node", "Clique", "Ready"), rows))
     rows = [
         (
             each["type"],
@@ -100,6 +91,15 @@ def of_one(document: dict[str, Any], now: datetime) -> list[Section]:
     ]
     if rows:
         sections.append(Section("Conditions", ("Type", "Status", "Reason", "Since", "Message"), rows))
+    if document["pods"]:
+        headings = ("Pod", "Role", "Revision", "Group", "Rank", "Node", "State", "Ready", "Restarts", "Age")
+        rows = [(*_pod(pod, now), _nics(pod)) for pod in document["pods"]]
+        sections.append(Section("Pods", (*headings, "NICs"), rows))
+    if document["computeDomain"]:
+        nodes = document["computeDomain"].get("nodes", [])
+        rows = [(each["name"], each.get("clique", ""), _truth(str(each["ready"]))) for each in nodes]
+        title = f"ComputeDomain {document['computeDomain']['name']}"
+        sections.append(Section(title, ("Node", "Clique", "Ready"), rows))
     return sections
 
 
