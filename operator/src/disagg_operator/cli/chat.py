@@ -12,6 +12,7 @@ from disagg_operator.cli.cluster_options import (
     Code,
     ContextOption,
     KubeconfigOption,
+    NameArgument,
     NamespaceOption,
     Place,
     connected,
@@ -25,7 +26,7 @@ _PROMPT = "Say in one sentence what disaggregated serving of a language model is
 
 
 def chat(
-    name: Annotated[str, typer.Argument(help="Name of the DisaggDeployment.")],
+    name: NameArgument,
     prompt: Annotated[str, typer.Argument(help="The question.")] = _PROMPT,
     *,
     system: Annotated[

@@ -4,7 +4,7 @@ import asyncio
 import re
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -72,6 +72,26 @@ class Place:
     kubeconfig: Path | None = None
 
 
+def names(of: str) -> Callable[[typer.Context, str], list[str]]:
+    """Return what offers names to a shell.
+
+    Args:
+        of: a key of `live.candidates.FOUND`.
+    """
+
+    def offered(context: typer.Context, incomplete: str) -> list[str]:
+        from disagg_operator.cli.live import candidates  # noqa: PLC0415 - loads the Kubernetes client
+
+        given = {field.name: context.params.get(field.name) for field in fields(Place)}
+        place = Place(**{key: value for key, value in given.items() if value})
+        return [name for name in candidates.FOUND[of](place) if name.startswith(incomplete)]
+
+    return offered
+
+
+NameArgument = Annotated[
+    str, typer.Argument(help="Name of the DisaggDeployment.", autocompletion=names("deployments"))
+]
 NamespaceOption = Annotated[
     str,
     typer.Option(
@@ -79,12 +99,16 @@ NamespaceOption = Annotated[
         "-n",
         help="Namespace of the deployment. Default: the context's.",
         show_default=False,
+        autocompletion=names("namespaces"),
     ),
 ]
 ContextOption = Annotated[
     str,
     typer.Option(
-        "--context", help="Context of the kubeconfig. Default: the current one.", show_default=False
+        "--context",
+        help="Context of the kubeconfig. Default: the current one.",
+        show_default=False,
+        autocompletion=names("contexts"),
     ),
 ]
 KubeconfigOption = Annotated[

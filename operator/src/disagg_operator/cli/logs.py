@@ -10,6 +10,7 @@ from disagg_operator.cli.cluster_options import (
     Code,
     ContextOption,
     KubeconfigOption,
+    NameArgument,
     NamespaceOption,
     Place,
     connected,
@@ -31,8 +32,12 @@ def _role(text: str) -> str:
     return text
 
 
+def _roles(incomplete: str) -> list[str]:
+    return [role for role in SHOWN_ROLES if role.startswith(incomplete)]
+
+
 def logs(
-    name: Annotated[str, typer.Argument(help="Name of the DisaggDeployment.")],
+    name: NameArgument,
     *,
     role: Annotated[
         str | None,
@@ -43,6 +48,7 @@ def logs(
             metavar=f"[{'|'.join(SHOWN_ROLES)}]",
             help="Default: all pods.",
             show_default=False,
+            autocompletion=_roles,
         ),
     ] = None,
     follow: Annotated[

@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from disagg_operator.cli.cluster_options import ContextOption, KubeconfigOption, NamespaceOption, Place
+from disagg_operator.cli.cluster_options import (
+    ContextOption,
+    KubeconfigOption,
+    NameArgument,
+    NamespaceOption,
+    Place,
+)
 from disagg_operator.cli.steps import Steps
 from disagg_operator.cli.terminal import UserError, fail
 
@@ -21,7 +27,7 @@ class Role(StrEnum):
 
 
 def profile(
-    name: Annotated[str, typer.Argument(help="Name of the DisaggDeployment.")],
+    name: NameArgument,
     *,
     role: Annotated[Role, typer.Option(help="Role of the worker.")] = Role.DECODE,
     seconds: Annotated[int, typer.Option(min=1, max=3600, help="How long to profile.")] = 30,

@@ -12,6 +12,7 @@ from disagg_operator.cli.cluster_options import (
     Code,
     ContextOption,
     KubeconfigOption,
+    NameArgument,
     NamespaceOption,
     Place,
     ScriptedCommand,
@@ -43,7 +44,6 @@ from disagg_operator.plan.rollout.stepper import Goal, Revision
 from disagg_operator.reconcile.rollout.progress import goal_of
 
 T = TypeVar("T")
-NameArgument = Annotated[str, typer.Argument(help="Name of the DisaggDeployment.")]
 OutputOption = Annotated[Format, typer.Option("--output", "-o", help="text: a table.")]
 
 app = typer.Typer(

@@ -22,6 +22,7 @@ from disagg_operator.cli.cluster_options import (
     NamespaceOption,
     Place,
     connected,
+    names,
     seconds,
 )
 from disagg_operator.cli.status_report import Section, code, of_all, of_one
@@ -35,7 +36,12 @@ EPILOG = (
 
 def status(
     name: Annotated[
-        str, typer.Argument(help="Name of the DisaggDeployment. Default: all.", show_default=False)
+        str,
+        typer.Argument(
+            help="Name of the DisaggDeployment. Default: all.",
+            show_default=False,
+            autocompletion=names("deployments"),
+        ),
     ] = "",
     *,
     everywhere: Annotated[

@@ -15,6 +15,7 @@ from disagg_operator.cli.cluster_options import (
     Code,
     ContextOption,
     KubeconfigOption,
+    NameArgument,
     NamespaceOption,
     Place,
     seconds,
@@ -30,7 +31,7 @@ EPILOG = (
 
 
 def verify(
-    name: Annotated[str, typer.Argument(help="Name of the DisaggDeployment.")],
+    name: NameArgument,
     *,
     run: Annotated[
         bool, typer.Option("--run/--no-run", help="Measure now, or only show the last result.")
