@@ -36,11 +36,11 @@ class Program:
     kubeconfig: Path
     namespace: str
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start it in the background."""
+    def start(self, *arguments: str, output: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Start it in the background; its output goes to a pipe or a file descriptor."""
         where = ("--namespace", self.namespace) if self.namespace else ()
         command = [*HEEDING_CTRL_C, str(PROGRAM), *arguments, "--kubeconfig", str(self.kubeconfig), *where]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True)
 
     def finish(self, process: subprocess.Popen[str]) -> Finished:
         """Wait for its end."""

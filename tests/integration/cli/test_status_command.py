@@ -1,6 +1,10 @@
 """``kubectl disagg status`` on a real API server; the operator's part is played by the test."""
 
 import json
+import os
+import pty
+import select
+import time
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +16,7 @@ from integration.operator.control_plane import Api
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(180)]
 
+HEIGHT = 10
 EVIDENCE = {"devices": [{"name": "rdmap0", "given": True, "counters": {"rx_bytes": 2_000_000_000}}]}
 
 
@@ -46,6 +51,29 @@ def test_one_deployment_is_told_with_its_pods_and_what_their_agents_see(
     text = disagg("status", "demo", "--nics")
     (row,) = [line for line in text.output.splitlines() if line.startswith(pod)]
     assert "4 vpc.amazonaws.com/efa; the agent cannot be asked" in row
+
+
+def test_watching_shows_what_a_terminal_has_room_for_and_says_what_it_has_not(
+    disagg: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"TERM": "xterm", "LINES": str(HEIGHT), "COLUMNS": "100"}.items():
+        monkeypatch.setenv(name, value)
+    controller, terminal = pty.openpty()
+    watching = disagg.start("status", "demo", "--watch", "--every", "1s", output=terminal)
+    os.close(terminal)
+    shown, end = "", time.monotonic() + 60
+    # Twice: what was shown first is replaced.
+    while shown.count(" more lines: ") < 2 and time.monotonic() < end:
+        if select.select([controller], [], [], 1)[0]:
+            shown += os.read(controller, 1 << 16).decode(errors="replace")
+    watching.send_signal(2)
+    ended = disagg.finish(watching)
+    os.close(controller)
+    first, _, _ = shown.partition(" more lines: ")
+    assert "waits for" in first
+    assert first.count("\n") == HEIGHT - 1
+    assert shown.count(" more lines: ") >= 2
+    assert ended.code == 130
 
 
 def test_who_may_not_read_is_told_what_to_ask_for(user: Callable[..., Program]) -> None:
