@@ -1,6 +1,8 @@
 """``kubectl disagg chat`` through a real API server's proxy, to a SIMULATED frontend."""
 
 import json
+import os
+import pty
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 
@@ -24,6 +26,8 @@ BROKEN = {
     "ends": (PIECE,),
 }
 """Answers that are none, by the question."""
+OBEYED = "a\x1b[2Jb\x1b]52;c;aGk=\x07c"
+"""Clears a screen and writes to the clipboard."""
 SILENT = {"silent": "", "falls silent": PIECE}
 """What comes before nothing more does, by the question."""
 
@@ -38,6 +42,9 @@ def speaking(received: list[Object]) -> type[BaseHTTPRequestHandler]:
             asked = body["messages"][-1]["content"]
             if asked == "refuse":
                 return self._refuse()
+            if asked == "escape":
+                escaping = json.dumps({"choices": [{"delta": {"content": OBEYED}}]})
+                return self._send(200, f"data: {escaping}\n\n", "data: [DONE]\n\n")
             if asked in BROKEN:
                 return self._send(200, *BROKEN[asked])
             if asked in SILENT:
@@ -140,6 +147,19 @@ def test_who_is_to_blame_for_a_broken_answer_is_told_without_a_stack_trace(
         unheard.stdout.close()
         ended = disagg.finish(unheard)
     assert (ended.code, ended.complaint) == (1, "")
+
+
+def test_a_model_cannot_move_a_terminals_cursor_and_a_pipe_gets_what_it_said(disagg: Program) -> None:
+    with serving(speaking([])) as port:
+        ask = ("chat", "demo", "escape", "--url", f"http://{own_address()}:{port}")
+        assert disagg(*ask).output == f"{OBEYED}\n"
+        controller, terminal = pty.openpty()
+        asking = disagg.start(*ask, output=terminal)
+        os.close(terminal)
+        shown = os.read(controller, 1024)
+        ended = disagg.finish(asking)
+        os.close(controller)
+    assert (ended.code, shown.decode().strip()) == (0, "abc")
 
 
 def test_who_may_not_use_the_proxy_is_told_what_to_ask_for(user: Callable[..., Program]) -> None:
