@@ -40,7 +40,7 @@ class Logs(FakeCluster):
         super().__init__(deployment())
         self.children = [pod("p-0")]
         self.asked: list[Mapping[str, str]] = []
-        self._answers = list(answers)
+        self._scripted = list(answers)
 
     @asynccontextmanager
     async def opened(
@@ -48,7 +48,7 @@ class Logs(FakeCluster):
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         assert (verb, resource, path) == ("get", "pods/log", "/api/v1/namespaces/models/pods/p-0/log")
         self.asked.append(query)
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        answer = self._scripted.pop(0) if len(self._scripted) > 1 else self._scripted[0]
         if isinstance(answer, ClusterError):
             raise answer
 
@@ -124,7 +124,7 @@ async def test_pods_that_cannot_be_listed_are_told_once() -> None:
             if listed > 1:
                 raise ClusterError(BUSY, "TooManyRequests", f"busy for {10 / listed:.2f} s")
 
-    cluster._check = check  # type: ignore[method-assign]
+    cluster._check = check  # type: ignore[method-assign, assignment]
     await follow(cluster, lambda: listed > 4, audience)
     assert told == ["a"]
     (warning,) = warned
