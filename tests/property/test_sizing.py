@@ -13,10 +13,10 @@ from disagg_operator.sizing import kv, transfer
 from disagg_operator.sizing.answer import answered
 from disagg_operator.sizing.assumptions import models
 from disagg_operator.sizing.errors import SizingError
-from disagg_operator.sizing.fleet import disaggregated
 from disagg_operator.sizing.model import shape_of
 from disagg_operator.sizing.plot import bars, svg
 from disagg_operator.sizing.resource import resource
+from disagg_operator.sizing.search import disaggregated
 from unit.sizing.questions import B200, LLAMA_8B, P5EN, known, question
 
 NAMES = st.sampled_from(list(models()))
@@ -53,12 +53,16 @@ def test_the_buffer_holds_the_request_in_whole_blocks(isl: int, osl: int, block:
 
 
 @settings(max_examples=30)
-@given(NAMES, st.integers(100, 8_000), st.integers(100, 4_000), st.floats(0.5, 20))
-def test_more_to_do_needs_no_fewer_gpus(name: str, isl: int, more: int, rate: float) -> None:
+@given(
+    NAMES, st.integers(100, 8_000), st.integers(100, 4_000), st.floats(0.5, 20), st.sampled_from([1, 1000])
+)
+def test_more_to_do_needs_no_fewer_gpus(name: str, isl: int, more: int, rate: float, fabric: int) -> None:
     few, longer, often = (
         disaggregated(asked.roofline, asked.load, 16_384)
         for asked in (
-            question(name, P5EN, isl=tokens, rate=times * rate, ttft=60, itl=0.1, given=["fabric_rate=1000"])
+            question(
+                name, P5EN, isl=tokens, rate=times * rate, ttft=60, itl=0.1, given=[f"fabric_rate={fabric}"]
+            )
             for tokens, times in ((isl, 1), (isl + more, 1), (isl, 2))
         )
     )

@@ -190,6 +190,7 @@ def test_a_platform_that_names_no_gpus_takes_them_from_options() -> None:
             ["--assume", "kv_memory_fraction=2"],
             "a part of the whole is at most 1. Write kv_",
         ),
+        (["--rate", "1e308"], "--rate: 1e+308 requests/s need more than 1000 instances of a role"),
         (["--rate", "1e9"], "--rate: 1e+09 requests/s need more than 1000 instances of a role"),
         (["--plot", "p.png"], "--plot: p.png is no name of an SVG file. Write p.svg"),
         (["--plot", "/nowhere/p.svg"], "--plot: /nowhere/p.svg cannot be written: No such file or directory"),

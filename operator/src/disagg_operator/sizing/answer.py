@@ -7,10 +7,11 @@ from enum import StrEnum
 from disagg_operator.sizing import kv, transfer
 from disagg_operator.sizing.assumptions import FABRIC, TCP, Assumption, Assumptions
 from disagg_operator.sizing.errors import SizingError
-from disagg_operator.sizing.fleet import Aggregated, Fleet, Load, aggregated, disaggregated, moved
+from disagg_operator.sizing.fleet import Aggregated, Fleet, Load, moved
 from disagg_operator.sizing.kv import KvType
 from disagg_operator.sizing.model import ModelShape
 from disagg_operator.sizing.roofline import Roofline
+from disagg_operator.sizing.search import aggregated, disaggregated
 from disagg_operator.sizing.words import duration, two
 
 _EXPERTS = (
@@ -247,7 +248,10 @@ def _missed(question: Question, fleet: Fleet) -> str:
         )
     if math.isinf(fleet.transfer):
         carried = load.rate * question.token_bytes * load.isl / 1e9
-        return f"{question.fabric} does not carry the {two(carried)} GB/s of KV cache that this load makes"
+        return (
+            f"{question.fabric} does not carry the {two(carried)} GB/s of KV cache that this load makes "
+            "between so few instances"
+        )
     return (
         f"the first token takes {duration(fleet.ttft)}, {duration(fleet.transfer)} of it on "
         f"{question.fabric}: write --ttft {math.ceil(fleet.ttft * 1e3)} or more"

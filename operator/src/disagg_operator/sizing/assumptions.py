@@ -18,6 +18,7 @@ from disagg_operator.sizing.errors import SizingError
 from disagg_operator.sizing.model import ModelShape
 
 FABRIC, TCP, NODES = "fabric_rate", "tcp_rate", "node_link"
+_PER_NODE = "gpus_per_node"
 BY_USER = "--assume"
 _GIGA, _TERA, _MICRO = 1e9, 1e12, 1e-6
 _SIZES = {"GB": _GIGA, "GB/s": _GIGA, "TFLOP/s": _TERA, "µs": _MICRO}
@@ -142,8 +143,13 @@ def assumed(
         for name, values in _data("assumptions").items()
     }
     return Assumptions(
-        {each.name: each for each in _of_gpu(gpu, known[gpu], count, shape.computed_in)}
+        {each.name: each for each in _of_gpu(gpu, known[gpu], shape.computed_in)}
         | {
+            _PER_NODE: Assumption(
+                _PER_NODE,
+                *(count, count, count, "", "GPUs of a node"),
+                source="--gpus-per-node" if per_node else f"profile of platform {machine.name}",
+            ),
             FABRIC: _rate(FABRIC, by_backend[backend], "GB/s a GPU", line),
             TCP: _rate(TCP, rates["tcp"]["UCX"], "GB/s a pod", line),
             NODES: _rate(NODES, between.get(fabric.kind, between["other"]), "GB/s a GPU", line),
@@ -163,7 +169,7 @@ def models() -> Mapping[str, Any]:
     return _data("models")
 
 
-def _of_gpu(gpu: str, known: Mapping[str, Any], count: int, computed_in: str) -> Iterator[Assumption]:
+def _of_gpu(gpu: str, known: Mapping[str, Any], computed_in: str) -> Iterator[Assumption]:
     able = next(
         each for each in (computed_in, "fp8", "bf16") if each in known and _no_wider(each, computed_in)
     )
@@ -175,7 +181,6 @@ def _of_gpu(gpu: str, known: Mapping[str, Any], count: int, computed_in: str) ->
     yield fixed("gpu_bandwidth", known["bandwidth"], "GB/s", f"peak memory bandwidth of the {gpu}")
     yield fixed("gpu_flops", known[able], "TFLOP/s", f"peak dense {able.upper()} rate of the {gpu}")
     yield fixed("gpu_link", known["link"], "GB/s a GPU", "link between the GPUs of a node, one direction")
-    yield fixed("gpus_per_node", count, "", "GPUs of a node")
 
 
 def _no_wider(each: str, asked: str) -> bool:

@@ -67,11 +67,10 @@ def svg(answer: Answer) -> str:
             parts += [_text(x(rate) + 4, _TOP + 12 + 15 * number, words, colour=colour)]
     points = " ".join(f"{x(rate):.1f},{y(seconds):.1f}" for rate, seconds in shown)
     parts.append(f'<polyline points="{points}" fill="none" stroke="{_BLUE}" stroke-width="2.5"/>')
-    parts += [
-        _text(
-            _WIDTH / 2, 42, f"an estimate ({answer.method.partition(':')[0]})", anchor="middle", colour=_GREY
-        )
-    ]
+    prefill, decode = answer.fleet.prefill, answer.fleet.decode
+    fleet = f"prefill {prefill.replicas} x {prefill.gpus} GPUs, decode {decode.replicas} x {decode.gpus}"
+    estimate = f"{fleet}: an estimate ({answer.method.partition(':')[0]})"
+    parts += [_text(_WIDTH / 2, 42, estimate, anchor="middle", colour=_GREY)]
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '

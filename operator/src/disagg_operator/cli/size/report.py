@@ -51,7 +51,7 @@ def print_answer(answer: Answer) -> None:
     out.print()
     show(("Memory of a GPU, GB", "Prefill", "Decode"), _memory(answer))
     out.print()
-    show(("First token, fabric at", "", ""), bars(answer))
+    show(("First token of this fleet, fabric at", "", ""), bars(answer))
     out.print()
     show(("Assumed", "Value", "Range", "What", "Source"), _assumed(answer))
     for note in answer.notes:
@@ -177,14 +177,16 @@ def _cache(answer: Answer) -> Iterator[tuple[str, str, str]]:
         f"{duration(fleet.transfer)} at this load",
     )
     loaded = (
-        "less than this load" if math.isinf(answer.over_tcp) else f"{duration(answer.over_tcp)} at this load"
+        "less than this load between these instances"
+        if math.isinf(answer.over_tcp)
+        else f"{duration(answer.over_tcp)} at this load"
     )
     yield "over TCP instead", duration(slow), f"{tcp.value:g} GB/s a pod; {loaded}"
     if answer.enough is not None:
         yield (
             "the fabric must move",
             f"{two(answer.enough / 1e9)} GB/s a GPU",
-            f"for a first token within {duration(load.ttft)}",
+            f"for a first token of this fleet within {duration(load.ttft)}",
         )
     yield "max_tokens_in_buffer", str(question.buffer_tokens), "a whole request and a margin, in whole blocks"
 
