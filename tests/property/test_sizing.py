@@ -1,5 +1,6 @@
 """Sizing of any load: longer prompts need no less, bytes are linear in tokens, and nothing is for free."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -91,6 +92,16 @@ VALUES = st.one_of(
     st.lists(st.text(max_size=3), max_size=2),
     st.dictionaries(st.sampled_from(["quant_method", "quant_algo"]), st.text(max_size=3), max_size=2),
 )
+QUANTISED = VALUES | st.dictionaries(st.sampled_from(["quant_algo", "kv_cache_quant_algo"]), VALUES)
+
+
+def counted_or_refused(name: str, config: Mapping[str, object], beside: Mapping[str, object] | None) -> None:
+    asked = question(LLAMA_8B, P5EN, ttft=5, itl=0.05)
+    try:
+        asked = replace(asked, shape=shape_of(name, config, beside))
+        disaggregated(asked.roofline, asked.load, asked.buffer_tokens)
+    except SizingError as error:
+        assert str(error).startswith("--")  # noqa: PT017 - either way is right
 
 
 @settings(max_examples=30)
@@ -98,12 +109,13 @@ VALUES = st.one_of(
 def test_any_configuration_is_counted_or_refused_with_the_option(name: str, data: st.DataObject) -> None:
     config = models()[name]["config"]
     changed = data.draw(st.dictionaries(st.sampled_from([*config, "text_config"]), VALUES, max_size=3))
-    asked = question(LLAMA_8B, P5EN, ttft=5, itl=0.05)
-    try:
-        asked = replace(asked, shape=shape_of(name, {**config, **changed}))
-        disaggregated(asked.roofline, asked.load, asked.buffer_tokens)
-    except SizingError as error:
-        assert str(error).startswith("--")  # noqa: PT017 - either way is right
+    counted_or_refused(name, {**config, **changed}, None)
+
+
+@settings(max_examples=60)
+@given(NAMES, QUANTISED)
+def test_any_quantisation_is_counted_or_refused_with_the_option(name: str, quantised: object) -> None:
+    counted_or_refused(name, models()[name]["config"], {"quantization": quantised})
 
 
 @settings(max_examples=15)

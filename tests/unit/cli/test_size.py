@@ -166,6 +166,8 @@ def test_a_platform_that_names_no_gpus_takes_them_from_options() -> None:
     ("changed", "said"),
     [
         (["--model", "nope"], "--model: 'nope' is no config.json"),
+        (["--model", "n" * 5000], "cannot be read: File name too long. Write the path of a model's config"),
+        (["--model", "~nobody-at-all/m"], "~nobody-at-all/m cannot be read: there is no such home directory"),
         (["--model", str(ROOT / "README.md")], "cannot be read: it is not JSON"),
         (["--platform", "p5"], "--platform: there is no platform 'p5'. Did you mean aws-p5.48xlarge"),
         (["--platform", "generic"], "--gpu: platform generic does not say its GPUs. Write one of: H100"),
@@ -192,7 +194,8 @@ def test_a_platform_that_names_no_gpus_takes_them_from_options() -> None:
         ),
         (["--rate", "1e308"], "--rate: 1e+308 requests/s need more than 1000 instances of a role"),
         (["--rate", "1e9"], "--rate: 1e+09 requests/s need more than 1000 instances of a role"),
-        (["--plot", "p.png"], "--plot: p.png is no name of an SVG file. Write p.svg"),
+        (["--plot", "p.png"], "--plot: p.png is no name of an SVG file. Write --plot size.svg"),
+        (["--plot", "."], "--plot: . is no name of an SVG file. Write --plot size.svg"),
         (["--plot", "/nowhere/p.svg"], "--plot: /nowhere/p.svg cannot be written: No such file or directory"),
         (["--model", "deepseek-ai/DeepSeek-R1", "--platform", "aws-g6e.8xlarge"], "needs 673 GB for weights"),
     ],

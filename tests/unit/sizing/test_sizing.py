@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from disagg_operator.platforms.catalogue import builtin
-from disagg_operator.sizing import aiconfigurator
+from disagg_operator.sizing import aiconfigurator, kv
 from disagg_operator.sizing.answer import Question, Verdict, answered, first_token
 from disagg_operator.sizing.assumptions import FABRIC, assumed
 from disagg_operator.sizing.errors import SizingError
@@ -274,8 +274,16 @@ def test_files_say_how_weights_and_cache_are_quantised() -> None:
     shape = shape_of("m", PLAIN, beside)
     assert (shape.weights, shape.geometry.dtype) == (Weights.NVFP4, "fp8")
     assert shape_of("m", PLAIN, beside, Weights.BF16).weights is Weights.BF16
+    cache = {"quantization": {"kv_cache_quant_algo": "INT8"}}
+    assert kv.token_bytes(shape_of("m", PLAIN, cache)) == kv.token_bytes(shape_of("m", PLAIN)) / 2
     nested = {"text_config": PLAIN, "model_type": "outer", "quantization_config": {"quant_method": "fp8"}}
     assert shape_of("m", nested).weights is Weights.FP8
+
+
+def test_a_type_of_cache_that_is_not_known_is_refused() -> None:
+    shape = shape_of("m", PLAIN, {"quantization": {"kv_cache_quant_algo": []}})
+    with pytest.raises(SizingError, match=r"--kv-dtype: the type of m's KV cache is not known \('\[\]'\)"):
+        kv.token_bytes(shape)
 
 
 def test_a_prompt_longer_than_the_model_is_refused() -> None:
@@ -343,6 +351,25 @@ def test_a_table_of_another_release_is_refused() -> None:
     row = {key: value for key, value in table("disagg").items() if key != "(p)tp"}
     with pytest.raises(SizingError, match=r"writes other tables than 0\.12\.0.*--estimator roofline"):
         aiconfigurator.answered(question(), row, None, "0.99")
+
+
+@pytest.mark.parametrize("wrong", [None, "", "0", "0.5", "-1", "nan", "inf", "many"])
+def test_cells_that_hold_no_number_are_refused_like_another_release(wrong: str | None) -> None:
+    for column in ("(p)workers", "(d)tp", "replicas_needed"):
+        with pytest.raises(SizingError, match=r"writes other tables than 0\.12\.0"):
+            aiconfigurator.answered(question(), {**table("disagg"), column: wrong}, None, "0.99")
+    with pytest.raises(SizingError, match=r"writes other tables than 0\.12\.0"):
+        aiconfigurator.answered(question(), table("disagg"), {**table("agg"), "global_bs": wrong}, "0.99")
+
+
+def test_a_table_that_breaks_off_is_refused() -> None:
+    lines = (TABLES / "disagg.csv").read_text(encoding="utf-8").splitlines()
+    cells = lines[1].split(",")
+    for length in range(1, len(cells) - 1):
+        row = aiconfigurator.best(f"{lines[0]}\n{','.join(cells[:length])}\n")
+        assert row is not None
+        with pytest.raises(SizingError, match=r"writes other tables than 0\.12\.0"):
+            aiconfigurator.answered(question(), row, None, "0.12.0")
 
 
 def test_a_fabric_that_does_not_carry_aiconfigurator_s_fleet_is_told() -> None:

@@ -21,7 +21,8 @@ TABLE = "best_config_topn.csv"
 DISAGGREGATED, AGGREGATED = "disagg", "agg"
 _WAITS = "it takes 1.8 times prefill for the first token, waiting included (autoscale_ttft_correction_factor)"
 
-Row = Mapping[str, str]
+Row = Mapping[str, str | None]
+"""Cells by column; None for those that a row is too short for."""
 
 
 def arguments(question: Question, model: str, system: str, folder: str) -> list[str]:
@@ -58,7 +59,7 @@ def answered(question: Question, disaggregated: Row, aggregated: Row | None, see
         seen: version of the program.
 
     Raises:
-        SizingError: a column is missing, so that this release is not known.
+        SizingError: a column is missing or holds no number above 0, so that this release is not known.
     """
     try:
         fleet = _fleet(question, disaggregated)
@@ -100,16 +101,11 @@ def _uncertain(question: Question, fleet: Fleet) -> Uncertainty:
 
 def _fleet(question: Question, row: Row) -> Fleet:
     load, roofline = question.load, question.roofline
-    units = int(float(row.get("replicas_needed") or 1))
-    prefill = _role(question, row, "(p)", units)
-    running = load.rate / (units * int(row["(d)workers"])) * load.osl * float(row["tpot"]) / 1e3
-    decode = replace(
-        _role(question, row, "(d)", units),
-        seconds=float(row["tpot"]) / 1e3,
-        batch=int(row["(d)global_bs"]),
-        running=running,
-    )
-    wait = max(0.0, float(row["ttft"]) / 1e3 - prefill.seconds)
+    units = _units(row)
+    prefill, decode = _role(question, row, "(p)", units), _role(question, row, "(d)", units)
+    token = _figure(row, "tpot") / 1e3
+    decode = replace(decode, seconds=token, running=load.rate / decode.replicas * load.osl * token)
+    wait = max(0.0, _figure(row, "ttft") / 1e3 - prefill.seconds)
     under_way = moved(roofline, load, prefill, decode, FABRIC)
     ttft = prefill.seconds + wait + under_way
     meets = ttft <= load.ttft and decode.seconds <= load.itl
@@ -117,20 +113,20 @@ def _fleet(question: Question, row: Row) -> Fleet:
 
 
 def _role(question: Question, row: Row, mark: str, units: int) -> Role:
-    gpus = math.prod(int(row[f"{mark}{part}"]) for part in ("tp", "pp", "dp"))
-    replicas = units * int(row[f"{mark}workers"])
-    each = 1 / float(row[f"{mark}seq/s/worker"])
+    gpus = math.prod(_count(row, f"{mark}{part}") for part in ("tp", "pp", "dp"))
+    replicas = units * _count(row, f"{mark}workers")
+    each = 1 / _figure(row, f"{mark}seq/s/worker")
     memory = question.roofline.memory(gpus, question.buffer_tokens) or _unknown(question)
     return Role(
         gpus=gpus,
         replicas=replicas,
-        batch=int(row[f"{mark}global_bs"]),
+        batch=_count(row, f"{mark}global_bs"),
         running=question.load.rate / replicas * each,
         seconds=each,
         memory=memory,
-        pipeline=int(row[f"{mark}pp"]),
-        expert=int(row[f"{mark}moe_ep"]),
-        attention_dp=int(row[f"{mark}dp"]) > 1,
+        pipeline=_count(row, f"{mark}pp"),
+        expert=_count(row, f"{mark}moe_ep"),
+        attention_dp=_count(row, f"{mark}dp") > 1,
     )
 
 
@@ -141,12 +137,36 @@ def _unknown(question: Question) -> Memory:
 
 
 def _both(row: Row) -> Aggregated:
-    gpus = int(row["num_total_gpus"])
     return Aggregated(
-        gpus=gpus,
-        replicas=int(float(row.get("replicas_needed") or 1)),
-        batch=int(row["global_bs"]),
-        chunk=int(float(row["ctx_tokens"])),
-        ttft=float(row["ttft"]) / 1e3,
-        itl=float(row["tpot"]) / 1e3,
+        gpus=_count(row, "num_total_gpus"),
+        replicas=_units(row),
+        batch=_count(row, "global_bs"),
+        chunk=int(_figure(row, "ctx_tokens")),
+        ttft=_figure(row, "ttft") / 1e3,
+        itl=_figure(row, "tpot") / 1e3,
     )
+
+
+def _units(row: Row) -> int:
+    """Return how many of the fleet in a row the load needs."""
+    return _count(row, "replicas_needed") if "replicas_needed" in row else 1
+
+
+def _count(row: Row, column: str) -> int:
+    found = _figure(row, column)
+    if not found.is_integer():
+        raise ValueError(f"{column} is {row[column]!r}")
+    return int(found)
+
+
+def _figure(row: Row, column: str) -> float:
+    """Return the number above 0 that a column holds.
+
+    Raises:
+        KeyError: there is no such column.
+        ValueError: it holds something else, or the row ends before it.
+    """
+    value = float(row[column] or 0)
+    if not 0 < value < math.inf:
+        raise ValueError(f"{column} is {row[column]!r}")
+    return value

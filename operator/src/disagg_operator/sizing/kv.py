@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from disagg_operator.api.wording import readable
 from disagg_operator.sizing.errors import SizingError
 from disagg_operator.sizing.model import ModelShape
 from disagg_operator.verify.kv import bytes_per_token
@@ -28,8 +29,9 @@ def token_bytes(shape: ModelShape, dtype: KvType = KvType.AUTO) -> float:
     """
     found = bytes_per_token(shape.geometry, dtype)
     if found is None:
+        named = readable(repr(shape.geometry.dtype), 40)
         raise SizingError(
-            f"--kv-dtype: the type of {shape.name}'s KV cache is not known ({shape.geometry.dtype!r}). "
+            f"--kv-dtype: the type of {shape.name}'s KV cache is not known ({named}). "
             f"Write one of: {', '.join(each for each in KvType if each is not KvType.AUTO)}"
         )
     return found

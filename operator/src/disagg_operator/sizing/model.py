@@ -298,15 +298,15 @@ def _weights(reader: _Reader, config: Mapping[str, Any], quantisation: Mapping[s
         return Weights.BF16
     found = _ALGORITHMS.get(str(algorithm)) or _METHODS.get(str(method))
     if found is None:
-        named = algorithm or method
-        raise reader.fault(f"weights of type {named!r} are not known", f"Write --weights {'|'.join(Weights)}")
+        named = readable(repr(method if algorithm is None else algorithm), 40)
+        raise reader.fault(f"weights of type {named} are not known", f"Write --weights {'|'.join(Weights)}")
     return found
 
 
 def _kv_type(config: Mapping[str, Any], quantisation: Mapping[str, Any] | None) -> str:
     beside = (quantisation or {}).get("quantization")
     algorithm = beside.get("kv_cache_quant_algo") if isinstance(beside, Mapping) else None
-    if algorithm in _KV_TYPES:
-        return _KV_TYPES[algorithm]
+    if algorithm is not None:
+        return _KV_TYPES.get(str(algorithm), str(algorithm))
     written = config.get("torch_dtype") or config.get("dtype")
     return written if isinstance(written, str) else "bfloat16"

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from disagg_operator.cli.size.files import config_file
 from disagg_operator.cli.terminal import UserError
 from disagg_operator.sizing import aiconfigurator
 from disagg_operator.sizing.answer import Answer, Question
@@ -35,8 +36,8 @@ def asked(question: Question, model: str, system: str) -> Answer:
         )
     if not system:
         raise UserError(f"{option}: it does not know these GPUs. {_INSTEAD}")
-    path = Path(model).expanduser()
-    where = str(path.parent if path.is_file() else path) if path.exists() else model
+    file = config_file(model)
+    where = model if file is None else str(file.parent)
     with TemporaryDirectory() as folder:
         command = [program, *aiconfigurator.arguments(question, where, system, folder)[1:]]
         ran = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell, own words

@@ -174,7 +174,7 @@ def _answer(
 
 def _draw(answer: Answer, file: Path) -> None:
     if file.suffix != ".svg":
-        raise UserError(f"--plot: {file} is no name of an SVG file. Write {file.with_suffix('.svg')}")
+        raise UserError(f"--plot: {file} is no name of an SVG file. Write --plot size.svg, for example")
     try:
         file.write_text(svg(answer), encoding="utf-8")
     except OSError as error:
