@@ -154,6 +154,8 @@ def test_pauses_ends_and_measurements_are_waited_for() -> None:
     measuring = resource(transport={"step": "sending a canary"})
     found = [wait_of(each) for each in (paused, leaving, measuring)]
     assert [wait and wait.reason for wait in found] == ["Paused", "Deleting", "Measuring"]
+    assert found[0] is not None
+    assert "kubectl annotate dd llama --namespace models disagg.dev/paused-" in found[0].message
 
 
 @pytest.mark.parametrize(
@@ -238,6 +240,32 @@ def test_agents_tell_the_nics_that_a_pod_was_given() -> None:
         "rdmap0 ACTIVE 3.0 GB received",
         "4 vpc.amazonaws.com/efa; the agent cannot be asked",
     ]
+
+
+def test_restarts_of_sidecars_count_and_those_of_init_containers_do_not() -> None:
+    found = pod("p")
+    found["spec"]["initContainers"] = [{"name": "agent", "restartPolicy": "Always"}, {"name": "fetch"}]
+    found["status"] |= {
+        "initContainerStatuses": [{"name": "agent", "restartCount": 2}, {"name": "fetch", "restartCount": 4}],
+        "containerStatuses": [{"name": "worker", "restartCount": 1}],
+    }
+    assert overview(resource(), [found], {})["pods"][0]["restarts"] == 3
+
+
+@pytest.mark.parametrize(
+    ("where", "ended", "told"),
+    [
+        ("containerStatuses", {"reason": "OOMKilled", "exitCode": 137}, "OOMKilled"),
+        ("containerStatuses", {"reason": "Completed", "exitCode": 0}, "Completed"),
+        ("containerStatuses", {"exitCode": 3}, "ExitCode:3"),
+        ("initContainerStatuses", {"reason": "Error", "exitCode": 1}, "Error"),
+        ("initContainerStatuses", {"reason": "Completed", "exitCode": 0}, "Running"),
+    ],
+)
+def test_the_state_of_a_pod_tells_containers_that_have_ended(where: str, ended: Object, told: str) -> None:
+    found = pod("p")
+    found["status"][where] = [{"name": "a", "state": {"terminated": ended}}]
+    assert pod_state(found) == told
 
 
 def test_the_state_of_a_pod_is_kubectls() -> None:

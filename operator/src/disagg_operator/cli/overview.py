@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from disagg_operator.cli import rollout_report, transport_report
+from disagg_operator.cli.containers import lasting
 from disagg_operator.cli.waiting import is_seen, wait_of
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES
@@ -85,14 +86,20 @@ def condition(resource: Object, kind: str) -> Object:
 
 
 def pod_state(pod: Object) -> str:
-    """Return the state of a pod in one word, as kubectl does."""
+    """Return the state of a pod in one word of kubectl's, sidecars included: the first that is not well."""
     status = pod.get("status", {})
     if "deletionTimestamp" in pod["metadata"]:
         return "Terminating"
+    running_on = lasting(pod)
     for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
-        waiting = container.get("state", {}).get("waiting", {}).get("reason", "")
+        state = container.get("state", {})
+        waiting = state.get("waiting", {}).get("reason", "")
         if waiting and waiting not in ("PodInitializing", "ContainerCreating"):
             return str(waiting)
+        ended = state.get("terminated")
+        # That an init container has ended well is as it should be.
+        if ended is not None and (container in running_on or ended.get("exitCode")):
+            return str(ended.get("reason") or f"ExitCode:{ended.get('exitCode')}")
     return str(status.get("reason") or status.get("phase") or "Unknown")
 
 
@@ -123,7 +130,7 @@ def _order(pod: Object) -> tuple[int, str, int, int, str]:
 
 
 def _pod(pod: Object, evidence: Mapping[str, Evidence | str] | None) -> dict[str, Any]:
-    metadata, status = pod["metadata"], pod.get("status", {})
+    metadata = pod["metadata"]
     role, group = label(pod, names.LABEL_ROLE), label(pod, names.LABEL_GROUP)
     index = label(pod, names.LABEL_POD_INDEX)
     worker = role in ROLES
@@ -137,7 +144,7 @@ def _pod(pod: Object, evidence: Mapping[str, Evidence | str] | None) -> dict[str
         "node": pod.get("spec", {}).get("nodeName"),
         "ready": is_ready(pod),
         "state": pod_state(pod),
-        "restarts": sum(each.get("restartCount", 0) for each in status.get("containerStatuses", [])),
+        "restarts": sum(each.get("restartCount", 0) for each in lasting(pod)),
         "created": metadata.get("creationTimestamp"),
         "trouble": None if is_ready(pod) else first_trouble([pod]),
         "devices": _devices(pod),

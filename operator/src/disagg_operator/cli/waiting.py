@@ -58,7 +58,8 @@ def wait_of(resource: Object) -> Wait | None:
     if not is_seen(resource):
         return Wait("", "NotSeen", _unseen(resource), _edited(metadata))
     if metadata.get("annotations", {}).get(ANNOTATION_PAUSED) == "true":
-        message = f"It is paused. Resume it: kubectl annotate dd {name} {ANNOTATION_PAUSED}-"
+        place = f"--namespace {metadata['namespace']}"
+        message = f"It is paused. Resume it: kubectl annotate dd {name} {place} {ANNOTATION_PAUSED}-"
         return Wait("", "Paused", message, _since(conditions.get(ConditionType.PROGRESSING, {})))
     for kind in _BLOCKERS:
         if conditions.get(kind, {}).get("status") == "False":

@@ -6,7 +6,7 @@ from disagg_operator.cli.live.agents import evidence
 from disagg_operator.cli.live.asking import deployment
 from disagg_operator.cli.live.children import children, deployments
 from disagg_operator.cli.live.connection import Connection
-from disagg_operator.cli.live.rollouts import revisions_of
+from disagg_operator.cli.live.rollouts import instances_of
 from disagg_operator.cli.overview import overview, summary
 from disagg_operator.reconcile.kinds import POD, STATEFUL_SET
 
@@ -25,11 +25,8 @@ async def one(connection: Connection, name: str, *, nics: bool) -> dict[str, Any
     resource = await deployment(connection, name)
     pods = await children(connection, POD, name)
     sets = await children(connection, STATEFUL_SET, name)
-    instances = {
-        revision: {role: (seen.ready, seen.asked) for role, seen in roles.items()}
-        for revision, roles in revisions_of([*sets, *pods]).items()
-    }
-    return overview(resource, pods, instances, await evidence(connection, pods) if nics else None)
+    told = await evidence(connection, pods) if nics else None
+    return overview(resource, pods, instances_of([*sets, *pods]), told)
 
 
 async def every(connection: Connection, *, everywhere: bool) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from disagg_operator.cli.live.asking import MANAGER, ask, deployment
 from disagg_operator.cli.live.children import children
 from disagg_operator.cli.live.connection import Connection, told
+from disagg_operator.cli.overview import Instances
 from disagg_operator.cli.rollout_report import is_done, kept, progressing
 from disagg_operator.cli.steps import Teller
 from disagg_operator.cli.terminal import UserError
@@ -46,6 +47,14 @@ async def revisions(connection: Connection, name: str) -> Revisions:
 def revisions_of(objects: list[Object]) -> Revisions:
     """Return what is there of workers, of their StatefulSets and pods."""
     return observe(objects).revisions(datetime.now(UTC))
+
+
+def instances_of(objects: list[Object]) -> Instances:
+    """Return how many instances of workers are ready and asked for, of their StatefulSets and pods."""
+    return {
+        revision: {role: (seen.ready, seen.asked) for role, seen in roles.items()}
+        for revision, roles in revisions_of(objects).items()
+    }
 
 
 async def follow(connection: Connection, name: str, seconds: float, teller: Teller) -> Object:
