@@ -72,8 +72,8 @@ def test_a_pod_keeps_its_colour() -> None:
 
 def test_only_what_is_wished_for_is_asked() -> None:
     assert Extent().query("worker") == {"container": "worker"}
-    whole = Extent(5, 60, "2026-01-01T00:00:00Z", previous=True, follow=True, most_bytes=9, stamped=True)
+    whole = Extent(5, 60, "2026-01-01T00:00:00Z", previous=True, follow=True, stamped=True)
     assert whole.query("w") == {
         **{"container": "w", "tailLines": "5", "sinceSeconds": "60", "sinceTime": "2026-01-01T00:00:00Z"},
-        **{"previous": "true", "follow": "true", "limitBytes": "9", "timestamps": "true"},
+        **{"previous": "true", "follow": "true", "timestamps": "true"},
     }

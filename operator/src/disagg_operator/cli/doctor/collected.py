@@ -2,10 +2,38 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from disagg_operator.cli.overview import Instances
 from disagg_operator.reconcile.kinds import Object
+
+OPERATORS = "Deployments of the operator"
+"""What the operator is read from, as `Collected.unread` calls it."""
+
+
+class Cause(StrEnum):
+    """Why something was not read."""
+
+    FORBIDDEN = "forbidden"
+    """The user may not, which says nothing of the deployment."""
+    FAILED = "failed"
+    """It should have been there."""
+    HARMLESS = "harmless"
+    """It is gone since, or longer than what is kept."""
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Something that was not read, or not all of it.
+
+    Attributes:
+        why: a sentence.
+        cause: what that means.
+    """
+
+    why: str
+    cause: Cause
 
 
 @dataclass(frozen=True)
@@ -23,7 +51,7 @@ class Collected:
         nodes: nodes that its pods are on.
         operators: Deployments of the operator.
         versions: version of each part, by its name.
-        unread: what could not be read, and why.
+        unread: what was not read, by what it is.
     """
 
     resource: Object
@@ -36,4 +64,4 @@ class Collected:
     nodes: list[Object] = field(default_factory=list)
     operators: list[Object] = field(default_factory=list)
     versions: Mapping[str, Any] = field(default_factory=dict)
-    unread: Mapping[str, str] = field(default_factory=dict)
+    unread: Mapping[str, Unread] = field(default_factory=dict)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from disagg_operator.api.v1alpha1.status import ConditionType
+from disagg_operator.build.agent import AGENT
 from disagg_operator.cli.ages import age
-from disagg_operator.cli.doctor.collected import Collected
+from disagg_operator.cli.containers import lasting
+from disagg_operator.cli.doctor.collected import OPERATORS, Cause, Collected
 from disagg_operator.cli.waiting import is_seen, wait_of
 from disagg_operator.plan import names
 from disagg_operator.reconcile.kinds import Object
@@ -60,16 +62,17 @@ def findings(found: Collected, now: datetime) -> list[Finding]:
         *_pods(found),
         *_nodes(found.nodes),
         *_agents(found),
-        *_events(found.events, now),
+        *_events(found, now),
         *(
-            Finding(f"Not read: {what}: {why}", "Ask for the right, and run doctor again.")
-            for what, why in found.unread.items()
+            Finding(f"Not read: {what}: {each.why}", "Run doctor again; what is listed here may say why.")
+            for what, each in found.unread.items()
+            if each.cause is Cause.FAILED
         ),
     ]
 
 
 def _operators(found: Collected) -> Iterator[Finding]:
-    if not found.operators and not is_seen(found.resource):
+    if not found.operators and OPERATORS not in found.unread and not is_seen(found.resource):
         yield Finding("No operator was found in this cluster.", _NO_OPERATOR)
     for each in found.operators:
         place, name = each["metadata"]["namespace"], each["metadata"]["name"]
@@ -114,7 +117,7 @@ def _pods(found: Collected) -> Iterator[Finding]:
         if trouble is not None:
             yield Finding(trouble, f"kubectl describe pod {name} {place}")
             continue
-        for container in pod.get("status", {}).get("containerStatuses", []):
+        for container in lasting(pod):
             ended = last_end(container)
             if container.get("restartCount") and ended is not None:
                 what = f"Container {container['name']} of pod {name} ({role}) was restarted "
@@ -138,20 +141,22 @@ def _nodes(nodes: Iterable[Object]) -> Iterator[Finding]:
 def _agents(found: Collected) -> Iterator[Finding]:
     for pod, answer in found.agents.items():
         if isinstance(answer, str):
-            yield Finding(f"Pod {pod}: {answer}.", f"kubectl logs {pod} -c transport-agent")
+            place = f"--namespace {found.resource['metadata']['namespace']}"
+            yield Finding(f"Pod {pod}: {answer}.", f"kubectl logs {pod} {place} -c {AGENT}")
 
 
-def _events(events: Iterable[Object], now: datetime) -> Iterator[Finding]:
+def _events(found: Collected, now: datetime) -> Iterator[Finding]:
     """Yield the newest warnings, each once."""
     seen: dict[tuple[str, str], Object] = {}
-    for event in events:
+    for event in found.events:
         if event.get("type") == "Warning" and now - datetime.fromisoformat(event_time(event)) < _RECENT:
             seen[event.get("reason", ""), event.get("note", "")] = event
     for (reason, note), event in list(seen.items())[-_MOST_EVENTS:]:
         about = event.get("regarding", {})
         kind, name = about.get("kind", ""), about.get("name", "")
         what = f"Event {reason} about {kind} {name} {age(event_time(event), now)} ago: {note}"
-        yield Finding(what, f"kubectl describe {kind.lower()} {name}")
+        place = f"--namespace {found.resource['metadata']['namespace']}"
+        yield Finding(what, f"kubectl describe {kind.lower()} {name} {place}")
 
 
 def event_time(event: Object) -> str:

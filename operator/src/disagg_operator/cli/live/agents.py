@@ -10,7 +10,8 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from disagg_operator.build.agent import AGENT
-from disagg_operator.cli.live.connection import Connection, told
+from disagg_operator.cli.live.connection import Connection, RefusedError, told
+from disagg_operator.cli.live.patiently import patiently
 from disagg_operator.cli.terminal import UserError
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.runtime.verification.agents import AT_ONCE, LARGEST
@@ -27,16 +28,23 @@ async def evidence(connection: Connection, pods: Iterable[Object]) -> dict[str, 
         pods: pods; those without an agent are passed over.
     """
     told_by = await documents(connection, pods)
-    return {name: _understood(answer) for name, answer in told_by.items()}
+    return {
+        name: str(answer) if isinstance(answer, UserError) else _understood(answer)
+        for name, answer in told_by.items()
+    }
 
 
-async def documents(connection: Connection, pods: Iterable[Object]) -> dict[str, bytes | str]:
-    """Return what agents answer, as it is (bytes), or why they do not (text), by name of the pod."""
+async def documents(connection: Connection, pods: Iterable[Object]) -> dict[str, bytes | UserError]:
+    """Return what agents answer, as it is, or why they do not, by name of the pod."""
     turns = asyncio.Semaphore(AT_ONCE)
 
-    async def ask(pod: Object, port: int) -> tuple[str, bytes | str]:
+    async def ask(pod: Object, port: int) -> tuple[str, bytes | UserError]:
+        name = str(pod["metadata"]["name"])
         async with turns:
-            return str(pod["metadata"]["name"]), await _ask(connection, pod, port)
+            try:
+                return name, await patiently(lambda: _ask(connection, pod, port))
+            except UserError as error:
+                return name, error
 
     asked = [ask(pod, port) for pod in pods if (port := agent_port(pod)) is not None]
     return dict(await asyncio.gather(*asked))
@@ -51,7 +59,7 @@ def agent_port(pod: Object) -> int | None:
     return None
 
 
-async def _ask(connection: Connection, pod: Object, port: int) -> bytes | str:
+async def _ask(connection: Connection, pod: Object, port: int) -> bytes:
     metadata = pod["metadata"]
     where = f"/api/v1/namespaces/{quote(metadata['namespace'])}/pods/{quote(metadata['name'])}:{port}"
     answer = bytearray()
@@ -63,20 +71,19 @@ async def _ask(connection: Connection, pod: Object, port: int) -> bytes | str:
                     async for chunk in chunks:
                         answer += chunk
                         if len(answer) > LARGEST:
-                            return "the agent's answer is too large"
+                            raise UserError("the agent's answer is too large")
     except TimeoutError:
-        return (
+        raise UserError(
             f"the agent does not answer the API server within {_SECONDS:g} s: a NetworkPolicy may keep it "
             "out (docs/network.md)"
-        )
-    except UserError as error:
-        return f"the agent cannot be asked: {error}"
+        ) from None
+    except RefusedError as error:
+        message = f"the agent cannot be asked: {error}"
+        raise RefusedError(message, error.code, error.retry_after) from None
     return bytes(answer)
 
 
-def _understood(answer: bytes | str) -> Evidence | str:
-    if isinstance(answer, str):
-        return answer
+def _understood(answer: bytes) -> Evidence | str:
     try:
         return Evidence.model_validate_json(answer)
     except ValidationError as error:

@@ -5,17 +5,20 @@ Invariants: Secrets are never asked for; what may not be read is told, and the r
 
 import asyncio
 from collections.abc import Awaitable
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, TypeVar
 
-from disagg_operator.cli.doctor.collected import Collected
+from disagg_operator.cli.doctor.collected import OPERATORS, Cause, Collected, Unread
 from disagg_operator.cli.doctor.findings import event_time
+from disagg_operator.cli.doctor.last_lines import LastLines
 from disagg_operator.cli.live.agents import documents
 from disagg_operator.cli.live.asking import deployment
 from disagg_operator.cli.live.children import children, listed
-from disagg_operator.cli.live.connection import Connection, told
+from disagg_operator.cli.live.connection import Connection, RefusedError, told
+from disagg_operator.cli.live.patiently import patiently
 from disagg_operator.cli.live.pod_logs import Extent, lines
-from disagg_operator.cli.live.rollouts import revisions_of
+from disagg_operator.cli.live.rollouts import instances_of
 from disagg_operator.cli.steps import Teller
 from disagg_operator.cli.terminal import UserError
 from disagg_operator.plan.names import LABEL_APP, MANAGER
@@ -27,6 +30,8 @@ T = TypeVar("T")
 _AT_ONCE = 8
 _MOST_BYTES = 4 << 20
 """Of one log."""
+_NO_SUCH_LOG = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
+"""The pod is gone, its container has not run yet, or its run before is forgotten."""
 
 
 async def collect(connection: Connection, name: str, tail: int, teller: Teller) -> Collected:
@@ -49,7 +54,7 @@ class _Collector:
 
     def __init__(self, connection: Connection, name: str, teller: Teller) -> None:
         self._connection, self._name, self._teller = connection, name, teller
-        self._unread: dict[str, str] = {}
+        self._unread: dict[str, Unread] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def collect(self, tail: int) -> Collected:
@@ -58,24 +63,19 @@ class _Collector:
         objects = [obj for kind in await self._kinds() for obj in await self._children(kind)]
         pods = [obj for obj in objects if obj["kind"] == POD.kind]
         sets = [obj for obj in objects if obj["kind"] == STATEFUL_SET.kind]
-        seen = revisions_of([*sets, *pods])
-        instances = {
-            revision: {role: (found.ready, found.asked) for role, found in roles.items()}
-            for revision, roles in seen.items()
-        }
         self._teller.say("reading Events, nodes and versions")
         events = await self._events([resource, *objects])
         nodes = await self._nodes(pods)
         operators = await self._operators()
         versions = await self._versions(pods, operators)
         self._teller.say(f"asking the agents of {len(pods)} pods, and reading their logs")
-        agents = await documents(self._connection, pods)
+        agents = await self._agents(pods)
         logs = await self._logs(pods, tail)
         return Collected(
             resource,
             [obj for obj in objects if obj["kind"] != POD.kind],
             pods,
-            instances,
+            instances_of([*sets, *pods]),
             events,
             agents,
             logs,
@@ -85,19 +85,26 @@ class _Collector:
             self._unread,
         )
 
-    async def _read(self, what: str, work: Awaitable[T], otherwise: T) -> T:
+    async def _read(self, what: str, work: Awaitable[T], otherwise: T, *, all_of_them: str = "") -> T:
         try:
             return await work
         except UserError as error:
-            self._unread[what] = str(error)
+            self._note(what, error, all_of_them)
             return otherwise
+
+    def _note(self, what: str, error: UserError, all_of_them: str = "") -> None:
+        """Note what was not read; who may not read one of them may read none."""
+        if isinstance(error, RefusedError) and error.code == HTTPStatus.FORBIDDEN:
+            self._unread.setdefault(all_of_them or what, Unread(str(error), Cause.FORBIDDEN))
+        else:
+            self._unread[what] = Unread(str(error), Cause.FAILED)
 
     async def _kinds(self) -> list[Any]:
         with_domains = False
         try:
             with_domains = await self._connection.cluster.serves(COMPUTE_DOMAIN)
         except ClusterError as error:
-            self._unread["ComputeDomains"] = str(error)
+            self._unread["ComputeDomains"] = Unread(str(error), Cause.FAILED)
         return [*OWNED, POD, *([COMPUTE_DOMAIN] if with_domains else [])]
 
     async def _children(self, kind: Any) -> list[Object]:
@@ -113,7 +120,7 @@ class _Collector:
     async def _nodes(self, pods: list[Object]) -> list[Object]:
         found = []
         for name in sorted({pod["spec"]["nodeName"] for pod in pods if pod["spec"].get("nodeName")}):
-            node = await self._read(f"node {name}", self._node(name), None)
+            node = await self._read(f"node {name}", self._node(name), None, all_of_them="nodes")
             found += [] if node is None else [node]
         return found
 
@@ -123,7 +130,7 @@ class _Collector:
 
     async def _operators(self) -> list[Object]:
         work = listed(self._connection, DEPLOYMENT, None, f"{LABEL_APP}={MANAGER}")
-        return await self._read("Deployments of the operator", work, [])
+        return await self._read(OPERATORS, work, [])
 
     async def _versions(self, pods: list[Object], operators: list[Object]) -> dict[str, Any]:
         return {
@@ -146,6 +153,15 @@ class _Collector:
                     answer += chunk
         return answer.decode(errors="replace")
 
+    async def _agents(self, pods: list[Object]) -> dict[str, bytes | str]:
+        found: dict[str, bytes | str] = {}
+        for pod, answer in (await documents(self._connection, pods)).items():
+            if isinstance(answer, RefusedError) and answer.code == HTTPStatus.FORBIDDEN:
+                self._note(f"agent of {pod}", answer, "agents")
+            else:
+                found[pod] = answer if isinstance(answer, bytes) else str(answer)
+        return found
+
     async def _logs(self, pods: list[Object], tail: int) -> dict[str, str]:
         wanted = [
             (pod["metadata"]["name"], status["name"], previous)
@@ -156,16 +172,32 @@ class _Collector:
 
         async def read(pod: str, container: str, previous: bool) -> tuple[str, str]:
             path = f"{pod}/{container}{'.previous' if previous else ''}.log"
+            extent = Extent(tail=tail, previous=previous, stamped=True)
             async with self._turns:
-                return path, await self._read(f"log {path}", self._log(pod, container, tail, previous), "")
+                return path, await self._log(f"log {path}", pod, container, extent)
 
         found = await asyncio.gather(*(read(*each) for each in wanted))
         return {path: text for path, text in found if text}
 
-    async def _log(self, pod: str, container: str, tail: int, previous: bool) -> str:
-        extent = Extent(tail=tail, previous=previous, most_bytes=_MOST_BYTES, stamped=True)
-        found = [line async for line in lines(self._connection, pod, container, extent)]
-        return "".join(f"{line}\n" for line in found)
+    async def _log(self, what: str, pod: str, container: str, extent: Extent) -> str:
+        """Return the end of a log: where it breaks off, what came until then."""
+        kept = LastLines(_MOST_BYTES)
+
+        async def read() -> None:
+            async for line in lines(self._connection, pod, container, extent):
+                kept.add(line)
+
+        try:
+            await patiently(read)
+        except RefusedError as error:
+            if error.code in _NO_SUCH_LOG:
+                self._unread[what] = Unread(str(error), Cause.HARMLESS)
+            else:
+                self._note(what, error, "logs")
+        if kept.dropped:
+            why = f"only its last {_MOST_BYTES >> 20} MiB are kept; {kept.dropped} lines before are left out"
+            self._unread.setdefault(what, Unread(why, Cause.HARMLESS))
+        return kept.text()
 
 
 def _statuses(pod: Object) -> list[Object]:

@@ -68,6 +68,8 @@ async def connect(place: Place) -> AsyncGenerator[Connection]:
             f"the kubeconfig cannot be used: {error}. See `kubectl config view`; --kubeconfig and --context "
             "choose another."
         ) from None
+    # Each log that is followed holds a connection for itself.
+    configuration.connection_pool_maxsize = 0
     cluster = KubeCluster(configuration)
     try:
         yield Connection(cluster, configuration, place.namespace or namespace or "default")

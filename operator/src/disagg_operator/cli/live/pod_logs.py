@@ -22,7 +22,6 @@ class Extent:
         since: not what is older than this time of RFC 3339; nothing for all.
         previous: of the run of the container before the one that is.
         follow: whether to go on with what comes.
-        most_bytes: where to stop; None for nowhere.
         stamped: whether each line begins with its time.
     """
 
@@ -31,7 +30,6 @@ class Extent:
     since: str = ""
     previous: bool = False
     follow: bool = False
-    most_bytes: int | None = None
     stamped: bool = False
 
     def query(self, container: str) -> dict[str, str]:
@@ -43,7 +41,6 @@ class Extent:
             "sinceTime": self.since or None,
             "previous": self.previous or None,
             "follow": self.follow or None,
-            "limitBytes": self.most_bytes,
             "timestamps": self.stamped or None,
         }
         return {
