@@ -2,7 +2,7 @@
 
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from testcluster.fixtures import ApiServer
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(240)]
 
 SECRET = "zQxJ-kvWq-9921"  # noqa: S105 - a value for tests
+IN_NO_OBJECT = "jWqZ,kQ x41"
 
 
 @pytest.fixture
@@ -80,6 +81,8 @@ def test_doctor_collects_all_without_secrets_and_says_what_is_wrong(
 ) -> None:
     OperatorsPart(api, namespace).ready(prefill=0)
     kubelet.logs[pods[0]].append(f"2026-01-01T00:00:03.000000000Z logging in with {SECRET}")
+    line = f"2026-01-01T00:00:04.000000000Z args=Namespace(api_key={IN_NO_OBJECT!r}, port=80)"
+    kubelet.logs[pods[0]].append(line)
     secret = {
         "metadata": {"name": "hf", "labels": {"disagg.dev/deployment": "demo"}},
         "stringData": {"t": SECRET},
@@ -96,6 +99,8 @@ def test_doctor_collects_all_without_secrets_and_says_what_is_wrong(
         }
     assert {"README.txt", "findings.txt", "resource.yaml", f"children/Pod/{pods[0]}.yaml"} <= texts.keys()
     assert "logging in with REMOVED" in texts[f"logs/{pods[0]}/worker.log"]
+    assert "args=Namespace(api_key='REMOVED', port=80)" in texts[f"logs/{pods[0]}/worker.log"]
+    assert not [path for path, text in texts.items() if "jWqZ" in text or "x41" in text]
     assert "major" in texts["versions.yaml"]
     assert [path for path in texts if path.startswith("nodes/")]
     told = [each["what"] for each in json.loads(found.output)["findings"]]
@@ -105,3 +110,20 @@ def test_doctor_collects_all_without_secrets_and_says_what_is_wrong(
     assert target.stat().st_mode & 0o777 == 0o600
     again = disagg("doctor", "demo", "--bundle", str(target))
     assert (again.code, "is there already" in again.complaint) == (3, True)
+
+
+@pytest.mark.usefixtures("pods")
+def test_doctor_says_what_one_may_not_read_and_does_not_call_it_wrong(
+    api: Api, user: Callable[..., Program], *, namespace: str, tmp_path: Path
+) -> None:
+    OperatorsPart(api, namespace).ready()
+    few = user(
+        {"apiGroups": ["disagg.dev"], "resources": ["disaggdeployments"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+    )
+    found = few("doctor", "demo", "--bundle", str(tmp_path / "bundle.tar.gz"))
+    assert found.code == 0, found.output + found.complaint
+    nothing, rest = found.output.split("\n", 1)
+    assert nothing == "Nothing wrong was found."
+    assert rest.startswith("Not looked at, as you may not read it:")
+    assert {line.partition(":")[0] for line in rest.splitlines()[1:]} >= {"- nodes", "- logs", "- agents"}

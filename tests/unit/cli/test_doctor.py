@@ -1,15 +1,21 @@
 """What ``kubectl disagg doctor`` finds wrong with given objects, and what it puts into its bundle."""
 
+import json
 import tarfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from typer.testing import CliRunner
 
-from disagg_operator.cli.doctor.bundle import files, text_of, write
-from disagg_operator.cli.doctor.collected import Collected
+from disagg_operator.cli.doctor import command_line
+from disagg_operator.cli.doctor.bundle import files, redactor_of, refuse_taken, text_of, write
+from disagg_operator.cli.doctor.collected import OPERATORS, Cause, Collected, Unread
 from disagg_operator.cli.doctor.findings import findings
+from disagg_operator.cli.doctor.last_lines import LastLines
+from disagg_operator.cli.main import app
 from disagg_operator.cli.terminal import UserError
 from disagg_operator.reconcile.kinds import Object
 
@@ -109,6 +115,37 @@ def test_troubled_and_restarted_pods_are_told() -> None:
     )
 
 
+def test_restarts_of_the_agent_beside_a_worker_are_told_and_those_of_init_containers_are_not() -> None:
+    found = pod("b", {"state": {"running": {}}})
+    found["spec"]["initContainers"] = [
+        {"name": "transport-agent", "restartPolicy": "Always"},
+        {"name": "fetch"},
+    ]
+    ended = {"restartCount": 2, "lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137}}}
+    found["status"]["initContainerStatuses"] = [
+        {**ended, "name": "transport-agent", "state": {"running": {}}},
+        {**ended, "name": "fetch", "state": {"terminated": {"exitCode": 0}}},
+    ]
+    assert told(replace(collected(), pods=[found])) == [
+        (
+            "Container transport-agent of pod b (decode) was restarted 2 times; it last ended (OOMKilled, "
+            "exit code 137).",
+            "kubectl logs b --namespace models -c transport-agent --previous",
+        )
+    ]
+
+
+def test_what_the_user_may_not_read_is_no_finding() -> None:
+    unread = {
+        "nodes": Unread("you may not", Cause.FORBIDDEN),
+        OPERATORS: Unread("you may not", Cause.FORBIDDEN),
+        "log a/worker.previous.log": Unread("it is gone", Cause.HARMLESS),
+    }
+    unseen = replace(collected(), operators=[], unread=unread)
+    unseen.resource["status"] = {}
+    assert [what.partition(":")[0] for what, _ in told(unseen)] == ["NotSeen"]
+
+
 def test_bad_nodes_silent_agents_new_warnings_and_what_was_not_read_are_told() -> None:
     node = {
         "metadata": {"name": "n"},
@@ -130,13 +167,13 @@ def test_bad_nodes_silent_agents_new_warnings_and_what_was_not_read_are_told() -
         nodes=[node],
         events=events,
         agents={"p": "it is silent", "q": b"{}"},
-        unread={"Jobs": "no"},
+        unread={"Jobs": Unread("no", Cause.FAILED)},
     )
-    assert [what for what, _ in told(found)] == [
-        "Node n is not Ready: Kubelet stopped posting., DiskPressure.",
-        "Pod p: it is silent.",
-        "Event Failed about Pod p 1m ago: twice",
-        "Not read: Jobs: no",
+    assert told(found) == [
+        ("Node n is not Ready: Kubelet stopped posting., DiskPressure.", "kubectl describe node n"),
+        ("Pod p: it is silent.", "kubectl logs p --namespace models -c transport-agent"),
+        ("Event Failed about Pod p 1m ago: twice", "kubectl describe pod p --namespace models"),
+        ("Not read: Jobs: no", "Run doctor again; what is listed here may say why."),
     ]
 
 
@@ -149,7 +186,7 @@ def test_the_bundle_holds_each_thing_once_and_no_path_leads_out_of_it(tmp_path: 
         agents={"p": b'{"devices": []}', "q": b"no json"},
         nodes=[{"metadata": {"name": "n"}, "status": {"images": ["a"], "capacity": {"cpu": "8"}}}],
     )
-    texts = files(found, findings(found, NOW), NOW)
+    texts = files(found, findings(found, NOW), redactor_of(found), NOW)
     assert {"children/Pod/p.yaml", "children/Service/s.yaml", "agents/p.json", "nodes/n.yaml"} <= texts.keys()
     assert not [path for path in texts if ".." in path]
     assert "images" not in texts["nodes/n.yaml"]
@@ -159,3 +196,69 @@ def test_the_bundle_holds_each_thing_once_and_no_path_leads_out_of_it(tmp_path: 
         assert len(archive.getnames()) == len(texts)
     with pytest.raises(UserError, match="--bundle names another file"):
         write(target, "root", texts, NOW)
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("there/b.tar.gz", "is there already"),
+        ("missing/b.tar.gz", "there is no folder"),
+        ("there/b.tar.gz/c.tar.gz", "cannot be written: Not a directory"),
+        ("x" * 300, "cannot be written: File name too long"),
+        ("link", "is there already"),
+    ],
+)
+def test_a_place_where_no_bundle_can_be_is_refused_before_anything_is_read(
+    tmp_path: Path, place: str, told: str
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "b.tar.gz").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(UserError, match=told):
+        refuse_taken(tmp_path / place)
+    refuse_taken(tmp_path / "b.tar.gz")
+
+
+def test_a_folder_that_may_not_be_looked_into_is_no_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: Path) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "lstat", refused)  # root, who may run this, may look everywhere
+    with pytest.raises(UserError, match="cannot be written: Permission denied"):
+        refuse_taken(tmp_path / "b.tar.gz")
+
+
+def test_what_is_printed_is_as_free_of_secrets_as_the_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "zQxJ-kvWq-9921"  # noqa: S105 - a value for tests
+    operator = {**OPERATOR, "spec": {"replicas": 1, "template": {"args": [f"--api-key={secret}"]}}}
+    found = replace(
+        collected(),
+        operators=[operator],
+        events=[event(f"cannot log in with {secret}", datetime.now(UTC).isoformat())],
+        unread={"nodes": Unread(f"you may not, {secret}", Cause.FORBIDDEN)},
+    )
+    monkeypatch.setattr(command_line, "connected", lambda *_: found)
+    for number, form in enumerate(("text", "json", "yaml")):
+        target = str(tmp_path / f"{number}.tar.gz")
+        result = CliRunner().invoke(app, ["doctor", "llama", "--bundle", target, "-o", form])
+        assert result.exit_code == 1, result.output
+        assert "cannot log in with REMOVED" in result.output
+        assert "you may not, REMOVED" in result.output
+        assert secret not in result.output
+        if form == "json":
+            assert json.loads(result.stdout)["unread"] == [
+                {"what": "nodes", "why": "you may not, REMOVED", "cause": "forbidden"}
+            ]
+
+
+def test_the_last_lines_of_a_log_are_kept() -> None:
+    kept = LastLines(10)
+    for line in ("abcd", "efgh", "ij"):
+        kept.add(line)
+    assert (kept.text(), kept.dropped) == ("efgh\nij\n", 1)
+    kept.add("longer than all that is kept")
+    assert (kept.text(), kept.dropped) == ("", 4)

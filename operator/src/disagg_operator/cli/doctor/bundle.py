@@ -1,6 +1,6 @@
 """The bundle of ``kubectl disagg doctor``: files without secrets, and the archive of them.
 
-Invariant: nothing gets into the archive but through the redactor, names of files included.
+Invariant: nothing that was collected gets into the archive but through the redactor, names of files included.
 """
 
 import io
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from disagg_operator.cli import documents
-from disagg_operator.cli.doctor.collected import Collected
+from disagg_operator.cli.doctor.collected import Cause, Collected, Unread
 from disagg_operator.cli.doctor.findings import Finding
-from disagg_operator.cli.doctor.redaction import Redactor
+from disagg_operator.cli.doctor.redaction import Redactor, parsed
 from disagg_operator.cli.overview import overview
 from disagg_operator.cli.terminal import UserError
 from disagg_operator.reconcile.kinds import Object
@@ -36,23 +36,27 @@ versions.yaml   versions of Kubernetes, the operator, the plugin and all images
 unread.txt      what could not be read, and why
 
 Secrets are not read. Values of variables, settings and flags with names such as token, password or API key
-are replaced by REMOVED, wherever they are repeated, and so is what looks like a well-known token, a password
-in a URL or a private key. What a program calls by an innocent name cannot be known: look before
-you send it on.
+are replaced by REMOVED, and so is what looks like a well-known token, a password in a URL or a private key.
+What an object tells so is replaced wherever it is repeated, what only a log tells within that log. What a
+program calls by an innocent name cannot be known: look before you send it on.
 """
 
 
-def files(found: Collected, told: Iterable[Finding], now: datetime) -> dict[str, str]:
+def redactor_of(found: Collected) -> Redactor:
+    """Return what takes the secrets of all that was collected out of whatever is told of it."""
+    objects = [found.resource, *found.children, *found.pods, *found.operators, *found.nodes, *found.events]
+    return Redactor([*objects, *_evidence(found).values(), dict(found.versions)])
+
+
+def files(found: Collected, told: Iterable[Finding], redactor: Redactor, now: datetime) -> dict[str, str]:
     """Return the texts of the bundle by their paths.
 
     Args:
         found: what was collected.
         told: what is wrong.
+        redactor: takes out secrets.
         now: the time.
     """
-    objects = [found.resource, *found.children, *found.pods, *found.operators, *found.nodes, *found.events]
-    evidence = {pod: _parsed(answer) for pod, answer in found.agents.items()}
-    redactor = Redactor([*objects, *evidence.values(), dict(found.versions)])
 
     def yaml(*each: Any) -> str:
         return documents.write([redactor.object(obj) for obj in each])
@@ -68,11 +72,11 @@ def files(found: Collected, told: Iterable[Finding], now: datetime) -> dict[str,
         "resource.yaml": yaml(found.resource),
         "events.yaml": yaml(*found.events),
         "versions.yaml": yaml(dict(found.versions)),
-        "unread.txt": redactor.text("".join(f"{what}: {why}\n" for what, why in found.unread.items())),
+        "unread.txt": redactor.text("".join(f"{what}: {each.why}\n" for what, each in found.unread.items())),
     }
     for obj in (*found.children, *found.pods):
         texts[f"children/{obj['kind']}/{obj['metadata']['name']}.yaml"] = yaml(obj)
-    for pod, answer in evidence.items():
+    for pod, answer in _evidence(found).items():
         texts[f"agents/{pod}.json"] = json.dumps(redactor.object(answer), indent=2)
     for path, log in found.logs.items():
         texts[f"logs/{path}"] = redactor.text(log)
@@ -85,6 +89,12 @@ def text_of(told: Iterable[Finding]) -> str:
     """Return findings for people."""
     parts = [f"{number}. {each.what}\n   Next: {each.next}\n" for number, each in enumerate(told, start=1)]
     return "".join(parts) or "Nothing wrong was found.\n"
+
+
+def forbidden(unread: Mapping[str, Unread]) -> str:
+    """Return for people what they may not read; nothing where they may read all."""
+    parts = [f"- {what}: {each.why}\n" for what, each in unread.items() if each.cause is Cause.FORBIDDEN]
+    return "".join(["Not looked at, as you may not read it:\n", *parts]) if parts else ""
 
 
 def node_facts(node: Object) -> Object:
@@ -104,13 +114,30 @@ def node_facts(node: Object) -> Object:
 
 
 def refuse_taken(target: Path) -> None:
-    """Refuse to write where something is, before a cluster is asked.
+    """Refuse to write where something is, or nothing can be, before a cluster is asked.
 
     Raises:
-        UserError: there is something.
+        UserError: there is something, or it cannot be.
     """
-    if target.exists():
+    try:
+        target.lstat()
+    except FileNotFoundError:
+        _refuse_folder(target.parent)
+    except OSError as error:
+        raise _unwritable(target, error) from None
+    else:
         raise UserError(f"{target} is there already: --bundle names another file.")
+
+
+def _refuse_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}: make it, or --bundle names a file elsewhere.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"nothing may be written in {folder}: --bundle names a file elsewhere.")
+
+
+def _unwritable(target: Path, error: OSError) -> UserError:
+    return UserError(f"{target} cannot be written: {error.strerror}. --bundle names another file.")
 
 
 def write(target: Path, root: str, texts: Mapping[str, str], now: datetime) -> None:
@@ -128,7 +155,7 @@ def write(target: Path, root: str, texts: Mapping[str, str], now: datetime) -> N
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as archive:
         for path, text in sorted(texts.items()):
-            body = text.encode()
+            body = text.encode(errors="replace")
             info = tarfile.TarInfo(f"{root}/{path}")
             info.size, info.mtime, info.mode = len(body), int(now.timestamp()), 0o600
             archive.addfile(info, io.BytesIO(body))
@@ -137,18 +164,19 @@ def write(target: Path, root: str, texts: Mapping[str, str], now: datetime) -> N
         with os.fdopen(handle, "wb") as file:
             file.write(content.getvalue())
     except OSError as error:
-        raise UserError(
-            f"{target} cannot be written: {error.strerror}. --bundle names another file."
-        ) from None
+        raise _unwritable(target, error) from None
 
 
-def _parsed(answer: bytes | str) -> Any:
+def _evidence(found: Collected) -> dict[str, Any]:
+    """Return what each agent told, by name of the pod."""
+    return {pod: _told(answer) for pod, answer in found.agents.items()}
+
+
+def _told(answer: bytes | str) -> Any:
     if isinstance(answer, str):
         return {"error": answer}
-    try:
-        return json.loads(answer)
-    except ValueError:
-        return {"error": "the answer is no JSON", "answer": answer.decode(errors="replace")}
+    told = parsed(answer)
+    return {"error": "not understood", "answer": answer.decode(errors="replace")} if told is None else told
 
 
 def _path(path: str) -> str:

@@ -18,7 +18,7 @@ from disagg_operator.cli.cluster_options import (
     Place,
     connected,
 )
-from disagg_operator.cli.doctor.bundle import files, refuse_taken, text_of, write
+from disagg_operator.cli.doctor.bundle import files, forbidden, redactor_of, refuse_taken, text_of, write
 from disagg_operator.cli.doctor.collected import Collected
 from disagg_operator.cli.doctor.findings import Finding, findings
 from disagg_operator.cli.doctor.redaction import Redactor
@@ -26,8 +26,8 @@ from disagg_operator.cli.steps import Steps
 from disagg_operator.cli.terminal import Form, UserError, errors, fail
 
 EPILOG = (
-    "Exit codes: 0 nothing wrong was found, 1 something was, 3 the deployment could not be read or the "
-    "bundle not be written, 64 wrong usage, 130 interrupted."
+    "Exit codes: 0 nothing wrong was found in what you may read, 1 something was, 3 the deployment could not "
+    "be read or the bundle not be written, 64 wrong usage, 130 interrupted."
 )
 
 
@@ -60,28 +60,34 @@ def doctor(
         refuse_taken(target)
         found = connected(Place(namespace, context, kubeconfig), work)
         told = findings(found, datetime.now(UTC))
-        write(target, root, files(found, told, now), now)
+        redactor = redactor_of(found)
+        write(target, root, files(found, told, redactor, now), now)
     except UserError as error:
         fail(error, Code.ERROR)
-    _print(found, told, target, form)
+    _print(found, told, redactor, target, form)
     raise typer.Exit(Code.NOT_VERIFIED if told else Code.VERIFIED)
 
 
-def _print(found: Collected, told: list[Finding], target: Path, form: Form) -> None:
+def _print(found: Collected, told: list[Finding], redactor: Redactor, target: Path, form: Form) -> None:
     """Print the findings, as free of secrets as the bundle: they are pasted into tickets."""
-    redactor = Redactor([found.resource, *found.children, *found.pods])
     document = {
         "namespace": found.resource["metadata"]["namespace"],
         "name": found.resource["metadata"]["name"],
         "bundle": str(target),
         "findings": [redactor.object(asdict(each)) for each in told],
+        "unread": redactor.object(
+            [
+                {"what": what, "why": each.why, "cause": each.cause.value}
+                for what, each in found.unread.items()
+            ]
+        ),
     }
     if form is Form.JSON:
         typer.echo(json.dumps(document, indent=2))
     elif form is Form.YAML:
         typer.echo(documents.write([document]), nl=False)
     else:
-        typer.echo(redactor.text(text_of(told)), nl=False)
+        typer.echo(redactor.text(text_of(told) + forbidden(found.unread)), nl=False)
         Console(stderr=True).print(
             f"The bundle is {target}. Look into it before you send it on.", markup=False, soft_wrap=True
         )

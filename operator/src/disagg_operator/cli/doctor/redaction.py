@@ -1,62 +1,29 @@
 """Takes secrets out of what leaves a cluster: objects and texts. Pure.
 
 Invariants: the contents of Secrets never stay; nor does the value of a variable, setting or flag whose name
-looks secret, wherever in the same bundle that value is repeated; nor what looks like a well-known token, a
-password in a URL or a private key. Names of Secrets and of their keys stay. What a pod calls by an innocent
-name and writes in an innocent form cannot be known.
+looks secret: where an object tells it, it stays nowhere else in the same bundle, however it is spelled there,
+and where only a log does, nowhere else in that log; nor does what looks like a well-known token, a URL's
+password or a private key. Names of Secrets and of their keys stay. What a pod calls by an innocent name and
+writes in an innocent form cannot be known.
 """
 
-import itertools
 import json
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+from disagg_operator.cli.doctor.secret_names import looks_secret, refers_only, speaks_of_secrets
+from disagg_operator.cli.doctor.secret_texts import secret_spans, secrets_in
+from disagg_operator.cli.doctor.spellings import is_path, spellings, unmistakable
 
 REMOVED = "REMOVED"
 _SHORTEST = 5
 """Shorter values are not sought elsewhere: they are parts of too many other words."""
-_WORDS = (
-    *("token", "password", "passwd", "passphrase", "secret", "credential", "credentials", "authorization"),
-    *("apikey", "cookie", "jwt", "pat", "pwd"),
-)
-_KEYS = ("api", "access", "private", "secret", "ssh", "request", "encryption", "signing", "license")
-"""Before the word key."""
-_REFERENCES = ("name", "ref", "refs", "namespace", "kind", "type", "class")
-"""Last words of settings that name a secret and hold none."""
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_NAME = r"[A-Za-z][\w.-]{1,80}"
-_VALUE = r"\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s\"',;&}\])]+"
-_ASSIGNED = re.compile(
-    rf"(?P<head>(?P<name>{_NAME})[\"']?[ \t]*(?:=|:(?!//))[ \t]*(?:(?:Bearer|Basic)[ \t]+)?)"
-    rf"(?P<value>{_VALUE})"
-)
-_FLAG = re.compile(rf"(?P<head>--(?P<name>{_NAME})[ \t]+)(?P<value>(?!-){_VALUE})")
-_VARIABLE = re.compile(
-    rf"(?P<head>[\"']?name[\"']?[ \t]*:[ \t]*[\"']?(?P<name>{_NAME})[\"']?[\s,]+"
-    rf"[\"']?value[\"']?[ \t]*:[ \t]*)"
-    rf"(?P<value>{_VALUE})"
-)
-_SHAPES = re.compile(
-    "|".join(
-        (
-            r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-            r"\bhf_[A-Za-z0-9]{16,}",
-            r"\bnvapi-[\w-]{16,}",
-            r"\bsk-[\w-]{16,}",
-            r"\bgh[pousr]_[A-Za-z0-9]{16,}",
-            r"\bgithub_pat_\w{16,}",
-            r"\bglpat-[\w-]{16,}",
-            r"\bxox[abprs]-[\w-]{10,}",
-            r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
-            r"\bAIza[\w-]{30,}",
-            r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",
-        )
-    ),
-    re.DOTALL,
-)
-_USER = re.compile(r"(?P<head>\b[a-z][a-z0-9+.-]*://)[^/\s\"'@]+(?=@)", re.IGNORECASE)
-_BEARER = re.compile(r"(?P<head>\b(?:Bearer|Basic)\s+)(?P<value>[\w.~+/=-]{8,})", re.IGNORECASE)
+_COMMON = {"default", "disabled", "enabled", "false", "optional", "removed", "required"}
+"""Values that mean other things elsewhere."""
 _LEFT_OUT = {"managedFields", "kubectl.kubernetes.io/last-applied-configuration"}
+_DEEPEST = 50
+"""Levels of JSON within a string that are looked into; deeper, it is a text."""
+_LONG_LINE = 16
 
 
 class Redactor:
@@ -68,7 +35,9 @@ class Redactor:
         Args:
             objects: all objects of a bundle.
         """
-        found = {value for obj in objects for value in _secrets(obj) if len(value) >= _SHORTEST}
+        told = {value.strip() for obj in objects for value in _secrets(obj)}
+        kept = {value for value in told if len(value) >= _SHORTEST and not _is_common(value)}
+        found = {spelled for value in kept for spelled in spellings(value)}
         # The longest first: a secret may be part of another.
         self._known = sorted(found, key=lambda value: (-len(value), value))
 
@@ -80,64 +49,80 @@ class Redactor:
         """Return a text without secrets, such as a log."""
         for value in self._known:
             text = text.replace(value, REMOVED)
-        for pattern in (_VARIABLE, _ASSIGNED, _FLAG):
-            text = pattern.sub(_named, text)
-        text = _SHAPES.sub(REMOVED, text)
-        text = _USER.sub(rf"\g<head>{REMOVED}", text)
-        return _BEARER.sub(rf"\g<head>{REMOVED}", text)
+        spans = sorted(secret_spans(text))
+        parts: list[str] = []
+        at = 0
+        for start, end in spans:
+            if end > at:
+                # What touches or overlaps the last one is part of it.
+                parts += [text[at:start], REMOVED] if start > at or not at else []
+                at = end
+        left = "".join([*parts, text[at:]])
+        for value in unmistakable(text[start:end] for start, end in spans):
+            left = left.replace(value, REMOVED)
+        return left
 
     def _value(self, value: Any, *, secret: bool) -> Any:
         if isinstance(value, dict):
-            return self._mapping(value)
+            return self._mapping(value, secret=secret and not refers_only(value))
         if isinstance(value, list):
-            return [
-                self._value(each, secret=secret or _is_flag(before))
-                for before, each in zip([None, *value][:-1], value, strict=True)
-            ]
+            return [self._value(each, secret=hidden) for each, hidden in _items(value, secret=secret)]
         if isinstance(value, bool) or value is None:
             return value
         if secret:
             return REMOVED
         return self._string(value) if isinstance(value, str) else value
 
-    def _mapping(self, found: dict[str, Any]) -> dict[str, Any]:
+    def _mapping(self, found: dict[str, Any], *, secret: bool) -> dict[str, Any]:
         hidden = _hidden(found)
         return {
-            self.text(key): _emptied(value) if key in hidden else self._value(value, secret=looks_secret(key))
+            self.text(key): _emptied(value)
+            if key in hidden
+            else self._value(value, secret=secret or looks_secret(key))
             for key, value in found.items()
             if key not in _LEFT_OUT
         }
 
     def _string(self, value: str) -> str:
         """Return a string without secrets; one that is JSON is looked into."""
-        nested = _nested(value)
+        nested = parsed(value)
         return self.text(value if nested is None else json.dumps(self.object(nested)))
 
 
-def looks_secret(name: str) -> bool:
-    """Tell whether a setting of this name holds a secret, and not only the name of one."""
-    words = _words(name)
-    return _speaks_of_secrets(words) and words[-1] not in _REFERENCES
+def parsed(text: str | bytes) -> Any:
+    """Return the mapping or list that a text is in JSON, or None where it is none, or one too deep."""
+    if text.lstrip()[:1] not in ("{", "[", b"{", b"["):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    level = [found]
+    for _ in range(_DEEPEST):
+        level = [below for each in level for below in _below(each)]
+        if not level:
+            return found
+    return None
 
 
-def _speaks_of_secrets(words: list[str]) -> bool:
-    pairs = itertools.pairwise(words)
-    return any(word in _WORDS for word in words) or any(
-        first in _KEYS and second == "key" for first, second in pairs
-    )
+def _is_common(value: str) -> bool:
+    return value.lower() in _COMMON or is_path(value)
 
 
-def _words(name: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(name)]
+def _below(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _hidden(found: dict[str, Any]) -> set[str]:
     """Return the keys of a mapping whose values are secrets by what stands beside them."""
     if found.get("kind") == "Secret" and ("data" in found or "stringData" in found):
         return {"data", "stringData"}
-    name = found.get("name")
-    if isinstance(name, str) and isinstance(found.get("value"), str) and _speaks_of_secrets(_words(name)):
-        return {"value"}
+    keys = {key.lower(): key for key in found}
+    names = [found[keys[key]] for key in ("name", "key") if key in keys]
+    if "value" in keys and any(isinstance(name, str) and speaks_of_secrets(name) for name in names):
+        return {keys["value"]}
     return set()
 
 
@@ -146,44 +131,38 @@ def _emptied(value: Any) -> Any:
     return dict.fromkeys(value, REMOVED) if isinstance(value, dict) else REMOVED
 
 
-def _secrets(value: Any, *, secret: bool = False) -> Iterator[str]:
-    """Yield all secrets of an object as far as a name tells them."""
-    if isinstance(value, dict):
-        hidden = _hidden(value)
-        for key, each in value.items():
-            yield from _secrets(each, secret=looks_secret(key)) if key not in hidden else _leaves(each)
-    elif isinstance(value, list):
-        for before, each in zip([None, *value][:-1], value, strict=True):
-            yield from _secrets(each, secret=secret or _is_flag(before))
-    elif isinstance(value, str):
-        nested = None if secret else _nested(value)
-        if secret:
-            yield value
-        elif nested is not None:
-            yield from _secrets(nested)
+def _items(found: list[Any], *, secret: bool) -> Iterator[tuple[Any, bool]]:
+    """Yield the items of a list, and whether each is a secret: the list is, or a flag stands before it."""
+    before = None
+    for each in found:
+        is_flag = isinstance(each, str) and each.startswith("--")
+        yield each, secret or (_asks_for_secret(before) and not is_flag)
+        before = each
 
 
-def _leaves(value: Any) -> Iterator[str]:
-    """Yield all strings below something secret."""
-    below = value.values() if isinstance(value, dict) else [value]
-    yield from (each for each in below if isinstance(each, str))
-
-
-def _is_flag(value: Any) -> bool:
+def _asks_for_secret(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("-") and "=" not in value and looks_secret(value)
 
 
-def _nested(value: str) -> Any:
-    """Return what a string holds that is JSON, or None."""
-    if not value.startswith(("{", "[")):
-        return None
-    try:
-        found = json.loads(value)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict | list) else None
+def _secrets(value: Any, *, secret: bool = False) -> Iterator[str]:
+    """Yield all secrets of an object, as far as a name tells them."""
+    if isinstance(value, dict):
+        hidden, within = _hidden(value), secret and not refers_only(value)
+        for key, each in value.items():
+            yield from _secrets(each, secret=within or key in hidden or looks_secret(key))
+    elif isinstance(value, list):
+        for each, hidden_by in _items(value, secret=secret):
+            yield from _secrets(each, secret=hidden_by)
+    elif isinstance(value, str):
+        yield from _of_string(value, secret=secret)
 
 
-def _named(found: re.Match[str]) -> str:
-    """Return an assignment without its value where its name looks secret."""
-    return f"{found['head']}{REMOVED}" if looks_secret(found["name"]) else found[0]
+def _of_string(value: str, *, secret: bool) -> Iterator[str]:
+    nested = parsed(value)
+    if nested is not None:
+        yield from _secrets(nested, secret=secret)
+    else:
+        yield from secrets_in(value)
+    if secret:
+        yield value
+        yield from (line.strip() for line in value.splitlines() if len(line.strip()) >= _LONG_LINE)
