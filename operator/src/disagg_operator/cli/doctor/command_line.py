@@ -14,6 +14,7 @@ from disagg_operator.cli.cluster_options import (
     Code,
     ContextOption,
     KubeconfigOption,
+    NameArgument,
     NamespaceOption,
     Place,
     connected,
@@ -23,7 +24,7 @@ from disagg_operator.cli.doctor.collected import Collected
 from disagg_operator.cli.doctor.findings import Finding, findings
 from disagg_operator.cli.doctor.redaction import Redactor
 from disagg_operator.cli.steps import Steps
-from disagg_operator.cli.terminal import Form, UserError, errors, fail
+from disagg_operator.cli.terminal import Form, UserError, errors, fail, printable
 
 EPILOG = (
     "Exit codes: 0 nothing wrong was found in what you may read, 1 something was, 3 the deployment could not "
@@ -32,7 +33,7 @@ EPILOG = (
 
 
 def doctor(
-    name: Annotated[str, typer.Argument(help="Name of the DisaggDeployment.")],
+    name: NameArgument,
     *,
     bundle: Annotated[
         Path | None,
@@ -87,7 +88,7 @@ def _print(found: Collected, told: list[Finding], redactor: Redactor, target: Pa
     elif form is Form.YAML:
         typer.echo(documents.write([document]), nl=False)
     else:
-        typer.echo(redactor.text(text_of(told) + forbidden(found.unread)), nl=False)
+        typer.echo(printable(redactor.text(text_of(told) + forbidden(found.unread))), nl=False)
         Console(stderr=True).print(
             f"The bundle is {target}. Look into it before you send it on.", markup=False, soft_wrap=True
         )
