@@ -1,6 +1,5 @@
 """``kubectl disagg chat``: one request to a deployment's frontend, and how fast the answer came."""
 
-import json
 import sys
 import time
 from typing import Annotated, Any
@@ -74,11 +73,7 @@ def chat(
         if midway:
             typer.echo()
         fail(error, Code.ERROR)
-    told = answer.document()
-    if form is Form.JSON:
-        typer.echo(json.dumps(told, indent=2))
-    elif form is Form.YAML:
-        typer.echo(documents.write([told]), nl=False)
-    else:
+    whole = answer.document()
+    if not documents.told(whole, form):
         typer.echo()
-        errors().print(summary(told), style="dim", highlight=False, markup=False, soft_wrap=True)
+        errors().print(summary(whole), style="dim", highlight=False, markup=False, soft_wrap=True)

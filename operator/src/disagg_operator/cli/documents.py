@@ -1,14 +1,16 @@
 """Reads resources from YAML files or standard input, and writes manifests as multi-document YAML."""
 
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import typer
 import yaml
 
 from disagg_operator.api.v1alpha1 import API_VERSION, KIND
-from disagg_operator.cli.terminal import UserError
+from disagg_operator.cli.terminal import Form, UserError
 
 STANDARD_INPUT = "-"
 
@@ -33,6 +35,20 @@ def read(file: str) -> list[dict[str, Any]]:
 def write(objects: Iterable[Any]) -> str:
     """Return objects as multi-document YAML: same objects, same bytes."""
     return "".join(f"---\n{yaml.dump(each, Dumper=_Dumper, sort_keys=False, width=120)}" for each in objects)
+
+
+def told(document: Any, form: Form) -> bool:
+    """Print a document where one is asked for, and return whether it was: text is the caller's.
+
+    Args:
+        document: what is to be printed.
+        form: as what.
+    """
+    if form is Form.JSON:
+        typer.echo(json.dumps(document, indent=2))
+    elif form is Form.YAML:
+        typer.echo(write([document]), nl=False)
+    return form is not Form.TEXT
 
 
 class _Dumper(yaml.SafeDumper):

@@ -1,9 +1,8 @@
 """``kubectl disagg profile``: runs NVIDIA Nsight Systems in a worker, and fetches its report."""
 
-import asyncio
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +13,7 @@ from disagg_operator.cli.cluster_options import (
     NameArgument,
     NamespaceOption,
     Place,
+    connected,
 )
 from disagg_operator.cli.steps import Steps
 from disagg_operator.cli.terminal import UserError, fail
@@ -58,19 +58,15 @@ def profile(
     processes that nsys itself started, which the engine is not: see docs/verification.md.
     """
     from disagg_operator.cli.live import profiling  # noqa: PLC0415 - loads the Kubernetes client
-    from disagg_operator.cli.live.connection import connect  # noqa: PLC0415 - the same
 
     wish = profiling.Wish(name, role, pod, seconds, tuple(flag or ()), ib_switches)
 
-    async def work() -> None:
-        async with connect(Place(namespace, context, kubeconfig)) as connection:
-            with Steps(Console()) as steps:
-                local = await profiling.profile(connection, wish, output, steps)
-                steps.say(
-                    f"the report is in {local}: open it with nsys-ui, or read it by `nsys stats {local}`"
-                )
+    async def work(connection: Any) -> None:
+        with Steps(Console()) as steps:
+            local = await profiling.profile(connection, wish, output, steps)
+            steps.say(f"the report is in {local}: open it with nsys-ui, or read it by `nsys stats {local}`")
 
     try:
-        asyncio.run(work())
+        connected(Place(namespace, context, kubeconfig), work)
     except UserError as error:
         fail(error)

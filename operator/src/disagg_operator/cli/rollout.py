@@ -130,12 +130,8 @@ def status(
         fail(error, Code.TIMEOUT)
     except UserError as error:
         fail(error, Code.ERROR)
-    instances = {
-        revision: {role: (seen.ready, seen.asked) for role, seen in roles.items()}
-        for revision, roles in found.items()
-    }
     condition = progressing(resource)
-    show(STATUS_HEADINGS, status_rows(resource, instances))
+    show(STATUS_HEADINGS, status_rows(resource, rollouts.instances_of(found)))
     Console(soft_wrap=True).print(printable(f"{condition['reason']}: {condition['message']}"), markup=False)
     if kept(resource):
         warn(kept(resource))

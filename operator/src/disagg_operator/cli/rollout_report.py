@@ -1,6 +1,6 @@
 """What ``kubectl disagg rollout`` shows: the steps of a rollout, and where one stands. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from disagg_operator.plan.model import ROLES, Plan
@@ -117,7 +117,9 @@ def has_failed(condition: Object) -> bool:
     return is_done(condition) and bool(condition["reason"] != "Complete")
 
 
-def status_rows(resource: Object, instances: dict[str, dict[str, tuple[int, int]]]) -> list[tuple[str, ...]]:
+def status_rows(
+    resource: Object, instances: Mapping[str, Mapping[str, tuple[int, int]]]
+) -> list[tuple[str, ...]]:
     """Return a row for each revision.
 
     Args:

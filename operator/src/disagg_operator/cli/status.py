@@ -4,7 +4,6 @@ Exit codes are those of `cluster_options.Code`: scripts read from them whether a
 """
 
 import asyncio
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -112,12 +111,9 @@ def _screen(sections: Sequence[Section], trouble: str = "") -> RenderableType:
 
 
 def _print(found: Sequence[dict[str, Any]], name: str, form: Form, *, everywhere: bool) -> None:
-    told = found[0] if name else list(found)
-    if form is Form.JSON:
-        typer.echo(json.dumps(told, indent=2))
-    elif form is Form.YAML:
-        typer.echo(documents.write([told]), nl=False)
-    elif not found:
+    if documents.told(found[0] if name else list(found), form):
+        return
+    if not found:
         typer.echo("There is no DisaggDeployment here. `kubectl disagg status --all-namespaces` shows all.")
     else:
         for section in _sections(found, name, everywhere):

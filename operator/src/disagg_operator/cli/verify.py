@@ -3,8 +3,6 @@
 Exit codes are those of `cluster_options.Code`: scripts read the result from them.
 """
 
-import asyncio
-import json
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +16,7 @@ from disagg_operator.cli.cluster_options import (
     NameArgument,
     NamespaceOption,
     Place,
+    connected,
     seconds,
 )
 from disagg_operator.cli.steps import Steps
@@ -51,23 +50,21 @@ def verify(
     kubeconfig: KubeconfigOption = None,
 ) -> None:
     """Have the operator measure now how KV cache moves, and show each step and the result."""
-    from disagg_operator.cli.live.connection import connect  # noqa: PLC0415 - loads the Kubernetes client
-    from disagg_operator.cli.live.verification import (  # noqa: PLC0415 - the same
+    from disagg_operator.cli.live.verification import (  # noqa: PLC0415 - loads the Kubernetes client
         Patience,
         TimedOutError,
         read,
         verified,
     )
 
-    async def work() -> dict[str, Any]:
-        async with connect(Place(namespace, context, kubeconfig)) as connection:
-            if not run:
-                return await read(connection, name)
-            with Steps(Console() if form is Form.TEXT else errors()) as steps:
-                return await verified(connection, name, Patience(timeout), steps)
+    async def work(connection: Any) -> dict[str, Any]:
+        if not run:
+            return await read(connection, name)
+        with Steps(Console() if form is Form.TEXT else errors()) as steps:
+            return await verified(connection, name, Patience(timeout), steps)
 
     try:
-        resource = asyncio.run(work())
+        resource = connected(Place(namespace, context, kubeconfig), work)
     except TimedOutError as error:
         fail(error, Code.TIMEOUT)
     except UserError as error:
@@ -77,10 +74,6 @@ def verify(
 
 
 def _print(resource: dict[str, Any], form: Form) -> None:
-    if form is Form.JSON:
-        typer.echo(json.dumps(document(resource), indent=2))
-    elif form is Form.YAML:
-        typer.echo(documents.write([document(resource)]), nl=False)
-    else:
+    if not documents.told(document(resource), form):
         metadata = resource["metadata"]
         show(HEADINGS, rows(resource), title=f"{metadata['namespace']}/{metadata['name']}")

@@ -22,7 +22,7 @@ from disagg_operator.plan.rollout.stepper import Gates
 from disagg_operator.reconcile.applying.changes import changes, must_start
 from disagg_operator.reconcile.applying.diff import is_terminating
 from disagg_operator.reconcile.applying.offers import Offers
-from disagg_operator.reconcile.applying.once import next_offer
+from disagg_operator.reconcile.applying.once import is_key_awaited
 from disagg_operator.reconcile.applying.ownership import owned
 from disagg_operator.reconcile.applying.repairs import Repairs
 from disagg_operator.reconcile.applying.unstored import with_unstored
@@ -187,9 +187,8 @@ class Reconciler:
         waits = [(restart.due - view.now).total_seconds() for restart in view.restarts]
         due = [seconds for seconds in waits if seconds > 0]
         due += self.repairs.due(key, view.now)
-        offer = next_offer(view.plan, view.observed)
-        if offer is not None:
-            offer = self.offers.left(key, view.now, otherwise=offer)
+        awaited = is_key_awaited(view.plan, view.observed)
+        offer = self.offers.left(key, view.now) if awaited else None
         measured = None if view.proof is None else view.proof.again
         fetches = None if view.plan is None or running(view.plan, view.observed) is None else PROGRESS_SECONDS
         sooner = _sooner(reported.again, lacking.again, offer, measured, view.rollout.again, fetches, *due)

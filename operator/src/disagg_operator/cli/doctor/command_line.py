@@ -1,6 +1,5 @@
 """``kubectl disagg doctor`` as a user calls it."""
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,11 +82,7 @@ def _print(found: Collected, told: list[Finding], redactor: Redactor, target: Pa
             ]
         ),
     }
-    if form is Form.JSON:
-        typer.echo(json.dumps(document, indent=2))
-    elif form is Form.YAML:
-        typer.echo(documents.write([document]), nl=False)
-    else:
+    if not documents.told(document, form):
         typer.echo(printable(redactor.text(text_of(told) + forbidden(found.unread))), nl=False)
         Console(stderr=True).print(
             f"The bundle is {target}. Look into it before you send it on.", markup=False, soft_wrap=True

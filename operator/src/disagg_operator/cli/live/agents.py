@@ -7,14 +7,12 @@ import asyncio
 from collections.abc import Iterable
 from urllib.parse import quote
 
-from pydantic import ValidationError
-
 from disagg_operator.build.agent import AGENT
 from disagg_operator.cli.live.connection import Connection, RefusedError, told
 from disagg_operator.cli.live.patiently import patiently
 from disagg_operator.cli.terminal import UserError
 from disagg_operator.reconcile.kinds import Object
-from disagg_operator.runtime.verification.agents import AT_ONCE, LARGEST
+from disagg_operator.runtime.verification.agents import AT_ONCE, LARGEST, understood
 from disagg_operator.verify.evidence import Evidence
 
 _SECONDS = 5.0
@@ -29,7 +27,7 @@ async def evidence(connection: Connection, pods: Iterable[Object]) -> dict[str, 
     """
     told_by = await documents(connection, pods)
     return {
-        name: str(answer) if isinstance(answer, UserError) else _understood(answer)
+        name: str(answer) if isinstance(answer, UserError) else understood(answer)
         for name, answer in told_by.items()
     }
 
@@ -81,12 +79,3 @@ async def _ask(connection: Connection, pod: Object, port: int) -> bytes:
         message = f"the agent cannot be asked: {error}"
         raise RefusedError(message, error.code, error.retry_after) from None
     return bytes(answer)
-
-
-def _understood(answer: bytes) -> Evidence | str:
-    try:
-        return Evidence.model_validate_json(answer)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        return f"the agent's answer is not understood: {place}: {first['msg']}"

@@ -18,7 +18,7 @@ from disagg_operator.cli.live.children import children, listed
 from disagg_operator.cli.live.connection import Connection, RefusedError, told
 from disagg_operator.cli.live.patiently import patiently
 from disagg_operator.cli.live.pod_logs import Extent, lines
-from disagg_operator.cli.live.rollouts import instances_of
+from disagg_operator.cli.live.rollouts import instances_of, revisions_of
 from disagg_operator.cli.steps import Teller
 from disagg_operator.cli.terminal import UserError
 from disagg_operator.plan.names import LABEL_APP, MANAGER
@@ -75,7 +75,7 @@ class _Collector:
             resource,
             [obj for obj in objects if obj["kind"] != POD.kind],
             pods,
-            instances_of([*sets, *pods]),
+            instances_of(revisions_of([*sets, *pods])),
             events,
             agents,
             logs,

@@ -6,7 +6,7 @@ from disagg_operator.cli.live.agents import evidence
 from disagg_operator.cli.live.asking import deployment
 from disagg_operator.cli.live.children import children, deployments
 from disagg_operator.cli.live.connection import Connection
-from disagg_operator.cli.live.rollouts import instances_of
+from disagg_operator.cli.live.rollouts import instances_of, revisions_of
 from disagg_operator.cli.overview import overview, summary
 from disagg_operator.reconcile.kinds import POD, STATEFUL_SET
 
@@ -26,7 +26,7 @@ async def one(connection: Connection, name: str, *, nics: bool) -> dict[str, Any
     pods = await children(connection, POD, name)
     sets = await children(connection, STATEFUL_SET, name)
     told = await evidence(connection, pods) if nics else None
-    return overview(resource, pods, instances_of([*sets, *pods]), told)
+    return overview(resource, pods, instances_of(revisions_of([*sets, *pods])), told)
 
 
 async def every(connection: Connection, *, everywhere: bool) -> list[dict[str, Any]]:

@@ -49,11 +49,11 @@ def revisions_of(objects: list[Object]) -> Revisions:
     return observe(objects).revisions(datetime.now(UTC))
 
 
-def instances_of(objects: list[Object]) -> Instances:
-    """Return how many instances of workers are ready and asked for, of their StatefulSets and pods."""
+def instances_of(found: Revisions) -> Instances:
+    """Return how many instances are ready and asked for, of what is there of workers."""
     return {
         revision: {role: (seen.ready, seen.asked) for role, seen in roles.items()}
-        for revision, roles in revisions_of(objects).items()
+        for revision, roles in found.items()
     }
 
 

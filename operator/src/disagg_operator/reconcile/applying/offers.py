@@ -37,16 +37,15 @@ class Offers:
         recent = {each: at for each, at in self._made.get(key, {}).items() if _is_recent(at, now)}
         self._made[key] = {**recent, _identity(secret, owner): now}
 
-    def left(self, key: Key, now: datetime, *, otherwise: float) -> float:
-        """Return the seconds until the next key of a deployment is due.
+    def left(self, key: Key, now: datetime) -> float:
+        """Return the seconds until the next key of a deployment is due: all of the pause if none was offered.
 
         Args:
             key: the deployment.
             now: the time.
-            otherwise: what is returned where none was offered a short while ago.
         """
         recent = (at for at in self._made.get(key, {}).values() if _is_recent(at, now))
-        return min(((at + _PAUSE - now).total_seconds() for at in recent), default=otherwise)
+        return min(((at + _PAUSE - now).total_seconds() for at in recent), default=OFFER_SECONDS)
 
     def forget(self, key: Key) -> None:
         """Forget a deployment that is gone."""

@@ -68,9 +68,9 @@ def may_lack(obj: Object, observed: Observed, applied: Container[tuple[str, str]
     return sum(map(has_node, pods)) < int(live["spec"]["replicas"])
 
 
-def next_offer(plan: Plan | None, observed: Observed) -> float | None:
-    """Return the seconds until a key is offered again, or None where no pod waits for one."""
-    return ssh_keys.next_offer(observed) or request_keys.next_offer(plan, observed)
+def is_key_awaited(plan: Plan | None, observed: Observed) -> bool:
+    """Tell whether a pod waits that may wait for a key, so that one is to be offered again."""
+    return ssh_keys.is_awaited(observed) or request_keys.is_awaited(plan, observed)
 
 
 def made_for(obj: Object, owner: Object | None) -> Object:

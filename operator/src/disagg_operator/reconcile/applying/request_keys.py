@@ -8,7 +8,6 @@ import secrets
 
 from disagg_operator.plan.frontends.trtllm_serve import KEY_FILE
 from disagg_operator.plan.model import Plan
-from disagg_operator.reconcile.applying.offers import OFFER_SECONDS
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed, has_node, has_started
 
@@ -20,10 +19,9 @@ def may_lack(observed: Observed) -> bool:
     return observed.frontend() is None or _waits(observed)
 
 
-def next_offer(plan: Plan | None, observed: Observed) -> float | None:
-    """Return the seconds until a key is offered again, or None where there is none or no pod waits."""
-    has_key = plan is not None and plan.frontend.request_key is not None
-    return OFFER_SECONDS if has_key and _waits(observed) else None
+def is_awaited(plan: Plan | None, observed: Observed) -> bool:
+    """Tell whether there is a key, and a pod waits that may wait for it."""
+    return plan is not None and plan.frontend.request_key is not None and _waits(observed)
 
 
 def _waits(observed: Observed) -> bool:

@@ -7,7 +7,6 @@ a namesake before: so the key is offered again and again while a pod waits for i
 
 from disagg_operator.build.secret import PRIVATE_KEY, PUBLIC_KEY
 from disagg_operator.plan import names
-from disagg_operator.reconcile.applying.offers import OFFER_SECONDS
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed, has_node, has_started, label
 
@@ -18,9 +17,9 @@ def may_lack(secret: Object, observed: Observed) -> bool:
     return identity not in map(_of, observed.groups()) or identity in map(_of, _waiting(observed))
 
 
-def next_offer(observed: Observed) -> float | None:
-    """Return the seconds until a key is offered again, or None where no pod waits."""
-    return OFFER_SECONDS if _waiting(observed) else None
+def is_awaited(observed: Observed) -> bool:
+    """Tell whether a pod waits that may wait for a key."""
+    return bool(_waiting(observed))
 
 
 def _waiting(observed: Observed) -> list[Object]:

@@ -81,12 +81,17 @@ class Agents:
             return f"the agent cannot be reached: {error or type(error).__name__}"
         if len(body) > LARGEST:
             return "the agent's answer is too large"
-        try:
-            return Evidence.model_validate_json(body)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            return f"the agent's answer is not understood: {place}: {first['msg']}"
+        return understood(body)
+
+
+def understood(answer: bytes) -> Evidence | str:
+    """Return what an agent's answer tells, or the sentence that it is not understood."""
+    try:
+        return Evidence.model_validate_json(answer)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return f"the agent's answer is not understood: {place}: {first['msg']}"
 
 
 def url(address: str, port: int, path: str) -> str:
