@@ -241,6 +241,12 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("env-wiring-reserved", {"decode": {"env": env(("DYN_NAMESPACE", "x"))}}, "spec.decode.env[0]"),
     ("env-wiring-reserved", {"frontend": {"env": env(("HOME", "/x"))}}, "spec.frontend.env[0]"),
+    ("env-wiring-reserved", {"prefill": {"env": env(("DYN_SYSTEM_HOST", "::1"))}}, "spec.prefill.env[0]"),
+    (
+        "env-wiring-reserved",
+        {"frontend": {"env": env(("DYN_HTTP_SVC_CHAT_PATH", "/x"))}},
+        "spec.frontend.env[0]",
+    ),
     (
         "env-wiring-reserved",
         {"decode": template(containers=[{"name": "worker", "env": env(("POD_UID", "x"))}])},
