@@ -14,6 +14,7 @@ LAUNCH := tests/e2e/launch
 FAULTS := $(addprefix tests/integration/faults/test_,$(addsuffix .py,api_trouble watch_gaps random_faults))
 # The tests of a file share what takes long to start, so they stay together and in their order.
 PARALLEL := --dist loadfile --no-loadscope-reorder --numprocesses
+# Recipes that set variables `exec` what they run, so that a make that is ended ends it with itself.
 # Evaluated when a recipe first uses it, never by `make help`.
 UV = $(eval UV := $(shell hack/bootstrap --uv-only))$(UV)
 CLUSTER_TOOL = UV=$(UV) $(BIN)/testcluster
@@ -54,10 +55,10 @@ crds: $(READY) ## Write what is made from models, rules and profiles: CRDs, sche
 	@$(BIN)/python -m disagg_operator.platforms
 
 update-golden: $(READY) ## Write the golden manifests anew; review them as a diff.
-	@UV=$(UV) UPDATE_GOLDEN=1 $(PYTEST) tests/golden tests/chart -m "not ($(NEEDS_CLUSTER))" -q
+	@UV=$(UV) UPDATE_GOLDEN=1 exec $(PYTEST) tests/golden tests/chart -m "not ($(NEEDS_CLUSTER))" -q
 
 released-chart: $(READY) ## Store what this version makes of deployments in tests/upgrade/released/NAME=…; done with each release.
-	@PYTHONPATH=tests $(BIN)/python -m upgrade.store "$(NAME)"
+	@PYTHONPATH=tests exec $(BIN)/python -m upgrade.store "$(NAME)"
 
 render: $(READY) ## Print the manifests of the first example, without any cluster.
 	@for file in examples/01-quickstart/*.yaml; do $(BIN)/kubectl-disagg render -f "$$file" || exit 1; done
@@ -67,7 +68,7 @@ render: $(READY) ## Print the manifests of the first example, without any cluste
 checks: lint typecheck generated ## Everything that needs no cluster.
 	@hack/bootstrap --compiler
 	@$(CLUSTER_TOOL) tools >/dev/null
-	@UV=$(UV) $(PYTEST) $(FAST) -m "not ($(NEEDS_CLUSTER))" $(PARALLEL) auto --maxprocesses 4
+	@UV=$(UV) exec $(PYTEST) $(FAST) -m "not ($(NEEDS_CLUSTER))" $(PARALLEL) auto --maxprocesses 4
 
 generated: $(READY) # The generated files are what the models say.
 	@$(BIN)/python -m disagg_operator.api.crd --check
@@ -79,7 +80,7 @@ test: ## Everything, by real parts: checks, a real API server, a whole cluster.
 
 test-unit: $(READY) ## Unit tests.
 	@hack/bootstrap --compiler
-	@UV=$(UV) $(PYTEST) tests/unit -m "not ($(NEEDS_CLUSTER))"
+	@UV=$(UV) exec $(PYTEST) tests/unit -m "not ($(NEEDS_CLUSTER))"
 
 test-golden: $(READY) ## Golden manifests of the examples.
 	@$(PYTEST) tests/golden
@@ -88,14 +89,14 @@ test-property: $(READY) ## Property tests.
 	@$(PYTEST) tests/property
 
 test-chart: $(READY) ## Tests of the Helm chart.
-	@UV=$(UV) $(PYTEST) tests/chart
+	@UV=$(UV) exec $(PYTEST) tests/chart
 
 test-integration: $(READY) ## Tests of single parts by real ones: API server, NIXL, ssh and mpirun.
 	@hack/bootstrap --compiler
-	@UV=$(UV) $(PYTEST) tests/integration tests/generated tests/chart/test_chart_on_apiserver.py $(LAUNCH) $(PARALLEL) 3
+	@UV=$(UV) exec $(PYTEST) tests/integration tests/generated tests/chart/test_chart_on_apiserver.py $(LAUNCH) $(PARALLEL) 3
 
 test-generated: $(READY) ## Generated resources, judged by all alike: SEED=1 COUNT=250 FIRST=0.
-	@UV=$(UV) SEED=$(SEED) COUNT=$(COUNT) FIRST=$(FIRST) $(PYTEST) -s tests/generated
+	@UV=$(UV) SEED=$(SEED) COUNT=$(COUNT) FIRST=$(FIRST) exec $(PYTEST) -s tests/generated
 
 test-crash-points: $(READY) ## The operator killed before and after every API call; ARGS="--scenario NAME", "--help".
 	@UV=$(UV) PYTHONPATH=tests exec $(BIN)/python -m integration.faults.crash.main $(ARGS)
@@ -105,18 +106,18 @@ test-faults: $(READY) ## All troubles, and random faults, between the operator a
 	  UV=$(UV) RECOVERY=30 TROUBLES=all SEED=$$seed ROUNDS=$${ROUNDS:-20} $(PYTEST) -s $(FAULTS)
 
 test-e2e: $(READY) ## Tests on the whole cluster.
-	@UV=$(UV) $(PYTEST) tests/e2e --ignore $(LAUNCH)
+	@UV=$(UV) exec $(PYTEST) tests/e2e --ignore $(LAUNCH)
 
 soak: $(READY) ## Churn for MINUTES=20 by SEED=1: nothing may leak; DEPLOYMENTS=80, RATE=2 a second, OUT= folder of the report.
 	@hack/bootstrap --compiler
-	@UV=$(UV) PYTHONPATH=tests $(BIN)/python -m soak
+	@UV=$(UV) PYTHONPATH=tests exec $(BIN)/python -m soak
 
 test-gpu: $(READY) ## The reference engine on PyTorch, DEVICE=cuda or cpu; installs PyTorch into .venv-gpu (some GB).
 	@UV_PROJECT_ENVIRONMENT=.venv-gpu $(UV) sync --locked --all-packages --extra cuda --quiet
 	@DISAGG_TEST_DEVICE=$(or $(DEVICE),cuda) .venv-gpu/bin/pytest -s tests/gpu
 
 bench-engine: $(READY) ## Speed of the reference engine, as ratios in one run; KV reads between pods.
-	@UV=$(UV) $(BIN)/python tests/bench/bench_engine.py
+	@UV=$(UV) exec $(BIN)/python tests/bench/bench_engine.py
 
 bench-serving: $(READY) ## Disaggregated against aggregated serving on two GPUs: ARGS="--rates 2,8"; installs PyTorch into .venv-gpu.
 	@UV_PROJECT_ENVIRONMENT=.venv-gpu $(UV) sync --locked --all-packages --extra cuda --quiet
@@ -126,16 +127,16 @@ bench-agent: $(READY) ## Memory, idle CPU and the cost of one answer of the tran
 	@$(BIN)/python tests/bench/bench_agent.py
 
 bench-operator: $(READY) ## The operator beside bare StatefulSets, by simulated pods: PARTS=create,… PROFILE=file; docs/performance.md.
-	@UV=$(UV) $(BIN)/python tests/bench/bench_operator.py
+	@UV=$(UV) exec $(BIN)/python tests/bench/bench_operator.py
 
 bench-check: $(READY) ## The same with small shapes and wide bounds, which a regression exceeds.
-	@UV=$(UV) $(BIN)/python tests/bench/bench_operator.py --check
+	@UV=$(UV) exec $(BIN)/python tests/bench/bench_operator.py --check
 
 bench-operator-start: $(READY) ## Start of the operator in its pod, and the size of its image; needs the demo's cluster.
-	@UV=$(UV) $(BIN)/python tests/bench/bench_operator_start.py
+	@UV=$(UV) exec $(BIN)/python tests/bench/bench_operator_start.py
 
 bench-gpu-transport: $(READY) ## Evidence of KV reads between two GPUs; needs two, torch, nixl and root.
-	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_gpu_transport.py
+	@PYTHONPATH=tests exec $(BIN)/python tests/bench/bench_gpu_transport.py
 
 bench-kv: $(READY) ## KV cache of real layouts between two GPUs, or two processes without them: ARGS="--part models"; docs/kv-transfer.md.
 	@$(BIN)/python tests/bench/bench_kv.py $(ARGS)
@@ -167,7 +168,7 @@ audit: ## Look the images' Python packages up in PyPI's database of advisories.
 	@hack/audit
 
 image-trtllm: $(READY) ## Make or name a TensorRT-LLM image: ERA=… ARCH=… DYNAMO=… TAG=… DRY_RUN=1; images/trtllm.
-	@PYTHONPATH=images/trtllm/src $(BIN)/python -m source_images build
+	@PYTHONPATH=images/trtllm/src exec $(BIN)/python -m source_images build
 
 clean-cache: $(READY) ## Remove all build outputs.
 	@$(CLUSTER_TOOL) clean-cache
