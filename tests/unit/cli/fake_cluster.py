@@ -7,8 +7,8 @@ from typing import Any
 
 from kubernetes.aio.client import Configuration
 
-from disagg_operator.cli.cluster_options import Place
 from disagg_operator.cli.live.connection import Connection
+from disagg_operator.cli.place import Place
 from disagg_operator.reconcile.errors import ClusterError, NotFoundError
 from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, POD, STATEFUL_SET, Kind, Object
 

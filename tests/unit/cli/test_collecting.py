@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from kubernetes.aio.client import Configuration
 
-from disagg_operator.cli.cluster_options import Place
 from disagg_operator.cli.doctor.collected import Cause, Collected
 from disagg_operator.cli.live import collecting, patiently
 from disagg_operator.cli.live.connection import Connection, connect
+from disagg_operator.cli.place import Place
 from disagg_operator.reconcile.errors import ClusterError, NotFoundError
 from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, NODE, POD, Kind, Object
 

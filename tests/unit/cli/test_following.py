@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from disagg_operator.cli.cluster_options import Place
 from disagg_operator.cli.live import following
 from disagg_operator.cli.live.following import Audience, Wish, read
 from disagg_operator.cli.live.pod_logs import Extent
+from disagg_operator.cli.place import Place
 from disagg_operator.cli.terminal import UserError
 from disagg_operator.reconcile.errors import ClusterError, NotFoundError
 from disagg_operator.reconcile.kinds import Kind, Object

@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from disagg_operator.cli import nsys
-from disagg_operator.cli.cluster_options import Place
 from disagg_operator.cli.live import connection, profiling
 from disagg_operator.cli.live.pod_exec import BrokenOffError, Done, ForbiddenError
 from disagg_operator.cli.main import app
+from disagg_operator.cli.place import Place
 from disagg_operator.reconcile.kinds import POD, Kind, Object
 from unit.cli.fake_cluster import FakeCluster, deployment
 

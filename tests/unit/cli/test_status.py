@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from disagg_operator.cli.ages import age
-from disagg_operator.cli.cluster_options import Code
+from disagg_operator.cli.exit_codes import Code
 from disagg_operator.cli.overview import overview, pod_state, summary
 from disagg_operator.cli.status_report import Section, code, of_all, of_one
 from disagg_operator.cli.waiting import wait_of

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from disagg_operator.cli.cluster_options import Code, seconds
+from disagg_operator.cli.cluster_options import seconds
+from disagg_operator.cli.exit_codes import Code
 from disagg_operator.cli.live import connection, verification
 from disagg_operator.cli.main import app
 from disagg_operator.reconcile.kinds import Object

@@ -8,15 +8,15 @@ import typer
 
 from disagg_operator.cli import documents
 from disagg_operator.cli.cluster_options import (
-    Code,
     ContextOption,
     KubeconfigOption,
     NameArgument,
     NamespaceOption,
-    Place,
-    connected,
     seconds,
 )
+from disagg_operator.cli.connecting import connected
+from disagg_operator.cli.exit_codes import Code
+from disagg_operator.cli.place import Place
 from disagg_operator.cli.streamed import Answer, summary
 from disagg_operator.cli.terminal import Form, UserError, errors, fail, printable
 

@@ -7,17 +7,17 @@ import typer
 from rich.console import Console
 
 from disagg_operator.cli.cluster_options import (
-    Code,
     ContextOption,
     KubeconfigOption,
     NameArgument,
     NamespaceOption,
-    Place,
-    connected,
     seconds,
 )
+from disagg_operator.cli.connecting import connected
+from disagg_operator.cli.exit_codes import Code
 from disagg_operator.cli.log_lines import Palette, coloured, plain
 from disagg_operator.cli.overview import SHOWN_ROLES
+from disagg_operator.cli.place import Place
 from disagg_operator.cli.terminal import UserError, fail, warn
 
 EPILOG = "Exit codes: 0 done, 3 no log could be read, 64 wrong usage, 130 interrupted."

@@ -3,9 +3,9 @@
 import typer
 
 from disagg_operator.cli import chat, logs, rollout, status, verify
-from disagg_operator.cli.cluster_options import ScriptedCommand
 from disagg_operator.cli.convert import command_line
 from disagg_operator.cli.doctor import command_line as doctor
+from disagg_operator.cli.exit_codes import ScriptedCommand
 from disagg_operator.cli.lint import lint
 from disagg_operator.cli.platforms import platforms
 from disagg_operator.cli.profile import profile

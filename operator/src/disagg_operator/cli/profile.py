@@ -7,14 +7,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from disagg_operator.cli.cluster_options import (
-    ContextOption,
-    KubeconfigOption,
-    NameArgument,
-    NamespaceOption,
-    Place,
-    connected,
-)
+from disagg_operator.cli.cluster_options import ContextOption, KubeconfigOption, NameArgument, NamespaceOption
+from disagg_operator.cli.connecting import connected
+from disagg_operator.cli.place import Place
 from disagg_operator.cli.steps import Steps
 from disagg_operator.cli.terminal import UserError, fail
 

@@ -9,16 +9,15 @@ from rich.console import Console
 
 from disagg_operator.cli import documents
 from disagg_operator.cli.cluster_options import (
-    Code,
     ContextOption,
     KubeconfigOption,
     NameArgument,
     NamespaceOption,
-    Place,
-    ScriptedCommand,
-    connected,
     seconds,
 )
+from disagg_operator.cli.connecting import connected
+from disagg_operator.cli.exit_codes import Code, ScriptedCommand
+from disagg_operator.cli.place import Place
 from disagg_operator.cli.planning import DEFAULT_WORKER_IMAGE, planned
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
 from disagg_operator.cli.rollout_report import (

@@ -1,6 +1,6 @@
 """``kubectl disagg status``: how deployments are, and what each waits for and since when.
 
-Exit codes are those of `cluster_options.Code`: scripts read from them whether all is served.
+Exit codes are those of `exit_codes.Code`: scripts read from them whether all is served.
 """
 
 import asyncio
@@ -15,15 +15,15 @@ from rich.text import Text
 
 from disagg_operator.cli import documents
 from disagg_operator.cli.cluster_options import (
-    Code,
     ContextOption,
     KubeconfigOption,
     NamespaceOption,
-    Place,
-    connected,
     names,
     seconds,
 )
+from disagg_operator.cli.connecting import connected
+from disagg_operator.cli.exit_codes import Code
+from disagg_operator.cli.place import Place
 from disagg_operator.cli.status_report import Section, code, of_all, of_one
 from disagg_operator.cli.terminal import Fitting, Form, UserError, dense, fail, printable, show
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from disagg_operator.cli.ages import age
-from disagg_operator.cli.cluster_options import Code
+from disagg_operator.cli.exit_codes import Code
 from disagg_operator.cli.overview import SHOWN_ROLES
 from disagg_operator.plan.model import ROLES
 

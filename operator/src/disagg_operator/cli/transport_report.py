@@ -8,7 +8,7 @@ from rich.text import Text
 
 from disagg_operator.api.v1alpha1.operations import VerificationMode
 from disagg_operator.api.v1alpha1.runtime import Engine
-from disagg_operator.cli.cluster_options import Code
+from disagg_operator.cli.exit_codes import Code
 from disagg_operator.plan.names import ANNOTATION_PAUSED, FRONTEND
 
 HEADINGS = ("Field", "Value")

@@ -1,6 +1,6 @@
 """``kubectl disagg verify``: has the operator measure how KV cache moves, and shows each step and the result.
 
-Exit codes are those of `cluster_options.Code`: scripts read the result from them.
+Exit codes are those of `exit_codes.Code`: scripts read the result from them.
 """
 
 from typing import Annotated, Any
@@ -10,15 +10,15 @@ from rich.console import Console
 
 from disagg_operator.cli import documents
 from disagg_operator.cli.cluster_options import (
-    Code,
     ContextOption,
     KubeconfigOption,
     NameArgument,
     NamespaceOption,
-    Place,
-    connected,
     seconds,
 )
+from disagg_operator.cli.connecting import connected
+from disagg_operator.cli.exit_codes import Code
+from disagg_operator.cli.place import Place
 from disagg_operator.cli.steps import Steps
 from disagg_operator.cli.terminal import Form, UserError, errors, fail, show
 from disagg_operator.cli.transport_report import HEADINGS, code, document, rows

@@ -9,19 +9,14 @@ import typer
 from rich.console import Console
 
 from disagg_operator.cli import documents
-from disagg_operator.cli.cluster_options import (
-    Code,
-    ContextOption,
-    KubeconfigOption,
-    NameArgument,
-    NamespaceOption,
-    Place,
-    connected,
-)
+from disagg_operator.cli.cluster_options import ContextOption, KubeconfigOption, NameArgument, NamespaceOption
+from disagg_operator.cli.connecting import connected
 from disagg_operator.cli.doctor.bundle import files, forbidden, redactor_of, refuse_taken, text_of, write
 from disagg_operator.cli.doctor.collected import Collected
 from disagg_operator.cli.doctor.findings import Finding, findings
 from disagg_operator.cli.doctor.redaction import Redactor
+from disagg_operator.cli.exit_codes import Code
+from disagg_operator.cli.place import Place
 from disagg_operator.cli.steps import Steps
 from disagg_operator.cli.terminal import Form, UserError, errors, fail, printable
 

@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from kubernetes.aio.config.kube_config import list_kube_config_contexts
 
-from disagg_operator.cli.cluster_options import Place, connected
+from disagg_operator.cli.connecting import connected
 from disagg_operator.cli.live.children import deployments, listed
 from disagg_operator.cli.live.connection import Connection
+from disagg_operator.cli.place import Place
 from disagg_operator.reconcile.kinds import NAMESPACE, Object
 
 _SECONDS = 3.0

@@ -15,7 +15,7 @@ from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from disagg_operator.api.v1alpha1 import API_VERSION, KIND
-from disagg_operator.cli.cluster_options import Place
+from disagg_operator.cli.place import Place
 from disagg_operator.cli.terminal import UserError
 from disagg_operator.reconcile.errors import ClusterError
 from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, Kind
