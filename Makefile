@@ -4,11 +4,11 @@ SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
-TYPED := operator/src images/worker/src images/trtllm/src tests
+TYPED := operator/src images/worker/src images/trtllm/src hack/site tests
 LOCKED := uv.lock pyproject.toml operator/pyproject.toml images/worker/pyproject.toml tests/cluster/pyproject.toml
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
-FAST := tests/unit tests/golden tests/property tests/chart tests/upgrade
+FAST := tests/unit tests/golden tests/property tests/chart tests/upgrade tests/docs
 NEEDS_CLUSTER := apiserver or cluster
 LAUNCH := tests/e2e/launch
 FAULTS := $(addprefix tests/integration/faults/test_,$(addsuffix .py,api_trouble watch_gaps random_faults))
@@ -17,6 +17,8 @@ PARALLEL := --dist loadfile --no-loadscope-reorder --numprocesses
 # Recipes that set variables `exec` what they run, so that a make that is ended ends it with itself.
 # Evaluated when a recipe first uses it, never by `make help`.
 UV = $(eval UV := $(shell hack/bootstrap --uv-only))$(UV)
+SITE_BIN := .venv-docs/bin
+SITE_PACKAGES = UV_PROJECT_ENVIRONMENT=.venv-docs $(UV) sync --locked --only-group site --quiet
 CLUSTER_TOOL = UV=$(UV) $(BIN)/testcluster
 
 .PHONY: help
@@ -33,7 +35,7 @@ demo-down: $(READY) ## Remove the demo and its cluster.
 	@$(CLUSTER_TOOL) demo --remove
 
 ##@ Work on it
-.PHONY: setup fmt lint typecheck crds update-golden released-chart render
+.PHONY: setup fmt lint typecheck crds update-golden released-chart render docs docs-serve
 setup: ## Install uv if it is missing, and the locked Python packages.
 	@hack/bootstrap && touch $(READY)
 
@@ -49,7 +51,7 @@ lint: $(READY) ## Check format, lint and import rules.
 typecheck: $(READY) ## Check types, strictly.
 	@$(BIN)/mypy $(TYPED)
 
-crds: $(READY) ## Write what is made from models, rules and profiles: CRDs, schema of values, tables of the docs.
+crds: $(READY) ## Write what is made from models, rules and profiles: CRDs, schema of values, pages and tables of the docs.
 	@$(BIN)/python -m disagg_operator.api.crd
 	@$(BIN)/python -m disagg_operator.plan.rules
 	@$(BIN)/python -m disagg_operator.platforms
@@ -62,6 +64,14 @@ released-chart: $(READY) ## Store what this version makes of deployments in test
 
 render: $(READY) ## Print the manifests of the first example, without any cluster.
 	@for file in examples/01-quickstart/*.yaml; do $(BIN)/kubectl-disagg render -f "$$file" || exit 1; done
+
+docs: ## Build the site of docs/ into SITE=build/site, strictly: no link or anchor of it leads nowhere.
+	@$(SITE_PACKAGES)
+	@NO_MKDOCS_2_WARNING=1 $(SITE_BIN)/mkdocs build --strict --quiet --site-dir $(abspath $(or $(SITE),build/site))
+
+docs-serve: ## Show the site at http://127.0.0.1:8000, as you write.
+	@$(SITE_PACKAGES)
+	@NO_MKDOCS_2_WARNING=1 $(SITE_BIN)/mkdocs serve --strict --livereload --dev-addr $(or $(ADDRESS),127.0.0.1:8000)
 
 ##@ Test it
 .PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-generated test-crash-points test-faults test-e2e test-gpu bench-engine bench-serving bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-kv bench-verification bench-local-prefill soak

@@ -100,7 +100,7 @@ def test_command_writes_then_finds_nothing_stale(root: Path) -> None:
     assert run(root, "--check").returncode == 1
     written = run(root)
     assert written.returncode == 0, written.stderr
-    assert len(written.stdout.splitlines()) == 4
+    assert len(written.stdout.splitlines()) == 5
     assert run(root, "--check").returncode == 0
     assert run(root).stdout == ""
 

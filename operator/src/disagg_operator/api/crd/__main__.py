@@ -1,18 +1,20 @@
-"""Writes the CustomResourceDefinitions into the repository, or checks that they are up to date."""
+"""Writes the CustomResourceDefinitions and the page about them into the repository, or checks both."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from disagg_operator.api.crd.definition import definitions
+from disagg_operator.api.crd.page import page
 from disagg_operator.api.crd.text import plain, template
 
 CHART_TEMPLATES = Path("charts/disagg-operator/templates")
+PAGE = Path("docs/api.md")
 
 
 def files() -> dict[Path, str]:
     """Return the content of each file by its path from the repository's root."""
-    written: dict[Path, str] = {}
+    written: dict[Path, str] = {PAGE: page(definitions())}
     for crd in definitions():
         file = f"{crd['spec']['group']}_{crd['spec']['names']['plural']}.yaml"
         written[Path("crds") / file] = plain(crd)
