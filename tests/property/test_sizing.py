@@ -8,14 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from disagg_operator.cli.planning import judged
+from disagg_operator.cli.size.picture import svg
 from disagg_operator.plan.installation import Installation
 from disagg_operator.platforms.catalogue import builtin
 from disagg_operator.sizing import kv, transfer
 from disagg_operator.sizing.answer import answered
 from disagg_operator.sizing.assumptions import models
+from disagg_operator.sizing.bars import bars
 from disagg_operator.sizing.errors import SizingError
 from disagg_operator.sizing.model import shape_of
-from disagg_operator.sizing.plot import bars, svg
 from disagg_operator.sizing.resource import resource
 from disagg_operator.sizing.search import disaggregated
 from unit.sizing.questions import B200, LLAMA_8B, P5EN, known, question
@@ -126,5 +127,5 @@ def test_any_assumption_gives_an_answer_or_is_refused_with_the_option(name: str,
     except SizingError as error:
         assert str(error).startswith("--")  # noqa: PT017 - the same
     else:
-        assert svg(answer).startswith("<svg")
+        assert "<svg" in svg(answer)
         assert bars(answer)

@@ -2,14 +2,14 @@
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from disagg_operator.cli.drawing import COLOURS, GREY, drawn
 from soak.sampling import Sample
 from soak.soak import Result
 
-_WIDTH, _HEIGHT, _GAP, _LEFT = 900, 130, 34, 64
 _CURVES: tuple[tuple[str, Callable[[Sample], float]], ...] = (
     ("deployments", lambda each: each.deployments),
     ("anonymous memory, MB", lambda each: each.anonymous),
@@ -79,41 +79,19 @@ def write(result: Result, folder: Path) -> None:
 
 
 def picture(result: Result) -> str:
-    """Return curves over time as SVG: one strip each, with its highest value; restarts as dashed lines."""
+    """Return curves over time as SVG: one strip each; restarts as dashed lines."""
     samples = result.samples
-    height = len(_CURVES) * (_HEIGHT + _GAP) + _GAP
-    longest = samples[-1].seconds or 1.0
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH + _LEFT + 20} {height}" '
-        'font-family="sans-serif" font-size="13">',
-        '<rect width="100%" height="100%" fill="white"/>',
-    ]
+    minutes = [each.seconds / 60 for each in samples]
     restarts = [
-        after.seconds for before, after in itertools.pairwise(samples) if before.process != after.process
+        after.seconds / 60 for before, after in itertools.pairwise(samples) if before.process != after.process
     ]
-    for number, (name, of) in enumerate(_CURVES):
-        top = number * (_HEIGHT + _GAP) + _GAP
-        parts += _strip(name, [(each.seconds / longest, of(each)) for each in samples], top)
-        for at in restarts:
-            x = _LEFT + at / longest * _WIDTH
-            ends = f'x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{top + _HEIGHT}"'
-            parts.append(f'<line {ends} stroke="#999" stroke-dasharray="4 4"/>')
-    parts.append(f'<text x="{_LEFT}" y="{height - 8}">0</text>')
-    parts.append(
-        f'<text x="{_LEFT + _WIDTH}" y="{height - 8}" text-anchor="end">{longest / 60:.1f} min</text></svg>'
-    )
-    return "\n".join(parts) + "\n"
-
-
-def _strip(name: str, points: Sequence[tuple[float, float]], top: int) -> list[str]:
-    most = max(value for _, value in points) or 1.0
-    line = " ".join(
-        f"{_LEFT + at * _WIDTH:.1f},{top + _HEIGHT - value / most * _HEIGHT:.1f}" for at, value in points
-    )
-    return [
-        f'<text x="{_LEFT}" y="{top - 6}">{name}</text>',
-        f'<text x="{_LEFT - 6}" y="{top + 10}" text-anchor="end">{most:g}</text>',
-        f'<text x="{_LEFT - 6}" y="{top + _HEIGHT}" text-anchor="end">0</text>',
-        f'<rect x="{_LEFT}" y="{top}" width="{_WIDTH}" height="{_HEIGHT}" fill="none" stroke="#ccc"/>',
-        f'<polyline points="{line}" fill="none" stroke="#1f5fa8" stroke-width="1.5"/>',
-    ]
+    with drawn(9, 1.5 * len(_CURVES), len(_CURVES)) as picture:
+        for axes, (name, of) in zip(picture.axes, _CURVES, strict=True):
+            axes.plot(minutes, [of(each) for each in samples], color=COLOURS[0])
+            axes.set_ylim(bottom=0)
+            axes.set_title(name, loc="left")
+            axes.grid(visible=True)
+            for at in restarts:
+                axes.axvline(at, color=GREY, linestyle="--", linewidth=1)
+        picture.axes[-1].set_xlabel("minutes")
+        return picture.svg()

@@ -20,4 +20,4 @@ def test_churn_leaves_no_object_no_task_no_socket_and_no_work(tmp_path: Path) ->
     assert not result.faults
     assert len(result.done) > 8, "many sorts of things were done"
     assert result.halves[1].sample.reconciles["done"] > 50, "the operator had work to do"
-    assert picture(result).count("<polyline") == 5
+    assert "deployments in the queue" in picture(result)

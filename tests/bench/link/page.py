@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from bench.curves import lines
 from bench.link.measuring import MIB, Figures
-from bench.link.picture import lines
 from bench.link.report import rate
 
 RATES = ("ms", "by block", "ours", "one READ", "copy", "ours / copy", "ours / by block")

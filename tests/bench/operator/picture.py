@@ -1,10 +1,11 @@
-"""Bars of the sides beside each other, by shape, as SVG. Pure."""
+"""Bars of the sides beside each other, by shape, as SVG."""
 
 from collections.abc import Mapping, Sequence
 
+from disagg_operator.cli.drawing import drawn
+
 COLOURS = {"floor": "#9e9e9e", "all children": "#c5b358", "ours": "#1f77b4", "LWS": "#d62728"}
-_LABELS, _WIDTH, _RIGHT = 190, 760, 70
-_BAR, _GAP, _TOP = 15, 14, 58
+_THICK, _APART = 0.8, 1.6
 
 Bars = Mapping[str, Mapping[str, float]]
 """Values by group and by side."""
@@ -19,42 +20,37 @@ def bars(title: str, unit: str, values: Bars, sides: Sequence[str]) -> str:
         values: by group, top to bottom, and by side.
         sides: in their order; the first is what the others are compared with.
     """
-    drawn = [side for side in sides if any(side in group for group in values.values())]
-    largest = max((value for group in values.values() for value in group.values()), default=1.0)
-    parts = [_text(_LABELS, 22, title, weight="bold")]
-    for number, side in enumerate(drawn):
-        x = _LABELS + 120 * number
-        parts.append(f'<rect x="{x}" y="34" width="10" height="10" fill="{COLOURS[side]}"/>')
-        parts.append(_text(x + 15, 43, side))
-    y = _TOP
-    for name, group in values.items():
-        shown = [side for side in drawn if side in group]
-        parts.append(_text(_LABELS - 8, y + len(shown) * _BAR / 2 + 4, name, anchor="end"))
-        base = group.get(sides[0])
-        for side in shown:
-            length = group[side] / largest * (_WIDTH - _LABELS - _RIGHT)
-            told = f"{group[side]:.1f} {unit}"
-            if base and side != sides[0]:
-                told += f" ({group[side] / base:.2f} ×)"  # noqa: RUF001
-            parts.append(
-                f'<rect x="{_LABELS}" y="{y}" width="{length:.1f}" height="{_BAR - 3}" '
-                f'fill="{COLOURS[side]}"><title>{name}, {side}</title></rect>'
-            )
-            parts.append(_text(_LABELS + length + 5, y + _BAR - 5, told, size=11))
-            y += _BAR
-        y += _GAP
-    body = "\n".join(parts)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH + _RIGHT} {y}" '
-        f'font-family="sans-serif" font-size="12">\n<rect width="100%" height="100%" fill="white"/>\n'
-        f"{body}\n</svg>\n"
-    )
+    drawn_sides = [side for side in sides if any(side in group for group in values.values())]
+    count = sum(len(group) for group in values.values())
+    with drawn(8.5, 0.9 + 0.22 * count + 0.17 * len(values)) as picture:
+        (axes,) = picture.axes
+        named, places, y = list(values), [], 0.0
+        for group in values.values():
+            shown = [side for side in drawn_sides if side in group]
+            places.append(y + (len(shown) - 1) / 2)
+            for side in shown:
+                (bar,) = axes.barh(y, group[side], height=_THICK, color=COLOURS[side])
+                axes.annotate(
+                    _told(group, side, sides[0], unit),
+                    (bar.get_width(), y),
+                    (4, 0),
+                    textcoords="offset points",
+                    va="center",
+                )
+                y += 1
+            y += _APART - 1
+        axes.set_yticks(places, named)
+        axes.tick_params(axis="y", length=0)
+        axes.invert_yaxis()
+        axes.margins(x=0.2)
+        axes.set_xlim(left=0)
+        axes.grid(visible=True, axis="x")
+        handles = [axes.barh(0, 0, color=COLOURS[side], label=side) for side in drawn_sides]
+        axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1))
+        axes.set_title(title)
+        return picture.svg()
 
 
-def _text(
-    x: float, y: float, words: str, *, anchor: str = "start", weight: str = "normal", size: int = 12
-) -> str:
-    return (
-        f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" font-weight="{weight}" font-size="{size}" '
-        f'fill="#333333">{words}</text>'
-    )
+def _told(group: Mapping[str, float], side: str, base: str, unit: str) -> str:
+    told = f"{group[side]:.1f} {unit}"
+    return told if side == base or not group.get(base) else f"{told} ({group[side] / group[base]:.2f} ×)"  # noqa: RUF001

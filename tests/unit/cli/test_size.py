@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -204,6 +205,19 @@ def test_what_cannot_be_sized_names_the_option_and_what_to_write(changed: list[s
     wrong = size(*QWEN, *changed)
     assert (wrong.exit_code, wrong.stdout) == (1, "")
     assert said in " ".join(wrong.stderr.split())
+
+
+def test_without_matplotlib_a_picture_is_refused_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [each for each in sys.modules if each.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("disagg_operator.cli.drawing", "disagg_operator.cli.size.picture"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    wrong = size(*QWEN, "--plot", str(tmp_path / "p.svg"))
+    assert wrong.exit_code == 1
+    assert "--plot: drawing needs matplotlib. Install it with" in " ".join(wrong.stderr.split())
 
 
 def test_an_answer_that_is_too_large_for_one_deployment_is_not_written_as_one() -> None:

@@ -7,14 +7,15 @@ from xml.etree import ElementTree
 
 import pytest
 
+from disagg_operator.cli.size.picture import svg
 from disagg_operator.platforms.catalogue import builtin
 from disagg_operator.sizing import aiconfigurator, kv
 from disagg_operator.sizing.answer import Question, Verdict, answered, first_token
 from disagg_operator.sizing.assumptions import FABRIC, assumed
+from disagg_operator.sizing.bars import bars
 from disagg_operator.sizing.errors import SizingError
 from disagg_operator.sizing.fleet import Role, moved, waiting
 from disagg_operator.sizing.model import Weights, shape_of
-from disagg_operator.sizing.plot import bars, svg
 from disagg_operator.sizing.resource import resource
 from disagg_operator.sizing.search import aggregated, disaggregated
 from disagg_operator.sizing.words import duration, two

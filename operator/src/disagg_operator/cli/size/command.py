@@ -27,7 +27,6 @@ from disagg_operator.sizing.errors import SizingError
 from disagg_operator.sizing.fleet import Load
 from disagg_operator.sizing.kv import KvType
 from disagg_operator.sizing.model import ModelShape, Weights
-from disagg_operator.sizing.plot import svg
 from disagg_operator.sizing.resource import resource
 
 _LONGEST = 100_000_000
@@ -175,6 +174,13 @@ def _answer(
 def _draw(answer: Answer, file: Path) -> None:
     if file.suffix != ".svg":
         raise UserError(f"--plot: {file} is no name of an SVG file. Write --plot size.svg, for example")
+    try:
+        from disagg_operator.cli.size.picture import svg  # noqa: PLC0415 - an extra, and slow to load
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"--plot: drawing needs {error.name}. Install it with: pip install 'disagg-operator[plot]'; "
+            "without --plot, bars show the same"
+        ) from None
     try:
         file.write_text(svg(answer), encoding="utf-8")
     except OSError as error:

@@ -12,9 +12,9 @@ from disagg_operator.cli.terminal import show
 from disagg_operator.sizing import kv, transfer
 from disagg_operator.sizing.answer import Answer, Verdict
 from disagg_operator.sizing.assumptions import FABRIC, TCP
+from disagg_operator.sizing.bars import bars
 from disagg_operator.sizing.fleet import Role
 from disagg_operator.sizing.kv import KvType
-from disagg_operator.sizing.plot import bars
 from disagg_operator.sizing.words import duration, two
 
 _STYLES = {Verdict.PAYS: "green", Verdict.CLOSE: "yellow", Verdict.COSTS: "yellow", Verdict.MISSES: "red"}
