@@ -43,13 +43,16 @@ class Scripted:
 
 
 def controlled(
-    scripted: Scripted, seconds: float, check: Callable[[Health], None] = lambda _: None
+    scripted: Scripted,
+    seconds: float,
+    check: Callable[[Health], None] = lambda _: None,
+    status: Callable[[Key], Object] = lambda _: {},
 ) -> Metrics:
     metrics = Metrics()
 
     async def main() -> None:
         health = Health(metrics)
-        controller = Controller(cast("Reconciler", scripted), metrics, health, workers=2, resync=600.0)
+        controller = Controller(cast("Reconciler", scripted), metrics, health, 2, 600.0, status)
         task = asyncio.create_task(controller.run())
         controller.queue.add(KEY)
         done, _ = await asyncio.wait([task], timeout=seconds)
@@ -95,12 +98,12 @@ def test_the_transport_of_a_deployment_is_shown_as_long_as_it_is_there() -> None
     metrics.show_transport(one, TransportShown("False", "NIXL/UCX tcp", "WorseTransport"))
     metrics.show_transport(two, TransportShown("Unknown", "NIXL/UCX", "Measuring"))
     metrics.show_transport(two, TransportShown("True", "NIXL/UCX srd", "Verified"))
-    shown = [
+    lines = [
         line
         for line in metrics.render().decode().splitlines()
         if line.startswith("disagg_transport_verified{")
     ]
-    assert sorted(shown) == [
+    assert sorted(lines) == [
         'disagg_transport_verified{deployment="one",namespace="ns",reason="WorseTransport",'
         'transport="NIXL/UCX tcp"} 0.0',
         'disagg_transport_verified{deployment="two",namespace="ns",reason="Verified",'
@@ -110,6 +113,44 @@ def test_the_transport_of_a_deployment_is_shown_as_long_as_it_is_there() -> None
     metrics.show_transport(one, None)
     metrics.show_transport(two, None)
     assert "disagg_transport_verified{" not in metrics.render().decode()
+
+
+def shown(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
+    """Return the values of a gauge of deployments, by the labels that are its own."""
+    (family,) = [each for each in metrics.registry.collect() if each.name == name]
+    return {
+        tuple(
+            value for label, value in sample.labels.items() if label not in ("namespace", "deployment")
+        ): sample.value
+        for sample in family.samples
+    }
+
+
+@pytest.mark.parametrize("ended", [Outcome(there=True), BlockedError("quota"), ValueError("bug")])
+def test_what_the_status_of_a_deployment_says_is_shown_however_its_reconcile_ended(
+    ended: Exception | Outcome,
+) -> None:
+    conditions = [
+        {"type": "Available", "status": "False", "reason": "RolesNotReady"},
+        {"type": "PlatformReady", "status": "Unknown", "reason": "NotChecked"},
+    ]
+    status = {"conditions": conditions, "roles": {"decode": {"desiredReplicas": 3, "readyReplicas": 2}}}
+    metrics = controlled(Scripted(ended), 0.2, status={KEY: status}.__getitem__)
+    assert shown(metrics, "disagg_deployment_condition") == {
+        ("Available", "RolesNotReady"): 0,
+        ("PlatformReady", "NotChecked"): -1,
+    }
+    assert shown(metrics, "disagg_deployment_instances") == {("decode", "wanted"): 3, ("decode", "ready"): 2}
+
+
+def test_conditions_of_yesterday_and_of_deployments_that_are_gone_are_shown_no_more() -> None:
+    metrics = Metrics()
+    one = {"type": "Available", "status": "False", "reason": "RolesNotReady"}
+    metrics.show_status(KEY, {"conditions": [one]})
+    metrics.show_status(KEY, {"conditions": [{**one, "status": "True", "reason": "ServingRequests"}]})
+    assert shown(metrics, "disagg_deployment_condition") == {("Available", "ServingRequests"): 1}
+    metrics.show_status(KEY, {})
+    assert not shown(metrics, "disagg_deployment_condition")
 
 
 def test_failures_are_tried_again_ever_more_rarely_and_counted_by_who_must_act() -> None:

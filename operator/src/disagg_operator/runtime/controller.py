@@ -7,7 +7,9 @@ interval. Nothing is swallowed: what is no known outcome is logged with its trac
 import asyncio
 import logging
 import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from disagg_operator.reconcile.errors import BlockedError, RetrySoonError
 from disagg_operator.reconcile.kinds import Key
@@ -37,6 +39,7 @@ class Controller:
         health: where the workers show that they are alive.
         workers: deployments that are reconciled at the same time.
         resync: seconds after which a deployment is reconciled though nothing happened, ± 20 %.
+        status: returns the status of a deployment as it is by now; empty where there is none.
     """
 
     reconciler: Reconciler
@@ -44,6 +47,7 @@ class Controller:
     health: Health
     workers: int
     resync: float
+    status: Callable[[Key], Mapping[str, Any]]
     queue: WorkQueue[Key] = field(init=False)
     _checked: set[Key] = field(init=False, default_factory=set)
 
@@ -88,6 +92,7 @@ class Controller:
                 del self.health.working_since[number]
                 self.queue.done(key)
             self.metrics.reconciles.labels(result).inc()
+            self.metrics.show_status(key, self.status(key))
 
     async def _reconcile(self, key: Key) -> str:
         context = {"deployment": str(key)}

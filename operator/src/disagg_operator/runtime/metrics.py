@@ -1,8 +1,11 @@
 """Prometheus metrics of the operator.
 
 Invariant: no label holds the name of a deployment, so that the number of series does not grow with use; but
-for one gauge, which has a series for each deployment that is verified: an alert has to name it.
+for the gauges that are a `PerDeployment`, a dozen series each: an alert has to name the deployment.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -10,9 +13,35 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from disagg_operator.reconcile.kinds import Key
 from disagg_operator.reconcile.reconciler import TransportShown
 
-_VERIFIED = {"True": 1, "False": 0, "Unknown": -1}
+_TRUTH = {"True": 1, "False": 0, "Unknown": -1}
+_COUNTS = {"wanted": "desiredReplicas", "ready": "readyReplicas"}
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _CANARY_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+
+
+class PerDeployment:
+    """A gauge of which each deployment has series, which go when it goes.
+
+    Args:
+        name: name of the gauge.
+        text: what it shows.
+        labels: labels beside `namespace` and `deployment`.
+        registry: where it is shown.
+    """
+
+    def __init__(self, name: str, text: str, labels: tuple[str, ...], registry: CollectorRegistry) -> None:
+        self._gauge = Gauge(name, text, ("namespace", "deployment", *labels), registry=registry)
+        self._shown: dict[Key, Mapping[tuple[str, ...], float]] = {}
+
+    def show(self, key: Key, values: Mapping[tuple[str, ...], float]) -> None:
+        """Show these values of a deployment, by their labels, in place of all that were shown before."""
+        before = self._shown.pop(key, {})
+        for labels in before.keys() - values.keys():
+            self._gauge.remove(key.namespace, key.name, *labels)
+        for labels, value in values.items():
+            self._gauge.labels(key.namespace, key.name, *labels).set(value)
+        if values:
+            self._shown[key] = values
 
 
 class Metrics:
@@ -24,12 +53,23 @@ class Metrics:
         self.registry = CollectorRegistry()
         # Memory, CPU time and file descriptors, under the names that every Prometheus client gives them.
         ProcessCollector(registry=self.registry)
-        self._transports: dict[Key, TransportShown] = {}
-        self.transport_verified = Gauge(
+        self._transports = PerDeployment(
             "disagg_transport_verified",
             "Whether KV cache of a deployment moves as its platform promises: 1 yes, 0 no, -1 unknown.",
-            ["namespace", "deployment", "transport", "reason"],
-            registry=self.registry,
+            ("transport", "reason"),
+            self.registry,
+        )
+        self._conditions = PerDeployment(
+            "disagg_deployment_condition",
+            "Conditions in the status of a deployment: 1 true, 0 false, -1 unknown.",
+            ("condition", "reason"),
+            self.registry,
+        )
+        self._instances = PerDeployment(
+            "disagg_deployment_instances",
+            "Model instances of a role, or pods of the frontend: wanted, and ready.",
+            ("role", "state"),
+            self.registry,
         )
         self.reconciles = Counter(
             "disagg_reconciles",
@@ -129,16 +169,23 @@ class Metrics:
             key: the deployment.
             shown: what is known, or None for one that is gone or not verified.
         """
-        before = self._transports.get(key)
-        if before == shown:
-            return
-        if before is not None:
-            self.transport_verified.remove(key.namespace, key.name, before.transport, before.reason)
-            del self._transports[key]
-        if shown is not None:
-            labels = (key.namespace, key.name, shown.transport, shown.reason)
-            self.transport_verified.labels(*labels).set(_VERIFIED[shown.verified])
-            self._transports[key] = shown
+        values: dict[tuple[str, ...], float]
+        values = {} if shown is None else {(shown.transport, shown.reason): _TRUTH[shown.verified]}
+        self._transports.show(key, values)
+
+    def show_status(self, key: Key, status: Mapping[str, Any]) -> None:
+        """Show the conditions and counts of a deployment's status; an empty one is of none, or a new one."""
+        conditions: dict[tuple[str, ...], float] = {
+            (condition["type"], condition["reason"]): _TRUTH[condition["status"]]
+            for condition in status.get("conditions", [])
+        }
+        self._conditions.show(key, conditions)
+        counts: dict[tuple[str, ...], float] = {
+            (role, state): counted.get(field, 0)
+            for role, counted in status.get("roles", {}).items()
+            for state, field in _COUNTS.items()
+        }
+        self._instances.show(key, counts)
 
     def render(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""

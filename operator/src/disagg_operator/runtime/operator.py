@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -109,7 +109,9 @@ class Operator:
             Plans(installation),
             busy=self._waiting,
         )
-        self._controller = Controller(reconciler, metrics, health, settings.workers, settings.resync_seconds)
+        self._controller = Controller(
+            reconciler, metrics, health, settings.workers, settings.resync_seconds, self._status
+        )
         self._reflectors: list[Reflector[Any]] = [
             *self._of_children(stores),
             *self._of_surroundings(),
@@ -279,6 +281,10 @@ class Operator:
 
     def _check(self) -> float:
         return self._elector.check()
+
+    def _status(self, key: Key) -> Mapping[str, Any]:
+        """Return the status of a deployment, as the cache has it."""
+        return next((found.get("status", {}) for found in self._deployments.of(key)), {})
 
     def _count(self, verb: str, kind: str, code: int) -> None:
         self._metrics.api_requests.labels(verb, kind, str(code)).inc()
