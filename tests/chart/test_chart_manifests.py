@@ -254,19 +254,37 @@ def test_monitors_wait_for_the_prometheus_operator(helm: Helm) -> None:
     assert len(of_kind(helm.render("--values", values, "--api-versions", MONITORING), "PodMonitor")) == 3
 
 
-def test_alerts_name_the_deployment_whose_kv_cache_does_not_move_as_promised(helm: Helm) -> None:
-    values = CHART / "ci" / "production-values.yaml"
-    assert not of_kind(helm.render("--values", values), "PrometheusRule")
-    (rule,) = of_kind(helm.render("--values", values, "--api-versions", MONITORING), "PrometheusRule")
-    assert rule["metadata"]["labels"]["release"] == "prometheus"
-    group = next(each for each in rule["spec"]["groups"] if each["name"] == "disagg-transport")
-    tcp, other = group["rules"]
-    assert (tcp["labels"], other["labels"]) == ({"severity": "critical"}, {"severity": "warning"})
-    for alert in group["rules"]:
-        # The gauge and its labels are the operator's: see runtime/metrics.py.
-        assert alert["expr"].startswith("disagg_transport_verified{transport")
-        assert alert["expr"].endswith(" == 0")
-        assert "{{ $labels.namespace }}/{{ $labels.deployment }}" in alert["annotations"]["summary"]
+def test_the_operators_own_labels_win_over_those_of_its_pod(helm: Helm) -> None:
+    """Its gauges of deployments name their namespace, and alerts are about that."""
+    for chosen in (settings(podMonitor__enabled=True), settings(serviceMonitor__enabled=True)):
+        objects = helm.render(*settings(**IMAGES), *chosen, "--api-versions", MONITORING)
+        (monitor,) = [
+            each
+            for each in objects
+            if each["kind"] in ("PodMonitor", "ServiceMonitor") and each["metadata"]["name"] == RELEASE
+        ]
+        (endpoint,) = monitor["spec"].get("endpoints") or monitor["spec"]["podMetricsEndpoints"]
+        assert endpoint["honorLabels"] is True
+
+
+def test_service_monitors_take_the_place_of_pod_monitors_where_there_is_a_service(helm: Helm) -> None:
+    chosen = ("--values", CHART / "ci" / "production-values.yaml", "--api-versions", MONITORING)
+    labels = {"release": "kps"}
+    objects = helm.render(*chosen, *settings(serviceMonitor={"enabled": True, "labels": labels}))
+    (workers,) = of_kind(objects, "PodMonitor")
+    assert workers["metadata"]["name"] == f"{RELEASE}-workers"
+    monitors = of_kind(objects, "ServiceMonitor")
+    assert [each["metadata"]["name"] for each in monitors] == [RELEASE, f"{RELEASE}-webhook"]
+    for monitor in monitors:
+        assert labels.items() <= monitor["metadata"]["labels"].items()
+        (service,) = [
+            each
+            for each in of_kind(objects, "Service")
+            if monitor["spec"]["selector"]["matchLabels"].items() <= each["metadata"]["labels"].items()
+        ]
+        (endpoint,) = monitor["spec"]["endpoints"]
+        assert endpoint["port"] in [port["name"] for port in service["spec"]["ports"]]
+    assert not of_kind(helm.render(*settings(**IMAGES, serviceMonitor__enabled=True)), "ServiceMonitor")
 
 
 @pytest.mark.parametrize(("policy", "severity"), [("Fail", "critical"), ("Ignore", "warning")])
@@ -277,10 +295,7 @@ def test_an_alert_comes_before_the_certificate_of_the_webhook_ends(
     objects = helm.render(*chosen, *settings(webhook__failurePolicy=policy))
     (rule,) = of_kind(objects, "PrometheusRule")
     (group,) = [each for each in rule["spec"]["groups"] if each["name"] == "disagg-webhook"]
-    (alert,) = group["rules"]
-    # The gauge is the webhook's: see runtime/webhook/server.py.
-    assert alert["expr"].startswith("disagg_webhook_certificate_not_after_timestamp_seconds - time() <")
-    assert alert["labels"] == {"severity": severity}
+    assert [alert["labels"] for alert in group["rules"]] == [{"severity": severity}] * 2
     (monitor,) = [each for each in of_kind(objects, "PodMonitor") if "webhook" in each["metadata"]["name"]]
     webhook = the(objects, "Deployment", monitor["metadata"]["name"])["spec"]["template"]
     assert monitor["spec"]["selector"]["matchLabels"].items() <= webhook["metadata"]["labels"].items()

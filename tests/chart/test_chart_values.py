@@ -86,6 +86,11 @@ def test_the_schema_names_the_value_that_is_wrong(helm: Helm, path: str, value: 
             "set serviceAccount.name",
         ),
         (
+            {"serviceMonitor.enabled": True, "metrics.service.enabled": False},
+            "metrics.service.enabled is false",
+            "Set metrics.service.enabled=true",
+        ),
+        (
             {
                 "networkPolicy.enabled": True,
                 "networkPolicy.apiServerPorts": [],

@@ -153,6 +153,11 @@ def test_conditions_of_yesterday_and_of_deployments_that_are_gone_are_shown_no_m
     assert not shown(metrics, "disagg_deployment_condition")
 
 
+def test_results_are_counted_from_zero_so_that_the_first_one_is_an_increase() -> None:
+    results = ("done", "gone", "retry", "blocked", "error")
+    assert [count(Metrics(), result) for result in results] == [0] * len(results)
+
+
 def test_failures_are_tried_again_ever_more_rarely_and_counted_by_who_must_act() -> None:
     scripted = Scripted(
         RetrySoonError("busy"), RetrySoonError("told to wait", 40.0), BlockedError("quota"), ValueError("bug")

@@ -15,6 +15,7 @@ from disagg_operator.reconcile.reconciler import TransportShown
 
 _TRUTH = {"True": 1, "False": 0, "Unknown": -1}
 _COUNTS = {"wanted": "desiredReplicas", "ready": "readyReplicas"}
+_RESULTS = ("done", "gone", "retry", "blocked", "error")
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _CANARY_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
@@ -77,6 +78,9 @@ class Metrics:
             ["result"],
             registry=self.registry,
         )
+        # The first error is an increase only where there was a zero before.
+        for result in _RESULTS:
+            self.reconciles.labels(result)
         self.reconcile_seconds = Histogram(
             "disagg_reconcile_seconds",
             "Duration of a reconcile in seconds.",
