@@ -550,7 +550,7 @@ def test_a_half_made_revision_that_waits_for_the_domain_ends_nothing_that_serves
     converge(cluster)
     serving = cluster.names("StatefulSet")
     cluster.edit(runtime={"image": "worker:2"})
-    with cluster.dying(3), pytest.raises(Crash):
+    with cluster.dying(2), pytest.raises(Crash):
         drive(cluster)
     half = cluster.names("StatefulSet")
     assert len(half) == 3

@@ -88,9 +88,15 @@ def test_both_roles_go_over_in_steps_and_never_beyond_what_may_be_there() -> Non
     assert "rollout" not in status(cluster)
 
 
+def frontend_container(cluster: FakeCluster) -> Object:
+    pod = cluster.objects["Deployment", "demo-frontend"]["spec"]["template"]["spec"]
+    found: Object = pod["containers"][0]
+    return found
+
+
 def scope(cluster: FakeCluster) -> str:
     """Return where frontends look for workers: in a revision, or in all of the deployment by its name."""
-    frontend = cluster.objects["Deployment", "demo-frontend"]["spec"]["template"]["spec"]["containers"][0]
+    frontend = frontend_container(cluster)
     command = [*frontend["command"], *frontend.get("args", [])]
     found: str = command[command.index("--namespace-prefix") + 1]
     return found.rpartition("-")[2]
@@ -109,6 +115,51 @@ def test_frontends_go_from_the_old_revision_to_both_and_on_to_the_new_one_before
         assert before == new or all(count > 0 for count in sizes(cluster, old).values())
         assert before != old or sizes(cluster, old) == {"prefill": 2, "decode": 2}
     assert seen == [old, "demo", new]
+
+
+@pytest.mark.parametrize(("workers", "reached"), [(1, ["new"]), (2, ["demo", "new"])])
+def test_frontends_stay_as_they_are_until_the_new_revision_serves(workers: int, reached: list[str]) -> None:
+    cluster, old = serving(workers, workers)
+    first = old, frontend_container(cluster)["image"]
+    new = begun(cluster, old)
+    seen = [(scope(cluster), frontend_container(cluster)["image"])]
+    assert "changed over" not in cluster.condition("Progressing")["message"], "none is to, yet"
+    while cluster.condition("Progressing")["reason"] != "Complete":
+        cluster.settle()
+        drive(cluster)
+        pods = scope(cluster), frontend_container(cluster)["image"]
+        seen += [pods] if pods != seen[-1] else []
+    assert seen == [first, *((new if where == "new" else where, "worker:2") for where in reached)]
+
+
+def test_frontends_that_wait_for_a_new_revision_are_scaled_all_the_same() -> None:
+    cluster, old = serving(1, 1)
+    begun(cluster, old, healthy=False)
+    before = frontend_container(cluster)
+    cluster.edit(frontend={"replicas": 3})
+    converge(cluster)
+    assert cluster.objects["Deployment", "demo-frontend"]["spec"]["replicas"] == 3
+    assert frontend_container(cluster) == before
+    cluster.healthy = lambda _: True
+    converge(cluster)
+    assert frontend_container(cluster)["image"] == "worker:2"
+    assert cluster.condition("Progressing")["reason"] == "Complete"
+
+
+@pytest.mark.parametrize("why", ["none is ready", "paused", "given up"])
+def test_frontends_wait_for_no_revision_where_that_helps_nobody(why: str) -> None:
+    cluster, old = serving(1, 1, rollout={"paused": why == "paused", "progressDeadlineSeconds": 600})
+    if why == "none is ready":
+        cluster.objects["Deployment", "demo-frontend"]["status"]["readyReplicas"] = 0
+    cluster.healthy = lambda name: old in name or name.endswith("-frontend")
+    cluster.edit(runtime={"image": "worker:2"})
+    drive(cluster)
+    if why == "given up":
+        assert frontend_container(cluster)["image"] != "worker:2"
+        converge(cluster)
+        later(cluster, 700)
+        converge(cluster)
+    assert (scope(cluster), frontend_container(cluster)["image"]) == (old, "worker:2")
 
 
 def test_an_old_revision_stays_while_a_frontend_that_ends_may_still_need_it() -> None:

@@ -117,8 +117,8 @@ def test_workers_stay_until_no_frontend_looks_for_them_in_the_old_etcd() -> None
     one = {"readyReplicas": 1, "availableReplicas": 1}
     stages = [
         {"replicas": 1, "updatedReplicas": 1, "observedGeneration": 1, **one},
-        # They look into the new etcd, and once the new revision serves, for that one.
-        {"replicas": 2, "updatedReplicas": 1, "observedGeneration": 3, **one},
+        # Once the new revision serves, they look into the new etcd.
+        {"replicas": 2, "updatedReplicas": 1, "observedGeneration": 2, **one},
     ]
     for stage in stages:
         go_on(cluster, stage)
@@ -132,7 +132,7 @@ def test_workers_stay_until_no_frontend_looks_for_them_in_the_old_etcd() -> None
         "kind": "Pod",
         "metadata": ending | {"deletionTimestamp": due},
     }
-    last = {"replicas": 1, "updatedReplicas": 1, "observedGeneration": 3, **one}
+    last = {"replicas": 1, "updatedReplicas": 1, "observedGeneration": 2, **one}
     go_on(cluster, last)
     assert not going(cluster, old)
     del cluster.objects["Pod", "demo-frontend-1"]
@@ -164,8 +164,9 @@ def test_taking_a_change_of_etcd_back_keeps_the_workers_that_the_frontends_know(
         for obj in with_role(cluster, "StatefulSet", "decode")
         if obj["metadata"]["uid"] != first["metadata"]["uid"]
     ]
-    # The frontend changes over before the new workers have been ready for long enough.
+    # The frontend changes over, and then no new worker has been ready for long enough any more.
     cluster.settle()
+    drive(cluster)
     second_now = cluster.objects["StatefulSet", second["metadata"]["name"]]
     second_now["status"]["availableReplicas"] = 0
     drive(cluster)

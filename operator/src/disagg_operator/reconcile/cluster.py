@@ -43,7 +43,7 @@ class Cluster(Protocol):
         ...
 
     async def scale(self, obj: Object, replicas: int, annotations: Mapping[str, str]) -> None:
-        """Give this StatefulSet other replicas, and set annotations of it; one that is gone is fine."""
+        """Give this object other replicas, and set annotations of it; one that is gone is fine."""
         ...
 
     async def delete(self, obj: Object, grace_seconds: int | None = None) -> None:

@@ -52,6 +52,21 @@ class Observed:
     pods: tuple[Object, ...]
 
     @cached_property
+    def _pods(self) -> Mapping[tuple[str, ...], list[Object]]:
+        """The pods by role and revision, those that end among them."""
+        return _grouped(self.pods, names.LABEL_ROLE, names.LABEL_REVISION)
+
+    @cached_property
+    def _members(self) -> Mapping[tuple[str, ...], list[Object]]:
+        """The pods by role, revision and pod group, those that end among them."""
+        return _grouped(self.pods, names.LABEL_ROLE, names.LABEL_REVISION, names.LABEL_GROUP)
+
+    @cached_property
+    def _revisions(self) -> dict[datetime, Mapping[str, Mapping[str, RoleObservation]]]:
+        """What was told of revisions, by the time: each reconcile asks several times."""
+        return {}
+
+    @cached_property
     def _sets(self) -> Mapping[str, Mapping[str, list[Object]]]:
         """The StatefulSets by role and revision."""
         found: dict[str, dict[str, list[Object]]] = {}
@@ -84,19 +99,29 @@ class Observed:
 
     def frontend(self) -> Workload | None:
         """Return the frontend's workload, or None where it is not there."""
-        found = [
+        found = self.frontend_deployment()
+        return None if found is None else _workload([found])
+
+    def frontend_deployment(self) -> Object | None:
+        """Return the frontend's Deployment, or None where it is not there."""
+        found = (
             obj
             for (kind, _), obj in self.objects.items()
             if kind == DEPLOYMENT.kind and label(obj, names.LABEL_ROLE) == names.FRONTEND
-        ]
-        return _workload(found[:1]) if found else None
+        )
+        return next(found, None)
 
-    def revisions(self, now: datetime) -> dict[str, dict[str, RoleObservation]]:
+    def revisions(self, now: datetime) -> Mapping[str, Mapping[str, RoleObservation]]:
         """Return what the rollout stepper looks at: the roles' StatefulSets by revision.
 
         Args:
             now: the time, by which an ending pod is known to be on a lost node, and no longer waited for.
         """
+        if now not in self._revisions:
+            self._revisions[now] = self._observed_revisions(now)
+        return self._revisions[now]
+
+    def _observed_revisions(self, now: datetime) -> dict[str, dict[str, RoleObservation]]:
         found: dict[str, dict[str, RoleObservation]] = {}
         for role in ROLES:
             for revision, objects in self._by_revision(role).items():
@@ -123,24 +148,28 @@ class Observed:
         return [obj for obj in self.stateful_sets() if _is_group(obj) and not is_terminating(obj)]
 
     def pods_of(self, role: str, revision: str | None, group: str | None = None) -> list[Object]:
-        """Return the pods of a role, of one revision and pod group or (None) of any."""
-        return [
-            pod
-            for pod in self.pods
-            if label(pod, names.LABEL_ROLE) == role
-            and revision in (None, label(pod, names.LABEL_REVISION))
-            and group in (None, label(pod, names.LABEL_GROUP))
-            and not is_terminating(pod)
-        ]
+        """Return the pods of a role, of one revision and of one pod group of it, or (None) of any."""
+        if revision is None:
+            found: Iterable[Object] = (pod for pod in self.pods if label(pod, names.LABEL_ROLE) == role)
+        elif group is None:
+            found = self._pods.get((role, revision), ())
+        else:
+            found = self._members.get((role, revision, group), ())
+        return [pod for pod in found if not is_terminating(pod)]
+
+    def members(self, group: Object) -> list[Object]:
+        """Return the pods of a pod group, those that end among them.
+
+        Args:
+            group: its StatefulSet.
+        """
+        keys = (names.LABEL_ROLE, names.LABEL_REVISION, names.LABEL_GROUP)
+        role, revision, number = (label(group, key) for key in keys)
+        return self._members.get((role, revision, number), [])
 
     def lasting(self, role: str, revision: str, now: datetime) -> list[Object]:
         """Return the pods of a role and revision, those that end among them, but none of a lost node."""
-        return [
-            pod
-            for pod in self.pods
-            if (label(pod, names.LABEL_ROLE), label(pod, names.LABEL_REVISION)) == (role, revision)
-            and not is_overdue(pod, now)
-        ]
+        return [pod for pod in self._pods.get((role, revision), ()) if not is_overdue(pod, now)]
 
     def claiming(self, template: str) -> list[Object]:
         """Return the pods, those that end among them, that hold a claim made from a template."""
@@ -157,6 +186,15 @@ class Observed:
     def _by_revision(self, role: str) -> Mapping[str, list[Object]]:
         """Return the StatefulSets of a role by revision."""
         return self._sets.get(role, {})
+
+
+def _grouped(objects: Iterable[Object], *keys: str) -> dict[tuple[str, ...], list[Object]]:
+    """Return objects by their labels."""
+    found: dict[tuple[str, ...], list[Object]] = {}
+    for obj in objects:
+        labels = obj["metadata"].get("labels", {})
+        found.setdefault(tuple([str(labels.get(key, "")) for key in keys]), []).append(obj)
+    return found
 
 
 def templates_of(pod_spec: Object) -> list[str]:

@@ -42,7 +42,7 @@ from disagg_operator.reconcile.reporting.announce import announcements
 from disagg_operator.reconcile.reporting.refusals import Shortage, frontend_refusal, refusal, shortage
 from disagg_operator.reconcile.reporting.status import compute, current_target, decides, is_news, last_report
 from disagg_operator.reconcile.reporting.view import Failure, View
-from disagg_operator.reconcile.rollout.changeover import any_ends, rolled_out
+from disagg_operator.reconcile.rollout.changeover import any_ends, rolled_out, waiting_frontend
 from disagg_operator.reconcile.rollout.progress import at_rest, kept_record, rollout, sole_revision
 from disagg_operator.reconcile.scaling.scalers import ScalerKeeper
 from disagg_operator.reconcile.verification.proof import (
@@ -238,7 +238,8 @@ class Reconciler:
         )
         kept = kept_record(resource)
         decided = rollout(planned, observed, gates, transport=record, kept=kept, now=now)
-        rolled = rolled_out(reaching(planned, decided.step.sole), observed)
+        sole, forward = decided.step.sole, decided.target == planned.revision and not decided.paused
+        rolled = rolled_out(reaching(planned, sole), observed)
         return View(
             observed,
             decided,
@@ -250,6 +251,7 @@ class Reconciler:
             waits=waits,
             changed_over=rolled and not any_ends(observed, now),
             rolled_out=rolled,
+            waiting_frontend=waiting_frontend(planned, sole, observed) if forward else None,
             now=now,
             scaling_refusal=scaled.refusal,
         )
@@ -317,6 +319,7 @@ class Reconciler:
                 view.now,
                 waits=view.waits,
                 changed_over=view.changed_over,
+                waiting_frontend=view.waiting_frontend,
             )
             await self.writer.write(resource, todo, view.observed, view.now)
         except Exception as error:  # noqa: BLE001 - becomes a condition and is then raised by the caller

@@ -153,7 +153,7 @@ class KubeCluster:
         await self._write("patch", kind, "PATCH", path, patch, content=_MERGE, query=query)
 
     async def scale(self, obj: Object, replicas: int, annotations: Mapping[str, str]) -> None:
-        """Give this StatefulSet other replicas, and set annotations of it; one that is gone is fine."""
+        """Give this object other replicas, and set annotations of it; one that is gone is fine."""
         changed = {"uid": obj["metadata"]["uid"], "annotations": dict(annotations)}
         try:
             await self.merge(obj, {"metadata": changed, "spec": {"replicas": replicas}})

@@ -26,10 +26,10 @@ from disagg_operator.reconcile.scaling.scalers import applied as applied_scaler
 
 @dataclass(frozen=True)
 class Scaling:
-    """A StatefulSet whose replicas change, and nothing else of it.
+    """A StatefulSet or Deployment whose replicas change, and nothing else of it.
 
     Attributes:
-        obj: the StatefulSet.
+        obj: what is there.
         replicas: pods that it is to have.
         annotations: what is to be remembered of it.
     """
@@ -45,7 +45,8 @@ class Changes:
 
     Attributes:
         apply: objects to apply.
-        scale: StatefulSets of other revisions than the plan's that are to have other replicas.
+        scale: what is to have other replicas and stays otherwise: StatefulSets of other revisions than the
+            plan's, and frontends that wait for the plan's workers.
         delete: objects to delete.
     """
 
@@ -63,6 +64,7 @@ def changes(
     *,
     waits: bool = False,
     changed_over: bool = True,
+    waiting_frontend: Object | None = None,
 ) -> Changes:
     """Return what has to be written now.
 
@@ -74,6 +76,7 @@ def changes(
         now: the time, by which an ending pod is known to be on a lost node.
         waits: whether no worker may be started now.
         changed_over: whether every frontend is of the plan's template, those that are ending among them.
+        waiting_frontend: the frontend's Deployment, where its pods stay as they are for now.
     """
     reached = reaching(plan, rollout.step.sole)
     shared = [stamp(obj) for obj in kept_as_there(shared_objects(reached), reached, observed)]
@@ -85,6 +88,8 @@ def changes(
     wanted = [*shared, *workers, *scalers] if step.run else [*shared, *scalers]
     if waits:
         wanted = [obj for obj in wanted if not _starts_workers(obj, observed)]
+    staying = None if waiting_frontend is None else identity(waiting_frontend)
+    wanted = [obj for obj in wanted if identity(obj) != staying]
     applied = {identity(obj) for obj in wanted if not is_made_once(obj) and _differs(obj, observed)}
     return Changes(
         apply=tuple(
@@ -92,7 +97,7 @@ def changes(
             for obj in wanted
             if (may_lack(obj, observed, applied) if is_made_once(obj) else identity(obj) in applied)
         ),
-        scale=tuple(_scalings(plan, rollout, observed, now)),
+        scale=(*_scalings(plan, rollout, observed, now), *_frontend_scaling(plan, waiting_frontend)),
         delete=tuple(
             obj
             for obj in _deletions(
@@ -140,6 +145,11 @@ def _scalings(plan: Plan, rollout: Rollout, observed: Observed, now: datetime) -
             if replicas != has and not waits:
                 parked = label(obj, names.LABEL_GROUP) and not replicas
                 yield Scaling(obj, replicas, {names.ANNOTATION_NODES: str(has)} if parked else {})
+
+
+def _frontend_scaling(plan: Plan, waiting: Object | None) -> Iterator[Scaling]:
+    if waiting is not None and waiting["spec"]["replicas"] != plan.frontend.replicas:
+        yield Scaling(waiting, plan.frontend.replicas, {})
 
 
 def _replicas(obj: Object, instances: int, observed: Observed) -> int:

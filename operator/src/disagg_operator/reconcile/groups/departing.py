@@ -10,11 +10,10 @@ place while it still ends. Groups that go as a whole, by scaling, a rollout or a
 
 from datetime import datetime, timedelta
 
-from disagg_operator.plan import names
 from disagg_operator.reconcile.applying.diff import is_terminating
 from disagg_operator.reconcile.groups.restarts import is_taken
 from disagg_operator.reconcile.kinds import Object
-from disagg_operator.reconcile.observe import Observed, label
+from disagg_operator.reconcile.observe import Observed
 
 
 def left_behind(observed: Observed) -> list[tuple[Object, list[Object]]]:
@@ -26,7 +25,7 @@ def left_behind(observed: Observed) -> list[tuple[Object, list[Object]]]:
 
 
 def _followers(observed: Observed, group: Object) -> list[Object]:
-    members = [pod for pod in observed.pods if _identity(pod) == _identity(group)]
+    members = observed.members(group)
     asked = [_asked_at(pod) for pod in members if is_terminating(pod)]
     if not asked:
         return []
@@ -35,10 +34,6 @@ def _followers(observed: Observed, group: Object) -> list[Object]:
         for pod in members
         if not is_terminating(pod) and _created_at(pod) < max(asked) and not is_taken(group, pod)
     ]
-
-
-def _identity(obj: Object) -> tuple[str, ...]:
-    return tuple(label(obj, key) for key in (names.LABEL_ROLE, names.LABEL_REVISION, names.LABEL_GROUP))
 
 
 def _asked_at(pod: Object) -> datetime:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from disagg_operator.plan import names
+from disagg_operator.reconcile.applying.diff import is_terminating
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed, has_node, label
 from disagg_operator.reconcile.pauses import LASTED, pause
@@ -84,10 +85,7 @@ def restarted(observed: Observed, role: str, revision: str) -> list[str]:
 
 
 def _restart(observed: Observed, group: Object, now: datetime) -> Restart | None:
-    role, revision, number = (
-        label(group, key) for key in (names.LABEL_ROLE, names.LABEL_REVISION, names.LABEL_GROUP)
-    )
-    pods = observed.pods_of(role, revision, number)
+    pods = [pod for pod in observed.members(group) if not is_terminating(pod)]
     annotations = group["metadata"].get("annotations", {})
     count, last = _remembered(annotations)
     taken = tuple(pod for pod in pods if is_taken(group, pod))

@@ -283,7 +283,7 @@ def _rollout_message(view: View) -> str:
 def _frontends_message(view: View) -> str:
     """Say which frontends are still of an older template, and what is wrong with the new ones."""
     frontend = view.observed.frontend()
-    if view.changed_over or frontend is None:
+    if view.changed_over or view.waiting_frontend is not None or frontend is None:
         return ""
     trouble = "" if frontend.ready < frontend.asked else _trouble(view, names.FRONTEND)
     return f"frontend: {frontend.updated} of {frontend.asked} changed over. {trouble}".strip()

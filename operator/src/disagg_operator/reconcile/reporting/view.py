@@ -12,6 +12,7 @@ from disagg_operator.reconcile.clock import timestamp
 from disagg_operator.reconcile.computedomain.standing import Standing
 from disagg_operator.reconcile.download import ModelStanding
 from disagg_operator.reconcile.groups.restarts import Restart, restarts
+from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed
 from disagg_operator.reconcile.preflight.fault import Assessment
 from disagg_operator.reconcile.rollout.progress import Rollout
@@ -51,6 +52,7 @@ class View:
             there yet.
         changed_over: whether every frontend is of the plan's template, those that are ending among them.
         rolled_out: whether every other frontend is.
+        waiting_frontend: the frontend's Deployment, where its pods stay as they are until workers can serve.
         scaling_refusal: why the counts that scalers ask for are not in force; nothing where they are.
         proof: what is known of the transport, or None without a plan.
         leaving: what a deployment that is being deleted waits for.
@@ -71,6 +73,7 @@ class View:
     waits: bool = False
     changed_over: bool = True
     rolled_out: bool = True
+    waiting_frontend: Object | None = None
     scaling_refusal: str = ""
     proof: Proof | None = None
     leaving: str = ""

@@ -2,6 +2,9 @@
 
 A frontend of an older template may know only the workers of the revision that it was made for: after a
 change of etcd it looks for them where the new ones are not. Those workers stay until it is gone.
+
+A frontend that sends requests to the old revision alone is of use as it is until the new one can serve. Of
+another template before, it would be replaced once more for that.
 """
 
 from datetime import datetime
@@ -11,6 +14,7 @@ from disagg_operator.plan.model import Plan
 from disagg_operator.plan.rollout.reach import reaching
 from disagg_operator.reconcile.applying.diff import applied_hash, identity, is_terminating, stamp
 from disagg_operator.reconcile.applying.kept import kept_frontend
+from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed, is_overdue, label
 
 
@@ -33,6 +37,23 @@ def any_ends(observed: Observed, now: datetime) -> bool:
         label(pod, names.LABEL_ROLE) == names.FRONTEND and is_terminating(pod) and not is_overdue(pod, now)
         for pod in observed.pods
     )
+
+
+def waiting_frontend(plan: Plan, sole: str | None, observed: Observed) -> Object | None:
+    """Return the frontend's Deployment, where its pods stay as they are until the plan's workers can serve.
+
+    One that serves nobody waits for nothing: the plan's may.
+
+    Args:
+        plan: what is desired, and on its way.
+        sole: the one revision that frontends are to send requests to now, or None for all that serve.
+        observed: what is there.
+    """
+    live = observed.frontend_deployment()
+    if live is None or is_terminating(live) or sole in (None, plan.revision):
+        return None
+    serves = live.get("status", {}).get("readyReplicas", 0) > 0
+    return live if serves and label(live["spec"]["template"], names.LABEL_REACH) == sole else None
 
 
 def knows(plan: Plan, observed: Observed, revision: str, now: datetime) -> bool:
