@@ -4,11 +4,11 @@ SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
-TYPED := operator/src images/worker/src images/trtllm/src hack/site tests
+TYPED := operator/src images/worker/src images/trtllm/src hack/releasing hack/site tests
 LOCKED := uv.lock pyproject.toml operator/pyproject.toml images/worker/pyproject.toml tests/cluster/pyproject.toml
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
-FAST := tests/unit tests/golden tests/property tests/chart tests/upgrade tests/docs
+FAST := tests/unit tests/golden tests/property tests/chart tests/upgrade tests/docs tests/release
 NEEDS_CLUSTER := apiserver or cluster
 LAUNCH := tests/e2e/launch
 FAULTS := $(addprefix tests/integration/faults/test_,$(addsuffix .py,api_trouble watch_gaps random_faults))
@@ -156,6 +156,14 @@ bench-verification: $(READY) ## What agents and canaries cost the throughput of 
 
 bench-local-prefill: $(READY) ## Prompts computed by decode against those whose KV cache is transferred, and where both cost the same.
 	@$(BIN)/python tests/bench/bench_local_prefill.py
+
+##@ Release
+.PHONY: release set-version
+release: $(READY) ## Make what a release consists of in dist/: REPOSITORY_URL=https://…, SNAPSHOT=1 with changes; docs/releases.md.
+	@UV=$(UV) PYTHONPATH=hack $(BIN)/python -m releasing $(if $(SNAPSHOT),--snapshot) $(ARGS)
+
+set-version: $(READY) ## Write another version into all places that name it: NAME=0.2.0.
+	@UV=$(UV) PYTHONPATH=hack $(BIN)/python -m releasing --set-version "$(NAME)"
 
 ##@ Cluster and images
 .PHONY: cluster-up cluster-down cluster-status images sbom audit image-trtllm clean-cache

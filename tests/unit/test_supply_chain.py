@@ -42,6 +42,22 @@ def test_images_install_what_is_locked_on_bases_that_are_pinned(image: str) -> N
     assert re.findall(r"pip install.*?(\S+) *$", text, re.MULTILINE) == ["uv==0.13.9"]
 
 
+@pytest.mark.parametrize("image", ["operator", "worker"])
+def test_what_images_install_is_there_for_arm64(image: str) -> None:
+    packages = {each["name"]: each for each in tomllib.loads((ROOT / "uv.lock").read_text())["package"]}
+    needed, todo = set[str](), [f"disagg-{image}"]
+    while todo:
+        name = todo.pop()
+        if name not in needed:
+            needed.add(name)
+            todo += [each["name"] for each in packages[name].get("dependencies", ())]
+    assert len(needed) > 20
+    for name in needed - {f"disagg-{image}"}:
+        wheels = [wheel["url"] for wheel in packages[name]["wheels"]]
+        fitting = [url for url in wheels if "none-any" in url or ("manylinux" in url and "aarch64" in url)]
+        assert fitting, f"{name} has no wheel for Linux on arm64"
+
+
 def test_modules_of_go_are_locked() -> None:
     modules = list(ROOT.glob("tests/cluster/*/go.mod"))
     assert modules

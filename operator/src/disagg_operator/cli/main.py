@@ -1,5 +1,8 @@
 """Entry point of ``kubectl-disagg``, which kubectl finds on the PATH as ``kubectl disagg``."""
 
+from importlib import metadata
+from typing import Annotated
+
 import typer
 
 from disagg_operator.cli import chat, logs, rollout, status, verify
@@ -34,8 +37,19 @@ app.command(cls=ScriptedCommand, epilog=verify.EPILOG)(verify.verify)
 app.add_typer(rollout.app)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"kubectl-disagg {metadata.version('disagg-operator')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _commands() -> None:
+def _commands(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
     """Disaggregated LLM serving on Kubernetes."""
 
 
