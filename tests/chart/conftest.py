@@ -4,10 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chart.helm import CHART, IMAGES, Helm, Object, settings
-from testcluster.console import Progress
-from testcluster.paths import default_paths
-from testcluster.toolchain import ensure_tools
+from chart.helm import CHART, IMAGES, Helm, Object, offline, settings
 
 CI_VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 
@@ -15,7 +12,7 @@ CI_VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 @pytest.fixture(scope="session")
 def helm() -> Helm:
     """Helm without a cluster."""
-    return Helm(Path(ensure_tools(default_paths(), Progress()).path("helm")))
+    return offline()
 
 
 @pytest.fixture(scope="session")

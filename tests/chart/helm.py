@@ -8,6 +8,10 @@ from typing import Any
 
 import yaml
 
+from testcluster.console import Progress
+from testcluster.paths import default_paths
+from testcluster.toolchain import ensure_tools
+
 CHART = Path(__file__).resolve().parents[2] / "charts" / "disagg-operator"
 RELEASE = "disagg-operator"
 NAMESPACE = "disagg-system"
@@ -58,6 +62,11 @@ class Helm:
         """Return the objects that the chart renders, hooks included."""
         text = self("template", RELEASE, CHART, "--namespace", NAMESPACE, *arguments)
         return [found for found in yaml.safe_load_all(text) if found]
+
+
+def offline() -> Helm:
+    """Return the Helm that tests build, without a cluster."""
+    return Helm(Path(ensure_tools(default_paths(), Progress()).path("helm")))
 
 
 IMAGES = {
