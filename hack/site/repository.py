@@ -2,7 +2,8 @@
 
 A relative link means a file of the repository. It leads to the site's page where the file is one, to the
 repository (REPOSITORY_URL) where it is not, and is a warning, which `--strict` makes an error, where there is
-no such file. Without REPOSITORY_URL the text of a link that leaves the site stands without its link.
+no such file. A link whose text is the name of a page's file shows the page's title. Without REPOSITORY_URL
+the text of a link that leaves the site stands without its link.
 """
 
 import logging
@@ -32,6 +33,7 @@ INCLUDED = {
 
 _log = logging.getLogger("mkdocs.hooks.repository")
 _LINK = re.compile(r"(?P<mark>!?)\[(?P<text>[^]]*)\]\((?P<target>[^()\s]+)\)")
+_HEADING = re.compile(r"^# ([^:\n]+)", re.MULTILINE)
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _ELSEWHERE = re.compile(r"^([a-z][a-z0-9+.-]*:|#|//)")
 
@@ -75,7 +77,8 @@ def with_links(markdown: str, source: str, root: Path, repository: str) -> str:
             return found["text"]
         hash_anchor = f"#{anchor}" if anchor else ""
         address = page if page is not None else _address(root, repository, meant)
-        return f"{found['mark']}[{found['text']}]({address}{hash_anchor})"
+        text = _title(root / meant) if found["text"] == posixpath.basename(meant) else found["text"]
+        return f"{found['mark']}[{text}]({address}{hash_anchor})"
 
     return "".join(_outside_code(markdown, lambda line: _LINK.sub(led, line)))
 
@@ -89,6 +92,12 @@ def _page(path: str) -> str | None:
 
 def _address(root: Path, repository: str, path: str) -> str:
     return f"{repository.rstrip('/')}/{'tree' if (root / path).is_dir() else 'blob'}/main/{path}"
+
+
+def _title(page: Path) -> str:
+    """Return the title of a page, without what explains it."""
+    heading = _HEADING.search(page.read_text(encoding="utf-8")) if page.suffix == ".md" else None
+    return heading[1] if heading else page.name
 
 
 def _outside_code(markdown: str, change: Callable[[str], str]) -> Iterator[str]:

@@ -41,6 +41,7 @@ STAND_INS = {
 """What users have in files of these names."""
 
 NOT_OURS = {
+    "export",
     "git",
     "grep",
     "curl",
