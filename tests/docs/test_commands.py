@@ -5,9 +5,9 @@
 | `kubectl disagg render`, `lint`, `convert`, `size`, `platforms`, `rollout plan --from` | runs it |
 | other commands of `kubectl disagg`, which ask a cluster | reads it as the command line would: its options |
 | `helm install`, `upgrade`, `template` of our chart | renders the chart with its values |
-| other commands of helm, kubectl | looks verb, flags, kinds and files up |
+| other commands of helm, kubectl | looks verb, flags, kinds (known.yaml) and files up |
 | `make` | looks targets and variables up |
-| anything else | must be in a list of programs that are not ours |
+| anything else | must be among the programs of known.yaml |
 
 Commands that ask a cluster are run elsewhere: those of the quickstart by `make demo` (testcluster.demo) in
 tests/e2e, those of `kubectl disagg` by tests/unit/cli and tests/e2e/plugin.py.
@@ -36,147 +36,20 @@ STAND_INS = {
     "llama.yaml": "examples/04-efa/llama-70b.yaml",
     "llama-70b.yaml": "examples/04-efa/llama-70b.yaml",
     "dgd.yaml": "tests/unit/cli/graphs/trtllm-efa-page.yaml",
-    "config.json": "tests/unit/cli/graphs/trtllm-efa-page.yaml",
 }
 """What users have in files of these names."""
 
-NOT_OURS = {
-    "export",
-    "git",
-    "grep",
-    "curl",
-    "aws",
-    "eksctl",
-    "ibv_devinfo",
-    "nvidia-smi",
-    "cosign",
-    "sha256sum",
-    "docker",
-    "crane",
-}
-
 _DISAGG = ("kubectl-disagg", ".venv/bin/kubectl-disagg")
+_KNOWN = yaml.safe_load(Path(__file__).with_name("known.yaml").read_text(encoding="utf-8"))
 _MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 _TARGETS = set(re.findall(r"^([a-z][a-z0-9-]*):", _MAKEFILE, re.MULTILINE))
 _READ = set(re.findall(r"\$[({]([A-Z_]+)|\b([A-Z_]+)=", _MAKEFILE))
 _SETTINGS = {name for pair in _READ for name in pair if name}
-_KUBECTL_FLAGS = {
-    *(
-        "-n",
-        "--namespace",
-        "-A",
-        "--all-namespaces",
-        "-o",
-        "--output",
-        "-l",
-        "--selector",
-        "-f",
-        "--filename",
-    ),
-    *(
-        "-c",
-        "--container",
-        "--context",
-        "--watch",
-        "-w",
-        "--all",
-        "--raw",
-        "--overwrite",
-        "--type",
-        "-p",
-        "--patch",
-    ),
-    *("--replicas", "--timeout", "--for", "--previous", "--tail", "-L", "--field-selector", "--server-side"),
-    *(
-        "--from-literal",
-        "--kubeconfig",
-        "--ignore-not-found",
-        "--force-conflicts",
-        "-i",
-        "-it",
-        "--subresource",
-    ),
-    *("--sort-by", "--dry-run", "--wait", "--rm", "--image", "--restart", "--create-namespace"),
-}
-_KUBECTL_VERBS = {
-    *("get", "apply", "delete", "describe", "scale", "annotate", "label", "patch", "logs", "exec", "explain"),
-    *(
-        "port-forward",
-        "create",
-        "wait",
-        "cordon",
-        "uncordon",
-        "auth",
-        "rollout",
-        "replace",
-        "run",
-        "cp",
-        "edit",
-    ),
-}
-_HELM_VERBS = {
-    "install",
-    "upgrade",
-    "template",
-    "uninstall",
-    "test",
-    "repo",
-    "show",
-    "pull",
-    "push",
-    "lint",
-    "status",
-}
-_FOREIGN_KINDS = {
-    *(
-        "pod",
-        "pods",
-        "node",
-        "nodes",
-        "service",
-        "services",
-        "svc",
-        "secret",
-        "configmap",
-        "namespace",
-        "events",
-        "ns",
-    ),
-    *(
-        "statefulset",
-        "statefulsets",
-        "deployment",
-        "deployments",
-        "job",
-        "jobs",
-        "hpa",
-        "crd",
-        "endpointslices",
-    ),
-    *(
-        "poddisruptionbudgets",
-        "networkpolicies",
-        "podgroups.scheduling.k8s.io",
-        "resourceclaims",
-        "lease",
-        "leases",
-    ),
-    *(
-        "resourceclaimtemplates",
-        "computedomain",
-        "computedomains",
-        "dgd",
-        "pvc",
-        "deviceclasses",
-        "resourceslices",
-    ),
-    *("daemonset", "daemonsets", "prometheusrules", "podmonitors", "apiservices", "storageclasses"),
-}
 _OUR_KINDS = {
     word
     for crd in definitions()
     for names in [crd["spec"]["names"]]
-    for word in (names["plural"], names["singular"], *names["shortNames"], crd["metadata"]["name"])
+    for word in (names["singular"], *names["shortNames"], f"{names['singular']}.{crd['spec']['group']}")
 }
 
 COMMANDS = commands()
@@ -192,7 +65,9 @@ def disagg(command: Command) -> tuple[str, ...] | None:
 
 def runs_offline(arguments: tuple[str, ...]) -> bool:
     planned = arguments[:2] == ("rollout", "plan") and "--from" in arguments
-    return bool(arguments) and (arguments[0] in OFFLINE or planned)
+    # A word in capitals stands for one of the user's.
+    open_word = any(re.fullmatch("[A-Z]+", word) for word in arguments)
+    return bool(arguments) and not open_word and (arguments[0] in OFFLINE or planned)
 
 
 def unique(found: list[Command]) -> list[Command]:
@@ -296,7 +171,7 @@ def helm() -> Helm:
 @pytest.mark.usefixtures("checkout")
 def test_helm_takes_it(command: Command, helm: Helm) -> None:
     verb, arguments = command.words[1], [value(word) for word in command.words[2:]]
-    assert verb in _HELM_VERBS
+    assert verb in _KNOWN["helm"]
     if verb not in ("install", "upgrade", "template") or "charts/disagg-operator" not in arguments:
         return
     rest = [word for word in arguments if word not in ("--create-namespace", "--install", "--wait")]
@@ -305,27 +180,29 @@ def test_helm_takes_it(command: Command, helm: Helm) -> None:
 
 
 def resource(words: tuple[str, ...]) -> str:
-    """Return the kind that a command of kubectl is about, or nothing."""
+    """Return the kind that a command of kubectl is about, in the singular, or nothing."""
     plain = [word for word in words[2:] if not word.startswith("-")]
-    return plain[0].partition("/")[0].partition(",")[0] if plain else ""
+    kind, _, group = (plain[0].partition("/")[0].partition(",")[0] if plain else "").partition(".")
+    one = re.sub("ies$", "y", kind) if kind.endswith("ies") else re.sub("(?<=[sh])es$|(?<!s)s$", "", kind)
+    return f"{one}.{group}" if group else one
 
 
 @pytest.mark.parametrize("command", of("kubectl"), ids=str)
 @pytest.mark.usefixtures("checkout")
 def test_kubectl_takes_it(command: Command) -> None:
     words = command.words
-    assert words[1] in _KUBECTL_VERBS
+    assert words[1] in _KNOWN["kubectl"]
     flags = {word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)}
-    assert flags <= _KUBECTL_FLAGS
+    assert flags <= set(_KNOWN["flags"])
     files = [after for word, after in itertools.pairwise(words) if word in ("-f", "--filename")]
     assert all(name == "-" or name.startswith("https://") or Path(name).exists() for name in files)
     if words[1] in ("get", "delete", "describe", "scale", "annotate", "label", "patch", "wait") and not files:
-        assert "--raw" in words or resource(words) in _OUR_KINDS | _FOREIGN_KINDS
+        assert "--raw" in words or resource(words) in _OUR_KINDS.union(_KNOWN["kinds"])
 
 
 def test_every_other_program_is_known() -> None:
     ours = {"kubectl", "helm", "make", *_DISAGG}
-    assert {command.words[0] for command in COMMANDS} - ours <= NOT_OURS
+    assert {command.words[0] for command in COMMANDS} - ours <= set(_KNOWN["programs"])
 
 
 CONDITIONS = re.compile(r'@\.type=="(\w+)"')
