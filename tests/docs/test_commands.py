@@ -9,8 +9,8 @@
 | `make` | looks targets and variables up |
 | anything else | must be among the programs of known.yaml |
 
-Commands that ask a cluster are run elsewhere: those of the quickstart by `make demo` (testcluster.demo) in
-tests/e2e, those of `kubectl disagg` by tests/unit/cli and tests/e2e/plugin.py.
+Commands that ask a cluster are run elsewhere: those of the quickstart, as they stand there, by
+tests/e2e/test_e2e_1_quickstart.py, all of `kubectl disagg` by tests/unit/cli, many by tests/e2e.
 """
 
 import itertools
