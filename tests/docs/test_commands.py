@@ -10,7 +10,7 @@
 | anything else | must be among the programs of known.yaml |
 
 Commands that ask a cluster are run elsewhere: those of the quickstart, as they stand there, by
-tests/e2e/test_e2e_1_quickstart.py, all of `kubectl disagg` by tests/unit/cli, many by tests/e2e.
+tests/e2e/test_e2e_1_walkthrough.py, all of `kubectl disagg` by tests/unit/cli, many by tests/e2e.
 """
 
 import itertools
