@@ -23,7 +23,7 @@ from bench.link.page import pictures, updated
 from bench.link.report import show
 
 PAGE = Path(__file__).parents[2] / "docs" / "kv-transfer.md"
-PARTS = ("models", "changes", "break-even", "staging", "layerwise", "decode", "settings")
+PARTS = ("models", "changes", "break-even", "staging", "layerwise", "breakdown", "decode", "settings")
 
 
 def gpus() -> int:
@@ -44,7 +44,7 @@ def measure(machine: Machine, parts: list[str], progress: Callable[[str], None])
         "changes": lambda it: measuring.changes(it, progress),
         "break-even": lambda it: measuring.break_even(
             it, progress, (64 * MIB, 512 * MIB) if on_gpus else (64 * MIB,),
-            [16 << 10, 64 << 10, 256 << 10, MIB, 4 * MIB, 16 * MIB, 64 * MIB],
+            [size << 10 for size in (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536)[2 if on_gpus else 0 :]],
         ),
         "staging": lambda it: measuring.staging_sizes(
             it, progress, middle,
@@ -52,7 +52,12 @@ def measure(machine: Machine, parts: list[str], progress: Callable[[str], None])
              for slots in (2, 3, 4)],
         ),
         "layerwise": lambda it: measuring.layerwise(it, progress, middle, (20e-6, 100e-6, 1e-3)),
-        "decode": lambda it: measuring.beside_decode(it, progress, middle, (0, 2, 10, 50, 200, None, 0)),
+        "breakdown": lambda it: measuring.breakdown(it, progress, it.machine.lengths[:3]),
+        "decode": lambda it: measuring.beside_decode(
+            it, progress, middle,
+            [(0, None), (2, None), (10, None), (50, None), (200, None), (None, None),
+             *((None, gigabytes * 1e9) for gigabytes in (20, 40, 80, 120)), (0, None)],
+        ),
     }  # fmt: skip
     found: Figures = {"machine": platform.machine(), "python": platform.python_version()}
     if of_pair.keys() & set(parts):

@@ -1,8 +1,9 @@
 """Disaggregated against aggregated serving on two devices: `make bench-serving`. It needs no cluster.
 
-The same requests are sent to one prefill and one decode worker, and to two aggregated workers in turns, each
-on a device of its own. They arrive at random at several rates. Who waits how long for the first token (TTFT),
-how far tokens are apart (ITL), and how many tokens come a second is compared; the tokens must be the same.
+The same requests are sent to one prefill and one decode worker, whose KV cache goes through staging memory
+where that is quicker and never, and to two aggregated workers in turns, each on a device of its own. They
+arrive at random at several rates. Who waits how long for the first token (TTFT), how far tokens are apart
+(ITL), and how many tokens come a second is compared; the tokens must be the same.
 """
 
 import asyncio
@@ -21,10 +22,15 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.engine.table import Output
-from bench.engine.weights import model_gguf
+from bench.engine.weights import cache_directory, model_gguf, random_gguf
 from bench.serving.load import Answered, Request, Worker, requests, serve, workers
 
-KINDS = {"disaggregated": ("prefill", "decode"), "aggregated": ("aggregated", "aggregated")}
+KINDS = {
+    "disaggregated": (("prefill", "decode"), "auto"),
+    "disaggregated, block by block": (("prefill", "decode"), "never"),
+    "aggregated": (("aggregated", "aggregated"), "auto"),
+}
+"""Roles of the workers, and when KV cache goes through staging memory."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Result:
     """What one kind of serving gave at one rate; times in milliseconds.
 
     Attributes:
-        kind: "disaggregated" or "aggregated".
+        kind: One of `KINDS`.
         rate: Requests a second.
         ttft_p50: Median time to the first token, from when the request was due.
         ttft_p99: Of a hundred requests all but one have theirs within this.
@@ -40,6 +46,7 @@ class Result:
         itl_p99: Of a hundred distances all but one are at most this.
         stall_p50: Median over the answers of the largest distance in each.
         tokens_per_second: Of all answers, from the first request to the last token.
+        handover_p50: Median time from the end of prefill to the first token that decode has computed.
         kv: Reads of KV cache during these requests: reads, bytes, seconds, transports.
     """
 
@@ -51,6 +58,7 @@ class Result:
     itl_p99: float
     stall_p50: float
     tokens_per_second: float
+    handover_p50: float | None = None
     kv: dict[str, Any] | None = None
 
 
@@ -69,16 +77,24 @@ def result(kind: str, rate: float, answers: Sequence[Answered], kv: dict[str, An
         float(np.percentile(every, 99)),
         float(np.median([gap.max() for gap in gaps])),
         sum(len(each.tokens) for each in answers) / seconds,
+        _handover(answers),
         kv,
     )
 
 
+def _handover(answers: Sequence[Answered]) -> float | None:
+    handed = [1e3 * (each.times[1] - each.handed) for each in answers if each.handed is not None]
+    return float(np.median(handed)) if handed else None
+
+
 async def _of_kind(
-    kind: str, devices: Sequence[str], load: dict[float, list[Request]], options: dict[str, Any]
+    kind: str, devices: Sequence[str], gguf: Path, load: dict[float, list[Request]], options: dict[str, Any]
 ) -> tuple[list[Result], dict[float, list[Answered]]]:
-    disaggregated = kind == "disaggregated"
+    disaggregated = kind != "aggregated"
+    roles, use = KINDS[kind]
+    options = {**options, "staging": {"use": use}}
     results, given = [], {}
-    async with workers(list(zip(KINDS[kind], devices, strict=True)), model_gguf(), options) as serving:
+    async with workers(list(zip(roles, devices, strict=True)), gguf, options) as serving:
         (some, *_) = load.values()
         warm = [Request(0.02 * n, each.tokens, 8) for n, each in enumerate(some[:8])]
         await serve(warm, serving, disaggregated=disaggregated)
@@ -105,17 +121,31 @@ def _same(ours: Sequence[int], theirs: Sequence[int]) -> int:
 def show(results: Sequence[Result]) -> None:
     """Print results as a table."""
     table = Table(title="Serving on two devices")
-    for heading in ("requests/s", "", "TTFT p50", "p99", "ITL p50", "p99", "stall", "tokens/s", "KV read"):
+    for heading in (
+        "requests/s",
+        "",
+        "TTFT p50",
+        "p99",
+        "ITL p50",
+        "p99",
+        "stall",
+        "tokens/s",
+        "handover",
+        "KV read",
+    ):
         table.add_column(heading, justify="right")
     for each in sorted(results, key=lambda each: (each.rate, each.kind)):
         times = (each.ttft_p50, each.ttft_p99, each.itl_p50, each.itl_p99, each.stall_p50)
         kv = ""
         if each.kv and each.kv["reads"]:
             mean, gigabytes = each.kv["seconds"] / each.kv["reads"], each.kv["bytes"] / 1e9
-            kv = f"{1e3 * mean:.1f} ms, {gigabytes / each.kv['seconds']:.1f} GB/s, {each.kv['transports'][0]}"
+            how = ", ".join(each.kv["modes"])
+            rate = gigabytes / each.kv["seconds"]
+            kv = f"{1e3 * mean:.1f} ms, {rate:.1f} GB/s, {each.kv['transports'][0]}, {how}"
+        handover = f"{each.handover_p50:.1f} ms" if each.handover_p50 else ""
         texts = (f"{time:.1f} ms" for time in times)
-        table.add_row(f"{each.rate:g}", each.kind, *texts, f"{each.tokens_per_second:.0f}", kv)
-    Console(width=160).print(table)
+        table.add_row(f"{each.rate:g}", each.kind, *texts, f"{each.tokens_per_second:.0f}", handover, kv)
+    Console(width=220).print(table)
 
 
 def main(
@@ -128,6 +158,10 @@ def main(
     seconds: Annotated[float, typer.Option(help="How long requests arrive at each rate.")] = 5.0,
     prompt: Annotated[int, typer.Option(help="Tokens of a prompt.")] = 1024,
     answer: Annotated[int, typer.Option(help="Tokens of an answer.")] = 64,
+    random_weights: Annotated[
+        bool,
+        typer.Option("--random-weights", help="Of the same dimensions, instead of the model."),
+    ] = False,
     memory_mib: Annotated[int, typer.Option(help="KV memory of each worker.")] = 8192,
 ) -> None:
     """Measure both kinds of serving on the same requests."""
@@ -141,16 +175,25 @@ def main(
         "transfer": {"timeout_seconds": 120},
     }
 
-    async def both() -> tuple[list[Result], list[int]]:
+    gguf = cache_directory() / "random.gguf" if random_weights else model_gguf()
+    if random_weights:
+        random_gguf(gguf)
+
+    async def all_kinds() -> tuple[list[Result], list[int]]:
         found: list[Result] = []
         given: list[list[tuple[int, ...]]] = []
         for kind in KINDS:
-            results, answers = await _of_kind(kind, devices.split(","), load, options)
+            results, answers = await _of_kind(kind, devices.split(","), gguf, load, options)
             found += results
             given.append([each.tokens for some in answers.values() for each in some])
-        return found, [_same(*pair) for pair in zip(*given, strict=True) if pair[0] != pair[1]]
+        return found, [
+            _same(*pair)
+            for some in given[1:]
+            for pair in zip(given[0], some, strict=True)
+            if pair[0] != pair[1]
+        ]
 
-    results, different = asyncio.run(both())
+    results, different = asyncio.run(all_kinds())
     if output is Output.JSON:
         print(json.dumps([asdict(each) for each in results], indent=2))
     else:

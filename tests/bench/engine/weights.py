@@ -9,7 +9,9 @@ import os
 from importlib.metadata import distribution
 from pathlib import Path
 
+import numpy as np
 from gguf import GGUFReader, GGUFValueType, GGUFWriter, LlamaFileType, dequantize
+from numpy.typing import NDArray
 
 # Fields that the writer sets by itself, or that no longer hold for float32.
 NOT_COPIED = {"general.architecture", "general.file_type", "general.quantization_version"}
@@ -41,6 +43,52 @@ def float32_gguf() -> Path:
         write_float32(source, partial)
         partial.rename(target)
     return target
+
+
+def random_gguf(target: Path) -> None:
+    """Write a model of SmolLM2-135M's dimensions with random weights: as fast as that one.
+
+    Args:
+        target: The file.
+    """
+    layers, hidden, inner, heads, kv_heads, vocab = 30, 576, 1536, 9, 3, 49152
+    kept = hidden // heads * kv_heads
+    shapes = {
+        "attn_q": (hidden, hidden),
+        "attn_k": (kept, hidden),
+        "attn_v": (kept, hidden),
+        "attn_output": (hidden, hidden),
+        "ffn_gate": (inner, hidden),
+        "ffn_up": (inner, hidden),
+        "ffn_down": (hidden, inner),
+    }
+    chance = np.random.default_rng(1)
+    writer = GGUFWriter(target, "llama")
+    writer.add_block_count(layers)
+    writer.add_context_length(8192)
+    writer.add_embedding_length(hidden)
+    writer.add_feed_forward_length(inner)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(kv_heads)
+    writer.add_rope_freq_base(100_000.0)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(vocab)
+    ones = np.ones(hidden, dtype=np.float32)
+    writer.add_tensor("token_embd.weight", _drawn(chance, (vocab, hidden)))
+    writer.add_tensor("output_norm.weight", ones)
+    for layer in range(layers):
+        for name, shape in shapes.items():
+            writer.add_tensor(f"blk.{layer}.{name}.weight", _drawn(chance, shape))
+        for name in ("attn_norm", "ffn_norm"):
+            writer.add_tensor(f"blk.{layer}.{name}.weight", ones)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _drawn(chance: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float32]:
+    return chance.standard_normal(shape, dtype=np.float32) * np.float32(shape[1] ** -0.5)
 
 
 def write_float32(source: Path, target: Path) -> None:

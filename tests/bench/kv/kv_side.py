@@ -18,12 +18,12 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from disagg_worker.config import StagingSection
 from disagg_worker.engine import Prefilled
 from disagg_worker.kv import BlockPool, KVLayout, KVLease
 from disagg_worker.metrics import WorkerMetrics
-from disagg_worker.transfer import Reader, Source, Ticket, open_agent
-from disagg_worker.transfer.agent import AgentThread, soon
-from disagg_worker.transfer.segments import Span
+from disagg_worker.transfer import Reader, Source, Ticket, open_link
+from disagg_worker.transfer.agent import AgentThread, Span
 
 LAYERS, KV_HEADS, HEAD_DIM, BLOCK_TOKENS = 30, 3, 64, 16  # SmolLM2-135M
 BLOCKS = 256
@@ -47,8 +47,8 @@ def make_pool(*, scattered: bool) -> BlockPool:
 
 async def offer(pool: BlockPool) -> None:
     """Be the source."""
-    thread = open_agent(f"source-{uuid.uuid4().hex[:8]}", "UCX", pool.region)
-    source = Source(thread, pool, "source", OFFER_SECONDS, WorkerMetrics())
+    link = open_link(f"source-{uuid.uuid4().hex[:8]}", "UCX", pool, StagingSection())
+    source = Source(link, "source", OFFER_SECONDS, WorkerMetrics())
     freed = asyncio.Event()
     pool.on_release = freed.set
     while await _asked():
@@ -65,8 +65,8 @@ async def read(pool: BlockPool) -> None:
         del request_id
         return pool.allocate(tokens)
 
-    thread = open_agent(f"reader-{uuid.uuid4().hex[:8]}", "UCX", pool.region)
-    reader = Reader(thread, pool, reserve, timeout_seconds=60, metrics=WorkerMetrics())
+    link = open_link(f"reader-{uuid.uuid4().hex[:8]}", "UCX", pool, StagingSection())
+    reader = Reader(link, reserve, timeout_seconds=60, metrics=WorkerMetrics())
     (await reader.read("bench", await _ticket(), TOKENS)).release()
     _answer({})  # now the two are connected
     standing = await _ticket()
@@ -79,7 +79,7 @@ async def read(pool: BlockPool) -> None:
         (await reader.read("bench", ticket, TOKENS)).release()
 
     async def raw() -> None:
-        await _read_one_piece(thread, part.agent, Span(own, part.base_address, size))
+        await _read_one_piece(link.thread, part.agent, Span(own, part.base_address, size))
 
     kinds = [ours, raw]
     while True:
@@ -97,8 +97,12 @@ async def _seconds(call: Callable[[], Awaitable[None]]) -> float:
 
 async def _read_one_piece(thread: AgentThread, peer: str, span: Span) -> None:
     handle = await thread.call(thread.agent.read, peer, None, [span], b"raw")
-    while not await thread.call(soon, lambda: thread.agent.is_done(handle)):
-        pass
+
+    def wait() -> None:
+        while not thread.agent.is_done(handle):
+            time.sleep(0.0001)
+
+    await thread.call(wait)
     await thread.call(thread.agent.release, handle)
 
 

@@ -206,19 +206,37 @@ def layerwise(it: Pair, progress: Progress, tokens: int, layer_seconds: Sequence
     return [{**row, "one_piece": piece} for row in rows]
 
 
-def beside_decode(it: Pair, progress: Progress, tokens: int, rates: Sequence[float | None]) -> list[Figures]:
-    """Steps of decode while prompts arrive at several rates."""
+def breakdown(it: Pair, progress: Progress, lengths: Sequence[int]) -> list[Figures]:
+    """What of a prompt's time the wire had nothing to do."""
+    rows = []
+    for tokens in lengths:
+        progress(f"where the time of {tokens} tokens goes")
+        layout = shapes.holding(shapes.LLAMA_70B, tokens)
+        _, wanted, blocks = staged(it, layout, layout, tokens, times=1, check=False)
+        slots = [it.machine.slots, it.machine.slot_bytes]
+        told = _ask(it.reader, "breakdown", wanted=wanted, slots=slots, blocks=blocks, times=it.machine.times)
+        one = _ask(it.reader, "one_piece", nbytes=tokens * layout.token_bytes, times=it.machine.times)
+        rows.append({"tokens": tokens, **told, "one_piece": median(one["seconds"])})
+    return rows
+
+
+def beside_decode(
+    it: Pair, progress: Progress, tokens: int, rates: Sequence[tuple[float | None, float | None]]
+) -> list[Figures]:
+    """Steps of decode while prompts arrive at several rates, of which so many bytes/s are read at most."""
     rows = []
     layout = shapes.holding(shapes.LLAMA_70B, tokens)
     _, wanted, blocks = staged(it, layout, layout, tokens, times=1, check=False)
-    for rate in rates:
-        progress(
-            f"decode beside {'as many prompts as the link takes' if rate is None else f'{rate} prompts/s'}"
-        )
+    for rate, most in rates:
+        progress(f"decode beside {rate} prompts/s, {most} bytes/s at most")
         machine = it.machine
         slots = [machine.slots, machine.slot_bytes]
-        told = _ask(it.reader, "decode", wanted=wanted, slots=slots, blocks=blocks, rate=rate, seconds=1.5)
-        rows.append({"rate": rate, "tokens": tokens, "bytes": tokens * layout.token_bytes, **told})
+        told = _ask(
+            it.reader, "decode", wanted=wanted, slots=slots, blocks=blocks, rate=rate, seconds=1.5, most=most
+        )
+        rows.append(
+            {"rate": rate, "most": most, "tokens": tokens, "bytes": tokens * layout.token_bytes, **told}
+        )
     return rows
 
 

@@ -50,8 +50,17 @@ CELLS: Mapping[str, Mapping[str, Callable[[Figures], str]]] = {
         "after the last layer, ms": lambda row: f"{row['tail_seconds'] * 1e3:.3f}",
         "one READ of all, ms": lambda row: f"{row['one_piece'] * 1e3:.3f}",
     },
+    "breakdown": {
+        "tokens": lambda row: str(row["tokens"]),
+        "before the wire, ms": lambda row: f"{row['before'] * 1e3:.3f}",
+        "READs, ms": lambda row: f"{row['busy'] * 1e3:.3f}",
+        "between READs, ms": lambda row: f"{row['idle'] * 1e3:.3f}",
+        "after the wire, ms": lambda row: f"{row['after'] * 1e3:.3f}",
+        "one READ of all, ms": lambda row: f"{row['one_piece'] * 1e3:.3f}",
+    },
     "decode": {
         "prompts/s": lambda row: str(row["rate"]),
+        "limit GB/s": lambda row: f"{row['most'] / 1e9:g}" if row.get("most") else "",
         "arrived": lambda row: str(row["prompts"]),
         "GB/s": lambda row: f"{row['prompts'] / row['seconds'] * row['bytes'] / 1e9:.1f}",
         "decode steps/s": lambda row: f"{row['steps_per_second']:.1f}",

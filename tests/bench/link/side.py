@@ -19,20 +19,54 @@ from typing import Any
 
 import numpy as np
 
-from disagg_worker.kv.cache import Axis
+from disagg_worker.kv.cache import Axis, CacheLayout
 from disagg_worker.kv.mover import Mover, NumpyMover
 from disagg_worker.kv.planner import plan
 from disagg_worker.memory import region_of
-from disagg_worker.transfer.agent import NixlAgent
-from disagg_worker.transfer.segments import Span
-from disagg_worker.transfer.staged import Arrival, Cost, Receiver, Sender, Slots, Wanted
+from disagg_worker.transfer.agent import NixlAgent, Span
+from disagg_worker.transfer.staged import Arrival, Receiver, Sender, Slots, Store, Wanted
+from disagg_worker.transfer.staged.cost import ALWAYS_DIRECT, ALWAYS_STAGED
 from disagg_worker.transfer.staged.notes import layout_of, parse, target_of
 
 NAMED: tuple[Axis, ...] = ("layer", "kv", "block", "head", "token", "dim")
 PEER_PIECE = 2 << 30
 STEPS_AHEAD = 6
-STAGED, DIRECT = Cost(descriptor_seconds=1.0), Cost(descriptor_seconds=0.0)
-MODES = {"staged": STAGED, "direct": DIRECT}
+MODES = {"staged": ALWAYS_STAGED, "direct": ALWAYS_DIRECT}
+
+
+class Traced:
+    """An agent that notes when READs begin and end.
+
+    Args:
+        agent: It.
+    """
+
+    def __init__(self, agent: NixlAgent) -> None:
+        self._agent = agent
+        self.begun: list[float] = []
+        self.ended: list[float] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._agent, name)
+
+    def read(self, *arguments: Any) -> object:
+        handle = self._agent.read(*arguments)
+        self.begun.append(time.perf_counter())
+        return handle
+
+    def is_done(self, handle: object) -> bool:
+        done = self._agent.is_done(handle)
+        if done:
+            self.ended.append(time.perf_counter())
+        return done
+
+    def idle(self) -> float:
+        """Seconds between the first beginning and the last end in which no READ was under way."""
+        found, until = 0.0, self.begun[0]
+        for begun, ended in zip(self.begun, self.ended, strict=True):  # READs end in their order
+            found += max(0.0, begun - until)
+            until = max(until, ended)
+        return found
 
 
 class Side:
@@ -65,8 +99,9 @@ class Side:
         else:
             self.memory.view(self.torch.int64).random_()
             self.torch.cuda.synchronize()
-        self.agent = NixlAgent(f"side-{uuid.uuid4().hex[:8]}", "UCX", region_of(self.memory))
-        self.agent.register(region_of(self.staging))
+        self.agent = NixlAgent(
+            f"side-{uuid.uuid4().hex[:8]}", "UCX", region_of(self.memory), region_of(self.staging)
+        )
         name = "host memory" if self.gpu is None else self.torch.cuda.get_device_name(self.gpu)
         address = region_of(self.memory).address
         return {"agent": self.agent.name, "metadata": self.agent.metadata().hex(), "address": address,
@@ -90,7 +125,7 @@ class Side:
         """Offer a prompt; with a time for each layer, as if it were being computed from now on."""
         own = layout_of(layout)
         region = self.memory[: own.nbytes]
-        sender = Sender(self.agent, region, own, mover=self.mover, slots=self._slots(slots))
+        sender = Sender(self._store(region, own, slots))
         begun = time.perf_counter()
         sender.offer("prompt", blocks, tokens, None if seconds_per_layer is None else 0)
         self.sender, self.pace = sender, lambda: None
@@ -147,17 +182,35 @@ class Side:
             took.append(done - begun)
         return {"seconds": took, "done": done}
 
-    def _slots(self, slots: list[int]) -> Slots:
-        """Staging memory of so many slots of so many bytes."""
-        count, size = slots
-        return Slots(self.staging[: count * size], count)
+    def breakdown(self, *, wanted: Any, slots: list[int], blocks: list[int], times: int) -> dict[str, Any]:
+        """Read the offered prompt some times: where the wire had nothing to do."""
+        rows = []
+        plain = self.agent
+        for _ in range(times):
+            self.agent = traced = Traced(plain)  # type: ignore[assignment]
+            receiver, offer = self._reading(wanted, slots, "staged")
+            begun = time.perf_counter()
+            self._until_over(receiver, receiver.start(offer, blocks))
+            done = time.perf_counter()
+            self.agent = plain
+            first, last = traced.begun[0], traced.ended[-1]
+            rows.append((first - begun, last - first - traced.idle(), traced.idle(), done - last))
+        before, busy, idle, after = (statistics.median(part) for part in zip(*rows, strict=True))
+        return {"before": before, "busy": busy, "idle": idle, "after": after}
 
-    def _reading(self, wanted: Any, slots: list[int], mode: str) -> tuple[Receiver, Wanted]:
+    def _store(self, region: Any, layout: CacheLayout, slots: list[int]) -> Store:
+        """A cache with staging memory of so many slots of so many bytes."""
+        count, size = slots
+        return Store(self.agent, region, layout, self.mover, Slots(self.staging[: count * size], count))
+
+    def _reading(
+        self, wanted: Any, slots: list[int], mode: str, most: float | None = None
+    ) -> tuple[Receiver, Wanted]:
         """Make a receiver, and what it is to read."""
         target = layout_of(wanted["target"])
         region = self.memory[: target.nbytes]
         self.receiver = Receiver(
-            self.agent, region, target, mover=self.mover, slots=self._slots(slots), cost=MODES[mode]
+            self._store(region, target, slots), cost=MODES[mode], most_bytes_per_second=most
         )
         offer = Wanted(
             "prompt",
@@ -222,11 +275,18 @@ class Side:
         return {"seconds": [_timed(copy) for _ in range(times)]}
 
     def decode(
-        self, *, wanted: Any, slots: list[int], blocks: list[int], rate: float | None, seconds: float
+        self,
+        *,
+        wanted: Any,
+        slots: list[int],
+        blocks: list[int],
+        rate: float | None,
+        seconds: float,
+        most: float | None,
     ) -> dict[str, Any]:
-        """Decode meanwhile, while prompts arrive at a rate: 0 is none, None as many as the link takes."""
+        """Decode while prompts arrive at a rate: 0 is none, None as many as can; `most` limits bytes/s."""
         decoding = Decoding(self.torch, self.gpu)
-        receiver, offer = self._reading(wanted, slots, "staged")
+        receiver, offer = self._reading(wanted, slots, "staged", most)
         sys.setswitchinterval(1e-4)
         decoding.start()
         time.sleep(0.5)

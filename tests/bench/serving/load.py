@@ -41,11 +41,13 @@ class Answered:
         sent: When the request was due (monotonic seconds).
         times: When each token was given out, on the same clock.
         tokens: The tokens.
+        handed: When prefill had computed the prompt; None without prefill.
     """
 
     sent: float
     times: tuple[float, ...]
     tokens: tuple[int, ...]
+    handed: float | None = None
 
 
 def requests(rate: float, count: int, prompt: int, answer: int, seed: int = 1) -> list[Request]:
@@ -143,10 +145,12 @@ async def _serve(
     name, due = f"r{number}", begin + request.at
     line: dict[str, Any] = {"id": name, "tokens": request.tokens, "answer": request.answer}
     await asyncio.sleep(due - time.monotonic())
+    handed = None
     if disaggregated:
         prefill, decode = serving
-        handed = await prefill.ask(name, line)
-        answer = await decode.ask(name, {**line, "ticket": handed["ticket"]})
+        told = await prefill.ask(name, line)
+        handed = told["done"]
+        answer = await decode.ask(name, {**line, "ticket": told["ticket"]})
     else:
         answer = await serving[number % len(serving)].ask(name, line)
-    return Answered(due, tuple(answer["times"]), tuple(answer["tokens"]))
+    return Answered(due, tuple(answer["times"]), tuple(answer["tokens"]), handed)

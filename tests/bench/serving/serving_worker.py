@@ -1,8 +1,9 @@
 """A worker without Dynamo: the role and transfer of the worker's image, behind lines of JSON.
 
 It answers each line of its input, in whatever order requests end. A request has `id`, `tokens`, `answer`
-(tokens to generate) and, for decode, `ticket`. Prefill answers with `id` and `ticket`, the others with `id`,
-the generated `tokens` and the `times` at which each was given out (the monotonic clock of the machine).
+(tokens to generate) and, for decode, `ticket`. Prefill answers with `id`, `ticket` and when it was `done`,
+the others with `id`, the generated `tokens` and the `times` at which each was given out (the monotonic clock
+of the machine).
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from disagg_worker.metrics import WorkerMetrics
 from disagg_worker.model.gguf import read_gguf
 from disagg_worker.serve.request import Generation
 from disagg_worker.serve.roles import Aggregated, Decode, Prefill, Role
-from disagg_worker.transfer import Reader, Source, open_agent
+from disagg_worker.transfer import Reader, Source, open_link
 
 
 def make(role: str, device: str, gguf: Path, options: dict[str, Any]) -> tuple[Engine, Role, WorkerMetrics]:
@@ -29,11 +30,11 @@ def make(role: str, device: str, gguf: Path, options: dict[str, Any]) -> tuple[E
     metrics.observe(engine)
     if role == "aggregated":
         return engine, Aggregated(engine), metrics
-    thread = open_agent(f"{role}-{device}", "UCX", engine.pool.region)
+    link = open_link(f"{role}-{device}", "UCX", engine.pool, config.staging)
     seconds = config.transfer.timeout_seconds
     if role == "prefill":
-        return engine, Prefill(engine, Source(thread, engine.pool, role, seconds, metrics)), metrics
-    reader = Reader(thread, engine.pool, engine.reserve, timeout_seconds=seconds, metrics=metrics)
+        return engine, Prefill(engine, Source(link, role, seconds, metrics)), metrics
+    reader = Reader(link, engine.reserve, timeout_seconds=seconds, metrics=metrics)
     return engine, Decode(engine, reader, metrics), metrics
 
 
@@ -45,7 +46,7 @@ async def answer(role: Role, line: dict[str, Any]) -> dict[str, Any]:
     times: list[float] = []
     async for chunk in role.serve(line["id"], work, handed):
         if "disaggregated_params" in chunk:
-            return {"id": line["id"], "ticket": chunk["disaggregated_params"]}
+            return {"id": line["id"], "ticket": chunk["disaggregated_params"], "done": time.monotonic()}
         now = time.monotonic()
         tokens += chunk["token_ids"]
         times += [now] * len(chunk["token_ids"])
@@ -77,7 +78,14 @@ async def main(role_name: str, device: str, gguf: str, options: str) -> None:
 
 def transfers(metrics: WorkerMetrics) -> dict[str, Any]:
     """Return count, bytes and seconds of the KV reads so far, and what carried them."""
-    found: dict[str, Any] = {"reads": 0, "bytes": 0, "seconds": 0.0, "transports": [], "recomputed": 0}
+    found: dict[str, Any] = {
+        "reads": 0,
+        "bytes": 0,
+        "seconds": 0.0,
+        "transports": [],
+        "modes": {},
+        "recomputed": 0,
+    }
     for metric in metrics.registry.collect():
         for sample in metric.samples:
             match sample.name:
@@ -88,6 +96,8 @@ def transfers(metrics: WorkerMetrics) -> dict[str, Any]:
                 case "disagg_kv_read_bytes_total":
                     found["bytes"] += int(sample.value)
                     found["transports"].append(sample.labels["transport"])
+                case "disagg_kv_mode_bytes_total":
+                    found["modes"][sample.labels["mode"]] = int(sample.value)
                 case "disagg_prompts_recomputed_total":
                     found["recomputed"] += int(sample.value)
     return found

@@ -11,10 +11,11 @@ import sys
 
 import numpy as np
 
+from disagg_worker.config import StagingSection
 from disagg_worker.engine import Prefilled
 from disagg_worker.kv import BlockPool, KVLayout
 from disagg_worker.metrics import WorkerMetrics
-from disagg_worker.transfer import Source, open_agent
+from disagg_worker.transfer import Source, open_link
 
 
 async def main() -> None:
@@ -28,8 +29,8 @@ async def main() -> None:
     pool = BlockPool(KVLayout(**given.layout), given.blocks)
     pool.array[:] = np.arange(1, given.blocks + 1, dtype=np.float32).reshape(-1, 1, 1, 1, 1, 1)
     metrics = WorkerMetrics()
-    thread = open_agent(given.agent, "UCX", pool.region)
-    source = Source(thread, pool, given.peer, given.timeout, metrics)
+    link = open_link(given.agent, "UCX", pool, StagingSection())
+    source = Source(link, given.peer, given.timeout, metrics)
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(lines), sys.stdin.buffer
@@ -46,7 +47,7 @@ async def main() -> None:
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
     await source.close()
-    thread.close()
+    link.thread.close()
 
 
 asyncio.run(main())

@@ -3,7 +3,8 @@
 Answers JSON lines with JSON lines, in any order, told apart by "id":
 {"id", "tokens"} asks prefill for a "ticket"; {"id", "tokens", "ticket"} asks decode for the "tokens" of the
 answer; a request that fails is answered with its "error". {"id", "counts": true} tells the pool's counts,
-READs in quarantine, reads by outcome, and prompts that decode computed itself.
+READs in quarantine, reads by outcome, bytes by mode, used slots of staging memory, and prompts that decode
+computed itself. {"id", "whole": [token ids]} is answered by this worker alone.
 
 With --nursery it makes such a worker for each line on its standard input, a path: a fork of itself that reads
 from PATH.in and writes to PATH.out. All libraries are loaded by then, and it starts in no time.
@@ -34,10 +35,10 @@ LONGEST = 400
 SAMPLING = SamplingParams(max_tokens=8, ignore_eos=True)
 
 
-def samples(metrics: WorkerMetrics, name: str) -> dict[str, float]:
-    """The values of a metric by its label `outcome`."""
+def samples(metrics: WorkerMetrics, name: str, label: str = "outcome") -> dict[str, float]:
+    """The values of a metric by a label."""
     found = (sample for metric in metrics.registry.collect() for sample in metric.samples)
-    return {sample.labels["outcome"]: sample.value for sample in found if sample.name == name}
+    return {sample.labels[label]: sample.value for sample in found if sample.name == name}
 
 
 async def answer(parts: Parts, metrics: WorkerMetrics, asked: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +48,12 @@ async def answer(parts: Parts, metrics: WorkerMetrics, asked: dict[str, Any]) ->
             "quarantined": parts.closer.quarantined if isinstance(parts.closer, Reader) else 0,
             "reads": samples(metrics, "disagg_kv_reads_total"),
             "recomputed": samples(metrics, "disagg_prompts_recomputed_total"),
+            "modes": samples(metrics, "disagg_kv_mode_bytes_total", "mode"),
+            "slots": samples(metrics, "disagg_kv_staging_slots", "state"),
         }
+    if "whole" in asked:
+        outputs = parts.engine.generate(asked["id"], asked["whole"], SAMPLING)
+        return {"tokens": [output.token async for output in outputs]}
     request = {"prefill_result": {"disaggregated_params": asked.get("ticket")}}
     work = Generation(tuple(asked["tokens"]), SAMPLING)
     try:
@@ -82,6 +88,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("role", choices=("prefill", "decode"))
     parser.add_argument("--timeout", type=float, required=True)
     parser.add_argument("--waiting", type=int, default=256)
+    parser.add_argument("--block-tokens", type=int, default=4)
+    parser.add_argument("--staging", choices=("auto", "always", "never"), default="auto")
     parser.add_argument("--nursery", action="store_true")
     return parser.parse_args()
 
@@ -90,9 +98,10 @@ async def main(given: argparse.Namespace) -> None:
     config = parse_config(
         {
             "model": {"path": "unused", "name": "tiny"},
-            "kv_cache": {"block_tokens": 4, "memory_mib": 2},
+            "kv_cache": {"block_tokens": given.block_tokens, "memory_mib": 2},
             "scheduler": {"max_sequence_tokens": LONGEST, "max_waiting_requests": given.waiting},
             "transfer": {"timeout_seconds": given.timeout},
+            "staging": {"use": given.staging, "slot_mib": 1, "slots": 2},
             "compute": {"threads": 1},
         }
     )

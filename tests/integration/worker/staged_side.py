@@ -9,11 +9,9 @@ from disagg_worker.kv.cache import CacheLayout, Share
 from disagg_worker.kv.mover import NumpyMover
 from disagg_worker.memory import region_of
 from disagg_worker.transfer.agent import NixlAgent
-from disagg_worker.transfer.staged import Arrival, Cost, Receiver, Sender, Slots, Wanted
+from disagg_worker.transfer.staged import Arrival, Cost, Receiver, Sender, Slots, Store, Wanted
+from disagg_worker.transfer.staged.cost import ALWAYS_STAGED
 from disagg_worker.transfer.staged.notes import parse
-
-STAGED = Cost(descriptor_seconds=1.0)
-"""By this cost nothing goes without staging."""
 
 
 @dataclass
@@ -33,7 +31,7 @@ class Side:
     layout: CacheLayout
     slot_bytes: int = 16384
     slots: int = 2
-    cost: Cost = STAGED
+    cost: Cost = ALWAYS_STAGED
     timeout: float = 60.0
     agent: NixlAgent = field(init=False)
 
@@ -41,25 +39,10 @@ class Side:
         mover = NumpyMover()
         self.memory = mover.allocate(self.layout.nbytes)
         self.staging = Slots(mover.allocate(self.slots * self.slot_bytes), self.slots)
-        self.agent = NixlAgent(self.name, "UCX", region_of(self.memory))
-        self.agent.register(self.staging.region)
-        self.sender = Sender(
-            self.agent,
-            self.memory,
-            self.layout,
-            mover=mover,
-            slots=self.staging,
-            timeout_seconds=self.timeout,
-        )
-        self.receiver = Receiver(
-            self.agent,
-            self.memory,
-            self.layout,
-            mover=mover,
-            slots=self.staging,
-            cost=self.cost,
-            timeout_seconds=self.timeout,
-        )
+        self.agent = NixlAgent(self.name, "UCX", region_of(self.memory), self.staging.region)
+        store = Store(self.agent, self.memory, self.layout, mover, self.staging)
+        self.sender = Sender(store, self.timeout)
+        self.receiver = Receiver(store, cost=self.cost, timeout_seconds=self.timeout)
 
     def fill(self, seed: int) -> None:
         """Fill the cache with random bytes."""

@@ -1,83 +1,37 @@
 """KV transfer between two processes with real NIXL: what arrives, and what a broken peer does."""
 
 import asyncio
-import json
 import signal
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import numpy as np
 import pytest
 
-from disagg_worker.kv import BlockPool, KVLayout, KVLease
-from disagg_worker.metrics import WorkerMetrics
-from disagg_worker.transfer import PeerLost, Reader, ShapeMismatch, Ticket, TransferTimeout, open_agent
-
-LAYOUT = KVLayout(
-    layers=30, kv_heads=3, head_dim=64, block_tokens=16, dtype="float32", model_fingerprint="tested"
+from disagg_worker.transfer import PeerLost, ShapeMismatch, TransferTimeout
+from integration.worker.reading_side import (
+    BLOCKS,
+    LAYOUT,
+    Here,
+    contents,
+    eventually,
+    offered,
+    reading_side,
+    start_owner,
 )
-BLOCKS = 200
-OFFERING = str(Path(__file__).with_name("offering_process.py"))
-
-
-@dataclass
-class Here:
-    """The reading side, in this process."""
-
-    pool: BlockPool
-    reader: Reader
-    metrics: WorkerMetrics
-
-    def sample(self, name: str, **labels: str) -> float:
-        return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
 @pytest.fixture
 async def here() -> AsyncIterator[Here]:
-    pool = BlockPool(LAYOUT, BLOCKS)
-    metrics = WorkerMetrics()
-    thread = open_agent(f"reader-{uuid.uuid4().hex[:8]}", "UCX", pool.region)
-
-    async def reserve(request_id: str, tokens: int) -> KVLease:
-        del request_id
-        return pool.allocate(tokens)
-
-    reader = Reader(thread, pool, reserve, timeout_seconds=40.0, metrics=metrics)
-    yield Here(pool, reader, metrics)
-    await reader.close()
-    await asyncio.to_thread(thread.close)
+    async with reading_side() as opened:
+        yield opened
 
 
 @pytest.fixture
 def start_peer(start_child: Callable[[list[str]], Any]) -> Callable[..., Any]:
-    def start(layout: KVLayout = LAYOUT, timeout: float = 30.0) -> Any:
-        agent = f"peer-0-{uuid.uuid4().hex[:8]}"
-        given = ["--layout", json.dumps(asdict(layout)), "--blocks", str(BLOCKS), "--timeout", str(timeout)]
-        return start_child([OFFERING, *given, "--peer", "peer-0", "--agent", agent])
-
-    return start
-
-
-def offered(peer: Any, tokens: int) -> Ticket:
-    return Ticket.parse(peer.ask({"offer": tokens}))
-
-
-def contents(pool: BlockPool, lease: KVLease) -> list[float]:
-    """The number each block is filled with; fails if a block holds different numbers."""
-    blocks = [pool.array[block] for block in lease.blocks]
-    assert all(np.all(block == block.flat[0]) for block in blocks)
-    return [float(block.flat[0]) for block in blocks]
-
-
-async def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, "not in time"
-        await asyncio.sleep(0.05)
+    return partial(start_owner, start_child)
 
 
 async def test_blocks_arrive_and_are_counted(here: Here, start_peer: Callable[..., Any]) -> None:
@@ -150,7 +104,10 @@ async def test_peer_killed_during_a_read(here: Here, start_peer: Callable[..., A
 
 @pytest.mark.parametrize(
     ("changed", "named"),
-    [({"block_tokens": 8}, "block_tokens is 8"), ({"model_fingerprint": "x"}, "model_fingerprint is x")],
+    [
+        ({"dtype": "float16"}, "dtype is float16 there and float32 here"),
+        ({"model_fingerprint": "x"}, "model_fingerprint is x"),
+    ],
 )
 async def test_other_shapes_are_refused_and_given_back(
     here: Here, start_peer: Callable[..., Any], changed: dict[str, Any], named: str

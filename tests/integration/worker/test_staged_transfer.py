@@ -236,6 +236,8 @@ def test_what_does_not_fit_is_refused() -> None:
         start(source, target, "prompt", ([0], [0]), tokens=1)
     target = Side(name("target"), LAYOUT)
     connected(source, target)
+    source.sender.offer("prompt", [0], 1)
+    source.sender.shut("prompt")
     arrival = start(source, target, "prompt", ([0], [0]), tokens=1)
     run((source, target), lambda: arrival.over)
     assert "the offer is over" in str(arrival.error)

@@ -5,13 +5,16 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 
 from disagg_worker.kv import BlockPool, KVLayout, KVLease
+from disagg_worker.kv.mover import NumpyMover
 from disagg_worker.metrics import WorkerMetrics
-from disagg_worker.transfer import PeerLost, Reader, Ticket
-from disagg_worker.transfer.agent import AgentThread
-from disagg_worker.transfer.segments import Span
+from disagg_worker.transfer import Link, PeerLost, Reader, Ticket
+from disagg_worker.transfer.agent import AgentThread, Span
+from disagg_worker.transfer.staged import Slots, Store
+from disagg_worker.transfer.staged.cost import HOST_COST
 
 LAYOUT = KVLayout(
     layers=2, kv_heads=1, head_dim=4, block_tokens=4, dtype="float32", model_fingerprint="tested"
@@ -74,7 +77,7 @@ class Bench:
     """A reader on a fake agent."""
 
     agent: FakeAgent
-    thread: AgentThread
+    link: Link
     pool: BlockPool
     metrics: WorkerMetrics
     reader: Reader
@@ -88,6 +91,8 @@ class Bench:
             "agent": "prefill-0-one",
             "agent_metadata": "cHJlZmlsbC0wLW9uZQ==",
             "base_address": 4096,
+            "pool_blocks": 16,
+            "slot_bytes": 4096,
             "layers": {"first": 0, "end": 2},
         }
         values: dict[str, Any] = {
@@ -116,7 +121,9 @@ async def bench() -> AsyncIterator[Bench]:
         del request_id
         return pool.allocate(tokens)
 
-    reader = Reader(thread, pool, reserve, timeout_seconds=40.0, metrics=metrics)
-    yield Bench(agent, thread, pool, metrics, reader)
+    slots = Slots(np.zeros(8192, dtype=np.uint8), 2)
+    link = Link(thread, pool, Store(agent, pool.array, pool.cache, NumpyMover(), slots), HOST_COST)
+    reader = Reader(link, reserve, timeout_seconds=40.0, metrics=metrics)
+    yield Bench(agent, link, pool, metrics, reader)
     await reader.close()
     await asyncio.to_thread(thread.close)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,8 @@ def part(name: str, first: int, end: int) -> Part:
         agent=name,
         agent_metadata=name.encode(),
         base_address=1 << 20,
+        pool_blocks=16,
+        slot_bytes=4096,
         layers=Layers(first, end),
     )
 
@@ -39,8 +41,8 @@ class FakeRank:
     fault: Exception | None = None
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def opened(self, lease: str, blocks: int) -> None:
-        assert blocks == 3
+    async def opened(self, lease: str, blocks: Sequence[int], tokens: int) -> None:
+        assert (len(blocks), tokens) == (3, 10)
         self.opened_leases[lease] = asyncio.Event()
         await self.opened_leases[lease].wait()
 
@@ -65,7 +67,7 @@ async def eventually(true: Callable[[], bool]) -> None:
 
 
 async def offered(bench: Any, rank: FakeRank) -> tuple[Source, Ticket]:
-    source = Source(bench.thread, bench.pool, "rank-0", 60.0, bench.metrics, others=[rank])
+    source = Source(bench.link, "rank-0", 60.0, bench.metrics, others=[rank])
     lease = bench.pool.allocate(10)
     lease.hold()
     ticket = await source.offer("r", Prefilled(3, lease))
@@ -80,7 +82,7 @@ async def test_an_offer_ends_once_all_ranks_were_read(bench: Any, own_first: boo
     assert [each.peer for each in ticket.parts] == ["rank-0", "rank-1"]
 
     async def own() -> None:
-        bench.agent.incoming.append(f"read {ticket.lease} 2".encode())
+        bench.agent.incoming.append(f"kv1 read {ticket.lease} 2".encode())
         await eventually(lambda: bench.sample("disagg_kv_served_bytes_total") > 0)
 
     async def other() -> None:
@@ -98,11 +100,11 @@ async def test_an_offer_ends_once_all_ranks_were_read(bench: Any, own_first: boo
 
 
 async def test_several_readers_may_share_the_layers_of_one_rank(bench: Any) -> None:
-    source = Source(bench.thread, bench.pool, "rank-0", 60.0, bench.metrics)
+    source = Source(bench.link, "rank-0", 60.0, bench.metrics)
     lease = bench.pool.allocate(10)
     lease.hold()
     ticket = await source.offer("r", Prefilled(3, lease))
-    note = f"read {ticket.lease} 1".encode()
+    note = f"kv1 read {ticket.lease} 1".encode()
     bench.agent.incoming.append(note)
     await eventually(lambda: not bench.agent.incoming)
     await asyncio.sleep(0.05)
@@ -116,7 +118,7 @@ async def test_several_readers_may_share_the_layers_of_one_rank(bench: Any) -> N
 async def test_a_refused_offer_is_shut_on_all_ranks(bench: Any) -> None:
     rank = FakeRank()
     source, ticket = await offered(bench, rank)
-    bench.agent.incoming.append(f"refused {ticket.lease}".encode())
+    bench.agent.incoming.append(f"kv1 refuse {ticket.lease}".encode())
     await eventually(lambda: rank.shut_leases == [ticket.lease])
     assert bench.pool.counts().free == 16
     await source.close()
@@ -128,9 +130,7 @@ def reader(bench: Any, rank: FakeRank) -> Reader:
         lease: KVLease = bench.pool.allocate(tokens)
         return lease
 
-    return Reader(
-        bench.thread, bench.pool, reserve, timeout_seconds=40.0, metrics=bench.metrics, others=[rank]
-    )
+    return Reader(bench.link, reserve, timeout_seconds=40.0, metrics=bench.metrics, others=[rank])
 
 
 async def test_all_ranks_read_the_same_blocks(bench: Any) -> None:

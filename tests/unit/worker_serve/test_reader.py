@@ -33,7 +33,7 @@ async def test_one_read_of_merged_blocks(bench: Any) -> None:
     lease = await bench.reader.read("r", bench.ticket(), 10)
     size = bench.pool.layout.block_bytes
     ((peer, spans, note),) = bench.agent.reads
-    assert (peer, note) == ("prefill-0-one", b"read lease-1 2")
+    assert (peer, note) == ("prefill-0-one", b"kv1 read lease-1 2")
     assert [(span.remote, span.length) for span in spans] == [(4096 + 4 * size, 3 * size)]
     assert bench.agent.released == 1
     assert bench.pool.counts().active == 3
@@ -166,7 +166,7 @@ async def test_a_client_that_leaves_makes_no_peer_silent(bench: Any) -> None:
 async def test_what_does_not_fit_is_refused_to_its_issuer(bench: Any) -> None:
     with pytest.raises(ShapeMismatch):
         await bench.reader.read("r", bench.ticket(tokens=20), 20)
-    assert bench.agent.sent == [("prefill-0-one", b"refused lease-1")]
+    assert bench.agent.sent == [("prefill-0-one", b"kv1 refuse lease-1")]
     assert not bench.agent.reads
     assert bench.sample("disagg_kv_reads_total", outcome="shape") == 1
 
@@ -176,7 +176,7 @@ async def test_no_room_in_time_is_refused_to_the_issuer(bench: Any) -> None:
         await asyncio.sleep(60)
         raise PoolExhausted(f"{request_id} {tokens}")
 
-    reader = Reader(bench.thread, bench.pool, never, timeout_seconds=1.0, metrics=bench.metrics)
+    reader = Reader(bench.link, never, timeout_seconds=1.0, metrics=bench.metrics)
     with pytest.raises(NoRoom, match="no KV blocks became free"):
         await reader.read("r", bench.ticket(), 10)
-    assert bench.agent.sent == [("prefill-0-one", b"refused lease-1")]
+    assert bench.agent.sent == [("prefill-0-one", b"kv1 refuse lease-1")]

@@ -14,7 +14,7 @@ from disagg_worker.transfer.outlet import Outlet
 
 @pytest.fixture
 def source(bench: Any) -> Source:
-    return Source(bench.thread, bench.pool, "prefill-0", 0.5, bench.metrics)
+    return Source(bench.link, "prefill-0", 0.5, bench.metrics)
 
 
 async def offer(bench: Any, source: Source) -> Any:
@@ -32,7 +32,7 @@ async def test_the_ticket_describes_the_blocks(bench: Any, source: Source) -> No
     assert bench.pool.counts().free == 16
 
 
-@pytest.mark.parametrize(("note", "served_blocks"), [("read {} 2", 3), ("refused {}", 0)])
+@pytest.mark.parametrize(("note", "served_blocks"), [("kv1 read {} 2", 3), ("kv1 refuse {}", 0)])
 async def test_the_readers_note_ends_it(bench: Any, source: Source, note: str, served_blocks: int) -> None:
     ticket = await offer(bench, source)
     bench.agent.incoming += [note.format(lease).encode() for lease in (ticket.lease, "unknown")] + [b"noise"]
@@ -68,13 +68,13 @@ async def test_withdrawal_frees_at_once(bench: Any, source: Source) -> None:
 
 async def test_a_reader_may_be_done_before_its_offer_is_opened_here(bench: Any) -> None:
     """Ranks beside the first one hear of an offer later than its reader may."""
-    outlet = Outlet(bench.thread, bench.pool, "prefill-0", bench.metrics)
+    outlet = Outlet(bench.link, "prefill-0", 60.0, bench.metrics)
     read: list[str] = []
     looks: list[None] = []
     outlet.on_read = read.append
     outlet.on_look = lambda: looks.append(None)
-    outlet.open("another", 1)
-    bench.agent.incoming += [b"read early 1", b"read early 1", b"read late 1"]
+    await outlet.open("another", [0], 1)
+    bench.agent.incoming += [b"kv1 read early 1", b"kv1 read early 1", b"kv1 read late 1"]
     async with asyncio.timeout(20):
         while bench.agent.incoming:  # noqa: ASYNC110 - the outlet has no event to wait for
             await asyncio.sleep(0.01)
@@ -82,7 +82,9 @@ async def test_a_reader_may_be_done_before_its_offer_is_opened_here(bench: Any) 
         while len(looks) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert read == []
-    outlet.open("early", 3)
-    assert read == ["early"]
+    await outlet.open("early", [1, 2, 3], 10)
+    async with asyncio.timeout(20):
+        while read != ["early"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     assert bench.sample("disagg_kv_served_bytes_total") == 3 * bench.pool.block_bytes
     await outlet.close()

@@ -39,3 +39,14 @@ def test_the_layout_must_be_equal(bench: Any) -> None:
         ticket.require_fit(layout, 11)
     with pytest.raises(ShapeMismatch, match="offers 2 blocks"):
         bench.ticket(blocks=[1, 2]).require_fit(layout, 10)
+
+
+def test_blocks_may_have_another_size(bench: Any) -> None:
+    ticket, layout = bench.ticket(), bench.pool.layout
+    ticket.require_fit(replace(layout, block_tokens=16), 10)
+    bench.ticket(layout={**ticket.layout, "block_tokens": 8}, blocks=[7, 3]).require_fit(layout, 10)
+    with pytest.raises(ShapeMismatch, match="offers 3 blocks of 8 tokens for 10 tokens; 2 are expected"):
+        bench.ticket(layout={**ticket.layout, "block_tokens": 8}).require_fit(layout, 10)
+    for size in (0, "4"):
+        with pytest.raises(ShapeMismatch, match=f"block_tokens is {size} there and 4 here"):
+            bench.ticket(layout={**ticket.layout, "block_tokens": size}).require_fit(layout, 10)

@@ -58,6 +58,22 @@ class TransferSection(Section):
     timeout_seconds: Annotated[float, Field(gt=0, strict=False, description="Limit of one KV read.")] = 30.0
 
 
+class StagingSection(Section):
+    """Staging memory, through which KV cache in small blocks, or in blocks of another size, is moved."""
+
+    use: Annotated[
+        Literal["auto", "always", "never"],
+        Field(description="Whether a read goes through it; auto: where that is quicker."),
+    ] = "auto"
+    slots: Annotated[int, Field(ge=2, le=64, description="Pieces that are under way at a time.")] = 4
+    slot_mib: Annotated[
+        int, Field(ge=0, le=4096, description="Memory of each in MiB; 0: 4 in host memory, 64 on a GPU.")
+    ] = 0
+    most_mb_per_second: Annotated[
+        float, Field(ge=0, strict=False, description="Limit of what is read through it; 0: none.")
+    ] = 0.0
+
+
 class LocalPrefillSection(Section):
     """Which prompts are left to decode, which then reads no KV."""
 
@@ -90,6 +106,7 @@ class EngineConfig(Section):
     kv_cache: KvCacheSection = KvCacheSection()
     scheduler: SchedulerSection = SchedulerSection()
     transfer: TransferSection = TransferSection()
+    staging: StagingSection = StagingSection()
     local_prefill: LocalPrefillSection = LocalPrefillSection()
     compute: ComputeSection = ComputeSection()
 

@@ -1,11 +1,12 @@
 """The worker's Prometheus metrics; gauges and the engine's counters are read when scraped."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     disable_created_metrics,
     start_http_server,
@@ -29,6 +30,12 @@ class WorkerMetrics:
             "disagg_kv_read_bytes",
             "KV bytes read from prefill workers, by NIXL backend and the transport that carried them.",
             ("backend", "transport"),
+            registry=self.registry,
+        )
+        self.kv_mode_bytes = Counter(
+            "disagg_kv_mode_bytes",
+            "KV bytes read from prefill workers, through staging memory or block by block (direct).",
+            ("mode",),
             registry=self.registry,
         )
         self.kv_read_seconds = Histogram(
@@ -55,6 +62,12 @@ class WorkerMetrics:
             "KV bytes that decode workers confirmed to have read.",
             registry=self.registry,
         )
+        self.kv_staging_slots = Gauge(
+            "disagg_kv_staging_slots",
+            "Slots of staging memory, in all and those that are in use.",
+            ("state",),
+            registry=self.registry,
+        )
         self.requests = Counter(
             "disagg_requests",
             "Requests by role and how they ended.",
@@ -69,6 +82,11 @@ class WorkerMetrics:
         """Include an engine's counters, its pool and its steps."""
         engine.on_step = self.step_seconds.observe
         self.registry.register(EngineCollector(engine))
+
+    def observe_staging(self, slots: int, used: Callable[[], int]) -> None:
+        """Include staging memory: how many slots it has, and how many are in use."""
+        self.kv_staging_slots.labels("all").set(slots)
+        self.kv_staging_slots.labels("used").set_function(used)
 
     def serve(self, port: int) -> WSGIServer:
         """Answer /metrics on a port, from a thread of its own; shut the result down to end."""

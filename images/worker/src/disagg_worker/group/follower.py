@@ -29,13 +29,13 @@ from disagg_worker.group.calls import Answerer
 from disagg_worker.group.joining import Hello, group_digest, join
 from disagg_worker.group.leader import BYE, LEAVING, PASS
 from disagg_worker.group.membership import Membership, pod_name
-from disagg_worker.kv import BlockPool
 from disagg_worker.metrics import WorkerMetrics
 from disagg_worker.model.gguf import ModelError, read_gguf
 from disagg_worker.model.weights import digests
-from disagg_worker.transfer.agent import AgentThread, open_agent
 from disagg_worker.transfer.fetcher import Fetcher, Order
+from disagg_worker.transfer.link import Link, open_link
 from disagg_worker.transfer.outlet import Outlet
+from disagg_worker.transfer.source import GRACE_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -44,19 +44,16 @@ class Memory:
     """What a follower's KV memory does for the leader.
 
     Args:
-        thread: Of the NIXL agent with which the pool is registered.
-        pool: The KV memory.
+        link: The KV memory.
         peer: Name of this rank's pod.
         timeout_seconds: Limit of one read, for people.
         metrics: Where bytes are counted.
     """
 
-    def __init__(
-        self, thread: AgentThread, pool: BlockPool, peer: str, timeout_seconds: float, metrics: WorkerMetrics
-    ) -> None:
-        self.outlet = Outlet(thread, pool, peer, metrics)
+    def __init__(self, link: Link, peer: str, timeout_seconds: float, metrics: WorkerMetrics) -> None:
+        self.outlet = Outlet(link, peer, timeout_seconds + GRACE_SECONDS, metrics)
         self.outlet.on_read = self._end
-        self._fetcher = Fetcher(thread, pool, timeout_seconds, metrics)
+        self._fetcher = Fetcher(link, timeout_seconds, metrics)
         self._open: dict[str, asyncio.Event] = {}
         self._fetching: dict[str, asyncio.Event] = {}
 
@@ -64,7 +61,7 @@ class Memory:
         """Do what the leader's `Rank` asks for."""
         match method:
             case "open":
-                await self._opened(body["lease"], body["blocks"])
+                await self._opened(**body)
             case "shut":
                 self.outlet.shut(body)
                 self._end(body)
@@ -75,9 +72,9 @@ class Memory:
             case _:
                 raise ValueError(f"a leader of another version asks for {method!r}")
 
-    async def _opened(self, lease: str, blocks: int) -> None:
+    async def _opened(self, lease: str, blocks: list[int], tokens: int) -> None:
         ended = self._open[lease] = asyncio.Event()
-        self.outlet.open(lease, blocks)
+        await self.outlet.open(lease, blocks, tokens)
         await ended.wait()
 
     def _end(self, lease: str) -> None:
@@ -130,8 +127,8 @@ def follow(role: str, config: EngineConfig, membership: Membership, metrics_port
     memory = None
     if role != "aggregated":
         peer = pod_name()
-        thread = open_agent(f"{peer}-{uuid.uuid4().hex[:8]}", config.transfer.backend, pool.region)
-        memory = Memory(thread, pool, peer, config.transfer.timeout_seconds, metrics)
+        link = open_link(f"{peer}-{uuid.uuid4().hex[:8]}", config.transfer.backend, pool, config.staging)
+        memory = Memory(link, peer, config.transfer.timeout_seconds, metrics)
     uvloop.run(_Follower(membership, stage, memory, metrics, metrics_port).run(hello))
 
 

@@ -78,9 +78,9 @@ class Rank:
         self.part = part
         self._caller = caller
 
-    async def opened(self, lease: str, blocks: int) -> None:
+    async def opened(self, lease: str, blocks: Sequence[int], tokens: int) -> None:
         """See OtherOutlet."""
-        await self._caller.call("open", {"lease": lease, "blocks": blocks})
+        await self._caller.call("open", {"lease": lease, "blocks": list(blocks), "tokens": tokens})
 
     def shut(self, lease: str) -> None:
         """See OtherOutlet."""

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from disagg_worker.kv.cache import Axis, CacheLayout, Share, require_same_cache
+from disagg_worker.kv.cache import Axis, CacheLayout, LayoutMismatch, Share, require_same_cache
 from disagg_worker.layers import Layers
 
 Offsets = NDArray[np.int64]
@@ -185,6 +185,8 @@ def lanes_of(source: CacheLayout, target: CacheLayout, share: Share) -> Lanes:
     """
     require_same_cache(source, target)
     layers, heads = share.layers, share.heads
+    for side in (source, target):
+        _require_held(side, share)
     unit_tokens = math.gcd(source.block_tokens, target.block_tokens)
     counts: dict[Axis, int] = {
         "layer": layers.count,
@@ -215,6 +217,20 @@ def lanes_of(source: CacheLayout, target: CacheLayout, share: Share) -> Lanes:
           if layout.block_tokens != unit_tokens),
     )  # fmt: skip
     return Lanes(from_, to, length, by_layer, unit_tokens, row)
+
+
+def _require_held(layout: CacheLayout, share: Share) -> None:
+    own_layers, own_heads = layout.own_layers, layout.own_heads
+    if not own_layers.first <= share.layers.first < share.layers.end <= own_layers.end:
+        raise LayoutMismatch(
+            f"layers {share.layers.first} to {share.layers.end - 1} are to be read, and a rank holds "
+            f"{own_layers.first} to {own_layers.end - 1}"
+        )
+    if not own_heads.start <= share.heads.start < share.heads.stop <= own_heads.stop:
+        raise LayoutMismatch(
+            f"heads {share.heads.start} to {share.heads.stop - 1} are to be read, and a rank holds "
+            f"{own_heads.start} to {own_heads.stop - 1}"
+        )
 
 
 def _first(layout: CacheLayout, layers: Layers, heads: range) -> int:

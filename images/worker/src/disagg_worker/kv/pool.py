@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from disagg_worker.kv.cache import CacheLayout
 from disagg_worker.kv.layout import KVLayout
 from disagg_worker.kv.prefix import NO_PREFIX, Key, KVEvent, Prefix, Removed, Stored
 from disagg_worker.layers import Layers
@@ -121,6 +122,11 @@ class BlockPool:
     def region(self) -> Region:
         """Where the array is in memory."""
         return region_of(self.array)
+
+    @property
+    def cache(self) -> CacheLayout:
+        """How the array is arranged, in the words of transfers."""
+        return self.layout.cache(self.layout.block_tokens, self.num_blocks, self.layers)
 
     @property
     def num_blocks(self) -> int:

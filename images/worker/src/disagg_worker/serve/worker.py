@@ -41,7 +41,7 @@ from disagg_worker.serve.events import publisher_of
 from disagg_worker.serve.registering import registered_or_ended
 from disagg_worker.serve.request import parse_request
 from disagg_worker.serve.roles import Aggregated, Chunk, Decode, Prefill, Role
-from disagg_worker.transfer import Reader, Source, TransferError, open_agent
+from disagg_worker.transfer import Reader, Source, TransferError, open_link
 from disagg_worker.transfer.agent import AgentThread
 from disagg_worker.transfer.source import GRACE_SECONDS
 
@@ -300,16 +300,15 @@ def assemble(
         return Parts(engine, Aggregated(engine), None, None, group)
     peer = pod_name()
     others = group.ranks if group else ()
-    thread = open_agent(f"{peer}-{uuid.uuid4().hex[:8]}", config.transfer.backend, engine.pool.region)
+    name = f"{peer}-{uuid.uuid4().hex[:8]}"
+    link = open_link(name, config.transfer.backend, engine.pool, config.staging)
     seconds = config.transfer.timeout_seconds
     if role == "prefill":
-        source = Source(thread, engine.pool, peer, seconds, metrics, others=others)
+        source = Source(link, peer, seconds, metrics, others=others)
         prefill = Prefill(engine, source, config.local_prefill.max_prompt_tokens)
-        return Parts(engine, prefill, thread, source, group)
-    reader = Reader(
-        thread, engine.pool, engine.reserve, timeout_seconds=seconds, metrics=metrics, others=others
-    )
-    return Parts(engine, Decode(engine, reader, metrics), thread, reader, group)
+        return Parts(engine, prefill, link.thread, source, group)
+    reader = Reader(link, engine.reserve, timeout_seconds=seconds, metrics=metrics, others=others)
+    return Parts(engine, Decode(engine, reader, metrics), link.thread, reader, group)
 
 
 def _load_group(role: RoleName, config: EngineConfig, membership: Membership) -> tuple[Engine, Leader]:

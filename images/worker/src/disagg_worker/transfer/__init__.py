@@ -1,6 +1,6 @@
 """KV transfer: the prefill worker offers blocks with a ticket, the decode worker reads them with NIXL."""
 
-from disagg_worker.transfer.agent import Agent, NixlAgent, open_agent
+from disagg_worker.transfer.agent import Agent, NixlAgent
 from disagg_worker.transfer.errors import (
     NoRoom,
     PeerLost,
@@ -9,12 +9,14 @@ from disagg_worker.transfer.errors import (
     TransferError,
     TransferTimeout,
 )
+from disagg_worker.transfer.link import Link, open_link
 from disagg_worker.transfer.reader import Reader
 from disagg_worker.transfer.source import Source
 from disagg_worker.transfer.ticket import Ticket
 
 __all__ = [
     "Agent",
+    "Link",
     "NixlAgent",
     "NoRoom",
     "PeerLost",
@@ -25,5 +27,5 @@ __all__ = [
     "Ticket",
     "TransferError",
     "TransferTimeout",
-    "open_agent",
+    "open_link",
 ]

@@ -4,27 +4,36 @@ The NIXL binding is not thread-safe and some of its calls move data before they 
 used from one thread, and that thread must not be the event loop's (`AgentThread` keeps both rules).
 
 Data moves while `is_done` or `notes` is called, on both sides, so a side that expects something calls one of
-them often (`soon`) and an idle one now and then. NIXL's own progress thread polls without a break, which
-costs half a core in an idle worker and slows reads down: on NVLink between two H100 from 396 to 287 GB/s
-(docs/kv-transfer.md). It is off but in workers whose KV cache is on a GPU: there reads waited for the other
-side's next look without it, for 300 ms instead of 2 (docs/engines.md).
+them often (`transfer.looking`) and an idle one now and then. NIXL's own progress thread polls without a
+break, which costs half a core in an idle worker and slows reads down: on NVLink between two H100 from 396 to
+287 GB/s (docs/kv-transfer.md). It is off but in workers whose KV cache is on a GPU: there reads waited for
+the other side's next look without it, for 300 ms instead of 2 (docs/engines.md).
 """
 
 import asyncio
+import logging
 import os
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from disagg_worker.errors import ConfigError
 from disagg_worker.memory import Region
 from disagg_worker.transfer import transport
 from disagg_worker.transfer.errors import PeerLost, TransferError
-from disagg_worker.transfer.segments import Span
 
 T = TypeVar("T")
-SLICE_SECONDS, STEP_SECONDS = 0.004, 0.0001
+
+
+class Span(NamedTuple):
+    """A piece of memory that is read: two addresses and a length in bytes."""
+
+    local: int
+    remote: int
+    length: int
+
+
+log = logging.getLogger(__name__)
 
 
 class Agent(Protocol):
@@ -77,10 +86,13 @@ class NixlAgent:
         name: Unique to this process: NIXL keeps peers by name.
         backend: NIXL backend; must be UCX.
         region: The memory that peers may read and that READs write to.
+        others: More of the same kind.
         progress: Whether NIXL's own thread moves data, too.
     """
 
-    def __init__(self, name: str, backend: str, region: Region, *, progress: bool = False) -> None:
+    def __init__(
+        self, name: str, backend: str, region: Region, *others: Region, progress: bool = False
+    ) -> None:
         transport.prepare_evidence(os.environ)
         # NIXL connects in this thread, which can do nothing else meanwhile: by Linux's default for two
         # minutes where nobody answers. With one repetition UCX gives up after 3 s.
@@ -98,10 +110,10 @@ class NixlAgent:
             raise ConfigError(f"transfer.backend: NIXL cannot start {backend} here: {error}") from None
         self._gpu = region.gpu
         self._registered: list[Any] = []
-        self.register(region)
+        for each in (region, *others):
+            self._register(each)
 
-    def register(self, region: Region) -> None:
-        """Let peers read another piece of memory, too, and READs write to it."""
+    def _register(self, region: Region) -> None:
         kind, number = _kind(region.gpu)
         whole = self._nixl.get_reg_descs([(region.address, region.nbytes, number, "")], kind)
         self._registered.append(self._nixl.register_memory(whole, backends=[self.backend]))
@@ -164,14 +176,6 @@ class NixlAgent:
             raise TransferError(f"NIXL: {error}") from None
 
 
-def soon(call: Callable[[], T]) -> T:
-    """Repeat a call that moves data until it returns something, for `SLICE_SECONDS` at most."""
-    end = time.monotonic() + SLICE_SECONDS
-    while not (found := call()) and time.monotonic() < end:
-        time.sleep(STEP_SECONDS)
-    return found
-
-
 class AgentThread:
     """Runs the calls of one agent in one thread of their own, in order.
 
@@ -187,25 +191,37 @@ class AgentThread:
         """Await the result of a method of the agent."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, method, *arguments)
 
+    def tell(self, method: Callable[..., object], *arguments: Any) -> None:
+        """Have a method called without waiting for it; it must not fail."""
+        self._executor.submit(_logged, method, *arguments)
+
     def close(self) -> None:
         """End the thread after the calls that were made before."""
         self._executor.shutdown(wait=True)
 
 
-def open_agent(name: str, backend: str, region: Region) -> AgentThread:
+def _logged(method: Callable[..., object], *arguments: Any) -> None:
+    try:
+        method(*arguments)
+    except Exception:
+        log.exception("a call of NIXL's thread failed")
+
+
+def open_agent(name: str, backend: str, region: Region, *others: Region) -> AgentThread:
     """Start a NIXL agent and its thread.
 
     Args:
         name: Unique to this process.
         backend: NIXL backend.
         region: The memory that peers may read and that READs write to.
+        others: More of the same kind.
 
     Raises:
         ConfigError: This worker cannot use the backend, or it does not start on this machine.
     """
     if backend != "UCX":
         raise ConfigError(f"transfer.backend: {backend} is not supported yet by this worker; write UCX")
-    return AgentThread(lambda: NixlAgent(name, backend, region, progress=region.gpu is not None))
+    return AgentThread(lambda: NixlAgent(name, backend, region, *others, progress=region.gpu is not None))
 
 
 def _kind(gpu: int | None) -> tuple[str, int]:

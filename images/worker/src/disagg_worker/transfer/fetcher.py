@@ -1,4 +1,4 @@
-"""One rank's READs: an order's blocks, of the layers that the rank holds, from all ranks that hold them.
+"""What one rank reads: an order's blocks, of the layers that the rank holds, from all ranks that hold them.
 
 NIXL cannot take a READ back (its handle can be freed while bytes are on the way, and they arrive all the
 same). What becomes of a READ that did not succeed is therefore followed until NIXL says that it is over: its
@@ -10,26 +10,25 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from disagg_worker.kv import BlockPool
+from disagg_worker.kv.cache import Share
 from disagg_worker.metrics import WorkerMetrics
-from disagg_worker.transfer.agent import SLICE_SECONDS, AgentThread, soon
-from disagg_worker.transfer.errors import PeerLost, TransferError, TransferTimeout
+from disagg_worker.transfer.errors import PeerLost, ShapeMismatch, TransferError, TransferTimeout
 from disagg_worker.transfer.gathering import all_of
-from disagg_worker.transfer.outlet import read_note, refused_note
-from disagg_worker.transfer.peers import Connection, Peers
-from disagg_worker.transfer.segments import Holding, coalesce, spans
+from disagg_worker.transfer.link import Link
+from disagg_worker.transfer.looking import SLICE_SECONDS, Found, Looking
+from disagg_worker.transfer.peers import AGAIN_SECONDS, Connection, Peers
+from disagg_worker.transfer.staged import Arrival, Receiver, Wanted
+from disagg_worker.transfer.staged.notes import parse, refuse_note
 from disagg_worker.transfer.ticket import Part
 from disagg_worker.transfer.transport import TransportWatch
 
 SLOWEST_POLL_SECONDS = 0.25
-IDLE_SECONDS = 0.5
 DELIVERY_SECONDS = 2.0
-SETTLE_SECONDS = 0.5
 
 
 class Order(BaseModel):
@@ -38,8 +37,10 @@ class Order(BaseModel):
     Attributes:
         lease: Name of the offer, by which what becomes of the order can be asked for.
         parts: Where the blocks are.
-        local: Blocks to read into; `local[i]` receives `remote[i]`.
-        remote: Blocks to read from.
+        local: Blocks to read into, in the order of the positions.
+        remote: Blocks to read from, likewise.
+        block_tokens: Positions per block there.
+        tokens: Positions to read.
         deadline: When they are of no use any more (seconds since the epoch).
     """
 
@@ -49,6 +50,8 @@ class Order(BaseModel):
     parts: tuple[Part, ...]
     local: tuple[int, ...]
     remote: tuple[int, ...]
+    block_tokens: int
+    tokens: int
     deadline: float
 
 
@@ -64,8 +67,7 @@ class Fetcher:
     """Reads into the layers of one rank.
 
     Args:
-        thread: Of the NIXL agent with which the pool is registered.
-        pool: The rank's KV memory.
+        link: The rank's KV memory.
         timeout_seconds: Limit of one read, for people.
         metrics: Where bytes are counted.
         watch: Names transports.
@@ -73,18 +75,25 @@ class Fetcher:
 
     def __init__(
         self,
-        thread: AgentThread,
-        pool: BlockPool,
+        link: Link,
         timeout_seconds: float,
         metrics: WorkerMetrics,
         watch: TransportWatch | None = None,
     ) -> None:
-        self._thread, self._pool, self._timeout, self._metrics = thread, pool, timeout_seconds, metrics
+        self._link, self._timeout, self._metrics = link, timeout_seconds, metrics
         self._watch = watch or TransportWatch()
-        self._peers = Peers(thread)
+        self._receiver = Receiver(
+            link.store,
+            cost=link.cost,
+            timeout_seconds=timeout_seconds,
+            most_bytes_per_second=link.most_bytes_per_second,
+        )
+        self._peers = Peers(link.thread, self._receiver.forget)
+        self._looking = Looking(link.thread, self._look)
         self._unfinished: dict[str, set[asyncio.Task[None]]] = defaultdict(set)
+        self._leaving: set[asyncio.Task[None]] = set()
         self._deliver_until = 0.0
-        self._attendant: asyncio.Task[None] | None = None
+        metrics.observe_staging(link.store.slots.count, lambda: link.store.slots.used)
 
     async def connect(self, parts: Iterable[Part]) -> list[Route]:
         """Connect to those ranks that hold layers of this one; `fetch` or `refuse` ends the use.
@@ -93,12 +102,12 @@ class Fetcher:
             PeerLost: One was replaced since, or cannot be reached.
             PeerSilent: A READ from one is overdue.
         """
-        if self._attendant is None:
-            self._attendant = asyncio.create_task(self._attend(), name="kv-connections")
+        # Refusals that are under way, and farewells, belong to no READ.
+        self._looking.attend(lambda: time.monotonic() < self._deliver_until)
         routes: list[Route] = []
         try:
             for part in parts:
-                if part.layers.shared(self._pool.layers).count:
+                if part.layers.shared(self._link.pool.layers).count:
                     routes.append(Route(part, await self._peers.acquire(part)))
         except BaseException:
             await self._release(routes)
@@ -115,15 +124,16 @@ class Fetcher:
 
     async def refuse(self, lease: str, routes: list[Route]) -> None:
         """Tell the prefill worker that nobody will read; its timeout does the same when this fails."""
-        note = refused_note(lease)
+        thread, note = self._link.thread, refuse_note(lease)
         with contextlib.suppress(TransferError):
             for route in routes[:1]:  # the first rank decides about the offer
-                await self._thread.call(self._thread.agent.notify, route.connection.agent, note)
+                await thread.call(thread.agent.notify, route.connection.agent, note)
                 self._deliver_until = time.monotonic() + DELIVERY_SECONDS
+                self._looking.wake()
         await self._release(routes)
 
     async def finished(self, lease: str) -> None:
-        """Wait until no READ of an order writes any more."""
+        """Wait until nothing writes to an order's blocks any more."""
         while tasks := self._unfinished.pop(lease, None):
             await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -132,21 +142,16 @@ class Fetcher:
             await self._peers.release(route.connection)
 
     async def _read(self, order: Order, route: Route) -> None:
-        """READ from one rank; on failure the connection is kept until the READ is over."""
-        agent, pool, part = self._thread.agent, self._pool, route.part
-        layers = pool.layers.shared(part.layers).count
-        here = Holding(pool.region.address, pool.layers)
-        places = spans(coalesce(order.local, order.remote), here, part.holding, pool.layout.layer_bytes)
-        note = read_note(order.lease, layers)
+        """Read from one rank; on failure the connection is kept until its READs are over."""
+        part, thread = route.part, self._link.thread
         begun = time.perf_counter()
-        reading = self._thread.call(agent.read, route.connection.agent, part.gpu, places, note)
-        posted = asyncio.ensure_future(reading)
+        wanted = self._wanted(order, route)
+        starting = asyncio.ensure_future(thread.call(self._receiver.start, wanted, order.local))
         try:
-            handle = await asyncio.shield(posted)
-            await self._in_time(handle, order.deadline)
+            arrival = await asyncio.shield(starting)
+            await self._in_time(arrival, order.deadline)
         except BaseException as error:
-            overdue = isinstance(error, TransferTimeout)
-            self._follow(order.lease, posted, route.connection, overdue=overdue)
+            self._follow(order.lease, starting, route.connection, error)
             if isinstance(error, PeerLost):
                 self._watch.forget(part.peer)
                 await self._peers.lose(route.connection)
@@ -154,70 +159,111 @@ class Fetcher:
             raise
         self._metrics.kv_read_seconds.observe(time.perf_counter() - begun)
         try:
-            await self._thread.call(agent.release, handle)
-            transport = await self._thread.call(self._watch.of, part.peer)
-            moved = len(order.remote) * layers * pool.layout.layer_bytes
-            self._metrics.kv_read_bytes.labels(agent.backend, transport).inc(moved)
+            transport = await thread.call(self._watch.of, part.peer)
+            self._metrics.kv_read_bytes.labels(thread.agent.backend, transport).inc(arrival.nbytes)
+            self._metrics.kv_mode_bytes.labels("direct" if arrival.direct else "staged").inc(arrival.nbytes)
         finally:
             await self._peers.release(route.connection)
 
-    async def _in_time(self, handle: object, deadline: float) -> None:
-        # A READ that ends late counts as failed: its blocks may have been given to others meanwhile.
-        if not await self._poll(handle, deadline) or time.time() > deadline:
+    def _wanted(self, order: Order, route: Route) -> Wanted:
+        part, pool = route.part, self._link.pool
+        heads = range(pool.layout.kv_heads)
+        return Wanted(
+            offer=order.lease,
+            peer=route.connection.agent,
+            gpu=part.gpu,
+            layout=pool.layout.cache(order.block_tokens, part.pool_blocks, part.layers),
+            address=part.base_address,
+            blocks=order.remote,
+            tokens=order.tokens,
+            share=Share(0, pool.layers.shared(part.layers), heads),
+            slot_bytes=part.slot_bytes,
+        )
+
+    async def _in_time(self, arrival: Arrival, deadline: float) -> None:
+        # What ends late counts as failed: its blocks may have been given to others meanwhile.
+        while not arrival.over and time.time() <= deadline:
+            await self._looking.turn()
+        if arrival.error:
+            raise arrival.error
+        if not arrival.done or time.time() > deadline:
             raise TransferTimeout(
                 f"the prompt's KV did not arrive within {self._timeout:g} s (transfer.timeout_seconds)"
             )
 
-    async def _poll(self, handle: object, deadline: float) -> bool:
-        """Wait for a READ; False when it goes on at the deadline."""
-        while not await self._thread.call(soon, lambda: self._thread.agent.is_done(handle)):
-            if time.time() > deadline:
-                return False
-        return True
+    def _look(self) -> Found:
+        """Look once, in the agent's thread."""
+        texts = self._link.store.agent.notes()
+        for text in texts:
+            if note := parse(text):
+                self._receiver.take(note)
+        awaited = self._receiver.awaited
+        moved = self._receiver.step()
+        if self._receiver.awaited < awaited:
+            return Found.NEWS
+        return Found.MOVES if moved or texts else Found.NOTHING
 
-    async def _settle(self, handle: object) -> None:
-        """Wait for a READ that nobody waits for any more."""
+    def _follow(
+        self, lease: str, starting: asyncio.Future[Arrival], connection: Connection, error: BaseException
+    ) -> None:
+        """Follow a read that failed: until nothing writes to its blocks, and until its READs are over."""
+        settling = asyncio.create_task(self._until_settled(starting, error), name="kv-unfinished")
+        self._unfinished[lease].add(settling)
+        overdue = isinstance(error, TransferTimeout)
+        if overdue:
+            connection.begin_overdue()
+        leaving = asyncio.create_task(
+            self._until_quiet(starting, settling, connection, overdue=overdue), name="kv-leaving"
+        )
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+    async def _until_settled(self, starting: asyncio.Future[Arrival], error: BaseException) -> None:
+        try:
+            arrival = await starting
+        except TransferError:
+            return  # nothing was begun
+        told = error if isinstance(error, TransferError) else TransferError("the request ended")
+        await self._link.thread.call(self._receiver.abandon, arrival, told)
+        await self._until(lambda: arrival.settled)
+
+    async def _until_quiet(
+        self,
+        starting: asyncio.Future[Arrival],
+        settling: asyncio.Task[None],
+        connection: Connection,
+        *,
+        overdue: bool,
+    ) -> None:
+        """Keep a connection until no READ of a failed transfer uses it; lose it if one of them failed."""
+        await asyncio.wait([settling])
+        try:
+            arrival = await starting
+            await self._until(lambda: arrival.quiet)
+            if arrival.broken:
+                await self._peers.lose(connection)
+            elif overdue and not (arrival.direct or arrival.told):
+                await asyncio.sleep(AGAIN_SECONDS)  # it does not answer, and no READ will tell that it does
+        except ShapeMismatch:
+            pass  # nothing was read
+        except TransferError:
+            await self._peers.lose(connection)
+        if overdue:
+            connection.end_overdue()
+        await self._peers.release(connection)
+
+    async def _until(self, true: Callable[[], bool]) -> None:
+        """Look until something is true that nobody waits for any more."""
         pause = SLICE_SECONDS
-        while not await self._thread.call(soon, lambda: self._thread.agent.is_done(handle)):
+        while not true():
+            await self._looking.turn()
             await asyncio.sleep(pause)
             pause = min(2 * pause, SLOWEST_POLL_SECONDS)
 
-    def _follow(
-        self, lease: str, posted: asyncio.Future[object], connection: Connection, *, overdue: bool
-    ) -> None:
-        task = asyncio.create_task(self._until_over(posted, connection), name="kv-unfinished")
-        self._unfinished[lease].add(task)
-        if overdue:
-            connection.begin_overdue()
-            task.add_done_callback(lambda _: connection.end_overdue())
-
-    async def _until_over(self, posted: asyncio.Future[object], connection: Connection) -> None:
-        try:
-            handle = await posted
-            try:
-                await self._settle(handle)
-            finally:
-                with contextlib.suppress(TransferError):
-                    await self._thread.call(self._thread.agent.release, handle)
-        except TransferError:
-            await self._peers.lose(connection)
-            # One part of the READ failed; the others end with the same connection, but a little later.
-            await asyncio.sleep(SETTLE_SECONDS)
-        await self._peers.release(connection)
-
-    async def _attend(self) -> None:
-        """Keep what belongs to no READ going: refusals that are under way, and farewells."""
-        look = self._thread.agent.notes
-        while True:
-            delivering = time.monotonic() < self._deliver_until
-            with contextlib.suppress(TransferError):
-                await (self._thread.call(soon, look) if delivering else self._thread.call(look))
-            await asyncio.sleep(0 if delivering else IDLE_SECONDS)
-
     async def close(self) -> None:
         """Follow nothing any more: the process ends."""
-        unfinished = [task for tasks in self._unfinished.values() for task in tasks]
-        tasks = [*unfinished, *([self._attendant] if self._attendant else [])]
+        tasks = [*self._leaving, *(task for tasks in self._unfinished.values() for task in tasks)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._looking.close()

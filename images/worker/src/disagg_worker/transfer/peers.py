@@ -11,6 +11,7 @@ to is left alone for a while: connecting keeps all other READs waiting.
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from disagg_worker.transfer.agent import AgentThread
@@ -61,10 +62,11 @@ class Peers:
 
     Args:
         thread: Of the NIXL agent that connects.
+        on_close: Called with the name of an agent when the connection to it is closed.
     """
 
-    def __init__(self, thread: AgentThread) -> None:
-        self._thread = thread
+    def __init__(self, thread: AgentThread, on_close: Callable[[str], None] = lambda _: None) -> None:
+        self._thread, self._on_close = thread, on_close
         self._connections: dict[str, Connection] = {}
         self._unreachable: dict[str, tuple[str, float]] = {}
         self._connecting = asyncio.Lock()
@@ -127,6 +129,7 @@ class Peers:
         if not connection.retired or connection.reads:
             return
         connection.retired = False
+        self._on_close(connection.agent)
         try:
             await self._thread.call(self._thread.agent.disconnect, connection.agent)
         except TransferError:

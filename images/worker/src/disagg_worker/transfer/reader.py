@@ -1,7 +1,7 @@
 """The decode side: reads a ticket's blocks into blocks of its own.
 
-Invariant: a block that a READ may still write to is never given to another request. The lease of a READ that
-did not succeed is kept in quarantine until the READs of all ranks are over.
+Invariant: a block that may still be written to is never given to another request. The lease of a read that
+did not succeed is kept in quarantine until nothing of any rank writes to its blocks any more.
 
 Where several ranks share the layers, all of them have the blocks of a lease under the same numbers. The first
 one reserves them, and has every rank read its layers.
@@ -14,12 +14,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from disagg_worker.kv import BlockPool, KVLease
+from disagg_worker.kv import KVLease
 from disagg_worker.metrics import WorkerMetrics
-from disagg_worker.transfer.agent import AgentThread
 from disagg_worker.transfer.errors import NoRoom, TransferError, TransferTimeout
 from disagg_worker.transfer.fetcher import Fetcher, Order, Route
 from disagg_worker.transfer.gathering import all_of
+from disagg_worker.transfer.link import Link
 from disagg_worker.transfer.ticket import Ticket
 from disagg_worker.transfer.transport import TransportWatch
 
@@ -34,15 +34,14 @@ class OtherFetcher(Protocol):
         """Read an order's blocks; raises like `Fetcher.fetch`."""
 
     async def finished(self, lease: str) -> None:
-        """Wait until no READ of an order writes any more."""
+        """Wait until nothing writes to an order's blocks any more."""
 
 
 class Reader:
     """Reads KV blocks for one decode worker.
 
     Args:
-        thread: Of the NIXL agent with which the pool is registered.
-        pool: The KV memory to read into.
+        link: The KV memory to read into.
         reserve: Waits for the blocks of so many tokens for a request.
         timeout_seconds: Limit of one read, the wait for blocks included.
         metrics: Where reads are counted.
@@ -52,8 +51,7 @@ class Reader:
 
     def __init__(
         self,
-        thread: AgentThread,
-        pool: BlockPool,
+        link: Link,
         reserve: Reserve,
         *,
         timeout_seconds: float,
@@ -61,9 +59,9 @@ class Reader:
         watch: TransportWatch | None = None,
         others: Sequence[OtherFetcher] = (),
     ) -> None:
-        self._layout, self._reserve, self._others = pool.layout, reserve, others
+        self._layout, self._reserve, self._others = link.pool.layout, reserve, others
         self._timeout, self._metrics = timeout_seconds, metrics
-        self._fetcher = Fetcher(thread, pool, timeout_seconds, metrics, watch)
+        self._fetcher = Fetcher(link, timeout_seconds, metrics, watch)
         self._quarantine: set[asyncio.Task[None]] = set()
 
     @property
@@ -119,8 +117,10 @@ class Reader:
         order = Order.model_construct(
             lease=ticket.lease,
             parts=ticket.parts,
-            local=lease.blocks[: len(ticket.blocks)],
+            local=lease.blocks[: self._layout.blocks_for(ticket.tokens)],
             remote=ticket.blocks,
+            block_tokens=ticket.block_tokens,
+            tokens=ticket.tokens,
             deadline=deadline,
         )
         try:

@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from disagg_worker.engine import Prefilled
-from disagg_worker.kv import BlockPool, KVLease
+from disagg_worker.kv import KVLease
 from disagg_worker.metrics import WorkerMetrics
-from disagg_worker.transfer.agent import AgentThread
+from disagg_worker.transfer.link import Link
 from disagg_worker.transfer.outlet import Outlet
 from disagg_worker.transfer.ticket import Part, Ticket
 
@@ -37,7 +37,7 @@ class OtherOutlet(Protocol):
 
     part: Part
 
-    async def opened(self, lease: str, blocks: int) -> None:
+    async def opened(self, lease: str, blocks: Sequence[int], tokens: int) -> None:
         """Let an offer's blocks be read; returns when all its layers were, or the offer was shut."""
 
     def shut(self, lease: str) -> None:
@@ -65,8 +65,7 @@ class Source:
     """The offers of one prefill worker.
 
     Args:
-        thread: Of the NIXL agent with which the pool is registered.
-        pool: The KV memory.
+        link: The KV memory.
         peer: This worker's name.
         timeout_seconds: How long an offer stands.
         metrics: Where served bytes are counted.
@@ -75,18 +74,17 @@ class Source:
 
     def __init__(
         self,
-        thread: AgentThread,
-        pool: BlockPool,
+        link: Link,
         peer: str,
         timeout_seconds: float,
         metrics: WorkerMetrics,
         *,
         others: Sequence[OtherOutlet] = (),
     ) -> None:
-        self._pool, self._timeout, self._others = pool, timeout_seconds, others
+        self._pool, self._timeout, self._others = link.pool, timeout_seconds, others
         self._offers: dict[str, Offer] = {}
         self._elsewhere: set[asyncio.Task[None]] = set()
-        self._outlet = Outlet(thread, pool, peer, metrics)
+        self._outlet = Outlet(link, peer, timeout_seconds + GRACE_SECONDS, metrics)
         self._outlet.on_read = self._read
         self._outlet.on_refused = self._end
         self._outlet.on_look = self._end_late_offers
@@ -98,15 +96,20 @@ class Source:
 
     async def offer(self, request_id: str, prefilled: Prefilled) -> Ticket:
         """Take over a prompt's blocks and describe them to the reader."""
-        part = await self._outlet.part()
         lease_id = uuid.uuid4().hex
         expires_at = time.time() + self._timeout
         tokens = prefilled.lease.tokens
         blocks = prefilled.lease.blocks[: self._pool.layout.blocks_for(tokens)]
         self._offers[lease_id] = Offer(request_id, prefilled.lease, expires_at, 1 + len(self._others))
-        self._outlet.open(lease_id, len(blocks))
+        try:
+            part = await self._outlet.part()
+            await self._outlet.open(lease_id, blocks, tokens)
+        except BaseException:
+            self._end(lease_id)
+            raise
         for other in self._others:
-            task = asyncio.create_task(self._read_elsewhere(other, lease_id, len(blocks)), name="kv-offer")
+            elsewhere = self._read_elsewhere(other, lease_id, blocks, tokens)
+            task = asyncio.create_task(elsewhere, name="kv-offer")
             self._elsewhere.add(task)
             task.add_done_callback(self._elsewhere.discard)
         return Ticket.model_construct(
@@ -123,8 +126,10 @@ class Source:
         """End an offer that nobody will read, because its request was cancelled before the ticket left."""
         self._end(lease_id)
 
-    async def _read_elsewhere(self, other: OtherOutlet, lease_id: str, blocks: int) -> None:
-        await other.opened(lease_id, blocks)
+    async def _read_elsewhere(
+        self, other: OtherOutlet, lease_id: str, blocks: Sequence[int], tokens: int
+    ) -> None:
+        await other.opened(lease_id, blocks, tokens)
         self._read(lease_id)
 
     def _read(self, lease_id: str) -> None:

@@ -8,7 +8,6 @@ from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError
 from disagg_worker.kv import KVLayout
 from disagg_worker.layers import Layers
 from disagg_worker.transfer.errors import ShapeMismatch, TransferError
-from disagg_worker.transfer.segments import Holding
 
 
 class Part(BaseModel):
@@ -21,6 +20,8 @@ class Part(BaseModel):
         agent: Name of the NIXL agent, different for each incarnation.
         agent_metadata: How to connect to it and what memory it registered.
         base_address: Where its pool begins in its memory.
+        pool_blocks: Blocks of that pool.
+        slot_bytes: Size of its staging slots.
         gpu: The GPU whose memory that is, as its process counts them; None for host memory.
         layers: The layers that it holds.
     """
@@ -33,13 +34,10 @@ class Part(BaseModel):
     agent: str
     agent_metadata: Base64Bytes
     base_address: int = Field(gt=0)
+    pool_blocks: int = Field(gt=0)
+    slot_bytes: int = Field(gt=0)
     gpu: int | None = Field(None, ge=0)
     layers: Layers
-
-    @property
-    def holding(self) -> Holding:
-        """The pool."""
-        return Holding(self.base_address, self.layers)
 
 
 class Ticket(BaseModel):
@@ -58,7 +56,7 @@ class Ticket(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal[3] = 3
+    version: Literal[4] = 4
     lease: str
     layout: dict[str, int | str]
     parts: tuple[Part, ...] = Field(min_length=1)
@@ -85,6 +83,11 @@ class Ticket(BaseModel):
             ) from None
 
     @property
+    def block_tokens(self) -> int:
+        """Positions per block there, which need not be as many as here."""
+        return int(self.layout.get("block_tokens", 0))
+
+    @property
     def peer(self) -> str:
         """Name of the prefill worker."""
         return self.parts[0].peer
@@ -105,7 +108,8 @@ class Ticket(BaseModel):
         """
         for field, mine in asdict(layout).items():
             theirs = self.layout.get(field)
-            if theirs != mine:
+            sized = field == "block_tokens" and isinstance(theirs, int) and theirs > 0
+            if theirs != mine and not sized:
                 raise ShapeMismatch(
                     f"KV of prefill worker {self.peer} cannot be used here: {field} is {theirs} there and "
                     f"{mine} here; give both roles the same model and kv_cache settings"
@@ -116,10 +120,11 @@ class Ticket(BaseModel):
                 f"prefill worker {self.peer} computed {self.tokens} tokens, the prompt has {prompt_tokens}; "
                 "give both roles the same model"
             )
-        if len(self.blocks) != layout.blocks_for(self.tokens):
+        expected = -(-self.tokens // self.block_tokens)
+        if len(self.blocks) != expected:
             raise ShapeMismatch(
-                f"prefill worker {self.peer} offers {len(self.blocks)} blocks for {self.tokens} tokens; "
-                f"{layout.blocks_for(self.tokens)} are expected"
+                f"prefill worker {self.peer} offers {len(self.blocks)} blocks of {self.block_tokens} tokens "
+                f"for {self.tokens} tokens; {expected} are expected"
             )
 
     def _require_all_layers(self, total: int) -> None:

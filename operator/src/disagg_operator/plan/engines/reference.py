@@ -50,6 +50,15 @@ class Scheduler(_Section):
     max_waiting_requests: Annotated[int | None, Field(ge=1)] = None
 
 
+class Staging(_Section):
+    """Memory through which KV cache in small blocks is moved; what is left out is the worker's own (None)."""
+
+    use: Literal["auto", "always", "never"] | None = None
+    slots: Annotated[int | None, Field(ge=2, le=64)] = None
+    slot_mib: Annotated[int | None, Field(ge=0, le=4096)] = None
+    most_mb_per_second: Annotated[float | None, Field(ge=0, strict=False)] = None
+
+
 class Compute(_Section):
     """Threads (0: as many as the pod may use) and device of the computation."""
 
@@ -63,6 +72,7 @@ class EngineConfig(_Section):
     kv_cache: KvCache = Field(default_factory=KvCache)
     scheduler: Scheduler = Field(default_factory=Scheduler)
     compute: Compute = Field(default_factory=Compute)
+    staging: Staging | None = None
 
 
 def worker(asked: Asked) -> EngineWorker:

@@ -9,5 +9,6 @@ from disagg_worker.transfer.staged.cost import Cost
 from disagg_worker.transfer.staged.receiver import Arrival, Receiver, Wanted
 from disagg_worker.transfer.staged.sender import Sender
 from disagg_worker.transfer.staged.slots import Slots
+from disagg_worker.transfer.staged.store import Store
 
-__all__ = ["Arrival", "Cost", "Receiver", "Sender", "Slots", "Wanted"]
+__all__ = ["Arrival", "Cost", "Receiver", "Sender", "Slots", "Store", "Wanted"]

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 class Cost:
     """What the two ways cost beside the bytes on the wire, which are the same.
 
-    The defaults were measured between two H100 on NVLink (docs/kv-transfer.md): both ways took as long for
-    64 pieces of 1 MiB, and for 32 of 16 MiB; a READ of 4096 pieces of 16 KiB took 15.8 ms.
-
     Attributes:
         descriptor_seconds: Of one descriptor in a READ.
         setup_seconds: Of asking, of the first gathering and the last scattering.
@@ -17,7 +14,7 @@ class Cost:
         copy_seconds_per_byte: Copying that does not go on beside the wire; 0 on a GPU.
     """
 
-    descriptor_seconds: float = 3.8e-6
+    descriptor_seconds: float
     setup_seconds: float = 250e-6
     read_seconds: float = 5e-6
     copy_seconds_per_byte: float = 0.0
@@ -27,3 +24,11 @@ class Cost:
         reads = -(-nbytes // slot_bytes)
         staged = self.setup_seconds + self.read_seconds * reads + self.copy_seconds_per_byte * nbytes
         return self.descriptor_seconds * segments <= staged
+
+
+GPU_COST = Cost(descriptor_seconds=3.8e-6)
+"""Between two H100 on NVLink (docs/kv-transfer.md) both ways took as long for 64 pieces of 1 MiB, and for 32
+of 16 MiB; a READ of 4096 pieces of 16 KiB took 15.8 ms."""
+HOST_COST = Cost(30e-6, setup_seconds=1e-3, read_seconds=200e-6, copy_seconds_per_byte=0.4e-9)
+ALWAYS_DIRECT = Cost(descriptor_seconds=0.0)
+ALWAYS_STAGED = Cost(descriptor_seconds=1.0)

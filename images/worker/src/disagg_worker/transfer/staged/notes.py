@@ -15,8 +15,9 @@ class Note(NamedTuple):
     """A note.
 
     Attributes:
-        kind: `hello`, `want` or `drop` of a reader, `taken` with its READ; `ready` or `refused` of an owner.
-        transfer: Which transfer; of `hello` the reader's agent.
+        kind: `hello`, `want`, `drop` or `refuse` of a reader, with its READs `taken` or `read`; `ready`,
+            `busy` or `refused` of an owner.
+        transfer: Which transfer; of `hello` the reader's agent, of `read` and `refuse` the offer.
         rest: What else there is to say.
     """
 
@@ -24,15 +25,31 @@ class Note(NamedTuple):
     transfer: str
     rest: str
 
-    @property
-    def numbers(self) -> list[int]:
-        """The rest as numbers."""
-        return [int(word) for word in self.rest.split()]
+    def numbers(self, count: int) -> list[int]:
+        """The rest as so many numbers.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        words = self.rest.split()
+        if len(words) != count or not all(word.isdecimal() for word in words):
+            raise ValueError(f"{self.kind} comes with {self.rest[:80]!r} instead of {count} numbers")
+        return [int(word) for word in words]
 
 
 def write(kind: str, transfer: str, *rest: object) -> bytes:
     """Write a note."""
     return " ".join((_WORD, kind, transfer, *map(str, rest))).encode()
+
+
+def read_note(offer: str, layers: int) -> bytes:
+    """Write the note that comes with a READ of so many layers of an offer's blocks as they are."""
+    return write("read", offer, layers)
+
+
+def refuse_note(offer: str) -> bytes:
+    """Write the note that nobody will read an offer's blocks."""
+    return write("refuse", offer)
 
 
 def parse(note: bytes) -> Note | None:
@@ -72,7 +89,10 @@ def wanted(rest: str) -> Want:
     Raises:
         ValueError: It is nothing that a reader writes.
     """
-    agent, offer, slot_bytes, target = rest.split(" ", 3)
+    words = rest.split(" ", 3)
+    if len(words) != len(Want._fields) or not words[2].isdecimal():
+        raise ValueError(f"want comes with {rest[:80]!r}")
+    agent, offer, slot_bytes, target = words
     return Want(agent, offer, target, int(slot_bytes))
 
 
@@ -91,8 +111,12 @@ def target_of(text: str) -> tuple[CacheLayout, Share]:
     Raises:
         ValueError: It did not write that; the text names the field.
     """
-    layout, (first, end, start, stop) = json.loads(text)
-    return layout_of(layout), Share(0, Layers(first, end), range(start, stop))
+    try:
+        layout, (first, end, start, stop) = json.loads(text)
+        share = Share(0, Layers(first, end), range(start, stop))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"what a reader has cannot be read: {error}") from None
+    return layout_of(layout), share
 
 
 def layout_json(layout: CacheLayout) -> dict[str, Any]:
@@ -110,5 +134,5 @@ def layout_of(value: dict[str, Any]) -> CacheLayout:
         held = value.get("held")
         given = {**value, "axes": tuple(value["axes"]), "held": Layers(**held) if held else None}
         return CacheLayout(**given)
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, OverflowError) as error:
         raise ValueError(f"the layout of a KV cache cannot be read: {error}") from None

@@ -6,28 +6,32 @@ Invariant: NIXL cannot take a READ back, so a slot that one may still write to i
 NIXL says that the READ is over. Blocks are written to by scattering alone: `Arrival.settled` tells when those
 of a transfer that failed may be used for something else, which is soon, however long its READs hang. A READ
 without staging writes to the blocks themselves, and settles with its end only.
+
+Slots that hang in READs are no reason to wait: where fewer than two are left, and where the owner says that
+all of its own are in use, a transfer goes without staging.
 """
 
 import base64
+import contextlib
+import logging
 import time
 import uuid
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from disagg_worker.kv.cache import CacheLayout, LayoutMismatch, Share
-from disagg_worker.kv.mover import Copied, Mover, Places
+from disagg_worker.kv.mover import Copied, Places
 from disagg_worker.kv.planner import Plan, lanes_of, plan
 from disagg_worker.memory import region_of
-from disagg_worker.transfer.agent import Agent
+from disagg_worker.transfer.agent import Span
 from disagg_worker.transfer.errors import ShapeMismatch, TransferError, TransferTimeout
-from disagg_worker.transfer.segments import Span
 from disagg_worker.transfer.staged.cost import Cost
-from disagg_worker.transfer.staged.notes import Note, Want, target_text, want, write
+from disagg_worker.transfer.staged.notes import Note, Want, read_note, target_text, want, write
 from disagg_worker.transfer.staged.pieces import pieces
-from disagg_worker.transfer.staged.slots import Slots
+from disagg_worker.transfer.staged.store import Store
 
+log = logging.getLogger(__name__)
 SETTLE_SECONDS = 0.5
 NO_SLOT = -1
 """Stands for the slot of a READ that goes without one."""
@@ -46,7 +50,7 @@ class Wanted:
         blocks: Blocks there, in the order of the positions.
         tokens: Positions.
         share: What is read from this rank.
-        slot_bytes: Size of the owner's staging slots.
+        slot_bytes: Size of the owner's staging slots; 0 if it has none.
         complete: Whether all layers are computed. Only then are pieces read without staging.
     """
 
@@ -71,6 +75,16 @@ class Arrival:
         wanted: What is read.
         nbytes: Bytes that it moves.
         direct: Whether it goes without staging memory.
+        path: The plan.
+        places: Where its rows are here.
+        pieces: How it is cut.
+        ready: Pieces that the owner has staged, and where.
+        told: Pieces that were ready at any time.
+        reading: READs, with the slots that they write to.
+        scattering: Copies from slots.
+        cooling: Slots of READs that failed, and until when more bytes may come.
+        left: Pieces that are not in their places.
+        broken: Whether a READ failed.
         done: Whether everything is in its place.
         error: Why it failed.
     """
@@ -80,13 +94,16 @@ class Arrival:
     nbytes: int
     direct: bool
     deadline: float
+    path: Plan | None = None
     places: Places | None = None
     pieces: list[tuple[int, int]] = field(default_factory=list)
     ready: deque[tuple[int, int]] = field(default_factory=deque)
+    told: set[int] = field(default_factory=set)
     reading: dict[int, tuple[object, int]] = field(default_factory=dict)
     scattering: dict[int, tuple[Copied, int]] = field(default_factory=dict)
     cooling: dict[int, tuple[float, int]] = field(default_factory=dict)
     left: int = 1
+    broken: bool = False
     done: bool = False
     error: TransferError | None = None
 
@@ -95,40 +112,51 @@ class Arrival:
         """Whether it is done or failed."""
         return self.done or self.error is not None
 
+    def hear(self, piece: int, address: int) -> None:
+        """Note that the owner has staged a piece.
+
+        Raises:
+            ValueError: There is no such piece, or it was ready before.
+        """
+        if piece >= len(self.pieces) or piece in self.told:
+            raise ValueError(f"piece {piece} of {len(self.pieces)} is not expected")
+        self.told.add(piece)
+        self.ready.append((piece, address))
+
     @property
     def settled(self) -> bool:
         """Whether nothing writes to the blocks any more."""
         return not self.scattering and not (self.direct and (self.reading or self.cooling))
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing of it goes on any more, in staging memory either."""
+        return self.over and not (self.reading or self.scattering or self.cooling)
 
 
 class Receiver:
     """Reads into one region.
 
     Args:
-        agent: Of NIXL, with which region and staging memory are registered.
-        region: The cache, an array of the mover's library.
-        layout: How it is arranged.
-        mover: Copies.
-        slots: Staging memory.
+        store: The region.
         cost: When to go without staging.
         timeout_seconds: Limit of one transfer.
+        most_bytes_per_second: What is read through staging at most; None for no limit.
     """
 
     def __init__(
         self,
-        agent: Agent,
-        region: Any,
-        layout: CacheLayout,
+        store: Store,
         *,
-        mover: Mover,
-        slots: Slots,
-        cost: Cost | None = None,
+        cost: Cost,
         timeout_seconds: float = 60.0,
+        most_bytes_per_second: float | None = None,
     ) -> None:
-        self._agent, self._region, self._layout = agent, region, layout
-        self._address = region_of(region).address
-        self._mover, self._slots = mover, slots
-        self._cost, self._timeout = cost or Cost(), timeout_seconds
+        self._agent, self._region, self._layout = store.agent, store.region, store.layout
+        self._address = region_of(store.region).address
+        self._mover, self._slots = store.mover, store.slots
+        self._cost, self._timeout = cost, timeout_seconds
+        self._most, self._next_at = most_bytes_per_second, 0.0
         self._arrivals: dict[str, Arrival] = {}
         self._greeted: set[str] = set()
 
@@ -136,6 +164,11 @@ class Receiver:
     def transfers(self) -> int:
         """Transfers that go on, or failed and have READs that may still write."""
         return len(self._arrivals)
+
+    @property
+    def awaited(self) -> int:
+        """Transfers that are neither done nor failed."""
+        return sum(not arrival.over for arrival in self._arrivals.values())
 
     def start(self, wanted: Wanted, blocks: Sequence[int]) -> Arrival:
         """Begin to read an offer.
@@ -157,26 +190,26 @@ class Receiver:
         arrival = Arrival(uuid.uuid4().hex, wanted, nbytes, False, time.monotonic() + self._timeout)
         # No plan has fewer segments than lanes. Where these are too many already, the owner is asked first
         # and plans, and gathers, while this side does.
-        asked = not (wanted.complete and self._cost.prefers_direct(len(lanes.source), nbytes, size))
+        asked = not self._goes_direct(wanted, len(lanes.source), nbytes, size)
         if asked:
             self._ask(arrival, size)
         try:
-            path = plan(
+            path = arrival.path = plan(
                 wanted.layout, self._layout, wanted.blocks, blocks, tokens=wanted.tokens, share=wanted.share
             )
+            if not asked and self._goes_direct(wanted, path.most_segments, nbytes, size):
+                self._read_directly(arrival, path)
+            else:
+                if not asked:
+                    self._ask(arrival, size)
+                    asked = True
+                arrival.pieces = pieces(path.rows, path.lanes.row_bytes, size)
+                arrival.left = len(arrival.pieces)
+                arrival.places = self._mover.places(path, of_source=False)
         except ValueError as error:
             if asked:
                 self._agent.notify(wanted.peer, write("drop", arrival.name))
             raise ShapeMismatch(str(error)) from None
-        if not asked and self._cost.prefers_direct(path.most_segments, nbytes, size):
-            arrival.direct = True
-            arrival.reading[0] = (self._read_segments(wanted, path), NO_SLOT)
-        else:
-            if not asked:
-                self._ask(arrival, size)
-            arrival.pieces = pieces(path.rows, path.lanes.row_bytes, size)
-            arrival.left = len(arrival.pieces)
-            arrival.places = self._mover.places(path, of_source=False)
         self._arrivals[arrival.name] = arrival
         return arrival
 
@@ -187,21 +220,33 @@ class Receiver:
         arrival.error = error
         arrival.ready.clear()
         if not arrival.direct:
-            try:
+            if isinstance(error, TransferTimeout):
+                # Perhaps the owner cannot answer: it is to connect anew before it is asked again.
+                self._greeted.discard(arrival.wanted.peer)
+            with contextlib.suppress(TransferError):  # an owner that is gone gives up by itself
                 self._agent.notify(arrival.wanted.peer, write("drop", arrival.name))
-            except TransferError:
-                return  # an owner that is gone gives up by itself
+
+    def forget(self, peer: str) -> None:
+        """Greet an owner anew when it is asked again: the connection was closed."""
+        self._greeted.discard(peer)
 
     def take(self, note: Note) -> None:
         """Follow an owner's note."""
         arrival = self._arrivals.get(note.transfer)
         if arrival is None or arrival.over:
             return
-        if note.kind == "ready":
-            piece, address = note.numbers
-            arrival.ready.append((piece, address))
-        elif note.kind == "refused":
-            arrival.error = TransferError(f"the owner of the KV cache refuses: {note.rest}")
+        try:
+            match note.kind:
+                case "ready":
+                    arrival.hear(*note.numbers(2))
+                case "busy" if arrival.path and not arrival.told and not arrival.direct:
+                    self._read_directly(arrival, arrival.path)
+                case "refused":
+                    arrival.error = TransferError(f"the owner of the KV cache refuses: {note.rest}")
+        except ValueError as error:
+            log.warning("an owner's note is of no use: %s", error)
+        except TransferError as error:
+            self.abandon(arrival, error)
 
     def step(self) -> bool:
         """Go on with everything that can go on; whether anything did."""
@@ -219,7 +264,7 @@ class Receiver:
                     arrival, TransferTimeout(f"the KV cache did not arrive within {self._timeout:g} s")
                 )
             moved |= self._cool(arrival)
-            if arrival.over and not (arrival.reading or arrival.scattering or arrival.cooling):
+            if arrival.quiet:
                 del self._arrivals[name]
                 moved = True
         return moved
@@ -233,17 +278,33 @@ class Receiver:
         asked = Want(self._agent.name, wanted.offer, target_text(self._layout, wanted.share), size)
         self._agent.notify(wanted.peer, want(arrival.name, asked))
 
-    def _read_segments(self, wanted: Wanted, path: Plan) -> object:
+    def _goes_direct(self, wanted: Wanted, segments: int, nbytes: int, size: int) -> bool:
+        """Whether so many segments are read as they are."""
+        if not wanted.complete:
+            return False
+        hanging = sum(
+            len(each.reading) + len(each.cooling)
+            for each in self._arrivals.values()
+            if each.over and not each.direct
+        )
+        if not size or self._slots.count - hanging < 2:  # noqa: PLR2004 - one for the wire, one for the copy
+            return True
+        return self._cost.prefers_direct(segments, nbytes, size)
+
+    def _read_directly(self, arrival: Arrival, path: Plan) -> None:
+        wanted = arrival.wanted
         found = path.segments()
         spans = [
             Span(self._address + target, wanted.address + source, length)
             for source, target, length in zip(*(part.tolist() for part in found), strict=True)
         ]
-        return self._agent.read(wanted.peer, wanted.gpu, spans, write("read", wanted.offer))
+        note = read_note(wanted.offer, wanted.share.layers.count)
+        arrival.reading[0] = (self._agent.read(wanted.peer, wanted.gpu, spans, note), NO_SLOT)
+        arrival.direct = True
 
     def _begin_reads(self, arrival: Arrival) -> bool:
         moved = False
-        while arrival.ready and arrival.places:
+        while arrival.ready and arrival.places and time.monotonic() >= self._next_at:
             slot = self._slots.take()
             if slot is None:
                 break
@@ -258,6 +319,8 @@ class Receiver:
                 self._slots.give(slot)
                 raise
             arrival.reading[piece] = (handle, slot)
+            if self._most:
+                self._next_at = max(self._next_at, time.monotonic()) + span.length / self._most
             moved = True
         return moved
 
@@ -269,7 +332,10 @@ class Receiver:
                     return False
             except TransferError:
                 del arrival.reading[piece]
+                arrival.broken = True
                 arrival.cooling[piece] = (time.monotonic() + SETTLE_SECONDS, slot)
+                with contextlib.suppress(TransferError):
+                    self._agent.release(handle)
                 raise
             del arrival.reading[piece]
             if slot == NO_SLOT:

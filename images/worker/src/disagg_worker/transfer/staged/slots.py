@@ -33,6 +33,11 @@ class Slots:
         """Slots that can be taken."""
         return len(self._free)
 
+    @property
+    def used(self) -> int:
+        """Slots that are taken."""
+        return self.count - self.free
+
     def take(self) -> int | None:
         """Take a slot; None when all are in use."""
         return self._free.pop() if self._free else None

@@ -1,0 +1,171 @@
+"""Notes are another process's words: whatever they say, neither side fails, and no slot is lost."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from disagg_worker.kv.cache import CacheLayout, Share
+from disagg_worker.kv.mover import NumpyMover
+from disagg_worker.layers import Layers
+from disagg_worker.transfer.staged import Receiver, Sender, Slots, Store, Wanted
+from disagg_worker.transfer.staged import sender as sender_module
+from disagg_worker.transfer.staged.cost import ALWAYS_STAGED
+from disagg_worker.transfer.staged.notes import Want, layout_json, parse, target_text, want, write
+from unit.worker_serve.conftest import FakeAgent
+
+LAYOUT = CacheLayout(layers=2, kv_heads=2, head_dim=4, block_tokens=4, dtype="float32", blocks=8)
+WHOLE = Share(0, Layers(0, 2), range(2))
+KINDS = ["hello", "want", "taken", "drop", "read", "refuse", "ready", "busy", "refused", "else"]
+words = st.one_of(st.text(max_size=20), st.integers(-2, 10**25).map(str), st.just("offer"), st.just("t"))
+texts = st.builds(
+    lambda kind, rest: " ".join(["kv1", kind, *rest]).encode(),
+    st.sampled_from(KINDS),
+    st.lists(words, max_size=5),
+)
+numbers = st.one_of(st.integers(-3, 5), st.integers(-(10**30), 10**30), st.none(), st.text(max_size=3))
+targets = st.builds(
+    lambda changes, share: json.dumps([{**layout_json(LAYOUT), **changes}, share]),
+    st.dictionaries(st.sampled_from([*layout_json(LAYOUT), "other"]), numbers, max_size=2),
+    st.lists(numbers, min_size=3, max_size=5),
+)
+wants = st.builds(lambda target, size: f"kv1 want t reader offer {size} {target}".encode(), targets, numbers)
+
+
+def store(agent: FakeAgent) -> Store:
+    mover = NumpyMover()
+    slots = Slots(mover.allocate(4096), 2)
+    return Store(agent, mover.allocate(LAYOUT.nbytes), LAYOUT, mover, slots)
+
+
+def asked(**changes: Any) -> bytes:
+    given = Want("reader", "offer", target_text(LAYOUT, WHOLE), 1024)._replace(**changes)
+    return want("t", given)
+
+
+@settings(max_examples=150)
+@given(st.lists(st.one_of(texts, wants), max_size=6))
+def test_no_note_makes_an_owner_fail(notes: list[bytes]) -> None:
+    agent = FakeAgent()
+    owner = Sender(store(agent), 0.0)
+    owner.offer("offer", [1, 2], 8)
+    for text in [*notes, b"\xff\xfe", asked()]:
+        if note := parse(text):
+            owner.take(note)
+        owner.step()
+    owner.shut("offer")
+    assert owner.transfers == 0
+    assert owner._slots.used == 0
+
+
+@settings(max_examples=150)
+@given(st.lists(texts, max_size=6))
+def test_no_note_makes_a_reader_fail(notes: list[bytes]) -> None:
+    agent = FakeAgent(done=False)
+    reader = Receiver(store(agent), cost=ALWAYS_STAGED)
+    wanted = Wanted("offer", "owner", None, LAYOUT, 4096, [1, 2], 8, WHOLE, 1024)
+    arrival = reader.start(wanted, [3, 4])
+    for text in notes:
+        if note := parse(text):
+            reader.take(note._replace(transfer=arrival.name))
+        reader.step()
+    assert arrival.told <= set(range(len(arrival.pieces)))
+    assert not arrival.done
+
+
+def test_a_piece_that_is_told_twice_is_read_once() -> None:
+    agent = FakeAgent(done=False)
+    reader = Receiver(store(agent), cost=ALWAYS_STAGED)
+    arrival = reader.start(Wanted("offer", "owner", None, LAYOUT, 4096, [1, 2], 8, WHOLE, 1024), [3, 4])
+    for _ in range(2):
+        note = parse(write("ready", arrival.name, 0, 4096))
+        assert note
+        reader.take(note)
+        reader.step()
+    assert len(agent.reads) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"target": target_text(replace(LAYOUT, dtype="float16"), WHOLE)}, "dtype is float32"),
+        ({"target": target_text(LAYOUT, Share(0, Layers(0, 3), range(2)))}, "layers 0 to 2 are to be read"),
+        ({"target": target_text(LAYOUT, Share(0, Layers(0, 2), range(1, 3)))}, "heads 1 to 2 are to be read"),
+        ({"slot_bytes": 1 << 20}, "slots here have 2048"),
+        ({"target": "{}"}, "cannot be read"),
+    ],
+)
+def test_what_an_owner_does_not_have_is_refused(changes: dict[str, Any], told: str) -> None:
+    agent = FakeAgent()
+    owner = Sender(store(agent))
+    owner.offer("offer", [1, 2], 8)
+    note = parse(asked(**changes))
+    assert note
+    owner.take(note)
+    ((peer, text),) = agent.sent
+    assert peer == "reader"
+    assert text.startswith(b"kv1 refused t ")
+    assert told in text.decode()
+
+
+def test_a_reader_that_gets_no_slot_is_told_and_reads_without_staging(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sender_module, "BUSY_SECONDS", -1.0)
+    agent = FakeAgent(done=False)
+    kept = store(agent)
+    owner = Sender(kept)
+    owner.offer("offer", [1, 2], 8)
+    while kept.slots.take() is not None:
+        pass  # another reader hangs
+    note = parse(asked())
+    assert note
+    owner.take(note)
+    owner.step()
+    assert agent.sent == [("reader", b"kv1 busy t")]
+    reader = Receiver(store(agent), cost=ALWAYS_STAGED)
+    arrival = reader.start(Wanted("offer", "owner", None, LAYOUT, 4096, [1, 2], 8, WHOLE, 1024), [3, 4])
+    busy = parse(write("busy", arrival.name))
+    assert busy
+    reader.take(busy)
+    assert arrival.direct
+    ((_, spans, text),) = agent.reads
+    assert text == b"kv1 read offer 2"
+    assert sum(span.length for span in spans) == arrival.nbytes == 8 * LAYOUT.token_bytes
+    agent.done = True
+    reader.step()
+    assert arrival.done
+
+
+def test_slots_that_hang_are_no_reason_to_wait() -> None:
+    agent = FakeAgent(done=False)
+    kept = store(agent)
+    reader = Receiver(kept, cost=ALWAYS_STAGED, timeout_seconds=0.0)
+    wanted = Wanted("offer", "owner", None, LAYOUT, 4096, [1, 2], 8, WHOLE, 1024)
+    hanging = reader.start(wanted, [3, 4])
+    note = parse(write("ready", hanging.name, 0, 4096))
+    assert note
+    reader.take(note)
+    reader.step()
+    assert hanging.error
+    assert hanging.settled
+    assert kept.slots.used == 1
+    assert reader.start(wanted, [3, 4]).direct
+
+
+def test_what_is_read_through_staging_is_limited_where_asked_for() -> None:
+    agent = FakeAgent(done=False)
+    reader = Receiver(store(agent), cost=ALWAYS_STAGED, most_bytes_per_second=1.0)
+    arrival = reader.start(
+        Wanted("offer", "owner", None, LAYOUT, 4096, [*range(8)], 32, WHOLE, 1024), [*range(8)]
+    )
+    for piece in range(2):
+        note = parse(write("ready", arrival.name, piece, 4096))
+        assert note
+        reader.take(note)
+    reader.step()
+    assert len(agent.reads) == 1
+    assert reader._slots.used == 1
