@@ -121,13 +121,24 @@ def test_engine_config_is_merged_over_the_defaults() -> None:
     decode = engine_file(worker_objects(result), "decode")
     assert decode["kv_cache"] == {"block_tokens": 32, "memory_mib": 256}
     assert engine_file(worker_objects(result), "prefill")["kv_cache"]["block_tokens"] == 16
+    assert "staging" not in decode, "what is left out is the worker's own"
     assert decode["transfer"] == {"method": "NIXL", "backend": "UCX", "timeout_seconds": 60}
+
+
+def test_staging_memory_of_the_reference_engine_is_the_users() -> None:
+    result = planned(decode={"engineConfig": {"staging": {"use": "never", "slots": 2}}})
+    assert engine_file(worker_objects(result), "decode")["staging"] == {"use": "never", "slots": 2}
 
 
 @pytest.mark.parametrize(
     ("config", "field", "fragment"),
     [
-        ({"kv_cash": {}}, "spec.prefill.engineConfig.kv_cash", "compute, kv_cache, scheduler"),
+        (
+            {"staging": {"slot": 1}},
+            "spec.prefill.engineConfig.staging.slot",
+            "most_mb_per_second, slot_mib, slots, use",
+        ),
+        ({"kv_cash": {}}, "spec.prefill.engineConfig.kv_cash", "compute, kv_cache, scheduler, staging"),
         (
             {"kv_cache": {"block": 1}},
             "spec.prefill.engineConfig.kv_cache.block",

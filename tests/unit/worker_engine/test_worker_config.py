@@ -44,7 +44,7 @@ def test_everything_but_the_model_has_a_default() -> None:
         (
             {"model": MODEL, "zzz": 1},
             "zzz: unknown key; the keys here are model, kv_cache, scheduler, transfer, "
-            "local_prefill, compute",
+            "staging, local_prefill, compute",
         ),
         (
             {"model": MODEL, "kv_cache": {"block_tokens": "16"}},
@@ -53,6 +53,10 @@ def test_everything_but_the_model_has_a_default() -> None:
         (
             {"model": MODEL, "kv_cache": {"block_tokens": 0}},
             "kv_cache.block_tokens: Input should be greater than or equal to 1; got 0",
+        ),
+        (
+            {"model": MODEL, "staging": {"slots": 1}},
+            "staging.slots: Input should be greater than or equal to 2; got 1",
         ),
         (
             {"model": MODEL, "compute": {"device": "cuda:one"}},

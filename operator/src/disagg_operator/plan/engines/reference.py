@@ -72,7 +72,7 @@ class EngineConfig(_Section):
     kv_cache: KvCache = Field(default_factory=KvCache)
     scheduler: Scheduler = Field(default_factory=Scheduler)
     compute: Compute = Field(default_factory=Compute)
-    staging: Staging | None = None
+    staging: Staging = Field(default_factory=Staging)
 
 
 def worker(asked: Asked) -> EngineWorker:
@@ -85,7 +85,7 @@ def worker(asked: Asked) -> EngineWorker:
     config = _checked(asked.spec.engine_config, f"{asked.path}.engineConfig")
     document: dict[str, Any] = {
         "model": {"path": model_path(spec.model.source), "name": spec.model.name},
-        **config.model_dump(exclude_none=True),
+        **{name: section for name, section in config.model_dump(exclude_none=True).items() if section},
         "transfer": {
             "method": asked.transfer.method,
             "backend": asked.transfer.nixl_backend,
