@@ -179,27 +179,26 @@ def main(
     if random_weights:
         random_gguf(gguf)
 
-    async def all_kinds() -> tuple[list[Result], list[int]]:
+    async def all_kinds() -> tuple[list[Result], dict[str, list[int]]]:
         found: list[Result] = []
         given: list[list[tuple[int, ...]]] = []
         for kind in KINDS:
             results, answers = await _of_kind(kind, devices.split(","), gguf, load, options)
             found += results
             given.append([each.tokens for some in answers.values() for each in some])
-        return found, [
-            _same(*pair)
-            for some in given[1:]
-            for pair in zip(given[0], some, strict=True)
-            if pair[0] != pair[1]
-        ]
+        *others, whole = given
+        return found, {
+            kind: [_same(*pair) for pair in zip(some, whole, strict=True) if pair[0] != pair[1]]
+            for kind, some in zip(KINDS, others, strict=False)
+        }
 
     results, different = asyncio.run(all_kinds())
     if output is Output.JSON:
         print(json.dumps([asdict(each) for each in results], indent=2))
     else:
         show(results)
-    if different:
-        Console(stderr=True).print(f"answers that differ, after so many tokens: {different}")
+    if any(different.values()):
+        Console(stderr=True).print(f"answers not as the aggregated ones, after so many tokens: {different}")
         raise typer.Exit(1)
 
 

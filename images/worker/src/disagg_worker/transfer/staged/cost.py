@@ -30,5 +30,6 @@ GPU_COST = Cost(descriptor_seconds=3.8e-6)
 """Between two H100 on NVLink (docs/kv-transfer.md) both ways took as long for 64 pieces of 1 MiB, and for 32
 of 16 MiB; a READ of 4096 pieces of 16 KiB took 15.8 ms."""
 HOST_COST = Cost(30e-6, setup_seconds=1e-3, read_seconds=200e-6, copy_seconds_per_byte=0.4e-9)
+"""Estimated for TCP; not measured on a quiet machine."""
 ALWAYS_DIRECT = Cost(descriptor_seconds=0.0)
 ALWAYS_STAGED = Cost(descriptor_seconds=1.0)
