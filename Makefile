@@ -55,6 +55,8 @@ crds: $(READY) ## Write what is made from models, rules and profiles: CRDs, sche
 	@$(BIN)/python -m disagg_operator.api.crd
 	@$(BIN)/python -m disagg_operator.plan.rules
 	@$(BIN)/python -m disagg_operator.platforms
+	@PYTHONPATH=hack $(BIN)/python -m releasing.support
+	@$(BIN)/python tests/chart/values_table.py
 
 update-golden: $(READY) ## Write the golden manifests anew; review them as a diff.
 	@UV=$(UV) UPDATE_GOLDEN=1 exec $(PYTEST) tests/golden tests/chart -m "not ($(NEEDS_CLUSTER))" -q
@@ -84,6 +86,8 @@ generated: $(READY) # The generated files are what the models say.
 	@$(BIN)/python -m disagg_operator.api.crd --check
 	@$(BIN)/python -m disagg_operator.plan.rules --check
 	@$(BIN)/python -m disagg_operator.platforms --check
+	@PYTHONPATH=hack $(BIN)/python -m releasing.support --check
+	@$(BIN)/python tests/chart/values_table.py --check
 
 test: ## Everything, by real parts: checks, a real API server, a whole cluster.
 	@hack/test-all

@@ -3,7 +3,7 @@
 import argparse
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from releasing import version as versions
@@ -27,7 +27,7 @@ def crd_bundle(root: Path) -> str:
 
 
 def make_release(
-    source: Source, folder: Path, platforms: Iterable[Platform], images: Iterable[str], say: Say
+    source: Source, folder: Path, platforms: Iterable[Platform], images: Sequence[str], say: Say
 ) -> None:
     """Make all parts of a release.
 
@@ -58,8 +58,10 @@ def make_release(
     else:
         say("No krew manifest: REPOSITORY_URL=https://… does not say where the release will be.")
     parameters = {"version": version, "plugin": " ".join(each.name for each in platforms)}
-    if docker_works(source.root):
-        build_images(source, folder / "images", version, list(images))
+    if not images:
+        say("No images, as asked.")
+    elif docker_works(source.root):
+        build_images(source, folder / "images", version, images)
         parameters["images"] = " ".join(images)
     else:
         say("No images: there is no Docker with buildx. The release workflow makes them; docs/releases.md.")
@@ -77,7 +79,9 @@ def main() -> int:
     )
     parser.add_argument("--snapshot", action="store_true", help="take files that differ from the commit")
     parser.add_argument("--platforms", nargs="+", choices=known, default=[*known], help="of kubectl-disagg")
-    parser.add_argument("--images", nargs="+", default=["linux/amd64", "linux/arm64"], help="of the images")
+    parser.add_argument(
+        "--images", nargs="*", default=["linux/amd64", "linux/arm64"], help="of the images; none: no images"
+    )
     parser.add_argument("--version", action="store_true", help="print the version, and make nothing")
     parser.add_argument("--set-version", metavar="VERSION", help="write another version into all places")
     arguments = parser.parse_args()

@@ -25,6 +25,7 @@ DOCS = "docs"
 
 INCLUDED = {
     "CHANGELOG.md": "changelog.md",
+    "CODE_OF_CONDUCT.md": "conduct.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security-policy.md",
     "charts/disagg-operator/README.md": "chart.md",

@@ -16,7 +16,7 @@ def test_lint_finds_nothing_with_any_values(helm: Helm, ci_values: Path) -> None
 def test_the_readme_lists_all_values() -> None:
     readme = (CHART / "README.md").read_text()
     assert readme == with_table(readme, (CHART / "values.yaml").read_text()), (
-        "the table of values is out of date: run python tests/chart/values_table.py"
+        "the table of values is out of date: run make crds"
     )
 
 

@@ -1,11 +1,12 @@
 """The table of values in the chart's README, made from the `# --` comments of values.yaml.
 
-Run as a program it rewrites the README; the tests only compare. Invariant: every value that is not inside
-another documented one has a comment.
+Run as a program it rewrites the README, or with --check only compares. Invariant: every value that is not
+inside another documented one has a comment.
 """
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,18 @@ def with_table(readme: str, values: str) -> str:
     return _MARKED.sub(lambda marks: f"{marks[1]}\n{table(values)}\n{marks[2]}", readme)
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Write the README, or tell whether it is up to date."""
     target = CHART / "README.md"
-    target.write_text(with_table(target.read_text(), (CHART / "values.yaml").read_text()))
+    old = target.read_text(encoding="utf-8")
+    new = with_table(old, (CHART / "values.yaml").read_text(encoding="utf-8"))
+    if "--check" not in sys.argv:
+        target.write_text(new, encoding="utf-8")
+    elif old != new:
+        sys.stderr.write("charts/disagg-operator/README.md is out of date: run make crds\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

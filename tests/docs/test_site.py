@@ -57,6 +57,7 @@ def test_faults_stop_the_build(tmp_path: Path) -> None:
     for part in (
         "mkdocs.yml",
         "CHANGELOG.md",
+        "CODE_OF_CONDUCT.md",
         "CONTRIBUTING.md",
         "SECURITY.md",
         "charts/disagg-operator/README.md",

@@ -122,3 +122,10 @@ def test_kind_mounts_the_audit_policy_and_log_into_its_api_server(tmp_path: Path
         assert folder in mounted
         assert volumes[folder]["mountPath"] == folder
     assert not volumes["/var/log/kubernetes"]["readOnly"]
+
+
+def test_kind_takes_the_kubernetes_that_is_asked_for(tmp_path: Path) -> None:
+    (default,) = kind_config(tmp_path, tmp_path)["nodes"]
+    assert "image" not in default
+    (asked,) = kind_config(tmp_path, tmp_path, "kindest/node:v1.33.1")["nodes"]
+    assert asked["image"] == "kindest/node:v1.33.1"

@@ -158,6 +158,14 @@ SERVICES = Build(
 )
 
 
+CHECKERS = Build(
+    title="Build actionlint from source",
+    module=REPOSITORY / "tests/cluster/checkers",
+    sources=("tools.go",),
+    targets={"actionlint": "github.com/rhysd/actionlint/cmd/actionlint"},
+)
+
+
 def ensure_tools(paths: Paths, progress: Progress) -> Tools:
     """Return the cluster's programs, building them first if this content was never built.
 
@@ -185,6 +193,15 @@ def ensure_services(paths: Paths, progress: Progress) -> Tools:
         ClusterError: If no Go toolchain can be had or the build fails.
     """
     return ensure_build(SERVICES, paths, progress)
+
+
+def ensure_checkers(paths: Paths, progress: Progress) -> Tools:
+    """Return `actionlint`, which only the tests of GitHub's workflows need.
+
+    Raises:
+        ClusterError: If no Go toolchain can be had or the build fails.
+    """
+    return ensure_build(CHECKERS, paths, progress)
 
 
 def ensure_build(build: Build, paths: Paths, progress: Progress) -> Tools:

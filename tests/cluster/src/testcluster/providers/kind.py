@@ -1,5 +1,6 @@
 """A kind cluster: Kubernetes in Docker containers, for machines that have Docker and kind."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,13 @@ def kind_usable() -> bool:
     return succeeds(["kind", "version"]) and succeeds(["docker", "info", "--format", "{{.ServerVersion}}"])
 
 
-def kind_config(policy: Path, audit: Path) -> dict[str, Any]:
+def kind_config(policy: Path, audit: Path, image: str = "") -> dict[str, Any]:
     """Kind's configuration: one node whose API server writes its audit log to this machine.
 
     Args:
         policy: Folder of this machine with `policy.yaml`.
         audit: Folder of this machine that gets `audit.log`.
+        image: Image of the node, which decides Kubernetes' version; kind's own if empty.
     """
     volumes = [
         {"name": "audit-policy", "hostPath": POLICY_FOLDER, "mountPath": POLICY_FOLDER, "readOnly": True},
@@ -59,6 +61,7 @@ def kind_config(policy: Path, audit: Path) -> dict[str, Any]:
     ]
     node = {
         "role": "control-plane",
+        **({"image": image} if image else {}),
         "extraMounts": mounts,
         "kubeadmConfigPatches": [yaml.safe_dump(patch)],
     }
@@ -89,7 +92,8 @@ class KindProvider:
             folder.mkdir(parents=True, exist_ok=True)
         (policy / "policy.yaml").write_text(yaml.safe_dump(AUDIT_POLICY), encoding="utf-8")
         config = self.home / "config.yaml"
-        config.write_text(yaml.safe_dump(kind_config(policy, audit)), encoding="utf-8")
+        image = os.environ.get("DISAGG_KIND_NODE", "")
+        config.write_text(yaml.safe_dump(kind_config(policy, audit, image)), encoding="utf-8")
         if not self._exists():
             with self.progress.step("Create the kind cluster"):
                 create = ["kind", "create", "cluster", "--config", str(config), "--wait", WAIT]

@@ -1,0 +1,72 @@
+"""The tables of docs/support.md, from profiles of releases, chart and workflow; with --check it compares."""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from disagg_operator.platforms.catalogue import builtin
+
+PAGE = Path("docs/support.md")
+CHART = Path("charts/disagg-operator/Chart.yaml")
+LOCAL = Path("tests/cluster/localkube/go.mod")
+WORKFLOW = Path(".github/workflows/e2e.yaml")
+ENGINES = ("trtllm", "vllm", "sglang")
+_TABLE = re.compile(r"(<!-- (\w+): made by `make crds` -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def kubernetes(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield versions of Kubernetes, oldest first, and what is tried with each."""
+    oldest = re.sub(r"^>=(\d+\.\d+)\..*$", r"\1", yaml.safe_load((root / CHART).read_text())["kubeVersion"])
+    local = re.search(r"k8s\.io/kubernetes v(\S+)", (root / LOCAL).read_text(encoding="utf-8"))
+    if local is None:
+        raise ValueError(f"{LOCAL} names no Kubernetes")
+    matrix = yaml.safe_load((root / WORKFLOW).read_text())["jobs"]["kind"]["strategy"]["matrix"]["kubernetes"]
+    newest = local[1].rpartition(".")[0]
+    for version in matrix:
+        bound = {oldest: "the oldest that the chart takes", newest: "the newest"}.get(version, "")
+        own = (
+            f"; version {local[1]}, built from source, is what `make test` runs" if version == newest else ""
+        )
+        yield version, f"{bound}: the end-to-end tests on kind, in the workflow e2e{own}"
+
+
+def releases() -> Iterator[tuple[str, ...]]:
+    """Yield each release of Dynamo, newest first, and the versions of its engines."""
+    for version, release in builtin().runtimes["dynamo"].items():
+        engines = (release.engines.get(name) for name in ENGINES)
+        yield version, *(engine.version if engine else "none" for engine in engines)
+
+
+def page(text: str, root: Path) -> str:
+    """Return the page with its tables made anew."""
+    tables = {
+        "kubernetes": table(("Kubernetes", "tried by"), kubernetes(root)),
+        "releases": table(("Dynamo", "TensorRT-LLM", "vLLM", "SGLang"), releases()),
+    }
+    return _TABLE.sub(lambda found: f"{found[1]}\n{tables[found[2]]}\n{found[3]}", text)
+
+
+def table(headings: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
+    """Return rows as a Markdown table."""
+    lines = (headings, ("---",) * len(headings), *rows)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def main() -> int:
+    """Write the page, or tell whether it is up to date."""
+    old = PAGE.read_text(encoding="utf-8")
+    new = page(old, Path())
+    if old == new:
+        return 0
+    if "--check" in sys.argv:
+        sys.stderr.write(f"{PAGE} is stale: run make crds\n")
+        return 1
+    PAGE.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
