@@ -4,7 +4,7 @@ SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
-TYPED := operator/src images/worker/src images/trtllm/src hack/releasing hack/site tests
+TYPED := operator/src images/worker/src images/trtllm/src hack/monitoring hack/releasing hack/site tests
 LOCKED := uv.lock pyproject.toml operator/pyproject.toml images/worker/pyproject.toml tests/cluster/pyproject.toml
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
@@ -51,12 +51,16 @@ lint: $(READY) ## Check format, lint and import rules.
 typecheck: $(READY) ## Check types, strictly.
 	@$(BIN)/mypy $(TYPED)
 
-crds: $(READY) ## Write what is made from models, rules and profiles: CRDs, schema of values, pages and tables of the docs.
+crds: $(READY) ## Write what is made from models, rules, profiles and metrics: CRDs, schema of values, dashboards, pages and tables of the docs.
 	@$(BIN)/python -m disagg_operator.api.crd
 	@$(BIN)/python -m disagg_operator.plan.rules
 	@$(BIN)/python -m disagg_operator.platforms
+<<<<<<< HEAD
 	@PYTHONPATH=hack $(BIN)/python -m releasing.support
 	@$(BIN)/python tests/chart/values_table.py
+=======
+	@PYTHONPATH=hack $(BIN)/python -m monitoring
+>>>>>>> 936ebae (Bring Grafana dashboards and a page of all metrics, made from the code and checked against it)
 
 update-golden: $(READY) ## Write the golden manifests anew; review them as a diff.
 	@UV=$(UV) UPDATE_GOLDEN=1 exec $(PYTEST) tests/golden tests/chart -m "not ($(NEEDS_CLUSTER))" -q
@@ -86,8 +90,12 @@ generated: $(READY) # The generated files are what the models say.
 	@$(BIN)/python -m disagg_operator.api.crd --check
 	@$(BIN)/python -m disagg_operator.plan.rules --check
 	@$(BIN)/python -m disagg_operator.platforms --check
+<<<<<<< HEAD
 	@PYTHONPATH=hack $(BIN)/python -m releasing.support --check
 	@$(BIN)/python tests/chart/values_table.py --check
+=======
+	@PYTHONPATH=hack $(BIN)/python -m monitoring --check
+>>>>>>> 936ebae (Bring Grafana dashboards and a page of all metrics, made from the code and checked against it)
 
 test: ## Everything, by real parts: checks, a real API server, a whole cluster.
 	@hack/test-all

@@ -9,7 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from monitoring import metrics
 
 pytestmark = pytest.mark.timeout(600)
 WORDS = ("time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school")
@@ -17,6 +21,8 @@ CHUNK = 64
 SHORT = 20
 WORKERS = ("prefill-0", "prefill-1")
 SELECTED = "dynamo_component_router_kv_selected_cached_prefix_tokens_total"
+WHICH_ROUTER = {"worker_id", "router_id", "dynamo_namespace", "dynamo_component"}
+"""Labels that dashboards add up over."""
 READS = 'disagg_kv_reads_total{outcome="ok"}'
 LEFT_BY_FRONTEND = 'disagg_prompts_local_total{left_by="frontend"}'
 LEFT_BY_PREFILL = 'disagg_prompts_local_total{left_by="prefill"}'
@@ -133,3 +139,16 @@ def test_while_prefill_is_busy_decode_computes_what_nobody_has(routed: Any) -> N
         for each in asked:
             each.result()
     assert routed.metric("decode-0", READS) == reads + len(WORKERS)
+
+
+def test_the_frontend_has_the_metrics_that_dashboards_and_alerts_ask_for(routed: Any) -> None:
+    answer(routed, text(11))
+    answered = httpx.get(f"{routed.url}/metrics").text
+    shown = {
+        sample.name: (family.type, set(sample.labels) - WHICH_ROUTER - {"le"})
+        for family in text_string_to_metric_families(answered)
+        for sample in family.samples
+    }
+    listed = {name: (each.kind, set(each.labels)) for each in metrics.dynamo() for name in each.series}
+    assert len(listed) > 15
+    assert {name: shown.get(name) for name in listed} == listed

@@ -68,7 +68,8 @@ class Webhook:
         return runner
 
 
-def _metrics(certificate: Certificate) -> Handler:
+def certificate_metrics(certificate: Certificate) -> CollectorRegistry:
+    """Return the metrics of the webhook, which are about its certificate."""
     registry = CollectorRegistry()
     ends = Gauge(
         "disagg_webhook_certificate_not_after_timestamp_seconds",
@@ -80,6 +81,11 @@ def _metrics(certificate: Certificate) -> Handler:
         return certificate.ends.timestamp()
 
     ends.set_function(end)
+    return registry
+
+
+def _metrics(certificate: Certificate) -> Handler:
+    registry = certificate_metrics(certificate)
 
     async def answer_metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": "text/plain"})
