@@ -55,12 +55,9 @@ crds: $(READY) ## Write what is made from models, rules, profiles and metrics: C
 	@$(BIN)/python -m disagg_operator.api.crd
 	@$(BIN)/python -m disagg_operator.plan.rules
 	@$(BIN)/python -m disagg_operator.platforms
-<<<<<<< HEAD
 	@PYTHONPATH=hack $(BIN)/python -m releasing.support
 	@$(BIN)/python tests/chart/values_table.py
-=======
 	@PYTHONPATH=hack $(BIN)/python -m monitoring
->>>>>>> 936ebae (Bring Grafana dashboards and a page of all metrics, made from the code and checked against it)
 
 update-golden: $(READY) ## Write the golden manifests anew; review them as a diff.
 	@UV=$(UV) UPDATE_GOLDEN=1 exec $(PYTEST) tests/golden tests/chart -m "not ($(NEEDS_CLUSTER))" -q
@@ -90,12 +87,9 @@ generated: $(READY) # The generated files are what the models say.
 	@$(BIN)/python -m disagg_operator.api.crd --check
 	@$(BIN)/python -m disagg_operator.plan.rules --check
 	@$(BIN)/python -m disagg_operator.platforms --check
-<<<<<<< HEAD
 	@PYTHONPATH=hack $(BIN)/python -m releasing.support --check
 	@$(BIN)/python tests/chart/values_table.py --check
-=======
 	@PYTHONPATH=hack $(BIN)/python -m monitoring --check
->>>>>>> 936ebae (Bring Grafana dashboards and a page of all metrics, made from the code and checked against it)
 
 test: ## Everything, by real parts: checks, a real API server, a whole cluster.
 	@hack/test-all
