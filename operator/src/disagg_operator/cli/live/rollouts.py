@@ -1,6 +1,7 @@
 """Reads a rollout from a cluster, follows it, and writes the little by which a user steers it."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -19,7 +20,7 @@ from disagg_operator.reconcile.observe import observe
 
 _POLL_SECONDS = 1.0
 
-Revisions = dict[str, dict[str, RoleObservation]]
+Revisions = Mapping[str, Mapping[str, RoleObservation]]
 
 
 class TimedOutError(UserError):
