@@ -12,7 +12,7 @@ from testcluster.paths import REPOSITORY
 USES_NIXL = """
 import numpy as np
 from disagg_worker.memory import Region
-from disagg_worker.transfer import open_agent
+from disagg_worker.transfer.agent import open_agent
 
 def test_it():
     memory = np.zeros(1024, np.float32)
