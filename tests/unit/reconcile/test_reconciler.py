@@ -62,6 +62,17 @@ def test_the_first_status_waits_a_little_while_other_deployments_do() -> None:
     assert cluster.condition("Available")["reason"] == "RolesNotReady"
 
 
+def test_a_first_status_that_says_available_waits_for_nothing() -> None:
+    cluster = FakeCluster(deployment())
+    busy = replace(reconciler(cluster), busy=lambda: True)
+    drive_on(busy, cluster)
+    cluster.settle()
+    for obj in cluster.objects.values():
+        obj["metadata"]["creationTimestamp"] = datetime.now(UTC).isoformat()
+    drive_on(busy, cluster)
+    assert cluster.condition("Available")["status"] == "True"
+
+
 def test_what_is_wrong_with_a_new_deployment_is_told_however_many_others_wait() -> None:
     cluster = FakeCluster(deployment(platform="nowhere"))
     drive_on(replace(reconciler(cluster), busy=lambda: True), cluster)

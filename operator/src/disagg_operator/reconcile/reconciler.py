@@ -40,7 +40,14 @@ from disagg_operator.reconcile.planning import plan_now
 from disagg_operator.reconcile.plans import Plans
 from disagg_operator.reconcile.reporting.announce import announcements
 from disagg_operator.reconcile.reporting.refusals import Shortage, frontend_refusal, refusal, shortage
-from disagg_operator.reconcile.reporting.status import compute, current_target, decides, is_news, last_report
+from disagg_operator.reconcile.reporting.status import (
+    compute,
+    current_target,
+    decides,
+    is_news,
+    last_report,
+    serves,
+)
 from disagg_operator.reconcile.reporting.view import Failure, View
 from disagg_operator.reconcile.rollout.changeover import any_ends, rolled_out, waiting_frontend
 from disagg_operator.reconcile.rollout.progress import at_rest, kept_record, rollout, sole_revision
@@ -379,7 +386,8 @@ class Reconciler:
         new = compute(resource, view, now)
         if new == old:
             return Report()
-        if not old and not at_once and self.busy() and (left := _until_first_report(view, now)) > 0:
+        may_wait = not (old or at_once or serves(new)) and self.busy()
+        if may_wait and (left := _until_first_report(view, now)) > 0:
             # Of two writes of a status most need only the second, and objects of others are waited for.
             return Report(left, postponed=True, decided=False)
         last = last_report(resource)

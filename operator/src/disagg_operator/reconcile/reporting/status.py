@@ -148,6 +148,12 @@ def last_report(resource: Object) -> datetime | None:
     return max(times, default=None)
 
 
+def serves(status: Mapping[str, Any]) -> bool:
+    """Tell whether a status says that the deployment is available."""
+    conditions = status.get("conditions", [])
+    return any((each["type"], each["status"]) == (ConditionType.AVAILABLE, "True") for each in conditions)
+
+
 def decides(status: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the part of a status by which the next reconcile decides: all but what only tells people."""
     told = {"conditions", "observedGeneration", "address"}
