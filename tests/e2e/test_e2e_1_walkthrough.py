@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e.cluster_client import eventually
 from e2e.deployments import Deployment
 from e2e.installation import ROOT
 from integration.cli.program import PROGRAM
@@ -60,6 +61,7 @@ def test_what_the_quickstart_changes_is_done_and_what_cannot_work_is_refused(
     cluster: Cluster, quickstart: Deployment
 ) -> None:
     scale, _, refused, status, mended = shown("Change it")
+    before = _pods(quickstart)
     try:
         run(cluster, quickstart, scale)
         quickstart.wait_complete()
@@ -72,3 +74,12 @@ def test_what_the_quickstart_changes_is_done_and_what_cannot_work_is_refused(
     finally:
         quickstart.patch('{"spec": {"platform": "local", "decode": {"replicas": 1}}}')
         quickstart.wait_complete()
+
+    def back() -> None:
+        assert _pods(quickstart) == before
+
+    eventually(back, 60)
+
+
+def _pods(deployment: Deployment) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in deployment.children("pods")}
