@@ -4,7 +4,7 @@ SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
-TYPED := operator/src images/worker/src images/trtllm/src hack/monitoring hack/releasing hack/site tests
+TYPED := operator/src images/worker/src images/trtllm/src hack/generated.py hack/monitoring hack/releasing hack/site tests
 LOCKED := uv.lock pyproject.toml operator/pyproject.toml images/worker/pyproject.toml tests/cluster/pyproject.toml
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
@@ -56,7 +56,7 @@ crds: $(READY) ## Write what is made from models, rules, profiles and metrics: C
 	@$(BIN)/python -m disagg_operator.plan.rules
 	@$(BIN)/python -m disagg_operator.platforms
 	@PYTHONPATH=hack $(BIN)/python -m releasing.support
-	@$(BIN)/python tests/chart/values_table.py
+	@PYTHONPATH=hack $(BIN)/python tests/chart/values_table.py
 	@PYTHONPATH=hack $(BIN)/python -m monitoring
 
 update-golden: $(READY) ## Write the golden manifests anew; review them as a diff.
@@ -88,7 +88,7 @@ generated: $(READY) # The generated files are what the models say.
 	@$(BIN)/python -m disagg_operator.plan.rules --check
 	@$(BIN)/python -m disagg_operator.platforms --check
 	@PYTHONPATH=hack $(BIN)/python -m releasing.support --check
-	@$(BIN)/python tests/chart/values_table.py --check
+	@PYTHONPATH=hack $(BIN)/python tests/chart/values_table.py --check
 	@PYTHONPATH=hack $(BIN)/python -m monitoring --check
 
 test: ## Everything, by real parts: checks, a real API server, a whole cluster.

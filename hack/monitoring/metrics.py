@@ -1,7 +1,7 @@
 """Which metrics there are: ours by asking the registries that serve them, Dynamo's from dynamo.yaml.
 
 Invariant: nothing is listed that no registry has. dynamo.yaml is compared with a frontend that runs, by
-tests/integration/worker/test_frontend_metrics.py.
+tests/integration/worker/test_routing.py.
 """
 
 from collections.abc import Iterable, Iterator

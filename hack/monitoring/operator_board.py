@@ -1,10 +1,13 @@
 """The dashboard of the operator: is it well, what does it do, and which deployments need a look."""
 
+from functools import partial
+
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from monitoring.panels import board, choice, figure, lines, quantiles, row, rows, timeline
+from monitoring.panels import FULL, board, choice, figure, lines, quantiles, rate, rows, section, timeline
 
 OPERATOR = 'namespace=~"$operator"'
+_rate = partial(rate, selector=OPERATOR)
 
 
 def operator_board() -> Dashboard:
@@ -24,13 +27,11 @@ def operator_board() -> Dashboard:
     return built
 
 
-def _rate(metric: str, by: str, selector: str = OPERATOR) -> str:
-    return f"sum by ({by}) (rate({metric}{{{selector}}}[$__rate_interval]))"
-
-
 def _glance(built: Dashboard) -> Dashboard:
     errors = f'sum(increase(disagg_reconciles_total{{{OPERATOR}, result="error"}}[$__range])) or vector(0)'
-    panels = (
+    return section(
+        built,
+        "At a glance",
         figure("Leaders", "Pods that lead: one of each installation.", f"sum(disagg_leader{{{OPERATOR}}})"),
         figure(
             "Deployments",
@@ -57,10 +58,6 @@ def _glance(built: Dashboard) -> Dashboard:
         ),
         figure("Unknown errors", "Reconciles that ended with a bug, in the time shown.", errors, bad=1),
     )
-    built = built.with_row(row("At a glance"))
-    for panel in panels:
-        built = built.with_panel(panel)
-    return built
 
 
 def _deployments(built: Dashboard) -> Dashboard:
@@ -75,195 +72,162 @@ def _deployments(built: Dashboard) -> Dashboard:
         'disagg_deployment_instances{state="wanted"} '
         '- ignoring (state) disagg_deployment_instances{state="ready"} > 0'
     )
-    return (
-        built.with_row(row("Deployments"))
-        .with_panel(
-            rows(
-                "Conditions that do not hold",
-                "Progressing is False where there is nothing to do, and is left out.",
-                'disagg_deployment_condition{condition!="Progressing"} < 1',
-                columns,
-            )
-        )
-        .with_panel(
-            timeline(
-                "Available",
-                "Condition Available of each deployment.",
-                'max by (namespace, deployment) (disagg_deployment_condition{condition="Available"})',
-                "{{namespace}}/{{deployment}}",
-            )
-        )
-        .with_panel(
-            lines(
-                "Instances that are missing",
-                "Wanted and not ready.",
-                (lacking, "{{namespace}}/{{deployment}} {{role}}"),
-            )
-        )
-        .with_panel(
-            lines(
-                "Instances that are ready",
-                "Model instances by role, and pods of frontends.",
-                (
-                    'sum by (role) (disagg_deployment_instances{state="ready"})',
-                    "{{role}}",
-                ),
-            )
-        )
-        .with_panel(
-            lines(
-                "Events",
-                "Events about deployments, by reason.",
-                (_rate("disagg_events_total", "reason") + " * 60", "{{reason}}"),
-                unit="cpm",
-            )
-        )
+    return section(
+        built,
+        "Deployments",
+        rows(
+            "Conditions that do not hold",
+            "Progressing is False where there is nothing to do, and is left out.",
+            'disagg_deployment_condition{condition!="Progressing"} < 1',
+            columns,
+        ),
+        timeline(
+            "Available",
+            "Condition Available of each deployment.",
+            'max by (namespace, deployment) (disagg_deployment_condition{condition="Available"})',
+            "{{namespace}}/{{deployment}}",
+        ),
+        lines(
+            "Instances that are missing",
+            "Wanted and not ready.",
+            (lacking, "{{namespace}}/{{deployment}} {{role}}"),
+        ),
+        lines(
+            "Instances that are ready",
+            "Model instances by role, and pods of frontends.",
+            (
+                'sum by (role) (disagg_deployment_instances{state="ready"})',
+                "{{role}}",
+            ),
+        ),
+        lines(
+            "Events",
+            "Events about deployments, by reason.",
+            (_rate("disagg_events_total", "reason") + " * 60", "{{reason}}"),
+            unit="cpm",
+        ),
     )
 
 
 def _reconciles(built: Dashboard) -> Dashboard:
-    return (
-        built.with_row(row("Reconciles"))
-        .with_panel(
-            lines(
-                "Reconciles",
-                "By result: blocked needs somebody to act, error is a bug.",
-                (_rate("disagg_reconciles_total", "result"), "{{result}}"),
-                unit="ops",
-            )
-        )
-        .with_panel(
-            lines(
-                "Duration of a reconcile",
-                "From taking a deployment up to its status being written.",
-                *quantiles("disagg_reconcile_seconds", OPERATOR),
-                unit="s",
-            )
-        )
-        .with_panel(
-            lines(
-                "Wait in the queue",
-                "From a change to its deployment being taken up.",
-                *quantiles("disagg_queue_seconds", OPERATOR),
-                unit="s",
-            )
-        )
-        .with_panel(
-            lines(
-                "Queue",
-                "Deployments that wait, that failed, and that are looked at later.",
-                (f"sum(disagg_queue_depth{{{OPERATOR}}})", "waiting"),
-                (f"sum(disagg_queue_failing{{{OPERATOR}}})", "failing"),
-                (f"sum(disagg_queue_delayed{{{OPERATOR}}})", "later"),
-                width=24,
-            )
-        )
+    return section(
+        built,
+        "Reconciles",
+        lines(
+            "Reconciles",
+            "By result: blocked needs somebody to act, error is a bug.",
+            (_rate("disagg_reconciles_total", "result"), "{{result}}"),
+            unit="ops",
+        ),
+        lines(
+            "Duration of a reconcile",
+            "From taking a deployment up to its status being written.",
+            *quantiles("disagg_reconcile_seconds", OPERATOR),
+            unit="s",
+        ),
+        lines(
+            "Wait in the queue",
+            "From a change to its deployment being taken up.",
+            *quantiles("disagg_queue_seconds", OPERATOR),
+            unit="s",
+        ),
+        lines(
+            "Queue",
+            "Deployments that wait, that failed, and that are looked at later.",
+            (f"sum(disagg_queue_depth{{{OPERATOR}}})", "waiting"),
+            (f"sum(disagg_queue_failing{{{OPERATOR}}})", "failing"),
+            (f"sum(disagg_queue_delayed{{{OPERATOR}}})", "later"),
+            width=FULL,
+        ),
     )
 
 
 def _cluster(built: Dashboard) -> Dashboard:
-    return (
-        built.with_row(row("API server"))
-        .with_panel(
-            lines(
-                "Requests by code",
-                "Code 0 means no answer.",
-                (_rate("disagg_api_requests_total", "code"), "{{code}}"),
-                unit="reqps",
-            )
-        )
-        .with_panel(
-            lines(
-                "Writes by kind",
-                "In a steady state nothing is written.",
-                (
-                    _rate(
-                        "disagg_api_requests_total",
-                        "verb, kind",
-                        f'{OPERATOR}, verb=~"create|patch|update|delete"',
-                    ),
-                    "{{verb}} {{kind}}",
+    return section(
+        built,
+        "API server",
+        lines(
+            "Requests by code",
+            "Code 0 means no answer.",
+            (_rate("disagg_api_requests_total", "code"), "{{code}}"),
+            unit="reqps",
+        ),
+        lines(
+            "Writes by kind",
+            "In a steady state nothing is written.",
+            (
+                _rate(
+                    "disagg_api_requests_total",
+                    "verb, kind",
+                    selector=f'{OPERATOR}, verb=~"create|patch|update|delete"',
                 ),
-                unit="reqps",
-            )
-        )
-        .with_panel(
-            lines(
-                "Watches started anew",
-                "API servers close each watch after some minutes.",
-                (_rate("disagg_watch_restarts_total", "reason"), "{{reason}}"),
-                unit="ops",
-            )
-        )
+                "{{verb}} {{kind}}",
+            ),
+            unit="reqps",
+        ),
+        lines(
+            "Watches started anew",
+            "API servers close each watch after some minutes.",
+            (_rate("disagg_watch_restarts_total", "reason"), "{{reason}}"),
+            unit="ops",
+        ),
     )
 
 
 def _verification(built: Dashboard) -> Dashboard:
-    return (
-        built.with_row(row("Verification"))
-        .with_panel(
-            lines(
-                "Measurements",
-                "How KV cache moves, by verdict.",
-                (
-                    _rate("disagg_kv_transport_verifications_total", "verified, reason") + " * 60",
-                    "{{verified}} {{reason}}",
-                ),
-                unit="cpm",
-            )
-        )
-        .with_panel(
-            lines(
-                "Time to the answer of a canary",
-                "It grows with the load of the deployment.",
-                *quantiles("disagg_kv_transport_canary_seconds", OPERATOR),
-                unit="s",
-            )
-        )
-        .with_panel(
-            lines(
-                "KV cache of canaries",
-                "By what carried it.",
-                (_rate("disagg_kv_transport_canary_bytes_total", "transport"), "{{transport}}"),
-                unit="Bps",
-            )
-        )
+    return section(
+        built,
+        "Verification",
+        lines(
+            "Measurements",
+            "How KV cache moves, by verdict.",
+            (
+                _rate("disagg_kv_transport_verifications_total", "verified, reason") + " * 60",
+                "{{verified}} {{reason}}",
+            ),
+            unit="cpm",
+        ),
+        lines(
+            "Time to the answer of a canary",
+            "It grows with the load of the deployment.",
+            *quantiles("disagg_kv_transport_canary_seconds", OPERATOR),
+            unit="s",
+        ),
+        lines(
+            "KV cache of canaries",
+            "By what carried it.",
+            (_rate("disagg_kv_transport_canary_bytes_total", "transport"), "{{transport}}"),
+            unit="Bps",
+        ),
     )
 
 
 def _process(built: Dashboard) -> Dashboard:
     leading = f"and on (namespace, pod) disagg_leader{{{OPERATOR}}}"
-    return (
-        built.with_row(row("Process"))
-        .with_panel(
-            lines(
-                "Memory",
-                "Resident memory of each pod.",
-                (f"process_resident_memory_bytes{{{OPERATOR}}} {leading}", "{{pod}}"),
-                unit="bytes",
-            )
-        )
-        .with_panel(
-            lines(
-                "CPU",
-                "Cores that each pod uses.",
-                (f"rate(process_cpu_seconds_total{{{OPERATOR}}}[$__rate_interval]) {leading}", "{{pod}}"),
-            )
-        )
-        .with_panel(
-            lines(
-                "Lag of the event loop",
-                "What keeps the process from looking at what is next.",
-                (f"disagg_loop_lag_seconds{{{OPERATOR}}}", "{{pod}}"),
-                unit="s",
-            )
-        )
-        .with_panel(
-            lines(
-                "Objects in memory",
-                "Objects of deployments, by kind.",
-                (f"sum by (kind) (disagg_cached_objects{{{OPERATOR}}})", "{{kind}}"),
-                width=24,
-            )
-        )
+    return section(
+        built,
+        "Process",
+        lines(
+            "Memory",
+            "Resident memory of each pod.",
+            (f"process_resident_memory_bytes{{{OPERATOR}}} {leading}", "{{pod}}"),
+            unit="bytes",
+        ),
+        lines(
+            "CPU",
+            "Cores that each pod uses.",
+            (f"rate(process_cpu_seconds_total{{{OPERATOR}}}[$__rate_interval]) {leading}", "{{pod}}"),
+        ),
+        lines(
+            "Lag of the event loop",
+            "What keeps the process from looking at what is next.",
+            (f"disagg_loop_lag_seconds{{{OPERATOR}}}", "{{pod}}"),
+            unit="s",
+        ),
+        lines(
+            "Objects in memory",
+            "Objects of deployments, by kind.",
+            (f"sum by (kind) (disagg_cached_objects{{{OPERATOR}}})", "{{kind}}"),
+            width=FULL,
+        ),
     )

@@ -65,9 +65,12 @@ def choice(name: str, label: str, query: str) -> dashboard.QueryVariable:
     )
 
 
-def row(title: str) -> dashboard.Row:
-    """Return the head of a row."""
-    return dashboard.Row(title)
+def section(built: dashboard.Dashboard, title: str, *panels: Panel) -> dashboard.Dashboard:
+    """Add a row and its panels to a dashboard."""
+    built = built.with_row(dashboard.Row(title))
+    for panel in panels:
+        built = built.with_panel(panel)
+    return built
 
 
 def lines(title: str, text: str, *queries: Query, unit: str = "short", width: int = THIRD) -> Panel:
@@ -152,14 +155,19 @@ def rows(title: str, text: str, expression: str, columns: dict[str, str], *, wid
     return panel.with_target(_query(expression, 0).instant().format(PromQueryFormat.TABLE))
 
 
+def rate(metric: str, by: str, selector: str) -> str:
+    """Return a query of what a counter grows by in a second, by labels."""
+    return f"sum by ({by}) (rate({metric}{{{selector}}}[$__rate_interval]))"
+
+
 def quantiles(metric: str, selector: str, by: str = "") -> tuple[Query, Query]:
     """Return queries of the median and the 99th percentile of a histogram."""
     grouped = f"le, {by}" if by else "le"
     prefix = f"{{{{{by}}}}} " if by else ""
-    rate = f"sum by ({grouped}) (rate({metric}_bucket{{{selector}}}[$__rate_interval]))"
+    buckets = rate(f"{metric}_bucket", grouped, selector)
     return (
-        (f"histogram_quantile(0.5, {rate})", f"{prefix}p50"),
-        (f"histogram_quantile(0.99, {rate})", f"{prefix}p99"),
+        (f"histogram_quantile(0.5, {buckets})", f"{prefix}p50"),
+        (f"histogram_quantile(0.99, {buckets})", f"{prefix}p99"),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from disagg_operator.platforms.catalogue import builtin
+from generated import ROOT, settle
 
 PAGE = Path("docs/support.md")
 CHART = Path("charts/disagg-operator/Chart.yaml")
@@ -55,18 +56,5 @@ def table(headings: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def main() -> int:
-    """Write the page, or tell whether it is up to date."""
-    old = PAGE.read_text(encoding="utf-8")
-    new = page(old, Path())
-    if old == new:
-        return 0
-    if "--check" in sys.argv:
-        sys.stderr.write(f"{PAGE} is stale: run make crds\n")
-        return 1
-    PAGE.write_text(new, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(settle({PAGE: page((ROOT / PAGE).read_text(encoding="utf-8"), ROOT)}))

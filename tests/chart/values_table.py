@@ -8,12 +8,13 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-CHART = Path(__file__).resolve().parents[2] / "charts" / "disagg-operator"
+from generated import ROOT, settle
+
+CHART = ROOT / "charts" / "disagg-operator"
 _MARKED = re.compile(r"(<!-- values: [^\n]*-->\n).*?(<!-- end of values -->)", re.DOTALL)
 _KEY = re.compile(r"^( *)([A-Za-z]+):")
 
@@ -63,18 +64,6 @@ def with_table(readme: str, values: str) -> str:
     return _MARKED.sub(lambda marks: f"{marks[1]}\n{table(values)}\n{marks[2]}", readme)
 
 
-def main() -> int:
-    """Write the README, or tell whether it is up to date."""
-    target = CHART / "README.md"
-    old = target.read_text(encoding="utf-8")
-    new = with_table(old, (CHART / "values.yaml").read_text(encoding="utf-8"))
-    if "--check" not in sys.argv:
-        target.write_text(new, encoding="utf-8")
-    elif old != new:
-        sys.stderr.write("charts/disagg-operator/README.md is out of date: run make crds\n")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    readme, values = ((CHART / name).read_text(encoding="utf-8") for name in ("README.md", "values.yaml"))
+    sys.exit(settle({CHART.relative_to(ROOT) / "README.md": with_table(readme, values)}))

@@ -36,13 +36,17 @@ class PerDeployment:
 
     def show(self, key: Key, values: Mapping[tuple[str, ...], float]) -> None:
         """Show these values of a deployment, by their labels, in place of all that were shown before."""
-        before = self._shown.pop(key, {})
+        before = self._shown.get(key, {})
+        if values == before:
+            return
         for labels in before.keys() - values.keys():
             self._gauge.remove(key.namespace, key.name, *labels)
         for labels, value in values.items():
             self._gauge.labels(key.namespace, key.name, *labels).set(value)
         if values:
             self._shown[key] = values
+        else:
+            del self._shown[key]
 
 
 class Metrics:

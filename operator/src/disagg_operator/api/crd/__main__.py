@@ -14,8 +14,9 @@ PAGE = Path("docs/api.md")
 
 def files() -> dict[Path, str]:
     """Return the content of each file by its path from the repository's root."""
-    written: dict[Path, str] = {PAGE: page(definitions())}
-    for crd in definitions():
+    made = definitions()
+    written: dict[Path, str] = {PAGE: page(made)}
+    for crd in made:
         file = f"{crd['spec']['group']}_{crd['spec']['names']['plural']}.yaml"
         written[Path("crds") / file] = plain(crd)
         written[CHART_TEMPLATES / "crds" / file] = template(crd)
