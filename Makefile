@@ -4,7 +4,7 @@ SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
-TYPED := operator/src images/worker/src images/trtllm/src hack/generated.py hack/monitoring hack/releasing hack/site tests
+TYPED := operator/src images/worker/src images/trtllm/src hack/settling.py hack/monitoring hack/releasing hack/site tests
 LOCKED := uv.lock pyproject.toml operator/pyproject.toml images/worker/pyproject.toml tests/cluster/pyproject.toml
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest

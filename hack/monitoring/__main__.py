@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from generated import settle
+from settling import settle
 from monitoring.operator_board import operator_board
 from monitoring.page import page
 from monitoring.panels import text_of

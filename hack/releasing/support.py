@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from disagg_operator.platforms.catalogue import builtin
-from generated import ROOT, settle
+from settling import ROOT, settle
 
 PAGE = Path("docs/support.md")
 CHART = Path("charts/disagg-operator/Chart.yaml")

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from generated import ROOT, settle
+from settling import ROOT, settle
 
 CHART = ROOT / "charts" / "disagg-operator"
 _MARKED = re.compile(r"(<!-- values: [^\n]*-->\n).*?(<!-- end of values -->)", re.DOTALL)
