@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-from settling import settle
 from monitoring.operator_board import operator_board
 from monitoring.page import page
 from monitoring.panels import text_of
 from monitoring.serving_board import serving_board
+from settling import settle
 
 DASHBOARDS = Path("charts/disagg-operator/files/dashboards")
 
