@@ -13,9 +13,9 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from chart.helm import CHART, IMAGES, RELEASE, Helm, of_kind, settings
-from generated import ROOT
 from monitoring import metrics
 from monitoring.__main__ import files
+from settling import ROOT
 
 DASHBOARDS = {path.stem: json.loads(text) for path, text in files().items() if path.suffix == ".json"}
 LABELS = {name: metric.labels for metric in metrics.every() for name in metric.series}
