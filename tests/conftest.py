@@ -13,7 +13,12 @@ from testcluster.errors import ClusterError
 from testcluster.fixtures import ApiServer, private_apiserver
 from testcluster.paths import default_paths
 from testcluster.session import Cluster, running_cluster
-from testcluster.toolchain import ensure_platform_parts, ensure_services, ensure_tools
+from testcluster.toolchain import (
+    ensure_helm3,
+    ensure_platform_parts,
+    ensure_services,
+    ensure_tools,
+)
 
 CLUSTER = pytest.StashKey[Cluster]()
 
@@ -48,6 +53,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             ensure_tools(default_paths(), Progress())
         if wanted & {"platform_cluster", "fake_devices"}:
             ensure_platform_parts(default_paths(), Progress())
+        if "helm3" in wanted:
+            ensure_helm3(default_paths(), Progress())
         if "services" in wanted:
             ensure_services(default_paths(), Progress())
         if "cluster" in wanted:

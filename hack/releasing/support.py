@@ -13,6 +13,11 @@ from settling import ROOT, settle
 PAGE = Path("docs/support.md")
 CHART = Path("charts/disagg-operator/Chart.yaml")
 LOCAL = Path("tests/cluster/localkube/go.mod")
+HELM3 = Path("tests/cluster/helm3/go.mod")
+HELMS = {
+    LOCAL: "all tests of the chart",
+    HELM3: "templates and lint with each file of values, install and upgrade",
+}
 WORKFLOW = Path(".github/workflows/e2e.yaml")
 ENGINES = ("trtllm", "vllm", "sglang")
 _TABLE = re.compile(r"(<!-- (\w+): made by `make crds` -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -34,6 +39,15 @@ def kubernetes(root: Path) -> Iterator[tuple[str, str]]:
         yield version, f"{bound}: the end-to-end tests on kind, in the workflow e2e{own}"
 
 
+def helms(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield versions of Helm and what is tried with each."""
+    for module, tried in HELMS.items():
+        found = re.search(r"helm\.sh/helm/v\d+ v(\S+)", (root / module).read_text(encoding="utf-8"))
+        if found is None:
+            raise ValueError(f"{module} names no Helm")
+        yield found[1], tried
+
+
 def releases() -> Iterator[tuple[str, ...]]:
     """Yield each release of Dynamo, newest first, and the versions of its engines."""
     for version, release in builtin().runtimes["dynamo"].items():
@@ -45,6 +59,7 @@ def page(text: str, root: Path) -> str:
     """Return the page with its tables made anew."""
     tables = {
         "kubernetes": table(("Kubernetes", "tried by"), kubernetes(root)),
+        "helm": table(("Helm", "tried by"), helms(root)),
         "releases": table(("Dynamo", "TensorRT-LLM", "vLLM", "SGLang"), releases()),
     }
     return _TABLE.sub(lambda found: f"{found[1]}\n{tables[found[2]]}\n{found[3]}", text)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chart.helm import CHART, IMAGES, Helm, Object, offline, settings
+from chart.helm import CHART, IMAGES, Helm, Object, offline, offline3, settings
 
 CI_VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 
@@ -13,6 +13,12 @@ CI_VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 def helm() -> Helm:
     """Helm without a cluster."""
     return offline()
+
+
+@pytest.fixture(scope="session")
+def helm3() -> Helm:
+    """Helm 3 without a cluster."""
+    return offline3()
 
 
 @pytest.fixture(scope="session")

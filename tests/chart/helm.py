@@ -10,7 +10,7 @@ import yaml
 
 from testcluster.console import Progress
 from testcluster.paths import default_paths
-from testcluster.toolchain import ensure_tools
+from testcluster.toolchain import ensure_helm3, ensure_tools
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "disagg-operator"
 RELEASE = "disagg-operator"
@@ -67,6 +67,11 @@ class Helm:
 def offline() -> Helm:
     """Return the Helm that tests build, without a cluster."""
     return Helm(Path(ensure_tools(default_paths(), Progress()).path("helm")))
+
+
+def offline3() -> Helm:
+    """Return the Helm 3 that tests build, without a cluster."""
+    return Helm(Path(ensure_helm3(default_paths(), Progress()).path("helm")))
 
 
 IMAGES = {

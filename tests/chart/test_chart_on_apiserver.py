@@ -141,6 +141,21 @@ def test_an_upgrade_leaves_the_crds_and_their_objects(server: Server) -> None:
     assert {name: crd["metadata"]["uid"] for name, crd in server.crds().items()} == before
 
 
+def test_a_release_of_helm_3_is_upgraded_by_it_and_then_by_helm_4(server: Server, helm3: Helm) -> None:
+    namespace = server.namespace("disagg-system")
+    older = replace(helm3, kubeconfig=server.helm.kubeconfig)
+    older("install", "one", CHART, "--namespace", namespace, *SET_IMAGES)
+    before = {name: crd["metadata"]["uid"] for name, crd in server.crds().items()}
+    for helm, level in ((older, "debug"), (server.helm, "warning")):
+        level_set = settings(logging__level=level)
+        helm("upgrade", "one", CHART, "--namespace", namespace, *SET_IMAGES, *level_set)
+        deployment = server.kubectl(
+            "get", "deployment", "--namespace", namespace, "--output=jsonpath={.items[*].spec.template.spec}"
+        )
+        assert f'{{"name":"DISAGG_LOG_LEVEL","value":"{level}"}}' in deployment
+    assert {name: crd["metadata"]["uid"] for name, crd in server.crds().items()} == before
+
+
 def test_an_older_chart_is_refused_until_the_newer_definitions_are_let_go(server: Server) -> None:
     namespace = server.namespace("disagg-system")
     server.helm("install", "one", CHART, "--namespace", namespace, *SET_IMAGES)

@@ -8,9 +8,12 @@ import pytest
 from testcluster.containerfile import context_sources
 from testcluster.digest import source_files, text_digest, tree_digest
 from testcluster.toolchain import (
+    HELM3,
     KUBERNETES,
     PLATFORM_PARTS,
+    Build,
     go_requirement,
+    helm3_flags,
     module_version,
     parse_version,
     version_flags,
@@ -105,9 +108,18 @@ def versions(go_mod: str) -> dict[str, str]:
     return {**dict(required), **dict(replaced)}
 
 
-def test_what_platform_tests_compile_is_shared_with_the_cluster() -> None:
-    mine, theirs = versions(PLATFORM_PARTS.go_mod), versions(KUBERNETES.go_mod)
+def test_helm_3_knows_its_version_and_that_of_kubernetes() -> None:
+    flags = helm3_flags(
+        "require helm.sh/helm/v3 v3.22.0\n\nrequire (\n\tk8s.io/client-go v0.37.2 // indirect\n)\n"
+    )
+    assert "-X helm.sh/helm/v3/internal/version.version=v3.22.0" in flags
+    assert "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=37" in flags
+
+
+@pytest.mark.parametrize("build", [PLATFORM_PARTS, HELM3], ids=["platforms", "helm3"])
+def test_what_only_some_tests_compile_is_shared_with_the_cluster(build: Build) -> None:
+    mine, theirs = versions(build.go_mod), versions(KUBERNETES.go_mod)
     shared = mine.keys() & theirs.keys()
     assert "k8s.io/client-go" in shared
     assert {name: mine[name] for name in shared} == {name: theirs[name] for name in shared}
-    assert go_requirement(PLATFORM_PARTS.go_mod) == go_requirement(KUBERNETES.go_mod)
+    assert go_requirement(build.go_mod) == go_requirement(KUBERNETES.go_mod)

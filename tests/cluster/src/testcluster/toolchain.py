@@ -42,7 +42,7 @@ def go_requirement(go_mod: str) -> tuple[int, ...]:
 
 def module_version(go_mod: str, module: str) -> str:
     """The version of a module that a go.mod requires, such as `v1.37.2`."""
-    match = re.search(rf"^\s*{re.escape(module)} (v\S+)", go_mod, re.MULTILINE)
+    match = re.search(rf"^(?:require )?\s*{re.escape(module)} (v\S+)", go_mod, re.MULTILINE)
     if match is None:
         raise ValueError(f"go.mod does not require {module}")
     return match[1]
@@ -66,6 +66,19 @@ def version_flags(go_mod: str) -> str:
         "helm.sh/helm/v4/internal/version.version": helm,
     }
     return " ".join(["-s -w", *(f"-X {name}={value}" for name, value in stamps.items())])
+
+
+def helm3_flags(go_mod: str) -> str:
+    """Linker flags that make Helm 3 report its version, and reckon with the Kubernetes of its libraries."""
+    major, minor = "1", module_version(go_mod, "k8s.io/client-go").split(".")[1]
+    stamps = {
+        "internal/version.version": module_version(go_mod, "helm.sh/helm/v3"),
+        "pkg/chartutil.k8sVersionMajor": major,
+        "pkg/chartutil.k8sVersionMinor": minor,
+        "pkg/lint/rules.k8sVersionMajor": major,
+        "pkg/lint/rules.k8sVersionMinor": minor,
+    }
+    return " ".join(["-s -w", *(f"-X helm.sh/helm/v3/{name}={value}" for name, value in stamps.items())])
 
 
 def stripped(_go_mod: str) -> str:
@@ -166,6 +179,15 @@ CHECKERS = Build(
 )
 
 
+HELM3 = Build(
+    title="Build Helm 3 from source",
+    module=REPOSITORY / "tests/cluster/helm3",
+    sources=("tools.go",),
+    targets={"helm": "helm.sh/helm/v3/cmd/helm"},
+    flags=helm3_flags,
+)
+
+
 def ensure_tools(paths: Paths, progress: Progress) -> Tools:
     """Return the cluster's programs, building them first if this content was never built.
 
@@ -202,6 +224,15 @@ def ensure_checkers(paths: Paths, progress: Progress) -> Tools:
         ClusterError: If no Go toolchain can be had or the build fails.
     """
     return ensure_build(CHECKERS, paths, progress)
+
+
+def ensure_helm3(paths: Paths, progress: Progress) -> Tools:
+    """Return `helm` of major version 3, which only tests of the chart need.
+
+    Raises:
+        ClusterError: If no Go toolchain can be had or the build fails.
+    """
+    return ensure_build(HELM3, paths, progress)
 
 
 def ensure_build(build: Build, paths: Paths, progress: Progress) -> Tools:
