@@ -56,6 +56,7 @@ crds: $(READY) ## Write what is made from models, rules, profiles and metrics: C
 	@$(BIN)/python -m disagg_operator.plan.rules
 	@$(BIN)/python -m disagg_operator.platforms
 	@PYTHONPATH=hack $(BIN)/python -m releasing.support
+	@PYTHONPATH=hack $(BIN)/python -m releasing.hub
 	@PYTHONPATH=hack $(BIN)/python tests/chart/values_table.py
 	@PYTHONPATH=hack $(BIN)/python -m monitoring
 
@@ -88,6 +89,7 @@ generated: $(READY) # The generated files are what the models say.
 	@$(BIN)/python -m disagg_operator.plan.rules --check
 	@$(BIN)/python -m disagg_operator.platforms --check
 	@PYTHONPATH=hack $(BIN)/python -m releasing.support --check
+	@PYTHONPATH=hack $(BIN)/python -m releasing.hub --check
 	@PYTHONPATH=hack $(BIN)/python tests/chart/values_table.py --check
 	@PYTHONPATH=hack $(BIN)/python -m monitoring --check
 
@@ -165,7 +167,7 @@ bench-local-prefill: $(READY) ## Prompts computed by decode against those whose 
 
 ##@ Release
 .PHONY: release set-version
-release: $(READY) ## Make what a release consists of in dist/: REPOSITORY_URL=https://…, SNAPSHOT=1 with changes; docs/releases.md.
+release: $(READY) ## Make what a release consists of in dist/: REPOSITORY_URL=https://…, IMAGE_REGISTRY=…, SNAPSHOT=1 with changes; docs/releases.md.
 	@UV=$(UV) PYTHONPATH=hack $(BIN)/python -m releasing $(if $(SNAPSHOT),--snapshot) $(ARGS)
 
 set-version: $(READY) ## Write another version into all places that name it: NAME=0.2.0.

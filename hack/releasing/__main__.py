@@ -49,7 +49,7 @@ def make_release(
     folder.mkdir(parents=True)
     (wheel,) = (path for path in build_wheels(source, folder) if path.name.startswith("disagg_operator-"))
     packed = [pack_plugin(source, folder, version, wheel, each) for each in platforms]
-    package_chart(source.root, folder, version, source.time)
+    package_chart(source, folder, version)
     (folder / "crds.yaml").write_text(crd_bundle(source.root), encoding="utf-8")
     write_bills(source, folder / "sbom")
     if source.url:
@@ -58,6 +58,8 @@ def make_release(
     else:
         say("No krew manifest: REPOSITORY_URL=https://… does not say where the release will be.")
     parameters = {"version": version, "plugin": " ".join(each.name for each in platforms)}
+    if source.registry:
+        parameters["registry"] = source.registry
     if not images:
         say("No images, as asked.")
     elif docker_works(source.root):

@@ -17,6 +17,7 @@ class Source:
         time: when that was made, in seconds since 1970; all files of a release bear it.
         modified: whether files differ from the commit.
         url: web page of the repository, such as https://github.com/OWNER/NAME; "" if it is not known.
+        registry: where the images will be, such as ghcr.io/OWNER/NAME; "" if it is not known.
     """
 
     root: Path
@@ -24,6 +25,7 @@ class Source:
     time: int
     modified: bool
     url: str
+    registry: str = ""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -32,7 +34,9 @@ class Source:
 
 
 def source_of(root: Path, *, snapshot: bool) -> Source:
-    """Return the source that a checkout holds. REPOSITORY_URL of the environment says where it is from.
+    """Return the source that a checkout holds.
+
+    REPOSITORY_URL and IMAGE_REGISTRY of the environment say where it is from, and where its images will be.
 
     Args:
         root: the checkout.
@@ -48,5 +52,5 @@ def source_of(root: Path, *, snapshot: bool) -> Source:
             "Commit them, or pass SNAPSHOT=1 for a release that says so and is not published"
         )
     commit, time = output(["git", "log", "-1", "--format=%H %ct"], root).split()
-    url = os.environ.get("REPOSITORY_URL", "").rstrip("/")
-    return Source(root, commit, int(time), bool(changes), url)
+    url, registry = (os.environ.get(name, "").rstrip("/") for name in ("REPOSITORY_URL", "IMAGE_REGISTRY"))
+    return Source(root, commit, int(time), bool(changes), url, registry)

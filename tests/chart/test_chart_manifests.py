@@ -90,6 +90,84 @@ def test_a_change_of_profiles_restarts_the_operator(helm: Helm) -> None:
     assert template({"lab": {"like": "roce"}}) != template({"lab": {"like": "infiniband"}})
 
 
+def test_what_is_set_for_pods_holds_for_those_of_all_components(helm: Helm) -> None:
+    secrets = [{"name": "mirror"}]
+    wanted = {
+        "priorityClassName": "system-cluster-critical",
+        "nodeSelector": {"pool": "system"},
+        "tolerations": [{"key": "system", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+    }
+    objects = helm.render(
+        *settings(**IMAGES, **wanted, **{"global.imagePullSecrets": secrets, "webhook.enabled": True})
+    )
+    deployments = [found["spec"]["template"]["spec"] for found in of_kind(objects, "Deployment")]
+    assert len(deployments) == 2
+    for spec in deployments:
+        assert {name: spec[name] for name in wanted} == wanted
+    assert [spec["imagePullSecrets"] for spec in pods(objects)] == [secrets] * 3
+
+
+def test_pods_of_a_component_are_spread_over_nodes(helm: Helm) -> None:
+    def spread(name: str, **values: object) -> list[Object]:
+        objects = helm.render(*settings(**IMAGES, webhook__enabled=True, **values))
+        template = the(objects, "Deployment", name)["spec"]["template"]
+        constraints: list[Object] = template["spec"]["topologySpreadConstraints"]
+        component = template["metadata"]["labels"]["app.kubernetes.io/component"]
+        for each in constraints:
+            selected = each["labelSelector"]["matchLabels"]
+            assert selected.items() <= template["metadata"]["labels"].items()
+            assert selected["app.kubernetes.io/component"] == component
+        return [{key: part for key, part in each.items() if key != "labelSelector"} for each in constraints]
+
+    def over(key: str, when: str) -> Object:
+        return {"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": when}
+
+    nodes = [over("kubernetes.io/hostname", "ScheduleAnyway")]
+    assert spread(RELEASE) == spread(f"{RELEASE}-webhook") == nodes
+    zones = [over("topology.kubernetes.io/zone", "DoNotSchedule"), *nodes]
+    for name in (RELEASE, f"{RELEASE}-webhook"):
+        assert spread(name, topologySpreadConstraints=zones) == zones
+
+
+def test_people_read_and_write_by_the_roles_of_the_cluster_what_is_theirs(helm: Helm) -> None:
+    """Whoever may view, edit or administer a namespace may do that with our kinds, but for their status."""
+    objects = helm.render(*settings(**IMAGES))
+    granted: dict[str, set[tuple[str, str]]] = {}
+    for role in of_kind(objects, "ClusterRole"):
+        pairs = {
+            (each, verb)
+            for rule in role["rules"]
+            for each in rule.get("resources", ())
+            for verb in rule["verbs"]
+        }
+        for label, value in role["metadata"]["labels"].items():
+            if label.startswith("rbac.authorization.k8s.io/aggregate-to-") and value == "true":
+                granted.setdefault(label.rpartition("-")[2], set()).update(pairs)
+    plurals = {
+        yaml.safe_load(path.read_text())["spec"]["names"]["plural"] for path in (ROOT / "crds").glob("*.yaml")
+    }
+    assert granted["edit"] == granted["admin"]
+    assert {verb for _, verb in granted["view"]} == {"get", "list", "watch"}
+    assert {(each, verb) for each in plurals for verb in ("get", "list", "watch")} <= granted["view"]
+    written = granted["edit"] - granted["view"]
+    assert {("disaggdeployments", verb) for verb in ("create", "update", "patch", "delete")} <= written
+    assert {("disaggscalers/scale", verb) for verb in ("update", "patch")} <= written
+    assert not any(each.endswith("/status") for each, _ in written)
+    assert {each.partition("/")[0] for each, _ in written} == plurals
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"rbac.aggregateToDefaultRoles": False}, {"rbac.create": False}, {"watch.namespaces": ["a"]}],
+    ids=str,
+)
+def test_the_roles_of_the_cluster_stay_as_they_are_where_that_is_wanted(
+    helm: Helm, values: dict[str, object]
+) -> None:
+    assert "aggregate-to" not in str(helm.render(*settings(**IMAGES, **values)))
+
+
 def test_every_object_carries_the_labels_of_the_release(rendered: list[Object]) -> None:
     for found in rendered:
         labels = found["metadata"]["labels"]
@@ -367,6 +445,22 @@ def test_crds_of_the_repository_and_of_the_chart_are_the_same(helm: Helm) -> Non
         original = yaml.safe_load(file.read_text())
         copy = the(rendered, "CustomResourceDefinition", original["metadata"]["name"])
         assert copy["spec"] == original["spec"]
+
+
+def test_crds_come_by_each_upgrade_and_say_of_which_version_they_are(helm: Helm) -> None:
+    """Helm leaves what a chart has in a folder crds/ as it is, for ever; so they are templates."""
+    assert not (CHART / "crds").exists()
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
+    ours = {yaml.safe_load(path.read_text())["metadata"]["name"] for path in (ROOT / "crds").glob("*.yaml")}
+    upgraded = helm.render(*settings(**IMAGES), "--is-upgrade")
+    marked = {
+        found["metadata"]["name"]
+        for found in of_kind(upgraded, "CustomResourceDefinition")
+        if found["metadata"].get("annotations", {}).get("disagg.dev/chart-version") == version
+    }
+    assert marked == ours
+    validate = (CHART / "templates" / "validate.yaml").read_text()
+    assert all(f'"{name}"' in validate for name in ours), "older charts must be refused for each"
 
 
 @pytest.mark.parametrize("keep", [True, False])

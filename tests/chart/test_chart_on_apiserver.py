@@ -5,6 +5,7 @@ The API server is this module's own, since CustomResourceDefinitions belong to a
 
 import base64
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from chart import published
 from chart.helm import CHART, IMAGES, MONITORING, Helm, HelmError, Object, of_kind, settings
 from testcluster.fixtures import private_apiserver
 from testcluster.kubectl import Kubectl
@@ -25,6 +27,10 @@ OURS = "disaggdeployments.disagg.dev"
 SCALERS = "disaggscalers.disagg.dev"
 DYNAMO = "dynamoworkermetadatas.nvidia.com"
 SET_IMAGES = settings(**IMAGES)
+PUBLISHED = {crd["metadata"]["name"]: crd for crd in published.definitions()}
+"""Definitions of other projects, which the API server has throughout."""
+FOREIGN_GROUPS = {crd["spec"]["group"] for crd in PUBLISHED.values()}
+SCALED = CHART.parents[1] / "examples" / "10-autoscaling"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
@@ -49,9 +55,10 @@ class Server:
         return done.stdout
 
     def crds(self) -> dict[str, Object]:
-        """Return the CustomResourceDefinitions of the cluster by name."""
+        """Return the CustomResourceDefinitions that the chart can have made by name."""
         found = json.loads(self.kubectl("get", "crd", "--output=json"))["items"]
-        return {crd["metadata"]["name"]: crd for crd in found}
+        named = {crd["metadata"]["name"]: crd for crd in found}
+        return {name: crd for name, crd in named.items() if name not in PUBLISHED}
 
     def staying(self) -> set[str]:
         """Return the names of the CustomResourceDefinitions that nobody has deleted.
@@ -59,6 +66,26 @@ class Server:
         The API server looks for objects of one that goes, at times for minutes; here there are none.
         """
         return {name for name, crd in self.crds().items() if "deletionTimestamp" not in crd["metadata"]}
+
+    def define(self, crds: list[Object]) -> None:
+        """Apply CustomResourceDefinitions and wait until they are served."""
+        self.client.apply(crds)
+        self.await_served(*(crd["metadata"]["name"] for crd in crds))
+
+    def await_served(self, *names: str) -> None:
+        """Wait until CustomResourceDefinitions are served."""
+        self.client.await_served(*(f"crd/{name}" for name in names))
+
+    @property
+    def client(self) -> Kubectl:
+        """The kubectl that waits for what the API server does."""
+        assert self.helm.kubeconfig
+        return Kubectl(self.kubectl_binary, self.helm.kubeconfig)
+
+    def try_out(self, objects: list[Object]) -> None:
+        """Have objects judged, down to fields that are not known, and not kept."""
+        strictly = ("--server-side", "--dry-run=server", "--validate=strict")
+        self.kubectl("apply", *strictly, "--filename=-", stdin=yaml.safe_dump_all(objects))
 
     def namespace(self, name: str) -> str:
         """Make a namespace that admits restricted pods only, if it is not there."""
@@ -71,7 +98,9 @@ class Server:
 def server(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An API server of this module's own."""
     with private_apiserver(tmp_path_factory.mktemp("chart-apiserver")) as running:
-        yield Server(replace(helm, kubeconfig=running.kubeconfig), running.tools.path("kubectl"))
+        served = Server(replace(helm, kubeconfig=running.kubeconfig), running.tools.path("kubectl"))
+        served.define([*PUBLISHED.values()])
+        yield served
 
 
 @pytest.fixture(autouse=True)
@@ -111,15 +140,31 @@ def test_the_api_server_accepts_every_manifest_in_a_restricted_namespace(
         {**found, "spec": {**found["spec"], "serviceAccountName": "default"}}
         for found in of_kind(objects, "Pod")
     ]
-    # What is neither Kubernetes' nor ours, such as cert-manager's, this API server does not know.
-    elsewhere = ("monitoring.coreos.com/", "cert-manager.io/")
-    others = [
-        found for found in objects if found["kind"] != "Pod" and not found["apiVersion"].startswith(elsewhere)
-    ]
-    server.kubectl(
-        *("apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename=-"),
-        stdin=yaml.safe_dump_all([*others, *tests, pod]),
-    )
+    others = [found for found in objects if found["kind"] != "Pod"]
+    server.try_out([*others, *tests, pod])
+
+
+def test_it_accepts_all_kinds_of_monitors_and_issuers(server: Server) -> None:
+    server.namespace("disagg-system")
+    optional = ("podMonitor", "serviceMonitor", "prometheusRule", "webhook", "webhook.certManager")
+    chosen = settings(**IMAGES, **{f"{name}.enabled": True for name in optional})
+    objects = server.helm.render(*chosen, "--api-versions", MONITORING)
+    foreign = [found for found in objects if found["apiVersion"].split("/")[0] in FOREIGN_GROUPS]
+    assert {found["kind"] for found in foreign} == {
+        *("Certificate", "Issuer", "PodMonitor", "ServiceMonitor", "PrometheusRule")
+    }
+    server.try_out(foreign)
+
+
+def test_it_accepts_what_scales_the_example(server: Server) -> None:
+    server.define(of_kind(server.helm.render(*SET_IMAGES), "CustomResourceDefinition"))
+    hpa = [*yaml.safe_load_all((SCALED / "smollm2.yaml").read_text())]
+    assert [found["kind"] for found in hpa] == ["DisaggDeployment", "HorizontalPodAutoscaler"]
+    (scaled,) = yaml.safe_load_all((SCALED / "keda" / "smollm2-decode.yaml").read_text())
+    server.try_out([*hpa, scaled])
+    scaled["spec"]["maxReplicas"] = scaled["spec"].pop("maxReplicaCount")
+    with pytest.raises(AssertionError, match=r"spec\.maxReplicas: field not declared in schema"):
+        server.try_out([scaled])
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -139,6 +184,36 @@ def test_an_upgrade_leaves_the_crds_and_their_objects(server: Server) -> None:
         "upgrade", "one", CHART, "--namespace", namespace, *SET_IMAGES, *settings(logging__level="debug")
     )
     assert {name: crd["metadata"]["uid"] for name, crd in server.crds().items()} == before
+
+
+def test_an_upgrade_brings_definitions_that_are_newer_and_keeps_what_is_stored(
+    server: Server, tmp_path: Path
+) -> None:
+    """Not with `crds.enabled: false`: then they are somebody else's to upgrade."""
+    namespace = server.namespace("disagg-system")
+    older = tmp_path / "chart"
+    shutil.copytree(CHART, older)
+    template = older / "templates" / "crds" / "disagg.dev_disaggscalers.yaml"
+    template.write_text(template.read_text().replace("shortNames: [dsc]", "shortNames: [older]"))
+    server.helm("install", "one", older, "--namespace", namespace, *SET_IMAGES)
+    scaler = {
+        "apiVersion": "disagg.dev/v1alpha1",
+        "kind": "DisaggScaler",
+        "metadata": {"name": "stored", "namespace": namespace},
+        "spec": {"replicas": 3},
+    }
+    server.await_served(SCALERS)
+    server.kubectl("apply", "--filename=-", stdin=json.dumps(scaler))
+
+    def upgraded(*values: str) -> list[str]:
+        server.helm("upgrade", "one", CHART, "--namespace", namespace, *SET_IMAGES, *values)
+        names: list[str] = server.crds()[SCALERS]["spec"]["names"]["shortNames"]
+        return names
+
+    assert upgraded(*settings(crds__enabled=False)) == ["older"]
+    assert upgraded(*settings(crds__enabled=True)) == ["dsc"]
+    stored = json.loads(server.kubectl("get", SCALERS, "stored", f"--namespace={namespace}", "--output=json"))
+    assert stored["spec"] == {"replicas": 3}
 
 
 def test_a_release_of_helm_3_is_upgraded_by_it_and_then_by_helm_4(server: Server, helm3: Helm) -> None:
@@ -227,11 +302,7 @@ def test_missing_crds_are_noticed_before_anything_is_installed(server: Server) -
 def test_the_administrator_of_one_namespace_can_install(server: Server) -> None:
     """Without any cluster-wide right, once the CustomResourceDefinitions are there."""
     namespace = server.namespace("team-a")
-    crds = of_kind(server.helm.render(*SET_IMAGES), "CustomResourceDefinition")
-    server.kubectl("apply", "--server-side", "--filename=-", stdin=yaml.safe_dump_all(crds))
-    names = [f"crd/{name}" for name in (OURS, SCALERS, DYNAMO)]
-    assert server.helm.kubeconfig
-    Kubectl(server.kubectl_binary, server.helm.kubeconfig).await_served(*names)
+    server.define(of_kind(server.helm.render(*SET_IMAGES), "CustomResourceDefinition"))
     rights = [
         # An administrator cannot give away what she does not hold.
         {"apiGroups": ["disagg.dev"], "resources": ["*"], "verbs": ["*"]},

@@ -43,6 +43,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{/* Topology spread constraints (`constraints`); one without a labelSelector gets the labels of `selector`. */}}
+{{- define "disagg-operator.spread" -}}
+{{- $own := dict "labelSelector" (dict "matchLabels" (.selector | fromYaml)) }}
+{{- $whole := list }}
+{{- range .constraints }}
+{{- $whole = append $whole (ternary (merge (dict) . $own) . (empty .labelSelector)) }}
+{{- end }}
+{{- toYaml $whole }}
+{{- end }}
+
 {{/* Role that the workers of every deployment are bound to: a ClusterRole, or one Role per watched namespace. */}}
 {{- define "disagg-operator.discoveryRoleName" -}}
 {{ include "disagg-operator.fullname" . }}-discovery

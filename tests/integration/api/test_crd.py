@@ -17,7 +17,7 @@ from testcluster.kubectl import Kubectl
 from testcluster.paths import REPOSITORY
 
 CRD = "customresourcedefinitions.apiextensions.k8s.io/disaggdeployments.disagg.dev"
-EXAMPLES = sorted((REPOSITORY / "examples").rglob("*.yaml"))
+EXAMPLES = sorted((REPOSITORY / "examples").glob("*/*.yaml"))
 STORED = sorted((Path(__file__).parent / "stored").glob("*.yaml"))
 LARGEST = 96_000
 """Bytes. Every client of the API server loads it, and `kubectl explain` is read by people. The result of a
