@@ -14,6 +14,7 @@ SOURCE = Path("operator/pyproject.toml")
 _OF_PROJECT = r'^version = "(.+)"$'
 _OF_LABEL = r'org\.opencontainers\.image\.version="(.+?)"'
 _OF_EXAMPLE = r"registry\.example\.com/disagg-worker:(\d[^`\s]*)"
+_OF_FILE = r"disagg-(?:operator|worker)[-:](\d[\d.]*\d)"
 _OF_LOCK = r'^name = "disagg-(?:operator|worker)"\nversion = "(.+)"$'
 REPEATED = {
     "images/worker/pyproject.toml": _OF_PROJECT,
@@ -22,6 +23,7 @@ REPEATED = {
     "charts/disagg-operator/Chart.yaml": r'^(?:appVersion|version): "?([^"\n]+)"?$',
     "charts/disagg-operator/values.yaml": _OF_EXAMPLE,
     "charts/disagg-operator/README.md": _OF_EXAMPLE,
+    "docs/air-gap.md": _OF_FILE,
     "uv.lock": _OF_LOCK,
 }
 """The other places: a file, and where the version is in it."""

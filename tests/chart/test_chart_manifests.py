@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from chart.helm import CHART, IMAGES, MONITORING, NAMESPACE, RELEASE, Helm, Object, of_kind, settings, the
+from disagg_operator.cli.main import app
 from disagg_operator.plan import names
 from disagg_operator.plan.installation import HostAccess
 from disagg_operator.runtime.settings import from_environment
@@ -425,6 +427,16 @@ def test_the_image_is_put_together(helm: Helm, values: dict[str, object], image:
     objects = helm.render(*settings(**{**IMAGES, "image.repository": "example.com/operator", **values}))
     expected = image.format(version=version)
     assert {container["image"] for spec in pods(objects) for container in spec["containers"]} == {expected}
+
+
+def test_the_command_line_lists_the_images_that_the_chart_renders(helm: Helm, ci_values: Path) -> None:
+    listed = CliRunner().invoke(app, ["images", "--values", str(ci_values), "--names"])
+    assert listed.exit_code == 0, listed.output
+    objects = helm.render("--values", ci_values)
+    run = {container["image"] for spec in pods(objects) for container in spec["containers"]}
+    asked = environment(objects)
+    named = {asked[f"DISAGG_{name}_IMAGE"] for name in ("WORKER", "ETCD", "NATS")} - {""}
+    assert run | named <= set(listed.stdout.splitlines())
 
 
 def test_names_stay_within_their_limit(helm: Helm) -> None:

@@ -2,7 +2,7 @@
 
 | command | what this file does with it |
 |---|---|
-| `kubectl disagg render`, `lint`, `convert`, `size`, `platforms`, `rollout plan --from` | runs it |
+| `kubectl disagg render`, `lint`, `convert`, `images`, `size`, `platforms`, `rollout plan --from` | runs it |
 | other commands of `kubectl disagg`, which ask a cluster | reads it as the command line would: its options |
 | `helm install`, `upgrade`, `template` of our chart | renders the chart with its values |
 | other commands of helm, kubectl | looks verb, flags, kinds (known.yaml) and files up |
@@ -30,12 +30,13 @@ from disagg_operator.api.crd.definition import definitions
 from disagg_operator.cli.main import app
 from docs.pages import ROOT, Command, commands, inline_commands
 
-OFFLINE = {"render", "lint", "convert", "size", "platforms"}
+OFFLINE = {"render", "lint", "convert", "images", "size", "platforms"}
 STAND_INS = {
     "old.yaml": "examples/04-efa/llama-70b.yaml",
     "new.yaml": "examples/04-efa/llama-70b.yaml",
     "llama.yaml": "examples/04-efa/llama-70b.yaml",
     "llama-70b.yaml": "examples/04-efa/llama-70b.yaml",
+    "values.yaml": "charts/disagg-operator/ci/production-values.yaml",
     "dgd.yaml": "tests/unit/cli/graphs/trtllm-efa-page.yaml",
 }
 """What users have in files of these names."""

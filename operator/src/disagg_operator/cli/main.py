@@ -9,6 +9,7 @@ from disagg_operator.cli import chat, logs, rollout, status, verify
 from disagg_operator.cli.convert import command_line
 from disagg_operator.cli.doctor import command_line as doctor
 from disagg_operator.cli.exit_codes import ScriptedCommand
+from disagg_operator.cli.images import images
 from disagg_operator.cli.lint import lint
 from disagg_operator.cli.platforms import platforms
 from disagg_operator.cli.profile import profile
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(render)
 app.command()(lint)
 app.command(epilog=command_line.EPILOG)(command_line.convert)
+app.command()(images)
 app.command()(platforms)
 app.command()(profile)
 app.command(epilog=sizing.EPILOG)(sizing.size)
