@@ -15,8 +15,6 @@ from releasing.images import NAMES
 from releasing.source import Source
 
 CHART = Path("charts/disagg-operator")
-
-
 LINKS = {
     "Documentation": "docs/README.md",
     "Change log": "CHANGELOG.md",

@@ -111,25 +111,32 @@ def test_what_is_set_for_pods_holds_for_those_of_all_components(helm: Helm) -> N
 
 
 def test_pods_of_a_component_are_spread_over_nodes(helm: Helm) -> None:
-    def spread(name: str, **values: object) -> list[Object]:
-        objects = helm.render(*settings(**IMAGES, webhook__enabled=True, **values))
-        template = the(objects, "Deployment", name)["spec"]["template"]
-        constraints: list[Object] = template["spec"]["topologySpreadConstraints"]
-        component = template["metadata"]["labels"]["app.kubernetes.io/component"]
-        for each in constraints:
-            selected = each["labelSelector"]["matchLabels"]
-            assert selected.items() <= template["metadata"]["labels"].items()
-            assert selected["app.kubernetes.io/component"] == component
-        return [{key: part for key, part in each.items() if key != "labelSelector"} for each in constraints]
+    def spread(**values: object) -> dict[str, list[Object]]:
+        """Return the constraints of each component, which are about its own pods."""
+        found = {}
+        for deployment in of_kind(
+            helm.render(*settings(**IMAGES, webhook__enabled=True, **values)), "Deployment"
+        ):
+            template = deployment["spec"]["template"]
+            labels, constraints = (
+                template["metadata"]["labels"],
+                template["spec"]["topologySpreadConstraints"],
+            )
+            component = labels["app.kubernetes.io/component"]
+            for each in constraints:
+                selected = each.pop("labelSelector")["matchLabels"]
+                assert selected.items() <= labels.items()
+                assert selected["app.kubernetes.io/component"] == component
+            found[component] = constraints
+        return found
 
     def over(key: str, when: str) -> Object:
         return {"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": when}
 
     nodes = [over("kubernetes.io/hostname", "ScheduleAnyway")]
-    assert spread(RELEASE) == spread(f"{RELEASE}-webhook") == nodes
+    assert spread() == {"operator": nodes, "webhook": nodes}
     zones = [over("topology.kubernetes.io/zone", "DoNotSchedule"), *nodes]
-    for name in (RELEASE, f"{RELEASE}-webhook"):
-        assert spread(name, topologySpreadConstraints=zones) == zones
+    assert spread(topologySpreadConstraints=zones) == {"operator": zones, "webhook": zones}
 
 
 def test_people_read_and_write_by_the_roles_of_the_cluster_what_is_theirs(helm: Helm) -> None:
