@@ -62,6 +62,8 @@ def published(description: str, source: Source, version: str) -> str:
         chart["maintainers"] = [{**each, "url": source.url} for each in chart["maintainers"]]
         files = f"{source.url}/blob/v{version}"
         links = [{"name": name, "url": f"{files}/{path}"} for name, path in LINKS.items()]
+        # Artifact Hub shows a link of this name as the way to report a problem.
+        links.append({"name": "support", "url": f"{source.url}/issues"})
         annotations["artifacthub.io/links"] = yaml.safe_dump(links, sort_keys=False)
     if source.registry:
         own = [

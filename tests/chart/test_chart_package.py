@@ -87,7 +87,8 @@ def test_a_release_names_its_images_and_where_it_is() -> None:
     assert images["worker"]["platforms"] == ["linux/amd64", "linux/arm64"]
     assert images.keys() == {"operator", "worker", *services()}
     assert [each["url"] for each in told(text, "links")] == [
-        f"https://example.com/it/blob/v{VERSION}/{path}" for path in LINKS.values()
+        *(f"https://example.com/it/blob/v{VERSION}/{path}" for path in LINKS.values()),
+        "https://example.com/it/issues",
     ]
     assert all((ROOT / path).is_file() for path in LINKS.values())
     chart = yaml.safe_load(text)

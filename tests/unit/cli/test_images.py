@@ -9,6 +9,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from disagg_operator.cli.main import app
+from disagg_operator.cli.needed_images import laid_over
 from disagg_operator.platforms.catalogue import services
 from unit.cli.test_completion import complete
 
@@ -60,6 +61,12 @@ def test_values_say_which_images_the_chart_has(values: Path, tmp_path: Path) -> 
     assert operator == "mirror:5000/ours/disagg-operator@sha256:abc"
 
 
+def test_files_of_values_are_laid_over_each_other_as_by_helm() -> None:
+    values = {"a": {"b": 1, "c": 2}, "list": [{"name": "x", "is": 1}], "gone": 1}
+    others = {"a": {"b": 3}, "list": [{"name": "x"}], "gone": None}
+    assert laid_over(values, others) == {"a": {"b": 3, "c": 2}, "list": [{"name": "x"}]}
+
+
 def test_of_services_only_those_that_a_deployment_needs_are_listed(values: Path) -> None:
     assert not [
         image for image in listed("-f", EFA, "--values", values) if "etcd" in image or "nats" in image
@@ -86,6 +93,19 @@ def _images(part: object) -> list[str]:
         own = [part["image"]] if isinstance(part.get("image"), str) else []
         return own + [image for value in part.values() for image in _images(value)]
     return [image for each in part for image in _images(each)] if isinstance(part, list) else []
+
+
+def test_platforms_among_the_values_are_known(tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"platforms": {"machines": {"lab": {"like": "roce"}}}}))
+    text = EFA.read_text().replace("aws-p5.48xlarge", "lab")
+    assert "spec.platform" in images("-f", "-", text=text).stderr
+    known = images("-f", "-", "--values", values, text=text)
+    assert (known.exit_code, "tensorrtllm-runtime" in known.stdout) == (0, True), known.stderr
+    values.write_text(yaml.safe_dump({"platforms": {"machines": {"lab": {"like": "rose"}}}}))
+    wrong = images("-f", "-", "--values", values, text=text)
+    assert wrong.exit_code == 1
+    assert "values of the chart: platforms: machines/lab.yaml" in wrong.stderr
 
 
 def test_an_image_of_a_pod_template_is_the_users(values: Path, tmp_path: Path) -> None:
@@ -122,7 +142,12 @@ def test_names_are_those_that_a_registry_has_and_the_others_are_told(values: Pat
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("image: disagg-operator", "image is no map"), ("- a", "no values"), ("a: [", "not YAML")],
+    [
+        ("image: disagg-operator", "image is no map"),
+        ("- a", "no values"),
+        ("a: [", "not YAML"),
+        ("platforms: {machines: [a]}", "machines is no map"),
+    ],
 )
 def test_wrong_values_are_refused_with_words(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "values.yaml"

@@ -7,15 +7,25 @@ from typing import Annotated, Any
 
 import typer
 
-from disagg_operator.api.merge import merged
 from disagg_operator.cli import documents
-from disagg_operator.cli.needed_images import Need, by_image, chart_images, of_chart, of_plan
+from disagg_operator.cli.needed_images import (
+    Need,
+    by_image,
+    chart_images,
+    laid_over,
+    of_chart,
+    of_plan,
+    part,
+)
 from disagg_operator.cli.planning import planned
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
 from disagg_operator.cli.render import manifests
 from disagg_operator.cli.terminal import Form, UserError, fail, show, warn
 from disagg_operator.plan.cluster import UNSEEN
 from disagg_operator.plan.installation import Installation
+from disagg_operator.platforms.catalogue import Catalogue
+from disagg_operator.platforms.faults import ProfileError
+from disagg_operator.platforms.folder import with_values
 
 _HEADINGS = ("Image", "Needed by", "Why", "Where it is set, or said")
 
@@ -48,9 +58,10 @@ def images(
 ) -> None:
     """List the images that the chart and DisaggDeployments need, and where each comes from."""
     try:
-        chart = chart_images(_values(values or []), metadata.version("disagg-operator"))
+        given = _values(values or [])
+        chart = chart_images(given, metadata.version("disagg-operator"))
         installation = Installation(
-            worker_image=chart.worker, service_images=chart.services, catalogue=catalogue(profiles)
+            worker_image=chart.worker, service_images=chart.services, catalogue=_catalogue(given, profiles)
         )
         plans = [
             planned(document, namespace, installation, UNSEEN, file)
@@ -78,8 +89,17 @@ def _values(files: list[Path]) -> dict[str, Any]:
         for document in documents.read_any(str(file)):
             if not isinstance(document, dict | None):
                 raise UserError(f"{file}: holds no values of the chart, which are a map")
-            found = merged(found, document or {})
+            found = laid_over(found, document or {})
     return found
+
+
+def _catalogue(values: dict[str, Any], folder: Path | None) -> Catalogue:
+    """Return the profiles: the package's, those of a folder, and those that the chart would install."""
+    platforms = part(values, "platforms")
+    try:
+        return with_values(catalogue(folder), part(platforms, "machines"), part(platforms, "fabrics"))
+    except ProfileError as error:
+        raise UserError(f"values of the chart: platforms: {error}") from None
 
 
 def _print_names(found: Mapping[str, Sequence[Need]]) -> None:

@@ -54,6 +54,18 @@ class ChartImages:
     named: frozenset[str]
 
 
+def laid_over(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with others over them, as Helm does: maps by key, lists whole; a null removes."""
+    found = dict(values)
+    for key, value in others.items():
+        there = found.get(key)
+        if isinstance(value, Mapping) and isinstance(there, Mapping):
+            found[key] = laid_over(there, value)
+        else:
+            found[key] = value
+    return {key: value for key, value in found.items() if value is not None}
+
+
 def chart_images(values: Mapping[str, Any], version: str) -> ChartImages:
     """Return the images that the chart would take by its values.
 
@@ -64,13 +76,13 @@ def chart_images(values: Mapping[str, Any], version: str) -> ChartImages:
     Raises:
         UserError: the values are none of the chart.
     """
-    image = _part(values, "image")
-    repository, worker = image.get("repository"), _part(values, "worker").get("image")
-    registry = str(_part(values, "global").get("imageRegistry") or "").removesuffix("/")
+    image = part(values, "image")
+    repository, worker = image.get("repository"), part(values, "worker").get("image")
+    registry = str(part(values, "global").get("imageRegistry") or "").removesuffix("/")
     prefix = f"{registry}/" if registry and repository else ""
     suffix = f"@{image['digest']}" if image.get("digest") else f":{image.get('tag') or version}"
-    discovery = _part(values, "discovery")
-    given = {name: _part(discovery, name).get("image") for name in (ETCD, NATS)}
+    discovery = part(values, "discovery")
+    given = {name: part(discovery, name).get("image") for name in (ETCD, NATS)}
     return ChartImages(
         operator=f"{prefix}{repository or 'disagg-operator'}{suffix}",
         worker=str(worker or f"disagg-worker:{version}"),
@@ -128,8 +140,8 @@ def of_plan(plan: Plan, manifests: Iterable[Mapping[str, Any]], chart: ChartImag
 
 def _images(manifest: Mapping[str, Any]) -> Iterator[str]:
     pod = manifest.get("spec", {}).get("template", {}).get("spec", {})
-    for part in _PODS:
-        yield from (container["image"] for container in pod.get(part, ()))
+    for sort in _PODS:
+        yield from (container["image"] for container in pod.get(sort, ()))
 
 
 def by_image(needs: Iterable[Need]) -> dict[str, Sequence[Need]]:
@@ -140,7 +152,12 @@ def by_image(needs: Iterable[Need]) -> dict[str, Sequence[Need]]:
     return {image: tuple(uses) for image, uses in found.items()}
 
 
-def _part(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def part(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a map among the chart's values; an empty one where there is none.
+
+    Raises:
+        UserError: there is something else.
+    """
     found = values.get(name)
     if found is None:
         return {}
