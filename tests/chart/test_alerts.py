@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chart.helm import CHART, MONITORING, Helm, Object, of_kind, settings
+from chart.asked import groups
+from chart.helm import CHART, MONITORING, Helm, Object, settings
 from testcluster.console import Progress
 from testcluster.paths import default_paths
 from testcluster.prometheus import ensure_prometheus
@@ -24,14 +25,6 @@ LABEL = re.compile(r"\$labels\.(\w+)")
 @pytest.fixture(scope="module")
 def promtool() -> str:
     return ensure_prometheus(default_paths(), Progress()).path("promtool")
-
-
-def groups(helm: Helm, **values: object) -> list[Object]:
-    """Return the groups of rules, with everything that is optional turned on."""
-    chosen = ("--values", CHART / "ci" / "production-values.yaml", "--api-versions", MONITORING)
-    (rule,) = of_kind(helm.render(*chosen, *settings(**values)), "PrometheusRule")
-    found: list[Object] = rule["spec"]["groups"]
-    return found
 
 
 def alerts(groups: list[Object]) -> dict[str, Object]:

@@ -1,8 +1,8 @@
 """Grafana dashboards of the chart: Grafana's types take them, and all that they and alerts ask for exists."""
 
 import json
-import re
 from collections.abc import Iterator
+from string import Template
 from typing import Any
 
 import promql_parser as promql
@@ -12,18 +12,16 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from chart.asked import DASHBOARDS, RANGES, queries
 from chart.helm import CHART, IMAGES, RELEASE, Helm, of_kind, settings
 from monitoring import metrics
 from monitoring.__main__ import files
 from settling import ROOT
 
-DASHBOARDS = {path.stem: json.loads(text) for path, text in files().items() if path.suffix == ".json"}
 LABELS = {name: metric.labels for metric in metrics.every() for name in metric.series}
 ADDED = {"namespace", "pod", "container", "le"}
 """Labels that scrapes add, and what every histogram has."""
 ADDED_TO_PODS = {f"disagg_dev_{name}" for name in ("deployment", "role", "revision")}
-VARIABLES = {"$__rate_interval": "5m", "$__range": "1h"}
-LABEL_VALUES = re.compile(r"label_values\((.*), (\w+)\)")
 
 
 def selectors(expression: Any) -> Iterator[promql.VectorSelector]:
@@ -39,20 +37,7 @@ def selectors(expression: Any) -> Iterator[promql.VectorSelector]:
 
 
 def parsed(query: str) -> Any:
-    for variable, value in VARIABLES.items():
-        query = query.replace(variable, value)
-    return promql.parse(query)
-
-
-def queries(dashboard: dict[str, Any]) -> Iterator[str]:
-    """Yield the queries of a dashboard's panels and of its choices."""
-    for panel in dashboard["panels"]:
-        yield from (target["expr"] for target in panel.get("targets", []))
-    for variable in dashboard["templating"]["list"]:
-        if variable["type"] == "query":
-            match = LABEL_VALUES.fullmatch(variable["query"]["query"])
-            assert match, variable
-            yield match[1] if "{" in match[1] else f"{match[1]}{{{match[2]}!=''}}"
+    return promql.parse(Template(query).safe_substitute(RANGES))
 
 
 def alerts() -> Iterator[str]:

@@ -175,6 +175,8 @@ def test_a_limit_of_transfers_is_told_only_where_the_user_writes_one(
     written = planned(engine, version, transfer={"timeoutSeconds": 90}).roles[role]
     assert variables(written)[variable].value == "90"
     assert variable not in variables(planned(engine, version).roles[role])
+    # The API server writes the default into each resource.
+    assert variable not in variables(planned(engine, version, transfer={"timeoutSeconds": 60}).roles[role])
 
 
 def test_arguments_of_the_user_are_written_as_the_engine_takes_them() -> None:

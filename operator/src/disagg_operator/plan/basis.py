@@ -174,7 +174,7 @@ def _facts(spec: DisaggDeploymentSpec, platform: Platform, discovery: DiscoveryP
         "architecture": architecture.value if architecture else selected,
         "request_seconds": str(_drain_of(spec).request_seconds),
         "transfer_seconds": str(spec.transfer.timeout_seconds),
-        "timeout": WRITTEN if "timeout_seconds" in spec.transfer.model_fields_set else DEFAULT,
+        "timeout": WRITTEN if spec.transfer.limit_written else DEFAULT,
         **discovery_facts(discovery),
     }
 

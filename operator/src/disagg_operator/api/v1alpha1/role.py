@@ -98,6 +98,9 @@ class KvbmSpec(ApiModel):
     """Size in GB of the tier on disk; at least that of the tier in host memory. Default: no such tier."""
 
 
+_TRANSFER_SECONDS = 60
+
+
 class TransferSpec(ApiModel):
     """How KV cache moves from prefill to decode. Both roles always get the same settings."""
 
@@ -120,10 +123,15 @@ class TransferSpec(ApiModel):
     max_tokens_in_buffer: Annotated[int, Field(ge=0, le=16777216, json_schema_extra=whole())] | None = None
     """Tokens that the engine's transfer buffer holds: at least the longest prompt, and a multiple of the KV
     block size. Default: the engine's own."""
-    timeout_seconds: Annotated[int, Field(ge=1, le=3600, json_schema_extra=whole())] = 60
+    timeout_seconds: Annotated[int, Field(ge=1, le=3600, json_schema_extra=whole())] = _TRANSFER_SECONDS
     """Seconds that one transfer may take, after which the request fails and its blocks are freed. Pods also
     get this long to finish transfers."""
     restart_wedged: bool = True
     """Whether a worker is started anew whose engine says that it cannot move KV cache until then."""
     kvbm: KvbmSpec | None = None
     """Dynamo's KV block manager on prefill workers. Default: none; blocks that leave GPU memory are lost."""
+
+    @property
+    def limit_written(self) -> bool:
+        """Whether the user asks for a limit: API servers write the default into every resource."""
+        return self.timeout_seconds != _TRANSFER_SECONDS

@@ -94,7 +94,7 @@ def _same_dtype(subject: Subject) -> Iterator[Finding]:
 def _unheard(subject: Subject) -> Iterator[Finding]:
     """Find a limit that the user writes and the engine cannot be told."""
     dialect = ENGINES[subject.spec.runtime.engine].dialect
-    written = "timeout_seconds" in subject.spec.transfer.model_fields_set
+    written = subject.spec.transfer.limit_written
     if dialect is None or not written or subject.plan.transfer.simulated:
         return
     told = {setting.name for _, role in subject.roles() for setting in role.pod.environment}

@@ -52,7 +52,7 @@ def _unheard(subject: Subject) -> Iterator[Finding]:
     version = subject.trtllm
     if version is None or argument(version, f"{TRANSCEIVER}.{TIMEOUT}"):
         return
-    if "timeout_seconds" in subject.spec.transfer.model_fields_set:
+    if subject.spec.transfer.limit_written:
         fault = f"TensorRT-LLM {version} knows no limit: it waits for ever for a lost transfer"
         yield Finding(_FIELD, fault, "Leave it out, or write a newer runtime.version")
 
