@@ -125,6 +125,37 @@ def test_json_holds_the_numbers_and_what_they_rest_on() -> None:
     assert all(each["source"] for each in found["assumptions"])
 
 
+def test_few_gpus_on_as_many_whole_nodes_do_not_simply_pay() -> None:
+    """Over EFA an instance of each role takes a node each, though both have four GPUs of eight."""
+    asked = ("--isl", "3000", "--osl", "300", "--rate", "4", "--ttft", "2000", "--itl", "30")
+    text = size(*LLAMA[:4], *asked).stdout
+    assert "Disaggregation pays only where other pods use the rest of its nodes: 8 GPUs on 2 nodes" in text
+    assert "16 GPUs on 2 nodes aggregated" in text
+    assert "Whole nodes: 2 of 8 GPUs, together 16 GPUs, 8 of them idle unless other pods use them; no" in text
+    found = json.loads(size(*LLAMA[:4], *asked, "-o", "json").stdout)
+    assert (found["gpus"], found["nodes"], found["aggregated"]["nodes"]) == (8, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "longest"), [((), 8000), (("--max-isl", "4000"), 4000), (("--max-isl", "30000"), 30000)]
+)
+def test_limits_are_those_of_the_longest_prompt(given: tuple[str, ...], longest: int) -> None:
+    text = size(*LLAMA, *given, "-o", "yaml").stdout
+    spec = yaml.safe_load(text)["spec"]
+    for role in ("prefill", "decode"):
+        assert longest + 500 <= spec[role]["engineConfig"]["max_seq_len"] < longest + 532
+    assert spec["prefill"]["engineConfig"]["max_num_tokens"] >= longest
+    assert longest + 1000 <= spec["transfer"]["maxTokensInBuffer"] < longest + 1032
+    assert f"# A prompt has at most {longest} tokens, with 500 of an answer" in text
+
+
+def test_a_gated_repository_is_told_with_what_to_write() -> None:
+    written = size(*LLAMA, "-o", "yaml").stdout
+    assert "# meta-llama/Llama-3.3-70B-Instruct is gated" in written
+    assert "tokenSecretRef: {name: NAME OF THE SECRET, key: token}" in written
+    assert "is gated" not in size(*QWEN, "-o", "yaml").stdout
+
+
 def test_assumptions_can_be_replaced_and_say_so() -> None:
     text = size(*LLAMA, "--assume", "fabric_rate=50", "--assume", "prefill_efficiency=0.5").stdout
     (rate,) = [line for line in text.splitlines() if line.startswith("fabric_rate ")]
@@ -175,6 +206,8 @@ def test_a_platform_that_names_no_gpus_takes_them_from_options() -> None:
         (["--platform", "generic", "--gpu", "H100"], "--gpus-per-node: platform generic does not say"),
         (["--gpu", "H101"], "--gpu: 'H101' is not known. Write one of: H100"),
         (["--isl", "100000"], "--isl: prompt and answer have 100500 tokens"),
+        (["--max-isl", "100"], "--max-isl: 100 is less than --isl 4000. Write 4000 or more"),
+        (["--max-isl", "100000"], "--max-isl: prompt and answer have 100500 tokens"),
         (["--rate", "-1"], "--rate: -1 is no number above 0. Write --rate 10"),
         (
             ["--assume", "fabric=3"],

@@ -8,6 +8,7 @@ from disagg_operator.sizing.assumptions import assumed, models
 from disagg_operator.sizing.fleet import Load
 from disagg_operator.sizing.kv import KvType
 from disagg_operator.sizing.model import ModelShape, Weights, shape_of
+from disagg_operator.sizing.nodes import sharing
 
 LLAMA_8B = "meta-llama/Llama-3.1-8B-Instruct"
 LLAMA_70B = "meta-llama/Llama-3.3-70B-Instruct"
@@ -36,6 +37,7 @@ def question(
     kv_type: KvType = KvType.AUTO,
     weights: Weights | None = None,
     backend: str = "UCX",
+    max_isl: int = 0,
     given: Sequence[str] = (),
 ) -> Question:
     """Return a question."""
@@ -48,8 +50,9 @@ def question(
         platform=platform,
         fabric=fabrics[0].name,
         backend=backend,
-        load=Load(isl, osl, rate, ttft, itl),
+        load=Load(isl, osl, rate, ttft, itl, max_isl),
         kv_type=kv_type,
         assumed=assumed(machine, fabrics[0], backend, shape).replaced(given),
         nvlink=any(fabric.domain is not None for fabric in fabrics),
+        sharing=sharing(machine, fabrics),
     )

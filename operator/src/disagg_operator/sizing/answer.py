@@ -10,6 +10,7 @@ from disagg_operator.sizing.errors import SizingError
 from disagg_operator.sizing.fleet import Aggregated, Fleet, Load, moved
 from disagg_operator.sizing.kv import KvType
 from disagg_operator.sizing.model import ModelShape
+from disagg_operator.sizing.nodes import Sharing
 from disagg_operator.sizing.roofline import Roofline
 from disagg_operator.sizing.search import aggregated, disaggregated
 from disagg_operator.sizing.words import duration, two
@@ -21,13 +22,14 @@ _EXPERTS = (
 _SLOWEST, _FASTEST = 1e-3, 1e4
 """GB/s between which the rate is sought that is enough."""
 _PAYS, _COSTS = 1.2, 0.85
-"""GPUs of aggregated serving over those of disaggregated; what lies between is within the error."""
+"""GPUs or nodes of aggregated serving over those of disaggregated; what lies between is within the error."""
 
 
 class Verdict(StrEnum):
     """Whether disaggregation pays."""
 
     PAYS = "pays"
+    SHARED = "pays only where other pods use the rest of its nodes"
     CLOSE = "too close to call"
     COSTS = "does not pay"
     MISSES = "misses the targets"
@@ -46,6 +48,7 @@ class Question:
         kv_type: type of the KV cache.
         assumed: what is taken for given.
         nvlink: whether nodes are joined by the GPUs' own link.
+        sharing: which instances may share a node.
     """
 
     shape: ModelShape
@@ -56,6 +59,7 @@ class Question:
     kv_type: KvType
     assumed: Assumptions
     nvlink: bool
+    sharing: Sharing
 
     @property
     def token_bytes(self) -> float:
@@ -66,12 +70,25 @@ class Question:
     def buffer_tokens(self) -> int:
         """``max_tokens_in_buffer``."""
         margin, block = self.assumed["buffer_margin"], self.assumed["tokens_per_block"]
-        return transfer.buffer_tokens(self.load.isl, self.load.osl, int(margin), int(block))
+        return transfer.buffer_tokens(self.load.longest, int(margin), int(block))
 
     @property
     def roofline(self) -> Roofline:
         """The model on its GPUs."""
         return Roofline(self.shape, self.token_bytes, self.assumed, self.nvlink)
+
+    def nodes(self, fleet: Fleet) -> int:
+        """Return the whole nodes that prefill and decode take."""
+        roles = [(role.gpus, role.replicas) for role in (fleet.prefill, fleet.decode)]
+        return self.sharing.nodes(roles, self._per_node)
+
+    def nodes_of_both(self, both: Aggregated) -> int:
+        """Return the whole nodes that instances take which do both: those need no fabric."""
+        return Sharing().nodes([(both.gpus, both.replicas)], self._per_node)
+
+    @property
+    def _per_node(self) -> int:
+        return int(self.assumed["gpus_per_node"])
 
 
 @dataclass(frozen=True)
@@ -155,13 +172,34 @@ def judged(question: Question, fleet: Fleet, both: Aggregated | None) -> tuple[V
             Verdict.PAYS,
             "no aggregated fleet meets both targets: chunks of prompts that leave enough time are too small",
         )
-    ratio = both.total / fleet.gpus
-    told = f"{fleet.gpus} GPUs disaggregated, {both.total} aggregated with prompts in chunks"
-    if ratio >= _PAYS:
+    nodes, nodes_of_both = question.nodes(fleet), question.nodes_of_both(both)
+    told = (
+        f"{_counted(fleet.gpus, nodes)} disaggregated, {_counted(both.total, nodes_of_both)} aggregated with "
+        "prompts in chunks"
+    )
+    by_gpus, by_nodes = _compared(both.total / fleet.gpus), _compared(nodes_of_both / nodes)
+    if by_gpus is Verdict.PAYS and by_nodes is Verdict.PAYS:
         return Verdict.PAYS, f"{told}, for the same {load.rate:g} requests/s and targets"
-    if ratio <= _COSTS:
+    if by_gpus is Verdict.PAYS:
+        return Verdict.SHARED, f"{told}: fewer GPUs, but not fewer whole nodes"
+    if by_gpus is Verdict.COSTS:
         return Verdict.COSTS, f"{told}: the targets leave aggregated serving room enough"
+    if by_nodes is Verdict.COSTS:
+        return Verdict.COSTS, f"{told}: about as many GPUs, but more whole nodes"
     return Verdict.CLOSE, f"{told}: the difference is within the error of this estimate, so measure both"
+
+
+def _compared(ratio: float) -> Verdict:
+    """Return what aggregated over disaggregated says by itself, of GPUs or of nodes."""
+    if ratio >= _PAYS:
+        return Verdict.PAYS
+    return Verdict.COSTS if ratio <= _COSTS else Verdict.CLOSE
+
+
+def _counted(gpus: int, nodes: int) -> str:
+    return " on ".join(
+        f"{number} {one if number == 1 else f'{one}s'}" for number, one in ((gpus, "GPU"), (nodes, "node"))
+    )
 
 
 def first_token(question: Question, fleet: Fleet, rate: float) -> float:
@@ -259,9 +297,10 @@ def _missed(question: Question, fleet: Fleet) -> str:
 
 
 def _check(question: Question) -> None:
-    asked, longest = question.load.isl + question.load.osl, question.shape.longest
-    if longest and asked > longest:
+    load, longest = question.load, question.shape.longest
+    option = "--isl" if load.isl + load.osl > longest else "--max-isl"
+    if longest and load.longest > longest:
         raise SizingError(
-            f"--isl: prompt and answer have {asked} tokens, {question.shape.name} was made for "
+            f"{option}: prompt and answer have {load.longest} tokens, {question.shape.name} was made for "
             f"{longest}. Write a shorter one"
         )

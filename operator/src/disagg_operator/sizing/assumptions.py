@@ -165,7 +165,7 @@ def gpu_of(machine: MachineProfile, gpu: str = "") -> str:
 
 
 def models() -> Mapping[str, Any]:
-    """Return the models whose shape is known, by name: ``source`` and ``config``."""
+    """Return the models whose shape is known, by name: ``source``, ``config``, and ``gated`` where it is."""
     return _data("models")
 
 

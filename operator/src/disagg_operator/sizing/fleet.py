@@ -1,7 +1,8 @@
 """Loads, fleets that serve them (disaggregated or aggregated), and what waiting costs. Pure.
 
-Requests come at random moments (Poisson) and are all alike. An instance computes one prompt at a time, so
-that prompts wait as in an M/D/1 queue, and so do caches on their way. Times to the first token are means.
+Requests come at random moments (Poisson) and are taken as all alike; limits alone know the longest. An
+instance computes one prompt at a time, so that prompts wait as in an M/D/1 queue, and so do caches on their
+way. Times to the first token are means.
 """
 
 import math
@@ -22,6 +23,7 @@ class Load:
         rate: requests a second.
         ttft: seconds to the first token, at most.
         itl: seconds from token to token, at most.
+        max_isl: tokens of the longest prompt; 0 where all have ``isl``.
     """
 
     isl: int
@@ -29,6 +31,12 @@ class Load:
     rate: float
     ttft: float
     itl: float
+    max_isl: int = 0
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt with its answer."""
+        return max(self.isl, self.max_isl) + self.osl
 
     @property
     def context(self) -> float:

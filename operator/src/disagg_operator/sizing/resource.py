@@ -2,10 +2,12 @@
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from disagg_operator.api.v1alpha1 import API_VERSION, KIND
 from disagg_operator.sizing.answer import Answer
+from disagg_operator.sizing.assumptions import models
 from disagg_operator.sizing.fleet import Role
 from disagg_operator.sizing.kv import KvType
 
@@ -23,7 +25,7 @@ def resource(answer: Answer, model: str) -> dict[str, Any]:
     """
     question = answer.question
     load, block = question.load, int(question.assumed["tokens_per_block"])
-    whole = math.ceil((load.isl + load.osl) / block) * block
+    whole = math.ceil(load.longest / block) * block
     source: dict[str, Any] = (
         {"huggingFace": {"repository": model}}
         if _REPOSITORY.fullmatch(model)
@@ -50,6 +52,28 @@ def resource(answer: Answer, model: str) -> dict[str, Any]:
             ),
         },
     }
+
+
+def remarks(answer: Answer, made: Mapping[str, Any]) -> list[str]:
+    """Return what a reader of the resource must know, which it cannot say itself.
+
+    Args:
+        answer: the answer.
+        made: the resource.
+    """
+    load = answer.question.load
+    found = [
+        f"A prompt has at most {load.longest - load.osl} tokens, with {load.osl} of an answer: max_seq_len, "
+        "max_num_tokens",
+        "and maxTokensInBuffer leave no room for more. For longer prompts write --max-isl.",
+    ]
+    repository = made["spec"]["model"]["source"].get("huggingFace", {}).get("repository", "")
+    if models().get(repository, {}).get("gated"):
+        found += [
+            f"{repository} is gated: accept its licence, make a Secret with your token, and write",
+            "spec.model.source.huggingFace.tokenSecretRef: {name: NAME OF THE SECRET, key: token}",
+        ]
+    return found
 
 
 def _role(answer: Answer, role: Role, sizes: dict[str, Any]) -> dict[str, Any]:

@@ -138,14 +138,14 @@ def _first(least: int, enough: Callable[[int], bool]) -> int:
 
 def _fits_nowhere(roofline: Roofline, load: Load, sizes: Sequence[int], buffer_tokens: int) -> SizingError:
     """Return why there is no decode at all."""
-    if any(_room(roofline, load, gpus, buffer_tokens) >= 1 for gpus in sizes):
+    if any(_takes_longest(roofline, load, gpus, buffer_tokens) for gpus in sizes):
         return _too_many(load)
     together = roofline.assumed["gpu_memory"] * sizes[-1] / 1e9
     return SizingError(
         f"--platform: {roofline.shape.name} needs {roofline.shape.weight_bytes / 1e9:.0f} GB for "
         "weights, and "
-        f"has no room with one request on {sizes[-1]} GPUs of {together:.0f} GB together. Write a platform "
-        "with more memory, or --weights fp8"
+        f"has no room with one request of {load.longest} tokens on {sizes[-1]} GPUs of {together:.0f} GB "
+        "together. Write a platform with more memory, --weights fp8, or a smaller --max-isl"
     )
 
 
@@ -170,6 +170,12 @@ def _room(roofline: Roofline, load: Load, gpus: int, buffer_tokens: int) -> floa
     return roofline.cached_tokens(memory, gpus) / (load.isl + load.osl) if memory is not None else 0.0
 
 
+def _takes_longest(roofline: Roofline, load: Load, gpus: int, buffer_tokens: int) -> bool:
+    """Return whether an instance's KV cache holds the longest prompt with its answer."""
+    memory = roofline.memory(gpus, buffer_tokens)
+    return memory is not None and roofline.cached_tokens(memory, gpus) >= load.longest
+
+
 def _sizes(roofline: Roofline) -> Iterator[int]:
     """Yield numbers of GPUs of an instance: powers of two within a node, then whole nodes."""
     per_node = int(roofline.assumed["gpus_per_node"])
@@ -187,7 +193,7 @@ def _sizes(roofline: Roofline) -> Iterator[int]:
 def _decode(roofline: Roofline, load: Load, gpus: int, buffer_tokens: int) -> Iterator[Role]:
     memory = roofline.memory(gpus, buffer_tokens)
     room = _room(roofline, load, gpus, buffer_tokens)
-    if memory is None or room < 1:
+    if memory is None or not _takes_longest(roofline, load, gpus, buffer_tokens):
         return
 
     def step(batch: float) -> float:
@@ -222,7 +228,7 @@ def _running(load: Load, replicas: int, batch: int, gpus: int, roofline: Rooflin
 
 def _prefill(roofline: Roofline, load: Load, gpus: int, buffer_tokens: int) -> Iterator[Role]:
     memory = roofline.memory(gpus, buffer_tokens)
-    if memory is None or roofline.cached_tokens(memory, gpus) < load.isl:
+    if memory is None or roofline.cached_tokens(memory, gpus) < load.longest - load.osl:
         return
     seconds = roofline.prefill_seconds(load.isl, gpus)
     needed = load.rate * seconds / roofline.assumed["prefill_load"]

@@ -14,9 +14,9 @@ def seconds(kv_bytes: float, rate: float, streams: int = 1) -> float:
     return kv_bytes / (rate * streams)
 
 
-def buffer_tokens(isl: int, osl: int, margin: int, block: int) -> int:
-    """Return ``max_tokens_in_buffer``: one whole request and a margin, in whole blocks.
+def buffer_tokens(longest: int, margin: int, block: int) -> int:
+    """Return ``max_tokens_in_buffer``: the longest request and a margin, in whole blocks.
 
     TensorRT-LLM asks for the longest prompt at least, and refuses what is no multiple of its block.
     """
-    return math.ceil((isl + osl + margin) / block) * block
+    return math.ceil((longest + margin) / block) * block

@@ -27,7 +27,8 @@ from disagg_operator.sizing.errors import SizingError
 from disagg_operator.sizing.fleet import Load
 from disagg_operator.sizing.kv import KvType
 from disagg_operator.sizing.model import ModelShape, Weights
-from disagg_operator.sizing.resource import resource
+from disagg_operator.sizing.nodes import sharing
+from disagg_operator.sizing.resource import remarks, resource
 
 _LONGEST = 100_000_000
 """Tokens."""
@@ -48,6 +49,16 @@ def size(
     platform: Annotated[str, typer.Option("--platform", help="Machines: see kubectl disagg platforms.")],
     *,
     isl: Annotated[int, typer.Option("--isl", min=1, max=_LONGEST, help="Tokens of a prompt.")],
+    max_isl: Annotated[
+        int | None,
+        typer.Option(
+            "--max-isl",
+            min=1,
+            max=_LONGEST,
+            help="Tokens of the longest prompt, which -o yaml leaves room for. Default: twice --isl.",
+            show_default=False,
+        ),
+    ] = None,
     osl: Annotated[int, typer.Option("--osl", min=2, max=_LONGEST, help="Tokens of an answer.")],
     rate: Annotated[float, typer.Option("--rate", help="Requests a second.")],
     ttft: Annotated[float, typer.Option("--ttft", help="Milliseconds to the first token, at most.")] = 2000,
@@ -100,8 +111,9 @@ def size(
 ) -> None:
     """Estimate what a model's requests need: KV cache, transfer, replicas, memory, and whether it pays."""
     try:
+        shape = found(model, weights)
         question = _question(
-            found(model, weights),
+            shape,
             catalogue(profiles),
             platform,
             Load(
@@ -110,6 +122,7 @@ def size(
                 _positive("--rate", rate),
                 _positive("--ttft", ttft) / 1e3,
                 _positive("--itl", itl) / 1e3,
+                _longest_prompt(isl, osl, max_isl, shape),
             ),
             kv_type=kv_dtype,
             backend=nixl_backend,
@@ -153,7 +166,17 @@ def _question(
         given
     )
     nvlink = any(fabric.domain is not None for fabric in fabrics)
-    return Question(shape, platform, fabrics[0].name, backend, load, kv_type, taken, nvlink)
+    shared = sharing(machine, fabrics)
+    return Question(shape, platform, fabrics[0].name, backend, load, kv_type, taken, nvlink, shared)
+
+
+def _longest_prompt(isl: int, osl: int, asked: int | None, shape: ModelShape) -> int:
+    """Return the tokens of the longest prompt: twice the mean where nobody says, if the model takes that."""
+    if asked is None:
+        return max(isl, min(2 * isl, shape.longest - osl if shape.longest else 2 * isl))
+    if asked < isl:
+        raise UserError(f"--max-isl: {asked} is less than --isl {isl}. Write {isl} or more")
+    return asked
 
 
 def _backend(fabric: FabricProfile) -> str:
@@ -204,6 +227,8 @@ def _print(answer: Answer, deployment: dict[str, Any], form: Form) -> None:
     elif form is Form.YAML:
         typer.echo(f"# An estimate by {answer.method}.")
         typer.echo(f"# Disaggregation {answer.verdict}: {answer.why}.")
+        for line in remarks(answer, deployment):
+            typer.echo(f"# {line}")
         typer.echo(documents.write([deployment]), nl=False)
     else:
         print_answer(answer)

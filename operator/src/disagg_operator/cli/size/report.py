@@ -17,7 +17,7 @@ from disagg_operator.sizing.fleet import Role
 from disagg_operator.sizing.kv import KvType
 from disagg_operator.sizing.words import duration, two
 
-_STYLES = {Verdict.PAYS: "green", Verdict.CLOSE: "yellow", Verdict.COSTS: "yellow", Verdict.MISSES: "red"}
+_STYLES = dict.fromkeys(Verdict, "yellow") | {Verdict.PAYS: "green", Verdict.MISSES: "red"}
 _DIGITS = 3
 
 
@@ -42,6 +42,7 @@ def print_answer(answer: Answer) -> None:
     instances = f"{prefill.replicas}:{decode.replicas} instances"
     gpus = f"{prefill.gpus * prefill.replicas}:{decode.gpus * decode.replicas} GPUs"
     out.print(Text(f"Prefill to decode: {instances}, {gpus}."))
+    out.print(Text(_whole_nodes(answer)))
     out.print(Text(f"An estimate by {answer.method}."))
     out.print(Text(_sure(answer)))
     out.print()
@@ -91,9 +92,16 @@ def document(answer: Answer) -> dict[str, Any]:
         "decode": _role(fleet.decode),
         "ratio": fleet.prefill.replicas / fleet.decode.replicas,
         "gpus": fleet.gpus,
+        "nodes": question.nodes(fleet),
         "ttft": fleet.ttft,
         "itl": fleet.itl,
-        "aggregated": {**asdict(answer.both), "total": answer.both.total} if answer.both else None,
+        "aggregated": {
+            **asdict(answer.both),
+            "total": answer.both.total,
+            "nodes": question.nodes_of_both(answer.both),
+        }
+        if answer.both
+        else None,
         "uncertainty": {
             "assumption": uncertainty.assumption.name,
             "gpusAtLow": uncertainty.at_low,
@@ -106,6 +114,16 @@ def document(answer: Answer) -> dict[str, Any]:
     }
     rounded: dict[str, Any] = _rounded(found)
     return rounded
+
+
+def _whole_nodes(answer: Answer) -> str:
+    """Return the nodes that the fleet takes and what of them is left over, in a sentence."""
+    question, fleet = answer.question, answer.fleet
+    nodes, per_node = question.nodes(fleet), int(question.assumed["gpus_per_node"])
+    left = nodes * per_node - fleet.gpus
+    spare = f"{left} of them idle unless other pods use them" if left else "none of them idle"
+    apart = "; no node may have both prefill and decode" if question.sharing.apart else ""
+    return f"Whole nodes: {nodes} of {per_node} GPUs, together {nodes * per_node} GPUs, {spare}{apart}."
 
 
 def _sure(answer: Answer) -> str:
@@ -188,7 +206,16 @@ def _cache(answer: Answer) -> Iterator[tuple[str, str, str]]:
             f"{two(answer.enough / 1e9)} GB/s a GPU",
             f"for a first token of this fleet within {duration(load.ttft)}",
         )
-    yield "max_tokens_in_buffer", str(question.buffer_tokens), "a whole request and a margin, in whole blocks"
+    yield (
+        "max_tokens_in_buffer",
+        str(question.buffer_tokens),
+        "the longest request and a margin, in whole blocks",
+    )
+    yield (
+        "longest request",
+        f"{load.longest} tokens",
+        f"a prompt of --max-isl {load.longest - load.osl} with its answer; longer ones are refused",
+    )
 
 
 def _memory(answer: Answer) -> Iterator[tuple[str, str, str]]:
