@@ -24,6 +24,28 @@ class _Backoffs:
         return chain((1.0, 2.0), repeat(5.0))
 
 
+class _NoTrace(kopf.DiffBaseStorage, kopf.ProgressStorage):
+    """Keeps nothing of what kopf would remember on the objects, and spares its copies of them."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+    def purge(self, **_: Any) -> None:
+        pass
+
+    def touch(self, **_: Any) -> None:
+        pass
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
 def registry_of(seen: Callable[[Object], None], configuration: Configuration) -> kopf.OperatorRegistry:
     """Return what kopf is to call.
 
@@ -50,6 +72,7 @@ def settings_of() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = settings.persistence.progress_storage = _NoTrace()
     # The process waits for the CRD before it starts kopf, and needs no rights on CRDs and namespaces.
     settings.scanning.disabled = True
     settings.networking.request_timeout = 30

@@ -26,6 +26,7 @@ from disagg_operator.runtime.events import EVENT
 from disagg_operator.runtime.leader import LEASE
 from disagg_operator.runtime.official import ApiClient, Configuration, load_incluster_config, load_kube_config
 from disagg_operator.runtime.patience import Patience
+from disagg_operator.runtime.wire import decode
 
 FIELD_MANAGER = "disagg-operator"
 
@@ -410,7 +411,7 @@ class KubeCluster:
         response = await self._send("watch", kind, "GET", _path(kind, namespace), query=query, limits=limits)
         try:
             async for line in response.content:
-                event = json.loads(line)
+                event = decode(line)
                 if event["type"] == "ERROR":
                     raise _error(event["object"].get("code", 0), event["object"], None)
                 yield event
@@ -441,7 +442,7 @@ class KubeCluster:
         return answer
 
     async def _request(self, *arguments: Any, **options: Any) -> Object:
-        answer: Object = json.loads(await _body(await self._send(*arguments, **options)))
+        answer: Object = decode(await _body(await self._send(*arguments, **options)))
         return answer
 
     async def _send(

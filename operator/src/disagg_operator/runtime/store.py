@@ -7,7 +7,6 @@ Invariants: an object is never replaced by an older version of itself. The answe
 until the watch has come that far, so that no reconcile overlooks what another one has just done.
 """
 
-import json
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,6 +14,7 @@ from typing import Protocol
 from disagg_operator.plan import names
 from disagg_operator.reconcile.applying.diff import is_terminating
 from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, OWNED, POD, Key, Kind, Object
+from disagg_operator.runtime.wire import decode, encode
 
 Address = tuple[str, str]
 """Namespace and name of an object."""
@@ -91,7 +91,7 @@ class Store:
         owner = self.owner(obj)
         if owner is None:
             return before
-        self._objects[address] = json.dumps(_trimmed(self.kind, obj), separators=(",", ":")).encode()
+        self._objects[address] = encode(_trimmed(self.kind, obj))
         if version is not None:
             self._versions[address] = version
         self._owners[address] = owner
@@ -104,11 +104,7 @@ class Store:
             return ()
         owner = self._owners.get(address)
         # One that was seen on its way out was waited for; pods come and go by themselves.
-        if (
-            owner is not None
-            and self.kind in _MISSED
-            and not is_terminating(json.loads(self._objects[address]))
-        ):
+        if owner is not None and self.kind in _MISSED and not is_terminating(decode(self._objects[address])):
             self._lost.setdefault(owner, set()).add((self.kind.kind, address[1]))
         return self._drop(address)
 
@@ -147,7 +143,7 @@ class Store:
     def of(self, key: Key) -> Iterator[Object]:
         """Yield the objects of a deployment."""
         for address in self._by_owner.get(key, ()):
-            yield json.loads(self._objects[address])
+            yield decode(self._objects[address])
 
     def lost(self, key: Key) -> set[tuple[str, str]]:
         """Return kinds and names of a deployment's objects that vanished since this was last asked."""
