@@ -5,12 +5,19 @@ import os
 import resource
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
 from disagg_operator.plan.programs import check_worker
 from disagg_operator.plan.programs.check_worker import LONGEST, main, message, result
+
+
+class Pinning(Protocol):
+    """What a process may pin, as a kernel tells it."""
+
+    def __call__(self, limit: int, *, user: int, bounding: bool, effective: bool) -> None:
+        """Have it told."""
 
 
 @pytest.fixture
@@ -20,6 +27,7 @@ def dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr(check_worker, "DEVICES", folder)
     monkeypatch.setattr(check_worker, "MESSAGE", folder / "termination-log")
+    monkeypatch.setattr(check_worker, "ADAPTERS", tmp_path / "adapters")
     return folder
 
 
@@ -44,6 +52,8 @@ def test_devices_as_asked_are_fine(dev: Path) -> None:
     ("check", "asked", "says"),
     [
         ("fabricDevices", 4, "0 of 4 fabric devices"),
+        ("fabricDevices", 4, "this node shows no RDMA adapter"),
+        ("rdmaDevice", True, "write a platform without RDMA, such as generic"),
         ("gpus", 8, "0 of 8 GPUs"),
         ("imexChannel", True, "kubectl describe computedomain"),
         ("sharedMemory", 1 << 30, "No such file"),
@@ -72,18 +82,100 @@ def test_an_imex_channel_is_found(dev: Path) -> None:
     assert result("imexChannel", True)["says"] == "channel0"
 
 
+@pytest.fixture
+def pinning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pinning:
+    """Sets how much memory a process may lock, who runs it, and which of its sets hold IPC_LOCK."""
+
+    def told(limit: int, *, user: int, bounding: bool, effective: bool) -> None:
+        sets = {"CapBnd": bounding, "CapEff": effective}
+        lines = [f"{name}:\t{(1 << check_worker.IPC_LOCK) * has:016x}\n" for name, has in sets.items()]
+        (tmp_path / "status").write_text("Name:\tpython3\n" + "".join(lines))
+        monkeypatch.setattr(check_worker, "STATUS", tmp_path / "status")
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+        monkeypatch.setattr(os, "geteuid", lambda: user)
+
+    return told
+
+
 @pytest.mark.parametrize(
     ("unlimited", "may", "ok"), [(True, False, True), (False, True, True), (False, False, False)]
 )
 def test_memory_is_pinned_without_limit_or_by_capability(
-    monkeypatch: pytest.MonkeyPatch, unlimited: bool, may: bool, ok: bool
+    pinning: Pinning, unlimited: bool, may: bool, ok: bool
 ) -> None:
     limit = resource.RLIM_INFINITY if unlimited else 8 << 20
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
-    monkeypatch.setattr(check_worker, "_may", lambda _: may)
+    pinning(limit, user=0, bounding=may, effective=may)
     found = result("lockedMemory", True)
     assert found["ok"] is ok
     assert ok or "IPC_LOCK" in found["says"]
+
+
+@pytest.mark.parametrize(
+    ("user", "bounding", "limit", "texts"),
+    [
+        (
+            65532,
+            True,
+            8 << 20,
+            (
+                "Only 8 MiB of memory can be pinned, and the fabric pins KV cache. The container has the "
+                "capability IPC_LOCK, but runs as user 65532, for whom it has no effect: let it run as "
+                "user 0 (podTemplate of the role: spec.securityContext.runAsUser: 0), or raise the node's "
+                "limit (LimitMEMLOCK=infinity of containerd).",
+                "security.mode",
+            ),
+        ),
+        (1000, False, 64 << 10, ("Only 64 KiB of memory", "has the capability")),
+        (1000, False, 8 << 20, ("security.mode: IpcLock or Privileged), and user 0", "has the capability")),
+        (0, False, 8 << 20, ("(security.mode: IpcLock or Privileged), or raise", "runAsUser")),
+    ],
+)
+def test_a_capability_without_effect_is_told_from_one_that_is_not_there(
+    pinning: Pinning, user: int, bounding: bool, limit: int, texts: tuple[str, str]
+) -> None:
+    said, not_said = texts
+    pinning(limit, user=user, bounding=bounding, effective=False)
+    found = result("lockedMemory", True)
+    assert found["ok"] is False
+    assert said in found["says"]
+    assert not_said not in found["says"]
+
+
+def test_the_sets_of_capabilities_are_read_as_the_kernel_writes_them() -> None:
+    written = Path("/proc/self/status").read_text()
+    effective = next(line.split()[1] for line in written.splitlines() if line.startswith("CapEff"))
+    assert check_worker._has(check_worker.IPC_LOCK, "CapEff") is bool(int(effective, 16) >> 14 & 1)
+
+
+def test_an_adapter_of_the_node_that_the_pod_was_not_given_is_named(dev: Path) -> None:
+    (dev.parent / "adapters" / "mlx5_0").mkdir(parents=True)
+    assert "this node shows mlx5_0" in result("rdmaDevice", True)["says"]
+    devices(dev, "infiniband/uverbs0")
+    assert result("rdmaDevice", True)["ok"] is True
+
+
+def test_without_an_rdma_device_that_alone_is_the_cause(dev: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(json.dumps({"rdmaDevice": True, "nixlBackend": "UCX"}))
+    found = told(dev)
+    assert found["rdmaDevice"]["ok"] is False
+    assert found["nixlBackend"] == {
+        "check": "nixlBackend",
+        "ok": None,
+        "says": "not tried, as rdmaDevice is wrong",
+    }
+
+
+def test_nixl_that_loads_and_finds_no_device_is_told_from_a_plugin_that_does_not_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With NIXL itself: this machine has no RDMA device, or UCX would refuse this name as well."""
+    monkeypatch.setenv("UCX_TLS", "gga")
+    found = result("nixlBackend", "UCX")
+    assert found["ok"] is False
+    assert "no usable transports/devices" in found["says"]
+    assert "UCX_TLS and UCX_NET_DEVICES (env)" in found["says"]
+    assert "Plugins must be built" not in found["says"]
 
 
 def test_shared_memory_is_compared_in_bytes(dev: Path) -> None:

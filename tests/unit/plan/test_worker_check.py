@@ -48,6 +48,37 @@ def test_a_machine_without_fabric_is_asked_for_its_gpus_and_nixl() -> None:
     assert not {"fabricDevices", "lockedMemory", "imexChannel", "efaSdk"} & found.keys()
 
 
+REFERENCE: dict[str, Any] = {
+    "runtime": {"engine": "reference"},
+    "model": {"name": "m", "source": {"runtimeImage": {"path": "/m"}}},
+    "gpus": 1,
+}
+INFINIBAND = {**REFERENCE, "platform": "infiniband"}
+
+
+def test_where_rdma_is_all_that_kv_cache_can_take_a_device_is_looked_for_first() -> None:
+    found = asked(planned(**INFINIBAND))
+    assert next(iter(found)) == "rdmaDevice"
+    assert "fabricDevices" not in found
+    assert "rdmaDevice" not in asked(planned(**INFINIBAND, env=[{"name": "UCX_TLS", "value": "tcp"}]))
+    assert "rdmaDevice" not in asked(planned(**REFERENCE))
+
+
+@pytest.mark.parametrize("mode", ["IpcLock", "Privileged"])
+def test_capabilities_of_our_own_image_have_an_effect(mode: str) -> None:
+    """Kubernetes makes those of a process effective that user 0 runs, and no other's."""
+    for pod in containers(planned(**INFINIBAND, security={"mode": mode})):
+        for container in pod:
+            context = container["securityContext"]
+            assert (context["runAsUser"], context["runAsNonRoot"]) == (0, False)
+
+
+def test_an_image_with_a_user_of_its_own_keeps_it_and_what_needs_no_privilege_gets_none() -> None:
+    for plan in (planned("aws-p5.48xlarge", 2), planned(**REFERENCE)):
+        for _, engine in containers(plan):
+            assert "runAsUser" not in engine["securityContext"]
+
+
 def test_where_a_slot_gives_all_adapters_one_must_be_there() -> None:
     assert asked(planned("coreweave-h100", 8))["fabricDevices"] == 1
 
@@ -134,3 +165,11 @@ def test_another_check_is_no_other_revision(platform: str, monkeypatch: pytest.M
     before = planned(platform).revision
     monkeypatch.setattr("disagg_operator.plan.worker_check.script", lambda _: "pass")
     assert planned(platform).revision == before
+
+
+def test_the_verdict_is_told_of_a_variable_that_excludes_what_is_promised() -> None:
+    own = {"parallelism": {"tensor": 1}, "env": [{"name": "UCX_TLS", "value": "tcp"}]}
+    verification = planned(**INFINIBAND, decode=own).verification
+    assert verification is not None
+    assert verification.promises[DECODE].excluded_by == "spec.decode.env sets UCX_TLS=tcp"
+    assert not verification.promises[PREFILL].excluded_by

@@ -220,9 +220,29 @@ def test_tcp_instead_of_srd_fails_with_a_remedy() -> None:
     assert (verdict.devices_used, verdict.devices_given) == (0, 4)
 
 
+def test_a_variable_that_excludes_the_fabric_is_the_cause() -> None:
+    promise = Promise(frozenset({Transport.UCX_SRD}), excluded_by="spec.env sets UCX_TLS=tcp")
+    verdict = judged(over_tcp(), promise)
+    assert verdict.message == (
+        "KV cache moves as UCX over tcp, but the platform promises UCX over srd: spec.env sets UCX_TLS=tcp, "
+        "which excludes that. Leave the variable out."
+    )
+
+
+def test_nodes_without_rdma_devices_and_pods_that_were_given_none_are_named() -> None:
+    promise = Promise(frozenset({Transport.UCX_RDMA}))
+    assert "the nodes of d-0, p-0 have no RDMA device. Run" in judged(over_tcp(), promise).message
+    hidden = judged(over_tcp(lambda: Pod({"mlx5_0": device("mlx5", given=False)})), promise)
+    assert "d-0, p-0 were given none of their node's RDMA devices" in hidden.message
+    given = judged(over_tcp(mlx5), promise)
+    assert "UCX did not take the RDMA devices: check" in given.message
+
+
 def test_libfabric_over_tcp_is_not_taken_for_efa() -> None:
     promise = Promise(frozenset({Transport.LIBFABRIC_EFA}), backend="LIBFABRIC", devices=4, gpus=4)
-    verdict = judged(over_tcp(plugins=("LIBFABRIC",)), promise, log="Created 1 rails using provider=tcp")
+    verdict = judged(
+        over_tcp(efa_pod, plugins=("LIBFABRIC",)), promise, log="Created 1 rails using provider=tcp"
+    )
     assert (verdict.transport, verdict.verified) == (Transport.LIBFABRIC_TCP, "False")
     assert "fi_info -p efa" in verdict.message
 

@@ -46,6 +46,9 @@ class Transport(StrEnum):
         return f"{plugin} over {rest}" if self.carries and rest else self.label
 
 
+RDMA = frozenset({Transport.UCX_SRD, Transport.LIBFABRIC_EFA, Transport.UCX_RDMA})
+"""Transports that need an RDMA device in the pod."""
+
 _LABELS = {
     Transport.UCX_SRD: "UCX srd",
     Transport.LIBFABRIC_EFA: "LIBFABRIC efa",
@@ -71,6 +74,8 @@ class Promise:
         gpus: GPUs of each worker pod.
         rails: whether each GPU has a fabric device of its own that is to be used.
         minimum_gbps: least rate in 10⁹ bytes a second, or None for any.
+        excluded_by: where a variable excludes all these transports, such as ``spec.env sets UCX_TLS=tcp``;
+            empty where none does.
     """
 
     transports: frozenset[Transport] = frozenset()
@@ -80,3 +85,4 @@ class Promise:
     gpus: int = 0
     rails: bool = False
     minimum_gbps: float | None = None
+    excluded_by: str = ""

@@ -24,14 +24,18 @@ def pod_security(security: SecurityPlan) -> Object:
 
 def container_security(security: SecurityPlan) -> Object:
     """Return the security context of a container."""
+    # A capability has no effect for another user. Of whom an image that brings its own is, it knows.
+    root = {"runAsNonRoot": False, "runAsUser": 0, "runAsGroup": 0}
+    user = root if security.mode != "Restricted" and not security.own_user else {}
     if security.mode == "Privileged":
         # The API server refuses a privileged container that may not escalate; it has all capabilities.
-        return {"privileged": True}
+        return {"privileged": True, **user}
     capabilities: Object = {"drop": ["ALL"]}
     if security.capabilities:
         capabilities["add"] = list(security.capabilities)
     return {
         "allowPrivilegeEscalation": False,
+        **user,
         **({} if security.own_user else {"readOnlyRootFilesystem": True}),
         "capabilities": capabilities,
     }

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from disagg_operator.api.transport import Promise, Transport
 from disagg_operator.plan.basis import Basis
+from disagg_operator.plan.excluded import excluding
 from disagg_operator.plan.facts import applicable, provenance
 from disagg_operator.plan.hardware import fabric_devices
 from disagg_operator.plan.model import PREFILL, PromisedTransport, RolePlan, VerificationPlan
@@ -64,6 +65,7 @@ def _prompt_tokens(basis: Basis) -> int | None:
 
 def _promise(basis: Basis, role: RolePlan, transports: frozenset[Transport]) -> Promise:
     devices = fabric_devices(basis.platform, role.pod.devices)
+    found = excluding(role, transports)
     return Promise(
         transports=transports,
         method=basis.transfer.method,
@@ -72,6 +74,7 @@ def _promise(basis: Basis, role: RolePlan, transports: frozenset[Transport]) -> 
         gpus=role.gpus,
         rails=0 < role.gpus <= devices,
         minimum_gbps=basis.spec.verification.minimum_gbps,
+        excluded_by="" if found is None else f"{found.provenance.source} sets {found.name}={found.value}",
     )
 
 

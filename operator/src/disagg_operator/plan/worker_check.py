@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from disagg_operator.api.quantities import quantity
+from disagg_operator.api.transport import RDMA, Transport
+from disagg_operator.api.ucx import UCX_TLS, may_take
 from disagg_operator.api.v1alpha1.runtime import Engine
 from disagg_operator.plan.basis import Basis
 from disagg_operator.plan.engines.engine import CONFIG_FOLDER
@@ -17,6 +19,7 @@ from disagg_operator.plan.hardware import SHARED_MEMORY, fabric_devices, gpu_res
 from disagg_operator.plan.model import CheckPlan, Mount, PodPlan, Provenance
 from disagg_operator.plan.platform import Platform
 from disagg_operator.plan.programs.source import script
+from disagg_operator.plan.verification import promised_transports
 
 _PROGRAM = "check_worker.py"
 _EFA_SDK = "/opt/amazon/efa"
@@ -49,6 +52,8 @@ def _asked(basis: Basis, pod: PodPlan, facts: Facts, gpus: int) -> Iterator[tupl
     counted = not _own_resources(pod)
     if counted and (devices := _fabric_devices(basis.platform, pod)):
         yield "fabricDevices", devices
+    elif not gpus and _rdma_alone(basis, pod):
+        yield "rdmaDevice", True
     if pod.security.mode != "Restricted":
         yield "lockedMemory", True
     if size := _shared_memory(pod):
@@ -70,6 +75,16 @@ def _fabric_devices(platform: Platform, pod: PodPlan) -> int:
     """Return how many there must be: one at least where a slot stands for all adapters of a node."""
     slots = [device for device in pod.devices if device.name != gpu_resource(platform.machine)]
     return max(fabric_devices(platform, pod.devices), 1) if slots else 0
+
+
+def _rdma_alone(basis: Basis, pod: PodPlan) -> bool:
+    """Tell whether KV cache of pods without GPUs has RDMA to take and nothing else."""
+    if RDMA.isdisjoint(each.transport for each in promised_transports(basis)):
+        return False
+    variables = {each.name: each.value for each in pod.environment}
+    if basis.transfer.nixl_backend == "LIBFABRIC":
+        return variables.get("FI_PROVIDER") == "efa"
+    return not may_take(variables.get(UCX_TLS) or "all", Transport.UCX_TCP)
 
 
 def _nixl(basis: Basis, pod: PodPlan, backend: str) -> tuple[str, str]:

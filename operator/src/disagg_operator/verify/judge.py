@@ -8,10 +8,11 @@ that contradict the log win, and the message says so.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from disagg_operator.api.transport import Promise
+from disagg_operator.api.transport import RDMA, Promise
 from disagg_operator.verify.canary import Canary
 from disagg_operator.verify.choice import Choice, Chooser, Need, Proof
 from disagg_operator.verify.counters import Source
+from disagg_operator.verify.lacking import lacking
 from disagg_operator.verify.logs import LogFindings, merged, shortened
 from disagg_operator.verify.paths import DECODE, PREFILL, Devices, Flows, Window, flows
 from disagg_operator.verify.rate import Duration, duration
@@ -65,7 +66,7 @@ def judge(
     found = flows(window)
     promise = _common(promises)
     choice = Chooser(promise, window, found, log, _need(canary), canary is not None).choose()
-    return _Judgement(promise, promises, found, canary, log, choice).verdict()
+    return _Judgement(promise, promises, window, found, canary, log, choice).verdict()
 
 
 def _common(promises: Mapping[str, Promise]) -> Promise:
@@ -80,6 +81,7 @@ def _common(promises: Mapping[str, Promise]) -> Promise:
         devices=max((promise.devices for promise in promises.values()), default=0),
         gpus=max((promise.gpus for promise in promises.values()), default=0),
         minimum_gbps=max(least, default=None),
+        excluded_by=next((promise.excluded_by for promise in promises.values() if promise.excluded_by), ""),
     )
 
 
@@ -97,6 +99,7 @@ class _Judgement:
 
     promise: Promise
     by_role: Mapping[str, Promise]
+    window: Window
     flows: Flows
     canary: Canary | None
     log: LogFindings
@@ -140,9 +143,7 @@ class _Judgement:
             return (
                 "False",
                 "WorseTransport",
-                self._with_fault(
-                    f"{moved}, but the platform promises {promised(promise)}: {remedy(promise, transport)}."
-                ),
+                self._with_fault(f"{moved}, but the platform promises {promised(promise)}: {self._cause()}."),
             )
         slow = self._too_slow()
         if slow is not None:
@@ -151,6 +152,13 @@ class _Judgement:
         if fewer is not None:
             return "True", "FewerDevicesThanGpus", f"{moved}, but over {fewer}."
         return "True", "AsPromised", f"{moved}{self._amount()}.{self._unresolved()}"
+
+    def _cause(self) -> str:
+        """Return why what is promised was not taken, with the remedy, or else what to check."""
+        if self.promise.excluded_by:
+            return f"{self.promise.excluded_by}, which excludes that. Leave the variable out"
+        known = lacking(self.window) if self.promise.transports & RDMA else ""
+        return known or remedy(self.promise, self.choice.transport)
 
     def _amount(self) -> str:
         count = decimal_bytes(self.choice.bytes)

@@ -1,9 +1,9 @@
 """Checks what a worker finds in its pod, before its engine starts.
 
 It runs in the image of any engine, so it needs Python 3.10 and no package. Argument: a JSON object that names
-checks and what each is to find. Every check is made, whatever the others gave. The results go to the log and,
-as JSON, to the termination message; a wrong one ends the program with status 1. What cannot be told is no
-fault: a check must never keep an engine from starting that could run.
+checks and what each is to find. Every check is made, but one that cannot pass after another was wrong. The
+results go to the log and, as JSON, to the termination message; a wrong one ends the program with status 1.
+What cannot be told is no fault: a check must never keep an engine from starting that could run.
 """
 
 import contextlib
@@ -19,15 +19,18 @@ from pathlib import Path
 from typing import Any
 
 DEVICES = Path("/dev")
+ADAPTERS = Path("/sys/class/infiniband")
+STATUS = Path("/proc/self/status")
 MESSAGE = Path("/dev/termination-log")
 LONGEST = 3800  # the kubelet keeps 4096 bytes
 IPC_LOCK = 14  # number of CAP_IPC_LOCK
 SECONDS = 40  # for NIXL to start a backend; loading CUDA takes the most
 ABSENT = 77
-PREFIX = re.compile(r"^[IWEF]\d{4} [\d:.]+\s+\d+ \S+\] ")
+PREFIX = re.compile(r"^(?:[IWEF]\d{4} [\d:.]+\s+\d+ \S+\] |\[[\d.]+\] \[\S+\]\s+\S+\s+)")
+NO_DEVICE = "no usable transports/devices"
 TELLING = re.compile(
     r"Failed to load plugin|version mismatch|nixl_plugin_init|not found|undefined symbol|cannot open shared"
-    r"|backend (?:creation failed|initialization error)|unsupported backend"
+    rf"|backend (?:creation failed|initialization error)|unsupported backend|{NO_DEVICE}"
 )
 # They end without destructors: one in NIXL's wheel (libnl) may crash.
 TRY_BACKEND = f"""
@@ -53,6 +56,10 @@ REMEDY = (
     "Plugins must be built with the NIXL that the engine loads: take an image whose parts belong together, "
     "or set NIXL_PLUGIN_DIR to the right folder (env)."
 )
+_DEVICES_REMEDY = (
+    "It loads, and finds no device that UCX_TLS and UCX_NET_DEVICES (env) let it take: correct them, or see "
+    "with ucx_info -d what the container's devices offer."
+)
 
 
 class WrongError(Exception):
@@ -65,31 +72,64 @@ class UnclearError(Exception):
 
 def fabric_devices(asked: int) -> str:
     """Count the RDMA devices that the container may open."""
-    count = len(list(DEVICES.glob("infiniband/uverbs*")))
+    count = _device_files()
     if count < asked:
         raise WrongError(
-            f"{count} of {asked} fabric devices are in the container ({DEVICES}/infiniband/uverbs*). See "
-            "whether the device plugin of the fabric runs on this node and offers as many."
+            f"{count} of {asked} fabric devices are in the container ({DEVICES}/infiniband/uverbs*), and "
+            f"{_adapters()}. See whether the device plugin of the fabric runs on this node and offers as "
+            "many."
         )
     return f"{count} devices"
+
+
+def rdma_device(_: bool) -> str:
+    """Look for any RDMA device where the plan asks for none, and KV cache can take nothing else."""
+    count = _device_files()
+    if not count:
+        raise WrongError(
+            f"There is no RDMA device in the container ({DEVICES}/infiniband/uverbs*), and {_adapters()}. By "
+            "the pod's variables KV cache can take nothing else. Ask for adapters (devices of the role) on "
+            "nodes that have them, or write a platform without RDMA, such as generic."
+        )
+    return f"{count} devices"
+
+
+def _device_files() -> int:
+    return len(list(DEVICES.glob("infiniband/uverbs*")))
+
+
+def _adapters() -> str:
+    """Say which RDMA adapters the node has. A kernel may hide those of other pods."""
+    found = sorted(each.name for each in ADAPTERS.glob("*"))
+    return f"this node shows {', '.join(found[:4])}" if found else "this node shows no RDMA adapter"
 
 
 def locked_memory(_: bool) -> str:
     """Find out whether memory can be pinned without limit."""
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
-    if limit == resource.RLIM_INFINITY or _may(IPC_LOCK):
+    if limit == resource.RLIM_INFINITY or _has(IPC_LOCK, "CapEff"):
         return "unlimited"
+    user = os.geteuid()
+    size = f"{limit >> 20} MiB" if limit >= 1 << 20 else f"{limit >> 10} KiB"
+    as_root = "(podTemplate of the role: spec.securityContext.runAsUser: 0)"
+    if user and _has(IPC_LOCK, "CapBnd"):
+        remedy = (
+            f"The container has the capability IPC_LOCK, but runs as user {user}, for whom it has no effect: "
+            f"let it run as user 0 {as_root}"
+        )
+    else:
+        also = f", and user 0, without which it has no effect {as_root}" if user else ""
+        remedy = f"Give it the capability IPC_LOCK (security.mode: IpcLock or Privileged){also}"
     raise WrongError(
-        f"Only {limit} bytes of memory can be pinned, and the fabric pins KV cache. Give the pod the "
-        "capability IPC_LOCK (security.mode: IpcLock or Privileged), or raise the node's limit "
-        "(LimitMEMLOCK=infinity of containerd)."
+        f"Only {size} of memory can be pinned, and the fabric pins KV cache. {remedy}, or raise the node's "
+        "limit (LimitMEMLOCK=infinity of containerd)."
     )
 
 
-def _may(capability: int) -> bool:
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
-    return effective is not None and bool(int(effective[1], 16) >> capability & 1)
+def _has(capability: int, kind: str) -> bool:
+    """Tell whether one of this process's sets of capabilities, such as ``CapEff``, holds one."""
+    found = re.search(rf"^{kind}:\s*([0-9a-f]+)$", STATUS.read_text(encoding="utf-8"), re.MULTILINE)
+    return found is not None and bool(int(found[1], 16) >> capability & 1)
 
 
 def shared_memory(asked: int) -> str:
@@ -192,7 +232,8 @@ def nixl_backend(backend: str) -> str:
     lines = [PREFIX.sub("", line.strip()) for line in (tried.stderr + tried.stdout).splitlines()]
     reasons = dict.fromkeys(line for line in lines if TELLING.search(line) and backend in line)
     why = "; ".join(list(reasons)[:3]) or (lines[-1] if lines else f"status {tried.returncode}")
-    raise WrongError(f"NIXL cannot start its backend {backend}: {why[:900]}. {REMEDY}")
+    remedy = _DEVICES_REMEDY if NO_DEVICE in why else REMEDY
+    raise WrongError(f"NIXL cannot start its backend {backend}: {why[:900]}. {remedy}")
 
 
 def nixl_plugin(path: str) -> str:
@@ -222,6 +263,7 @@ def _run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 CHECKS: dict[str, Callable[[Any], str]] = {
     "fabricDevices": fabric_devices,
+    "rdmaDevice": rdma_device,
     "lockedMemory": locked_memory,
     "sharedMemory": shared_memory,
     "gpus": gpus,
@@ -231,6 +273,8 @@ CHECKS: dict[str, Callable[[Any], str]] = {
     "nixlBackend": nixl_backend,
     "nixlPlugin": nixl_plugin,
 }
+FIRST = {"nixlBackend": ("fabricDevices", "rdmaDevice")}
+"""Checks that cannot pass where another is wrong, which alone is the cause then."""
 
 
 def result(name: str, asked: Any) -> dict[str, Any]:
@@ -261,7 +305,12 @@ def message(results: list[dict[str, Any]]) -> str:
 
 def main(asked: str) -> None:
     """Make all checks that are asked for, and end with what is wrong."""
-    results = [result(name, value) for name, value in json.loads(asked).items()]
+    results: list[dict[str, Any]] = []
+    for name, value in json.loads(asked).items():
+        wrong = [each["check"] for each in results if each["ok"] is False]
+        cause = next((each for each in FIRST.get(name, ()) if each in wrong), None)
+        skipped = {"check": name, "ok": None, "says": f"not tried, as {cause} is wrong"}
+        results.append(result(name, value) if cause is None else skipped)
     words = {True: "ok", False: "WRONG", None: "unclear"}
     for each in results:
         print(f"{each['check']}: {words[each['ok']]}: {each['says']}", flush=True)

@@ -22,6 +22,7 @@ from disagg_operator.plan.rules.instances import RULES as INSTANCE_RULES
 from disagg_operator.plan.rules.kvbm import RULES as KVBM_RULES
 from disagg_operator.plan.rules.pods import RULES as POD_RULES
 from disagg_operator.plan.rules.privilege import RULES as PRIVILEGE_RULES
+from disagg_operator.plan.rules.promises import RULES as PROMISE_RULES
 from disagg_operator.plan.rules.releases import RULES as RELEASE_RULES
 from disagg_operator.plan.rules.roles import RULES as ROLE_RULES
 from disagg_operator.plan.rules.routing import RULES as ROUTING_RULES
@@ -40,6 +41,7 @@ RULES: tuple[Rule[Subject], ...] = (
     *DEVICE_RULES,
     *ARCHITECTURE_RULES,
     *FABRIC_RULES,
+    *PROMISE_RULES,
     *PRIVILEGE_RULES,
     *HOST_ACCESS_RULES,
     *RELEASE_RULES,
