@@ -48,6 +48,45 @@ def test_a_doubt_is_shown_and_fails_only_when_asked_to() -> None:
     assert lint(DOUBTFUL, "--strict").exit_code == 1
 
 
+def sized(model: str, tensor: int, config: str = "{}", engine: str = "trtllm") -> str:
+    role = f"{{gpusPerNode: {tensor}, parallelism: {{tensor: {tensor}}}, engineConfig: {config}}}"
+    return (
+        "apiVersion: disagg.dev/v1alpha1\nkind: DisaggDeployment\nmetadata: {name: sized}\nspec:\n"
+        f"  model: {{name: {model}, source: {{huggingFace: {{repository: {model}}}}}}}\n"
+        f"  platform: aws-p5.48xlarge\n  runtime: {{engine: {engine}, frontend: dynamo}}\n"
+        f"  prefill: {role}\n  decode: {role}\n"
+    )
+
+
+LLAMA_70B = "meta-llama/Llama-3.3-70B-Instruct"
+
+
+@pytest.mark.parametrize(
+    ("text", "doubted"),
+    [
+        (sized(LLAMA_70B, 4), []),
+        (sized(LLAMA_70B, 2), []),
+        (sized(LLAMA_70B, 3), ["model-heads-divide"]),
+        (sized(LLAMA_70B, 1), ["model-weights-fit"]),
+        (sized("someone/Llama-3.3-70B-of-mine", 3), []),
+        (sized(LLAMA_70B, 1, "{quant_config: {quant_algo: NVFP4}}"), []),
+        (sized("deepseek-ai/DeepSeek-R1", 3, "{enable_attention_dp: true}"), []),
+        (sized("meta-llama/Llama-3.1-405B-Instruct", 8), ["model-weights-fit"]),
+    ],
+)
+def test_gpus_that_a_known_model_cannot_be_on_are_doubted_and_never_refused(
+    text: str, doubted: list[str]
+) -> None:
+    result = lint(text, "-o", "json")
+    assert result.exit_code == 0, result.stdout
+    found = [entry for entry in json.loads(result.stdout) if entry["rule"].startswith("model-")]
+    assert [entry["rule"] for entry in found] == [rule for rule in doubted for _ in range(2)]
+    for entry in found:
+        assert entry["severity"] == "warn"
+        assert entry["field"].startswith(("spec.prefill.parallelism", "spec.decode.parallelism"))
+        assert entry["source"].startswith("docs/sizing.md#")
+
+
 def test_several_files_are_checked_together() -> None:
     files = [f"-f{EXAMPLES}/01-quickstart/smollm2.yaml", f"-f{EXAMPLES}/02-tuned/smollm2.yaml"]
     result = CliRunner().invoke(app, ["lint", *files, "-o", "json"])

@@ -1,5 +1,7 @@
 """``kubectl disagg lint``: what is wrong or doubtful about resources, offline, as the operator would judge.
 
+Of models whose shape is known it says more than the operator, which knows none: `sizing.doubts`.
+
 Exit codes: 0 all can be accepted, 1 one cannot (or, with --strict, is doubtful), or a file cannot be read.
 """
 
@@ -11,6 +13,7 @@ import typer
 from rich.text import Text
 
 from disagg_operator.api.admission.rule import Severity
+from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Problem
 from disagg_operator.cli import documents
 from disagg_operator.cli.planning import judged, name_of
@@ -18,6 +21,7 @@ from disagg_operator.cli.profiles import ProfilesFolder, catalogue
 from disagg_operator.cli.terminal import Format, UserError, errors, fail, show
 from disagg_operator.plan import rules
 from disagg_operator.plan.installation import Installation
+from disagg_operator.sizing.doubts import SOURCES, doubts
 
 _IMAGE = "disagg-worker:latest"
 """Stands for the installation's image, about which no rule asks."""
@@ -64,6 +68,9 @@ def lint(
 def _entries(file: str, document: dict[str, object], installation: Installation) -> list[Entry]:
     name = name_of(document)
     refused, warned = judged(document, installation)
+    if not refused:
+        spec = accept(document).spec
+        warned = (*warned, *doubts(spec, installation.catalogue.machine(spec.platform)))
     return [
         Entry(
             file, name, severity, problem.field, problem.fault, problem.remedy, problem.rule, _source(problem)
@@ -74,7 +81,8 @@ def _entries(file: str, document: dict[str, object], installation: Installation)
 
 
 def _source(problem: Problem) -> str:
-    return {rule.id: rule.source for rule in rules.every_rule()}.get(problem.rule, "")
+    by_rule = {**SOURCES, **{rule.id: rule.source for rule in rules.every_rule()}}
+    return by_rule.get(problem.rule, "")
 
 
 def _print(found: list[Entry], resources: int) -> None:

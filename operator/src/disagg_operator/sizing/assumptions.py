@@ -164,6 +164,11 @@ def gpu_of(machine: MachineProfile, gpu: str = "") -> str:
     return str(known.get("system", ""))
 
 
+def gpu_memory(machine: MachineProfile) -> float:
+    """Return the bytes of memory of each of a platform's GPUs; 0 where they are not known."""
+    return float(_data("gpus").get(machine.gpus.model if machine.gpus else "", {}).get("memory", 0)) * _GIGA
+
+
 def models() -> Mapping[str, Any]:
     """Return the models whose shape is known, by name: ``source``, ``config``, and ``gated`` where it is."""
     return _data("models")
