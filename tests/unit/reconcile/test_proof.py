@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from disagg_operator.api.v1alpha1.status import TransportStatus
+from disagg_operator.cli.waiting import wait_of
 from disagg_operator.plan.names import ALL, CONDITION_TRANSPORT_VERIFIED, LABEL_REACH
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.verification.verifier import Truth, VerificationResult
@@ -265,7 +266,13 @@ def test_enforcing_lets_no_request_in_before_it_is_verified() -> None:
     answer(cluster, found("False"))
     assert frontend(cluster) == ""
     assert "It is False." in cluster.condition("Available")["message"]
-    assert "It is False." in cluster.condition("Progressing")["message"]
+    progressing = cluster.condition("Progressing")
+    assert (progressing["status"], progressing["reason"]) == ("False", "TransportNotVerified")
+    assert "It is False." in progressing["message"]
+    assert cluster.resource
+    waits = wait_of(cluster.resource)
+    assert waits is not None
+    assert (waits.condition, waits.message) == ("TransportVerified", "It is False.")
     again = drive(cluster).again
     assert again is not None, "it is looked at again"
     annotate(cluster, "mended")
@@ -273,6 +280,15 @@ def test_enforcing_lets_no_request_in_before_it_is_verified() -> None:
     assert frontend(cluster) == "True"
     assert cluster.condition("Available")["status"] == "True"
     assert cluster.condition("Progressing")["reason"] == "Complete"
+
+
+def test_a_rollout_of_what_was_never_verified_says_so_once() -> None:
+    cluster = running(**ENFORCE)
+    cluster.edit(runtime={"image": "other:1"})
+    rounds(cluster, 6)
+    progressing = cluster.condition("Progressing")
+    assert progressing["reason"] == "RolloutInProgress"
+    assert progressing["message"].count("before the transport is verified") == 1
 
 
 def test_what_lets_requests_in_is_written_down_first() -> None:

@@ -292,6 +292,12 @@ def test_a_decode_that_never_read_is_unknown() -> None:
     assert (verdict.transport, verdict.verified) == (Transport.NOTHING_MOVED, "Unknown")
     assert verdict.reason == "NothingMoved"
     assert "decode computed the prompt itself" in verdict.message
+    shared = judge({"prefill": TCP}, seen, replace(CANARY, shared=True), {})
+    assert (shared.verified, shared.reason) == ("Unknown", "NothingMoved")
+    assert shared.message == (
+        "The canary was answered, but no KV cache of this revision moved: two revisions answer, and it may "
+        "have reached the other. It is tried again."
+    )
 
 
 def test_a_burst_of_others_before_the_canary_is_not_taken_for_a_decode_that_never_read() -> None:

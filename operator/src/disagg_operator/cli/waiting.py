@@ -64,6 +64,9 @@ def wait_of(resource: Object) -> Wait | None:
     for kind in _BLOCKERS:
         if conditions.get(kind, {}).get("status") == "False":
             return _of(conditions[kind])
+    verified = conditions.get(ConditionType.TRANSPORT_VERIFIED, {})
+    if verified.get("status") == "False" and _is_kept_by_verdict(resource):
+        return _of(verified)
     progressing = conditions.get(ConditionType.PROGRESSING, {})
     if progressing and (progressing["status"], progressing["reason"]) != ("False", "Complete"):
         return _of(progressing)
@@ -75,6 +78,16 @@ def wait_of(resource: Object) -> Wait | None:
         since = _since(conditions.get(ConditionType.TRANSPORT_VERIFIED, {}))
         return Wait(ConditionType.TRANSPORT_VERIFIED, "Measuring", str(step), since)
     return None
+
+
+def _is_kept_by_verdict(resource: Object) -> bool:
+    """Tell whether the revision that is asked for may not serve because of what was measured of it."""
+    status = resource["status"]
+    transport = status.get("transport", {})
+    wanted = status.get("updateRevision") or status.get("revision")
+    enforced = resource["spec"].get("verification", {}).get("mode") == "Enforce"
+    unproven = transport.get("revision") == wanted and transport.get("verifiedRevision") != wanted
+    return enforced and bool(unproven)
 
 
 def is_seen(resource: Object) -> bool:

@@ -29,6 +29,7 @@ class Canary:
         again: answer of the same prompt once more.
         seconds: time from the request to the end of its answer, in which the transfer took place.
         samples: evidence of decode pods that was read meanwhile, if any.
+        shared: whether workers of another revision answer requests as well, so that it may have missed.
     """
 
     tokens: int = 0
@@ -37,3 +38,4 @@ class Canary:
     again: Answer = Answer()
     seconds: float = 0.0
     samples: tuple[Sample, ...] = ()
+    shared: bool = False

@@ -106,6 +106,7 @@ class Chooser:
         log: what all logs say together.
         need: what both ends must show.
         canary: whether a request of ours was answered within the window.
+        shared: whether workers of another revision may have answered it.
     """
 
     promise: Promise
@@ -114,6 +115,7 @@ class Chooser:
     log: LogFindings
     need: Need
     canary: bool
+    shared: bool = False
 
     def choose(self) -> Choice:
         """Return what carried KV cache."""
@@ -244,12 +246,15 @@ class Chooser:
                 f"Nothing that counts moved the KV cache, and not everything counts here.{named} Set "
                 "NIXL_TELEMETRY_ENABLE=y and NIXL_TELEMETRY_EXPORTER=prometheus on the workers.",
             )
-        return Choice(
-            Transport.NOTHING_MOVED,
-            reason="NothingMoved",
-            message="The canary was answered, but no KV cache moved: decode computed the prompt itself. Look "
-            "at the logs of the frontend and the prefill workers.",
+        why = (
+            "no KV cache of this revision moved: two revisions answer, and it may have reached the other. It "
+            "is tried again."
+            if self.shared
+            else "no KV cache moved: decode computed the prompt itself. Look at the logs of the frontend and "
+            "the prefill workers."
         )
+        message = f"The canary was answered, but {why}"
+        return Choice(Transport.NOTHING_MOVED, reason="NothingMoved", message=message)
 
     def _fabrics(self) -> list[Path]:
         return [self.flows.paths[source] for source in FABRICS]

@@ -65,7 +65,8 @@ def judge(
         )
     found = flows(window)
     promise = _common(promises)
-    choice = Chooser(promise, window, found, log, _need(canary), canary is not None).choose()
+    shared = canary is not None and canary.shared
+    choice = Chooser(promise, window, found, log, _need(canary), canary is not None, shared).choose()
     return _Judgement(promise, promises, window, found, canary, log, choice).verdict()
 
 

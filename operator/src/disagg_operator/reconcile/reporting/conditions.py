@@ -19,7 +19,7 @@ ComputeDomainReady has the reasons of `domains.Reason`.
 | TransportVerified, Unknown | RolloutInProgress, Paused, Measuring, and the reasons of `verify.verdict` |
 | UpToDate, False | PlannedByOtherVersion |
 | Progressing, False | Complete, Paused, NotAccepted, Blocked, PlatformNotReady, ReconcileError |
-| Progressing, False | RolloutPaused, ProgressDeadlineExceeded, VerificationFailed |
+| Progressing, False | RolloutPaused, ProgressDeadlineExceeded, VerificationFailed, TransportNotVerified |
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ from disagg_operator.reconcile.groups.restarts import restarted
 from disagg_operator.reconcile.observe import Workload, label
 from disagg_operator.reconcile.reporting.troubles import first_trouble
 from disagg_operator.reconcile.reporting.view import View
-from disagg_operator.reconcile.verification.proof import may_take_over
+from disagg_operator.reconcile.verification.proof import is_refused, may_take_over
 
 Truth = Literal["True", "False", "Unknown"]
 NOT_SUPPORTED_YET = "not supported yet"
@@ -169,10 +169,17 @@ def _progressing(view: View) -> Verdict:
         return Verdict(ConditionType.PROGRESSING, "False", "RolloutPaused", message)
     if view.step.others:
         return Verdict(ConditionType.PROGRESSING, "True", "RolloutInProgress", _rollout_message(view))
+    return _standing(view)
+
+
+def _standing(view: View) -> Verdict:
+    """Say what the only revision lacks."""
     services = _services_message(view)
     if services:
         message = f"{services} {_roles_message(view)}".strip()
         return Verdict(ConditionType.PROGRESSING, "True", "DiscoveryNotReady", message)
+    if view.step.complete and _held_by_verdict(view):
+        return Verdict(ConditionType.PROGRESSING, "False", "TransportNotVerified", _unproven_message(view))
     if not view.step.complete or not _frontend_complete(view):
         return Verdict(ConditionType.PROGRESSING, "True", "RolesNotReady", _roles_message(view))
     message = f"Revision {view.target} is fully rolled out."
@@ -262,6 +269,14 @@ def _frontend_complete(view: View) -> bool:
     return view.rolled_out and frontend.asked == wanted and min(frontend.ready, frontend.updated) >= wanted
 
 
+def _held_by_verdict(view: View) -> bool:
+    """Tell whether nothing but a verdict keeps the frontends from being ready, which no time mends."""
+    if view.plan is None or view.proof is None or not is_refused(view.plan, view.proof.record):
+        return False
+    frontends = view.observed.pods_of(names.FRONTEND, None)
+    return view.unproven and bool(frontends) and first_trouble(frontends) is None
+
+
 def _rollout_message(view: View) -> str:
     if not view.step.run:
         return (
@@ -275,9 +290,10 @@ def _rollout_message(view: View) -> str:
         _services_message(view),
         _roles_message(view),
         _frontends_message(view),
-        _unproven_message(view) if unproven else "",
     )
-    return " ".join(part for part in parts if part)
+    told = " ".join(part for part in parts if part)
+    why = _unproven_message(view) if unproven else ""
+    return told if why in told else f"{told} {why}"
 
 
 def _frontends_message(view: View) -> str:

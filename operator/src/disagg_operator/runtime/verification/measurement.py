@@ -143,6 +143,7 @@ class _Once:
             again=Answer(reply.text, reply.error),
             seconds=reply.seconds,
             samples=samples,
+            shared=self._asked.shared,
         )
         if reply.error:
             window = self._window(first, before, after, sent - began, self._clock() - sent)
