@@ -1,7 +1,8 @@
 """A prefill worker's transfer half in a process of its own: a pool with known contents, real NIXL, no model.
 
 Reads one JSON command a line: {"offer": TOKENS} answers with a ticket, {"counts": true} with the pool's
-counts and the bytes served. Block b of the pool is filled with the number b + 1.
+counts and the bytes served, {"spoil": BLOCK} writes another number into a block. Block b of the pool is
+filled with the number b + 1.
 """
 
 import argparse
@@ -41,6 +42,9 @@ async def main() -> None:
             lease = pool.allocate(command["offer"])
             lease.hold()
             answer = (await source.offer("test", Prefilled(7, lease))).to_json()
+        elif "spoil" in command:
+            pool.array[command["spoil"], -1, 1, 0, 0, 0] = -1.0
+            answer = {}
         else:
             served = metrics.registry.get_sample_value("disagg_kv_served_bytes_total")
             answer = pool.counts()._asdict() | {"served": served}

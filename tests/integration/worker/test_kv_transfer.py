@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from disagg_worker.transfer import PeerLost, ShapeMismatch, TransferTimeout
+from disagg_worker.transfer import Damaged, PeerLost, ShapeMismatch, TransferTimeout
 from integration.worker.reading_side import (
     BLOCKS,
     LAYOUT,
@@ -50,6 +50,21 @@ async def test_blocks_arrive_and_are_counted(here: Here, start_peer: Callable[..
     assert lanes[0].startswith("tcp/")
     expected = {"free": BLOCKS, "active": 0, "held": 0, "served": size}
     await eventually(lambda: peer.ask({"counts": True}) == expected)
+
+
+async def test_bytes_that_are_not_those_offered_are_noticed(
+    here: Here, start_peer: Callable[..., Any]
+) -> None:
+    peer = start_peer()
+    ticket = offered(peer, 1000)
+    assert len(ticket.sums) == LAYOUT.layers
+    peer.ask({"spoil": ticket.blocks[17]})
+    with pytest.raises(Damaged, match="layers 29 differ"):
+        await here.reader.read("r", ticket, 1000)
+    assert here.sample("disagg_kv_reads_total", outcome="damaged") == 1
+    await eventually(lambda: here.pool.counts().free == BLOCKS)
+    await eventually(lambda: peer.ask({"counts": True})["held"] == 0)
+    (await here.reader.read("r", offered(peer, 100), 100)).release()
 
 
 async def test_parallel_reads_keep_apart(here: Here, start_peer: Callable[..., Any]) -> None:

@@ -41,6 +41,10 @@ class FakeRank:
     fault: Exception | None = None
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
+    async def sums(self, blocks: Sequence[int], tokens: int) -> tuple[int, ...]:
+        assert (len(blocks), tokens) == (3, 10)
+        return (7,)
+
     async def opened(self, lease: str, blocks: Sequence[int], tokens: int) -> None:
         assert (len(blocks), tokens) == (3, 10)
         self.opened_leases[lease] = asyncio.Event()
@@ -73,6 +77,14 @@ async def offered(bench: Any, rank: FakeRank) -> tuple[Source, Ticket]:
     ticket = await source.offer("r", Prefilled(3, lease))
     await eventually(lambda: ticket.lease in rank.opened_leases)
     return source, ticket
+
+
+async def test_a_ticket_tells_what_the_blocks_of_all_ranks_hold(bench: Any) -> None:
+    rank = FakeRank()
+    source, ticket = await offered(bench, rank)
+    own = bench.pool.sums(bench.pool.layers, ticket.blocks, 10)
+    assert ticket.sums == (*own, 7)
+    await source.close()
 
 
 @pytest.mark.parametrize("own_first", [True, False])
@@ -136,9 +148,9 @@ def reader(bench: Any, rank: FakeRank) -> Reader:
 async def test_all_ranks_read_the_same_blocks(bench: Any) -> None:
     rank = FakeRank()
     reading = reader(bench, rank)
-    lease = await reading.read("r", bench.ticket(), 10)
+    lease = await reading.read("r", bench.ticket(sums=[0, 0]), 10)
     (order,) = rank.orders
-    assert (order.local, order.remote) == (lease.blocks, (4, 5, 6))
+    assert (order.local, order.remote, order.sums) == (lease.blocks, (4, 5, 6), (0, 0))
     assert Order.model_validate(order.model_dump(mode="json")) == order
     lease.release()
     await reading.close()

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from disagg_worker.kv import KVLease, PoolExhausted
-from disagg_worker.transfer import NoRoom, PeerLost, PeerSilent, Reader, ShapeMismatch, TransferTimeout, peers
+from disagg_worker.transfer import (
+    Damaged,
+    NoRoom,
+    PeerLost,
+    PeerSilent,
+    Reader,
+    ShapeMismatch,
+    TransferTimeout,
+    peers,
+)
 
 
 def reborn(bench: Any, incarnation: str, started_at: float) -> Any:
@@ -180,3 +189,28 @@ async def test_no_room_in_time_is_refused_to_the_issuer(bench: Any) -> None:
     with pytest.raises(NoRoom, match="no KV blocks became free"):
         await reader.read("r", bench.ticket(), 10)
     assert bench.agent.sent == [("prefill-0-one", b"kv1 refuse lease-1")]
+
+
+async def test_what_is_not_what_was_offered_is_not_used(bench: Any) -> None:
+    counter = ("disagg_kv_reads_total", {"outcome": "damaged"})
+    assert bench.metrics.registry.get_sample_value(*counter) == 0.0, "an alert sees it rise from there"
+    with pytest.raises(
+        Damaged, match="from prefill worker prefill-0 is not what it offered: layers 1 differ"
+    ):
+        await bench.reader.read("r", bench.ticket(sums=[0, 5]), 10)
+    await eventually(lambda: bench.reader.quarantined == 0)
+    assert bench.pool.counts().free == 16
+    assert bench.sample("disagg_kv_reads_total", outcome="damaged") == 1
+    (await bench.reader.read("r", bench.ticket(sums=[0, 0]), 10)).release()
+    assert bench.agent.connected == ["prefill-0-one"], "the connection is not to blame"
+
+
+async def test_nothing_is_compared_where_that_is_not_wanted(bench: Any) -> None:
+    async def reserve(request_id: str, tokens: int) -> KVLease:
+        del request_id
+        lease: KVLease = bench.pool.allocate(tokens)
+        return lease
+
+    reader = Reader(bench.link, reserve, timeout_seconds=40.0, metrics=bench.metrics, check=False)
+    (await reader.read("r", bench.ticket(sums=[0, 5]), 10)).release()
+    await reader.close()

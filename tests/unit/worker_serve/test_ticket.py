@@ -41,6 +41,14 @@ def test_the_layout_must_be_equal(bench: Any) -> None:
         bench.ticket(blocks=[1, 2]).require_fit(layout, 10)
 
 
+def test_sums_are_of_all_layers(bench: Any) -> None:
+    ticket, layout = bench.ticket(sums=[2**63 - 1, -(2**63)]), bench.pool.layout
+    assert Ticket.parse(json.loads(json.dumps(ticket.to_json()))) == ticket
+    ticket.require_fit(layout, 10)
+    with pytest.raises(ShapeMismatch, match="tells sums of 1 layers; the model has 2"):
+        bench.ticket(sums=[1]).require_fit(layout, 10)
+
+
 def test_blocks_may_have_another_size(bench: Any) -> None:
     ticket, layout = bench.ticket(), bench.pool.layout
     ticket.require_fit(replace(layout, block_tokens=16), 10)

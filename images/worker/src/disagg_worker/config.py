@@ -56,6 +56,9 @@ class TransferSection(Section):
     method: Literal["NIXL"] = "NIXL"
     backend: Literal["UCX", "LIBFABRIC"] = "UCX"
     timeout_seconds: Annotated[float, Field(gt=0, strict=False, description="Limit of one KV read.")] = 30.0
+    check: Annotated[
+        bool, Field(description="Whether decode checks that it read what prefill computed, by sums of both.")
+    ] = True
 
 
 class StagingSection(Section):

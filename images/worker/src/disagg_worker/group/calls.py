@@ -19,7 +19,7 @@ _KINDS: dict[str, type[TransferError]] = {kind.outcome: kind for kind in Transfe
 
 log = logging.getLogger(__name__)
 
-Serve = Callable[[str, Any], Awaitable[None]]
+Serve = Callable[[str, Any], Awaitable[Any]]
 
 
 class Line:
@@ -70,10 +70,10 @@ class Caller:
         self.line = Line(connection)
         self._on_word = on_word
         self._numbers = itertools.count()
-        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
 
-    async def call(self, method: str, body: Any = None) -> None:
-        """Have the follower do something; returns when that is done.
+    async def call(self, method: str, body: Any = None) -> Any:
+        """Have the follower do something; returns when that is done, with what it answers.
 
         Raises:
             TransferError: It could not be done.
@@ -82,7 +82,7 @@ class Caller:
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         self.line.say({"call": number, "method": method, "body": body})
         try:
-            await answer
+            return await answer
         finally:
             del self._waiting[number]
 
@@ -102,7 +102,7 @@ class Caller:
         if answer is None or answer.done():
             return
         if document["fault"] is None:
-            answer.set_result(None)
+            answer.set_result(document["result"])
         else:
             kind = _KINDS.get(document["outcome"], TransferError)
             answer.set_exception(kind(document["fault"]))
@@ -113,7 +113,8 @@ class Answerer:
 
     Args:
         connection: To the leader.
-        serve: Does what a method asks for, given its name and body; raises TransferError.
+        serve: Does what a method asks for, given its name and body, and returns the answer, of JSON; raises
+            TransferError.
 
     Attributes:
         line: The connection; opened before it hears.
@@ -138,13 +139,13 @@ class Answerer:
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, call: int | None, method: str, body: Any) -> None:
-        fault = outcome = None
+        fault = outcome = result = None
         try:
-            await self._serve(method, body)
+            result = await self._serve(method, body)
         except TransferError as error:
             fault, outcome = str(error), error.outcome
         except Exception as error:
             log.exception("%s failed", method)
             fault, outcome = f"a rank failed: {error}", "error"
         if call is not None:
-            self.line.say({"answer": call, "fault": fault, "outcome": outcome})
+            self.line.say({"answer": call, "result": result, "fault": fault, "outcome": outcome})

@@ -57,9 +57,11 @@ class Memory:
         self._open: dict[str, asyncio.Event] = {}
         self._fetching: dict[str, asyncio.Event] = {}
 
-    async def serve(self, method: str, body: Any) -> None:
-        """Do what the leader's `Rank` asks for."""
+    async def serve(self, method: str, body: Any) -> Any:
+        """Do what the leader's `Rank` asks for; returns the answer."""
         match method:
+            case "sums":
+                return await self.outlet.sums(**body)
             case "open":
                 await self._opened(**body)
             case "shut":
@@ -71,6 +73,7 @@ class Memory:
                 await self._finished(body)
             case _:
                 raise ValueError(f"a leader of another version asks for {method!r}")
+        return None
 
     async def _opened(self, lease: str, blocks: list[int], tokens: int) -> None:
         ended = self._open[lease] = asyncio.Event()
@@ -165,11 +168,12 @@ class _Follower:
             log.error("the leader %s is gone; this rank ends with it", self._membership.leader)
         leave(0 if self._done else 1)
 
-    async def _serve(self, method: str, body: Any) -> None:
+    async def _serve(self, method: str, body: Any) -> Any:
         if method == BYE:
             self._done = True
         elif self._memory is not None:
-            await self._memory.serve(method, body)
+            return await self._memory.serve(method, body)
+        return None
 
 
 def _compute(stage: Stage, connection: socket.socket) -> None:

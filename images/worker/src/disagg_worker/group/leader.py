@@ -78,6 +78,10 @@ class Rank:
         self.part = part
         self._caller = caller
 
+    async def sums(self, blocks: Sequence[int], tokens: int) -> tuple[int, ...]:
+        """See OtherOutlet."""
+        return tuple(await self._caller.call("sums", {"blocks": list(blocks), "tokens": tokens}))
+
     async def opened(self, lease: str, blocks: Sequence[int], tokens: int) -> None:
         """See OtherOutlet."""
         await self._caller.call("open", {"lease": lease, "blocks": list(blocks), "tokens": tokens})

@@ -8,7 +8,7 @@ All methods may be called from any thread; blocks are allocated and remembered b
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from disagg_worker.kv.cache import CacheLayout
 from disagg_worker.kv.layout import KVLayout
 from disagg_worker.kv.prefix import NO_PREFIX, Key, KVEvent, Prefix, Removed, Stored
+from disagg_worker.kv.sums import layer_sums
 from disagg_worker.layers import Layers
 from disagg_worker.memory import Region, page_aligned, region_of
 
@@ -152,6 +153,11 @@ class BlockPool:
     def remembered_blocks(self) -> int:
         """Blocks that hold a known prefix, in use or not."""
         return len(self._keys)
+
+    def sums(self, layers: Layers, blocks: Sequence[int], tokens: int) -> tuple[int, ...]:
+        """Sum what blocks hold of some of the layers here, one number a layer; see `kv.sums`."""
+        here = Layers(layers.first - self.layers.first, layers.end - self.layers.first)
+        return layer_sums(self.array, here, blocks, tokens)
 
     def counts(self) -> BlockCounts:
         """Blocks by state, read at one instant; a block in several leases counts once."""

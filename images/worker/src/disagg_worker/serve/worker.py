@@ -302,12 +302,14 @@ def assemble(
     others = group.ranks if group else ()
     name = f"{peer}-{uuid.uuid4().hex[:8]}"
     link = open_link(name, config.transfer.backend, engine.pool, config.staging)
-    seconds = config.transfer.timeout_seconds
+    seconds, check = config.transfer.timeout_seconds, config.transfer.check
     if role == "prefill":
-        source = Source(link, peer, seconds, metrics, others=others)
+        source = Source(link, peer, seconds, metrics, others=others, check=check)
         prefill = Prefill(engine, source, config.local_prefill.max_prompt_tokens)
         return Parts(engine, prefill, link.thread, source, group)
-    reader = Reader(link, engine.reserve, timeout_seconds=seconds, metrics=metrics, others=others)
+    reader = Reader(
+        link, engine.reserve, timeout_seconds=seconds, metrics=metrics, others=others, check=check
+    )
     return Parts(engine, Decode(engine, reader, metrics), link.thread, reader, group)
 
 

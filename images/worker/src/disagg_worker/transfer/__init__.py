@@ -2,6 +2,7 @@
 
 from disagg_worker.transfer.agent import Agent, NixlAgent
 from disagg_worker.transfer.errors import (
+    Damaged,
     NoRoom,
     PeerLost,
     PeerSilent,
@@ -16,6 +17,7 @@ from disagg_worker.transfer.ticket import Ticket
 
 __all__ = [
     "Agent",
+    "Damaged",
     "Link",
     "NixlAgent",
     "NoRoom",

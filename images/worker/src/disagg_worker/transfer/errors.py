@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-Outcome = Literal["ok", "timeout", "peer_lost", "peer_silent", "shape", "no_room", "error"]
+Outcome = Literal["ok", "timeout", "peer_lost", "peer_silent", "shape", "no_room", "damaged", "error"]
 
 
 class TransferError(Exception):
@@ -39,3 +39,9 @@ class ShapeMismatch(TransferError):  # noqa: N818 - reads as what happened
     """The blocks are not what this worker computes with: another model, layout or count."""
 
     outcome = "shape"
+
+
+class Damaged(TransferError):  # noqa: N818 - reads as what happened
+    """What was read is not what the prefill worker offered."""
+
+    outcome = "damaged"

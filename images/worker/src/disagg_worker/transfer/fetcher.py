@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from disagg_worker.kv.cache import Share
 from disagg_worker.metrics import WorkerMetrics
-from disagg_worker.transfer.errors import PeerLost, ShapeMismatch, TransferError, TransferTimeout
+from disagg_worker.transfer.errors import Damaged, PeerLost, ShapeMismatch, TransferError, TransferTimeout
 from disagg_worker.transfer.gathering import all_of
 from disagg_worker.transfer.link import Link
 from disagg_worker.transfer.looking import SLICE_SECONDS, Found, Looking
@@ -42,6 +42,7 @@ class Order(BaseModel):
         block_tokens: Positions per block there.
         tokens: Positions to read.
         deadline: When they are of no use any more (seconds since the epoch).
+        sums: What they hold, one sum for each layer of the model; none where that is not checked.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,6 +54,7 @@ class Order(BaseModel):
     block_tokens: int
     tokens: int
     deadline: float
+    sums: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ class Fetcher:
         try:
             arrival = await asyncio.shield(starting)
             await self._in_time(arrival, order.deadline)
+            await self._check(order, part)
         except BaseException as error:
             self._follow(order.lease, starting, route.connection, error)
             if isinstance(error, PeerLost):
@@ -189,6 +192,26 @@ class Fetcher:
         if not arrival.done or time.time() > deadline:
             raise TransferTimeout(
                 f"the prompt's KV did not arrive within {self._timeout:g} s (transfer.timeout_seconds)"
+            )
+
+    async def _check(self, order: Order, part: Part) -> None:
+        """Compare what was read from a rank with what it offered."""
+        if not order.sums:
+            return
+        pool = self._link.pool
+        layers = pool.layers.shared(part.layers)
+        found = await asyncio.to_thread(pool.sums, layers, order.local, order.tokens)
+        wrong = [
+            layers.first + index
+            for index, (mine, theirs) in enumerate(
+                zip(found, order.sums[layers.first : layers.end], strict=True)
+            )
+            if mine != theirs
+        ]
+        if wrong:
+            raise Damaged(
+                f"the KV that was read from prefill worker {part.peer} is not what it offered: layers "
+                f"{', '.join(map(str, wrong))} differ"
             )
 
     def _look(self) -> Found:

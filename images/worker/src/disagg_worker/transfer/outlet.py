@@ -4,6 +4,7 @@ A READ moves only while this side looks, so it looks closely while anything is o
 read that its reader gave up may go on after its offer ended, and ends only if this side goes on.
 """
 
+import asyncio
 import time
 import uuid
 from collections import deque
@@ -73,6 +74,11 @@ class Outlet:
             gpu=pool.region.gpu,
             layers=pool.layers,
         )
+
+    async def sums(self, blocks: Sequence[int], tokens: int) -> tuple[int, ...]:
+        """Sum what blocks hold, one number for each layer here."""
+        pool = self._link.pool
+        return await asyncio.to_thread(pool.sums, pool.layers, blocks, tokens)
 
     async def open(self, lease: str, blocks: Sequence[int], tokens: int) -> None:
         """Let an offer's blocks be read, which hold so many positions."""

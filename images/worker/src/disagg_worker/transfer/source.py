@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Protocol
 
 from disagg_worker.engine import Prefilled
@@ -36,6 +37,9 @@ class OtherOutlet(Protocol):
     """
 
     part: Part
+
+    async def sums(self, blocks: Sequence[int], tokens: int) -> tuple[int, ...]:
+        """Sum what blocks hold, one number for each layer there."""
 
     async def opened(self, lease: str, blocks: Sequence[int], tokens: int) -> None:
         """Let an offer's blocks be read; returns when all its layers were, or the offer was shut."""
@@ -70,6 +74,7 @@ class Source:
         timeout_seconds: How long an offer stands.
         metrics: Where served bytes are counted.
         others: The other ranks, where several share the layers.
+        check: Whether readers are told what the blocks hold.
     """
 
     def __init__(
@@ -80,8 +85,9 @@ class Source:
         metrics: WorkerMetrics,
         *,
         others: Sequence[OtherOutlet] = (),
+        check: bool = True,
     ) -> None:
-        self._pool, self._timeout, self._others = link.pool, timeout_seconds, others
+        self._pool, self._timeout, self._others, self._check = link.pool, timeout_seconds, others, check
         self._offers: dict[str, Offer] = {}
         self._elsewhere: set[asyncio.Task[None]] = set()
         self._outlet = Outlet(link, peer, timeout_seconds + GRACE_SECONDS, metrics)
@@ -102,7 +108,7 @@ class Source:
         blocks = prefilled.lease.blocks[: self._pool.layout.blocks_for(tokens)]
         self._offers[lease_id] = Offer(request_id, prefilled.lease, expires_at, 1 + len(self._others))
         try:
-            part = await self._outlet.part()
+            part, sums = await self._outlet.part(), await self._sums(blocks, tokens)
             await self._outlet.open(lease_id, blocks, tokens)
         except BaseException:
             self._end(lease_id)
@@ -119,8 +125,15 @@ class Source:
             blocks=blocks,
             tokens=tokens,
             first_token=prefilled.first_token,
+            sums=sums,
             expires_at=expires_at,
         )
+
+    async def _sums(self, blocks: Sequence[int], tokens: int) -> tuple[int, ...]:
+        if not self._check:
+            return ()
+        elsewhere = (other.sums(blocks, tokens) for other in self._others)
+        return tuple(chain(*await asyncio.gather(self._outlet.sums(blocks, tokens), *elsewhere)))
 
     def withdraw(self, lease_id: str) -> None:
         """End an offer that nobody will read, because its request was cancelled before the ticket left."""

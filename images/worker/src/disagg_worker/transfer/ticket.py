@@ -51,18 +51,20 @@ class Ticket(BaseModel):
         blocks: Block numbers in the order of the positions they hold.
         tokens: Positions that are filled.
         first_token: The token that follows the prompt; the decode worker gives it out.
+        sums: What the blocks hold, one sum for each layer (`disagg_worker.kv.sums`); none if not wanted.
         expires_at: Seconds since the epoch after which the blocks may hold something else.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal[4] = 4
+    version: Literal[5] = 5
     lease: str
     layout: dict[str, int | str]
     parts: tuple[Part, ...] = Field(min_length=1)
     blocks: tuple[int, ...] = Field(min_length=1)
     tokens: int = Field(ge=1)
     first_token: int = Field(ge=0)
+    sums: tuple[int, ...] = ()
     expires_at: float
 
     @classmethod
@@ -119,6 +121,11 @@ class Ticket(BaseModel):
             raise ShapeMismatch(
                 f"prefill worker {self.peer} computed {self.tokens} tokens, the prompt has {prompt_tokens}; "
                 "give both roles the same model"
+            )
+        if self.sums and len(self.sums) != layout.layers:
+            raise ShapeMismatch(
+                f"prefill worker {self.peer} tells sums of {len(self.sums)} layers; "
+                f"the model has {layout.layers}"
             )
         expected = -(-self.tokens // self.block_tokens)
         if len(self.blocks) != expected:

@@ -1,0 +1,17 @@
+"""Sums of KV cache in a GPU's memory are those of the same bytes in host memory."""
+
+import numpy as np
+import pytest
+
+from disagg_worker.kv.sums import layer_sums
+from disagg_worker.layers import Layers
+from disagg_worker.model.torch_kernels import TorchKernels
+
+
+@pytest.mark.parametrize("tokens", [1, 16, 75, 80])
+def test_sums_are_those_of_host_memory(kernels: TorchKernels, tokens: int) -> None:
+    host = np.random.default_rng(2).standard_normal((9, 4, 2, 3, 16, 64)).astype(np.float32)
+    device = kernels.array(host)
+    blocks = [7, 0, 3, 8, 5][: -(-tokens // 16)]
+    layers = Layers(1, 3)
+    assert layer_sums(device, layers, blocks, tokens) == layer_sums(host, layers, blocks, tokens)
