@@ -115,6 +115,45 @@ def test_troubled_and_restarted_pods_are_told() -> None:
     )
 
 
+def test_one_cause_is_one_finding_whoever_tells_it() -> None:
+    """Both roles crash for one reason, which two conditions, the pods and their Events tell again."""
+    crash = {
+        "restartCount": 7,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s restarting"}},
+        "lastState": {"terminated": {"reason": "Error", "exitCode": 1, "message": "No such option: --kv."}},
+    }
+    pods = [pod(name, crash, ready=False) for name in ("llama-prefill-0", "llama-decode-0")]
+    why = findings(replace(collected(), pods=pods[:1]), NOW)[0].what.removeprefix("pod llama-prefill-0: ")
+    conditions = [
+        {**condition(kind, "False", "RolesNotReady"), "message": why} for kind in ("Available", "ModelReady")
+    ]
+    back_off = event("Back-off restarting failed container worker in pod x_y(z)", "2026-11-26T11:59:00Z")
+    back_off |= {"reason": "BackOff", "regarding": {"kind": "Pod", "name": "llama-decode-0"}}
+    again = {**event(why, "2026-11-26T11:59:30Z"), "reason": "RolesNotReady"}
+    found = told(replace(collected(*conditions), pods=pods, events=[back_off, again]))
+    assert len(found) == 1, found
+    ((what, step),) = found
+    assert what.count("No such option") == 1
+    assert "Available is False" in what
+    assert "The same: " in what
+    assert all(name in what for name in ("ModelReady is False", "pod llama-decode-0"))
+    assert "kubectl" in step
+
+
+def test_restarts_for_the_same_reason_are_one_finding() -> None:
+    ended = {"reason": "OOMKilled", "exitCode": 137}
+    restarted = {"restartCount": 3, "state": {"running": {}}, "lastState": {"terminated": ended}}
+    ((what, step),) = told(replace(collected(), pods=[pod("a", restarted), pod("b", restarted)]))
+    assert "of pod a (decode), pod b (decode) was restarted 3 times, 3 times; it last ended (OOM" in what
+    assert step == "kubectl logs a --namespace models -c worker --previous"
+
+
+def test_events_of_pods_that_are_well_now_are_no_findings() -> None:
+    probe = {**event("Startup probe failed", "2026-11-26T11:59:00Z"), "reason": "Unhealthy"}
+    assert told(replace(collected(), pods=[pod("p")], events=[probe])) == []
+    assert len(told(replace(collected(), pods=[pod("p", ready=False)], events=[probe]))) == 1
+
+
 def test_restarts_of_the_agent_beside_a_worker_are_told_and_those_of_init_containers_are_not() -> None:
     found = pod("b", {"state": {"running": {}}})
     found["spec"]["initContainers"] = [

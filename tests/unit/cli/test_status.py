@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from rich.text import Text
 
 from disagg_operator.cli.ages import age
 from disagg_operator.cli.exit_codes import Code
@@ -165,6 +166,37 @@ def test_pauses_ends_and_measurements_are_waited_for() -> None:
 def test_the_exit_code_tells_whether_all_serve(available: list[str], expected: Code) -> None:
     found = [summary(resource(condition("Available", status, "A"))) for status in available]
     assert code(found) is expected
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [condition("Accepted", "False", "Refused"), condition("TransportVerified", "False", "WorseTransport")],
+)
+def test_what_is_refused_or_worse_than_promised_is_no_success(changed: Object) -> None:
+    worse = changed["type"] == "TransportVerified"
+    told = resource(changed, **({"transport": {"verified": "False"}} if worse else {}))
+    assert code([summary(resource())]) is Code.VERIFIED
+    assert code([summary(resource()), summary(told)]) is Code.NOT_VERIFIED
+
+
+def test_a_platform_that_was_refused_does_not_look_like_the_one_that_runs() -> None:
+    refused = resource(condition("Accepted", "False", "Refused"))
+    facts = dict(plain(of_one(overview(refused, [], {}), NOW)[0]))
+    assert facts["platform"] == "aws-p5.48xlarge (refused: what runs is older than this specification)"
+    assert "aws-p5.48xlarge (refused)" in plain(of_all([summary(refused)], NOW, namespaces=False))[0]
+
+
+def test_a_message_stands_once_and_a_rollout_that_is_done_is_no_fault() -> None:
+    why = "Pod llama-decode-0 cannot start: no such option. See: kubectl logs llama-decode-0"
+    late = [condition(kind, "False", "RolesNotReady", why) for kind in ("Progressing", "Available")]
+    sections = of_one(overview(resource(*late), [pod("llama-decode-0")], {}), NOW)
+    shown = [cell for section in sections for row in plain(section) for cell in row]
+    assert sum("no such option" in cell for cell in shown) == 1
+    assert shown.count("as waits for, above") == len(late)
+    done = of_one(overview(resource(), [], {}), NOW)[2]
+    assert {str(row[0]): row[1].style for row in done.rows if isinstance(row[1], Text)}[
+        "Progressing"
+    ] == "green"
 
 
 def test_all_deployments_are_rows() -> None:

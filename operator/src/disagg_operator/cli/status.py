@@ -28,7 +28,8 @@ from disagg_operator.cli.status_report import Section, code, of_all, of_one
 from disagg_operator.cli.terminal import Fitting, Form, UserError, dense, fail, printable, show
 
 EPILOG = (
-    "Exit codes: 0 all that is shown serves requests, 1 something does not, 2 the operator has not told yet, "
+    "Exit codes: 0 all that is shown serves requests, 1 something does not, is refused, or has a transport "
+    "worse than promised, 2 the operator has not told yet, "
     "3 it could not be read, 64 wrong usage, 130 interrupted."
 )
 

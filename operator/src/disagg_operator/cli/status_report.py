@@ -10,6 +10,7 @@ from rich.text import Text
 from disagg_operator.cli.ages import age
 from disagg_operator.cli.exit_codes import Code
 from disagg_operator.cli.overview import SHOWN_ROLES
+from disagg_operator.cli.repeats import Told
 from disagg_operator.plan.model import ROLES
 
 Cell = str | Text
@@ -17,6 +18,8 @@ _GOOD, _BAD, _OPEN = "green", "bold red", "yellow"
 _STYLES = {"True": _GOOD, "False": _BAD, "Unknown": _OPEN}
 _GIGA = 1e9
 _LONGEST_WAIT = 100
+_WORTH_LEAVING_OUT = 40
+"""Characters: a shorter message is read sooner than where it stands."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,23 @@ class Section:
 
 
 def code(documents: Iterable[dict[str, Any]]) -> Code:
-    """Return the exit code that tells whether all deployments serve."""
+    """Return the exit code that tells whether all deployments serve as they were asked to."""
     found = list(documents)
-    if any(each["seen"] and each["available"] == "False" for each in found):
+    if any(each["seen"] and _fails(each) for each in found):
         return Code.NOT_VERIFIED
     if all(each["seen"] and each["available"] == "True" for each in found):
         return Code.VERIFIED
     return Code.UNKNOWN
+
+
+def _fails(document: dict[str, Any]) -> bool:
+    """Tell whether a deployment does not serve, is refused, or moves KV cache worse than promised."""
+    verified = document["transport"]["verified"]
+    return "False" in (document["available"], verified) or _is_refused(document)
+
+
+def _is_refused(document: dict[str, Any]) -> bool:
+    return any((each["type"], each["status"]) == ("Accepted", "False") for each in document["conditions"])
 
 
 def of_all(documents: Iterable[dict[str, Any]], now: datetime, *, namespaces: bool) -> Section:
@@ -79,16 +92,7 @@ def of_one(document: dict[str, Any], now: datetime) -> list[Section]:
     if len(document["revisions"]) > 1:
         rows = [tuple(each.values()) for each in document["revisions"]]
         sections.append(Section("Revisions", ("Revision", "Is", "Prefill ready", "Decode ready"), rows))
-    rows = [
-        (
-            each["type"],
-            _truth(each["status"]),
-            each["reason"],
-            age(each.get("lastTransitionTime"), now),
-            each.get("message", ""),
-        )
-        for each in document["conditions"]
-    ]
+    rows = list(_conditions(document, now))
     if rows:
         sections.append(Section("Conditions", ("Type", "Status", "Reason", "Since", "Message"), rows))
     if document["pods"]:
@@ -103,10 +107,31 @@ def of_one(document: dict[str, Any], now: datetime) -> list[Section]:
     return sections
 
 
+def _conditions(document: dict[str, Any], now: datetime) -> Iterator[tuple[Cell, ...]]:
+    """Yield a row for each condition; of a message that stands above already, where that is."""
+    told = Told(pod["name"] for pod in document["pods"])
+    if document["waitsFor"] is not None:
+        told.add(document["waitsFor"]["message"], "waits for")
+    for each in document["conditions"]:
+        message = each.get("message", "")
+        again = told.where(message) if len(message) > _WORTH_LEAVING_OUT else ""
+        told.add(message, each["type"])
+        since = age(each.get("lastTransitionTime"), now)
+        status = Text(each["status"], style=_style(each))
+        yield each["type"], status, each["reason"], since, f"as {again}, above" if again else message
+
+
+def _style(condition: dict[str, Any]) -> str:
+    """Return the colour of a condition's status: Progressing is False where all is done, which is good."""
+    if (condition["type"], condition["reason"]) == ("Progressing", "Complete"):
+        return _GOOD
+    return _STYLES.get(condition["status"], "")
+
+
 def _row(document: dict[str, Any], now: datetime) -> Iterator[Cell]:
     roles, transport = document["roles"], document["transport"]
     yield document["name"]
-    yield document["platform"] or ""
+    yield f"{document['platform'] or ''}{' (refused)' if _is_refused(document) else ''}"
     for role in ROLES:
         yield _ready(roles[role])
     yield transport.get("observed") or transport.get("configured") or ""
@@ -119,9 +144,10 @@ def _row(document: dict[str, Any], now: datetime) -> Iterator[Cell]:
 def _facts(document: dict[str, Any], now: datetime) -> Iterator[tuple[Cell, Cell]]:
     yield "serves", _truth(document["available"])
     yield "waits for", _wait(document, now)
-    yield "platform", document["platform"] or ""
+    refused = " (refused: what runs is older than this specification)" if _is_refused(document) else ""
+    yield "platform", f"{document['platform'] or ''}{refused}"
     parts = (document["engine"], document["version"], document["frontend"])
-    yield "runtime", " ".join(str(part) for part in parts if part)
+    yield "runtime", " ".join(str(part) for part in parts if part) + refused
     yield "address", document["address"] or "none yet"
     yield "revision", _revision(document)
     if document["rollout"]:
@@ -177,7 +203,8 @@ def _roles(document: dict[str, Any]) -> Iterator[tuple[Cell, ...]]:
     for role in SHOWN_ROLES:
         found = document["roles"][role]
         scaled = f"scaled by {found['scaler']}" if found["scaler"] else None
-        remarks = [text for text in (scaled, found["preflight"], found["wedged"]) if text]
+        checked = f"check of its nodes: {found['preflight']}" if found["preflight"] else None
+        remarks = [text for text in (scaled, checked, found["wedged"]) if text]
         yield role, _ready(found), str(found["updated"]), found["transport"] or "", "; ".join(remarks)
 
 

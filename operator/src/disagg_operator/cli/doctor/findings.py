@@ -1,6 +1,6 @@
 """What is wrong with a deployment, and the next step for each, in the order to look at them. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,6 +9,7 @@ from disagg_operator.build.agent import AGENT
 from disagg_operator.cli.ages import age
 from disagg_operator.cli.containers import lasting
 from disagg_operator.cli.doctor.collected import OPERATORS, Cause, Collected
+from disagg_operator.cli.repeats import Told
 from disagg_operator.cli.waiting import is_seen, wait_of
 from disagg_operator.plan import names
 from disagg_operator.reconcile.kinds import Object
@@ -18,6 +19,8 @@ from disagg_operator.reconcile.reporting.troubles import first_trouble
 
 _RECENT = timedelta(hours=1)
 _MOST_EVENTS = 10
+_MOST_STEPS = 2
+"""Of one cause."""
 _NEXT = {
     ConditionType.ACCEPTED: "Correct what it names, and try it before: kubectl disagg lint -f FILE",
     ConditionType.PLATFORM_READY: "docs/preflight.md has each check with its remedy.",
@@ -29,6 +32,8 @@ _NEXT = {
     "docs/verification.md has each reason with its remedy.",
     ConditionType.UP_TO_DATE: "kubectl disagg rollout update {name} --namespace {namespace}",
 }
+_FOLLOWS = ("BackOff", "Unhealthy")
+"""Reasons of Events that follow from what is told of the pod itself."""
 _BAD_FOR_NODES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
 _NO_OPERATOR = (
     "Install the operator's chart, or look why it is gone: kubectl get deployments --all-namespaces "
@@ -56,19 +61,58 @@ def findings(found: Collected, now: datetime) -> list[Finding]:
         found: what was collected.
         now: the time.
     """
+    told = Told(pod["metadata"]["name"] for pod in found.pods)
     return [
         *_operators(found),
-        *_conditions(found.resource, now),
-        *_pods(found),
+        *_merged([*_conditions(found.resource, now), *_pods(found)], told),
         *_nodes(found.nodes),
         *_agents(found),
-        *_events(found, now),
+        *_events(found, now, told),
         *(
             Finding(f"Not read: {what}: {each.why}", "Run doctor again; what is listed here may say why.")
             for what, each in found.unread.items()
             if each.cause is Cause.FAILED
         ),
     ]
+
+
+@dataclass(frozen=True)
+class _Cause:
+    """Something that is wrong, and may be the same as something else.
+
+    Attributes:
+        who: condition or pods that tell, for people; may be empty.
+        why: the sentences by which it is known again.
+        next: what to do now.
+    """
+
+    who: str
+    why: str
+    next: str
+
+    @property
+    def what(self) -> str:
+        return f"{self.who}: {self.why}" if self.who else self.why
+
+
+def _merged(causes: Sequence[_Cause], told: Told) -> Iterator[Finding]:
+    """Yield one finding for each cause: who says the same again is named with the first, with the next step.
+
+    Args:
+        causes: what is wrong, in the order in which it is told.
+        told: what was told before; what is told here is added.
+    """
+    first: dict[str, list[_Cause]] = {}
+    for number, each in enumerate(causes):
+        where = told.where(each.why) or str(number)
+        told.add(each.why, where)
+        first.setdefault(where, []).append(each)
+    for alike in first.values():
+        head, *others = alike
+        steps = list(dict.fromkeys(each.next for each in alike))[:_MOST_STEPS]
+        who = list(dict.fromkeys(each.who for each in others if each.who))
+        again = f" The same: {', '.join(who)}." if who else ""
+        yield Finding(f"{head.what}{again}", "; ".join(steps))
 
 
 def _operators(found: Collected) -> Iterator[Finding]:
@@ -81,20 +125,20 @@ def _operators(found: Collected) -> Iterator[Finding]:
             yield Finding(what, f"kubectl logs --namespace {place} deployment/{name}")
 
 
-def _conditions(resource: Object, now: datetime) -> Iterator[Finding]:
+def _conditions(resource: Object, now: datetime) -> Iterator[_Cause]:
     metadata = resource["metadata"]
     conditions = {each["type"]: each for each in resource.get("status", {}).get("conditions", [])}
     wait = wait_of(resource)
     if wait is not None and not wait.condition:
         since = f" for {age(wait.since, now)}" if wait.since else ""
-        yield Finding(f"{wait.reason}{since}: {wait.message}", _next(ConditionType.AVAILABLE, metadata))
+        yield _Cause(f"{wait.reason}{since}", wait.message, _next(ConditionType.AVAILABLE, metadata))
     for kind in ConditionType:
         condition = conditions.get(kind)
         if condition is None or not _is_bad(condition):
             continue
         since = age(condition.get("lastTransitionTime"), now)
         what = f"{kind} is {condition['status']} ({condition['reason']}{f', for {since}' if since else ''})"
-        yield Finding(f"{what}: {condition.get('message', '')}", _next(kind, metadata))
+        yield _Cause(what, condition.get("message", ""), _next(kind, metadata))
 
 
 def _is_bad(condition: Object) -> bool:
@@ -108,23 +152,29 @@ def _next(kind: ConditionType, metadata: Object) -> str:
     return _NEXT[kind].format(name=metadata["name"], namespace=metadata["namespace"])
 
 
-def _pods(found: Collected) -> Iterator[Finding]:
+def _pods(found: Collected) -> Iterator[_Cause]:
+    """Yield what is wrong with pods; those that were restarted for the same reason are one cause."""
     metadata = found.resource["metadata"]
     place = f"--namespace {metadata['namespace']}"
+    restarted: dict[str, list[tuple[str, str, str]]] = {}
     for pod in found.pods:
         role, name = label(pod, names.LABEL_ROLE), pod["metadata"]["name"]
         trouble = None if is_ready(pod) else first_trouble([pod])
         if trouble is not None:
-            yield Finding(trouble, f"kubectl describe pod {name} {place}")
+            yield _Cause(f"pod {name}", trouble, f"kubectl describe pod {name} {place}")
             continue
         for container in lasting(pod):
             ended = last_end(container)
             if container.get("restartCount") and ended is not None:
-                what = f"Container {container['name']} of pod {name} ({role}) was restarted "
-                yield Finding(
-                    f"{what}{container['restartCount']} times; it last ended{ending(ended)}.",
-                    f"kubectl logs {name} {place} -c {container['name']} --previous",
+                step = f"kubectl logs {name} {place} -c {container['name']} --previous"
+                entry = (f"pod {name} ({role})", f"{container['restartCount']} times", step)
+                key = (
+                    f"Container {container['name']} of {{}} was restarted {{}}; it last ended{ending(ended)}."
                 )
+                restarted.setdefault(key, []).append(entry)
+    for why, entries in restarted.items():
+        pods, counts, steps = zip(*entries, strict=True)
+        yield _Cause("", why.format(", ".join(pods), ", ".join(counts)), steps[0])
 
 
 def _nodes(nodes: Iterable[Object]) -> Iterator[Finding]:
@@ -145,8 +195,10 @@ def _agents(found: Collected) -> Iterator[Finding]:
             yield Finding(f"Pod {pod}: {answer}.", f"kubectl logs {pod} {place} -c {AGENT}")
 
 
-def _events(found: Collected, now: datetime) -> Iterator[Finding]:
-    """Yield the newest warnings, each once."""
+def _events(found: Collected, now: datetime, told: Told) -> Iterator[Finding]:
+    """Yield the newest warnings, each once: none about pods that are well now, none that is told already."""
+    troubled = {pod["metadata"]["name"] for pod in found.pods if first_trouble([pod])}
+    well = {pod["metadata"]["name"] for pod in found.pods if is_ready(pod)}
     seen: dict[tuple[str, str], Object] = {}
     for event in found.events:
         if event.get("type") == "Warning" and now - datetime.fromisoformat(event_time(event)) < _RECENT:
@@ -154,6 +206,10 @@ def _events(found: Collected, now: datetime) -> Iterator[Finding]:
     for (reason, note), event in list(seen.items())[-_MOST_EVENTS:]:
         about = event.get("regarding", {})
         kind, name = about.get("kind", ""), about.get("name", "")
+        follows = reason in _FOLLOWS and name in troubled
+        if (kind == "Pod" and (name in well or follows)) or told.where(note):
+            continue
+        told.add(note, reason)
         what = f"Event {reason} about {kind} {name} {age(event_time(event), now)} ago: {note}"
         place = f"--namespace {found.resource['metadata']['namespace']}"
         yield Finding(what, f"kubectl describe {kind.lower()} {name} {place}")
