@@ -64,6 +64,29 @@ def test_explain_names_the_source_of_each_variable() -> None:
     assert "Dynamo 1.6.1" in result.stdout
 
 
+def test_explain_tells_each_reason_once_and_breaks_no_value_or_address() -> None:
+    example = EXAMPLE.parents[1] / "04-efa/llama-70b.yaml"
+    text = render("-f", str(example), "--explain").stdout
+    entries = explanation("04-efa/llama-70b.yaml")
+    lines = text.splitlines()
+    for entry in entries:
+        assert any(line.startswith(f"{entry['kind']} {entry['name']} = ") for line in lines)
+        assert f"    {entry['source']}" in lines
+    assert "check sharedMemory = 80Gi  (prefill, decode)" in lines
+    reasons = {(entry["reason"], entry["source"]) for entry in entries}
+    assert len(text.split("\n\n")) == len(reasons) + 1
+
+
+def test_explain_shows_one_role_and_role_goes_with_explain_only() -> None:
+    example = str(EXAMPLE.parents[1] / "04-efa/llama-70b.yaml")
+    text = render("-f", example, "--explain", "--role", "decode").stdout
+    assert "device vpc.amazonaws.com/efa = 32  (decode)" in text
+    assert "device vpc.amazonaws.com/efa = 8  (prefill)" not in text
+    wrong = render("-f", example, "--role", "decode")
+    assert wrong.exit_code == 1
+    assert "--role decode goes with --explain" in wrong.stderr
+
+
 def explanation(example: str) -> list[dict[str, Any]]:
     result = render("-f", str(EXAMPLE.parents[1] / example), "--explain", "-o", "json")
     found: list[dict[str, Any]] = json.loads(result.stdout)

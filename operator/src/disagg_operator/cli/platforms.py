@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from disagg_operator.cli import documents, provenance
+from disagg_operator.cli import documents
 from disagg_operator.cli.profiles import catalogue
 from disagg_operator.cli.terminal import Form, UserError, fail, show
 from disagg_operator.platforms.catalogue import Catalogue, instead
@@ -73,11 +73,14 @@ def _print_all(known: Catalogue) -> None:
 def _print_values(profile: MachineProfile | FabricProfile) -> None:
     sort = "machine" if isinstance(profile, MachineProfile) else "fabric"
     rows = [
-        (value.part, value.name, value.value, value.when, *provenance.cells(value))
+        (
+            *(value.part, value.name, value.value, value.when, value.reason),
+            "\n".join(part for part in (value.line, value.source) if part),
+        )
         for value in listed(profile)
     ]
     show(
-        ("Part", "Name", "Value", "When", *provenance.HEADINGS),
+        ("Part", "Name", "Value", "When", "Why", "Profile line, document"),
         rows,
         title=f"{sort} {profile.name}: {profile.description}",
     )

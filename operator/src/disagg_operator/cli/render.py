@@ -1,20 +1,35 @@
 """``kubectl disagg render``: the manifests of a resource, offline, just as the operator applies them."""
 
 import json
+import shutil
 from dataclasses import asdict
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from disagg_operator.build.objects import domain_objects, scaler_objects, shared_objects, worker_objects
-from disagg_operator.cli import documents, provenance
+from disagg_operator.cli import documents
+from disagg_operator.cli.explaining import blocks, concerning
 from disagg_operator.cli.planning import DEFAULT_WORKER_IMAGE, planned
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
-from disagg_operator.cli.terminal import Format, UserError, fail, show, warn
+from disagg_operator.cli.terminal import Format, UserError, fail, printable, warn
 from disagg_operator.plan.cluster import ClusterFacts, ExistingDomain
 from disagg_operator.plan.explanation import explained
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan
+
+_WIDEST = 110
+"""Columns of a reason: longer lines are hard to read."""
+
+
+class Component(StrEnum):
+    """What `--role` takes."""
+
+    DEPLOYMENT = "deployment"
+    PREFILL = "prefill"
+    DECODE = "decode"
+    FRONTEND = "frontend"
 
 
 def render(
@@ -45,12 +60,23 @@ def render(
     explain: Annotated[
         bool, typer.Option("--explain", help="Show why each derived setting is there, not manifests.")
     ] = False,
+    role: Annotated[
+        Component | None,
+        typer.Option(
+            "--role", help="With --explain: only what concerns its pods. Default: all.", show_default=False
+        ),
+    ] = None,
     profiles: ProfilesFolder = None,
     form: Annotated[
-        Format, typer.Option("--output", "-o", help="text: YAML manifests, or a table with --explain.")
+        Format,
+        typer.Option(
+            "--output", "-o", help="text: YAML manifests, or with --explain a block for each reason."
+        ),
     ] = Format.TEXT,
 ) -> None:
     """Print the Kubernetes manifests of a DisaggDeployment without touching a cluster."""
+    if role and not explain:
+        fail(UserError(f"--role {role} goes with --explain. Write both, or leave --role out"))
     try:
         adopted = ExistingDomain(channel_template, 0) if channel_template else None
         cluster = ClusterFacts(num_nodes_required, adopted)
@@ -64,7 +90,7 @@ def render(
         for warning in each.warnings:
             warn(f"{file}: {each.name}: {warning}")
     if explain:
-        _explain(plans, form)
+        _explain(plans, form, role or "")
     else:
         _print([manifest for each in plans for manifest in manifests(each)], form)
 
@@ -82,23 +108,20 @@ def _print(manifests: list[dict[str, Any]], form: Format) -> None:
         typer.echo(documents.write(manifests), nl=False)
 
 
-def _explain(plans: list[Plan], form: Format) -> None:
+def _explain(plans: list[Plan], form: Format, role: str) -> None:
     if form is Format.TEXT:
         for each in plans:
-            _print_explained(each)
+            _print_explained(each, role)
         return
     entries = [
         {"namespace": each.namespace, "deployment": each.name, **asdict(setting)}
         for each in plans
-        for setting in explained(each)
+        for setting in concerning(explained(each), role)
     ]
     typer.echo(json.dumps(entries, indent=2))
 
 
-def _print_explained(plan: Plan) -> None:
-    rows = [
-        (", ".join(setting.components), setting.kind, setting.name, setting.value, *provenance.cells(setting))
-        for setting in explained(plan)
-    ]
-    headings = ("Component", "Kind", "Name", "Value", *provenance.HEADINGS)
-    show(headings, rows, title=f"{plan.namespace}/{plan.name}")
+def _print_explained(plan: Plan, role: str) -> None:
+    width = min(shutil.get_terminal_size((_WIDEST, 0)).columns, _WIDEST)
+    parts = [f"{plan.namespace}/{plan.name}", *blocks(concerning(explained(plan), role), width)]
+    typer.echo(printable("\n\n".join(parts)))
