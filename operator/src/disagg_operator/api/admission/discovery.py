@@ -67,6 +67,11 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule(
         "discovery-members", "https://etcd.io/docs/v3.6/faq/#why-an-odd-number-of-cluster-members", _members
     ),
-    Rule("discovery-storage-size", "Kubernetes: VolumeResourceRequirements", _storage),
+    Rule(
+        "discovery-storage-size",
+        "Kubernetes: VolumeResourceRequirements",
+        _storage,
+        says="a volume of no size",
+    ),
     Rule("etcd-members-keep-data", "https://etcd.io/docs/v3.6/op-guide/recovery/", _data),
 )

@@ -81,8 +81,13 @@ def _option(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
-    Rule("model-one-source", "docs: spec.model.source", _one_source),
-    Rule("model-one-cache", "docs: spec.model.source.huggingFace.cache", _one_cache),
+    Rule("model-one-source", "docs: spec.model.source", _one_source, says="names no source or several"),
+    Rule(
+        "model-one-cache",
+        "docs: spec.model.source.huggingFace.cache",
+        _one_cache,
+        says="names no cache or several",
+    ),
     Rule(
         "model-path-inside",
         "https://kubernetes.io/docs/concepts/storage/volumes/#using-subpath",

@@ -180,6 +180,7 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
         "https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/",
         _shapes,
         unsafe=True,
+        says="a field that Kubernetes does not know, or a value that it does not take",
     ),
     Rule("pod-template-kept", "docs: spec.prefill.podTemplate", _kept),
     Rule("pod-template-once", "Kubernetes: PodSpec", _once),
@@ -190,5 +191,10 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
         _comparing,
         unsafe=True,
     ),
-    Rule("node-selector-shape", "Kubernetes: PodSpec.nodeSelector", _node_selector),
+    Rule(
+        "node-selector-shape",
+        "Kubernetes: PodSpec.nodeSelector",
+        _node_selector,
+        says="a label or value that Kubernetes does not take",
+    ),
 )

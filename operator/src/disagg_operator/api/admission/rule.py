@@ -40,6 +40,7 @@ class Rule(Generic[S]):
         find: returns the faults of a subject: of a specification, or of a whole plan.
         unsafe: whether a deployment may override the rule on purpose.
         severity: what becomes of its findings.
+        says: what it finds, for docs, where no message of ``find`` says that without its values.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Rule(Generic[S]):
     find: Callable[[S], Iterable[Finding]]
     unsafe: bool = False
     severity: Severity = Severity.REFUSE
+    says: str = ""
 
     def problems(self, subject: S) -> Iterator[Problem]:
         """Return what the rule finds wrong."""

@@ -117,4 +117,6 @@ def _find(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
         yield from row.find(spec)
 
 
-RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (Rule("not-supported-yet", SOURCE, _find),)
+RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
+    Rule("not-supported-yet", SOURCE, _find, says="a field that no version builds yet"),
+)

@@ -222,7 +222,13 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("env-nixl-backend-spelling", "TensorRT-LLM: envUtils.cpp", _backend_spelling),
     Rule("env-no-method-switch", f"{_KV_DOC}#alternative-method-ucx", _method_switch),
     Rule("env-kvbm-words", f"{_KV_DOC}#specify-backends-for-nixl", _kvbm_words),
-    Rule("env-efa-shared-memory", f"{_KV_DOC}#aws-efa", _efa_shared_memory, unsafe=True),
+    Rule(
+        "env-efa-shared-memory",
+        f"{_KV_DOC}#aws-efa",
+        _efa_shared_memory,
+        unsafe=True,
+        says=SHARED_MEMORY_BREAKS,
+    ),
     Rule(
         "env-prefill-plugins",
         f"{_KV_DOC}#nixl-plugin-abi-mismatch-on-decode-multinode",

@@ -20,6 +20,7 @@ from disagg_operator.platforms.vocabulary import STANDARD
 
 _KV_DOC = "https://docs.nvidia.com/dynamo/latest/backends/trtllm/kv-cache-transfer.html"
 _HYBRIDS = re.compile(r"mamba|jamba|bamba|nemotron-?(3|h)\b|nemotron-3", re.IGNORECASE)
+_HYBRID = "looks like a hybrid of Mamba and attention, whose state NIXL transceivers may not move"
 _EFA_SDK = "/opt/amazon/efa"
 _LIBFABRIC = "LIBFABRIC"
 EFA = "efa"
@@ -218,8 +219,7 @@ def _hybrid_model(subject: Subject) -> Iterator[Finding]:
     source = subject.spec.model.source.hugging_face
     name = f"{subject.spec.model.name} {source.repository if source else ''}"
     if subject.plan.transfer.method == "NIXL" and _HYBRIDS.search(name):
-        fault = "looks like a hybrid of Mamba and attention, whose state NIXL transceivers may not move"
-        yield Finding("spec.transfer.method", f"{subject.spec.model.name} {fault}", "Write UCX if it fails")
+        yield Finding("spec.transfer.method", f"{subject.spec.model.name} {_HYBRID}", "Write UCX if it fails")
 
 
 def _other_plugins(subject: Subject) -> Iterator[Finding]:
@@ -241,7 +241,13 @@ RULES: tuple[Rule[Subject], ...] = (
         unsafe=True,
     ),
     Rule("efa-provider", f"{_KV_DOC}#aws-efa", _other_provider, unsafe=True),
-    Rule("efa-shared-memory-off", f"{_KV_DOC}#aws-efa", _shared_memory, unsafe=True),
+    Rule(
+        "efa-shared-memory-off",
+        f"{_KV_DOC}#aws-efa",
+        _shared_memory,
+        unsafe=True,
+        says=SHARED_MEMORY_BREAKS,
+    ),
     Rule("efa-device-rdma", f"{_KV_DOC}#aws-efa", _no_device_rdma, severity=Severity.WARN),
     Rule("efa-library-first", f"{_KV_DOC}#aws-efa", _efa_library, unsafe=True),
     Rule("nixl-backend-agrees", f"{_KV_DOC}#specify-backends-for-nixl", _backend_agrees),
@@ -282,6 +288,7 @@ RULES: tuple[Rule[Subject], ...] = (
         "https://github.com/ai-dynamo/dynamo/tree/main/recipes",
         _hybrid_model,
         severity=Severity.WARN,
+        says=_HYBRID,
     ),
     Rule("nccl-on-fabric", "the machine's profile", _no_infiniband, severity=Severity.WARN),
     Rule(

@@ -110,7 +110,17 @@ def _mode(subject: Subject) -> Iterator[Finding]:
 
 _SOURCE = "https://kubernetes.io/docs/concepts/security/pod-security-standards/#baseline"
 RULES: tuple[Rule[Subject], ...] = (
-    Rule("host-access", _SOURCE, _template),
+    Rule(
+        "host-access",
+        _SOURCE,
+        _template,
+        says="the template reaches for its node in a way that the installation does not let it",
+    ),
     Rule("host-paths", _SOURCE, _paths),
-    Rule("host-security-mode", _SOURCE, _mode),
+    Rule(
+        "host-security-mode",
+        _SOURCE,
+        _mode,
+        says="the security mode reaches for more than the installation lets it",
+    ),
 )

@@ -21,6 +21,18 @@ def _doubtful_release(subject: Subject) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule[Subject], ...] = (
-    Rule("transfer-method-doubtful", "the release's profile", _doubtful_method, severity=Severity.WARN),
-    Rule("release-doubtful", "the release's profile", _doubtful_release, severity=Severity.WARN),
+    Rule(
+        "transfer-method-doubtful",
+        "the release's profile",
+        _doubtful_method,
+        severity=Severity.WARN,
+        says="what the release's profile doubts of it",
+    ),
+    Rule(
+        "release-doubtful",
+        "the release's profile",
+        _doubtful_release,
+        severity=Severity.WARN,
+        says="what the release's profile doubts of it",
+    ),
 )

@@ -1,6 +1,11 @@
 """All rules as a document, made from the rules themselves."""
 
+import re
+from typing import Any
+
+from disagg_operator.api.admission.rule import Rule
 from disagg_operator.plan.rules import every_rule
+from disagg_operator.plan.rules.messages import fault
 
 _HEAD = """# What is refused and what is warned about
 
@@ -9,15 +14,24 @@ What is refused is not applied, and what runs stays as it is. What is doubtful i
 condition `Accepted`. A rule that can be overridden is, for one deployment, by naming it in
 `spec.security.allowUnsafe`.
 
-| rule | severity | can be overridden | learnt from |
-|---|---|---|---|
+"What is wrong" is the message that follows the field it is about; … stands for what is written there. Where a
+rule has several messages it is the first.
+
+| rule | severity | what is wrong | can be overridden | learnt from |
+|---|---|---|---|---|
 """
+
+
+def said(rule: Rule[Any]) -> str:
+    """Return what a rule says, as Markdown of a cell."""
+    text = rule.says or fault(rule.find)
+    return re.sub(r"([|*_<>\[\]])", r"\\\1", text)
 
 
 def document() -> str:
     """Return the Markdown text of docs/rules.md."""
     rows = [
-        f"| `{rule.id}` | {rule.severity} | {'yes' if rule.unsafe else ''} | {rule.source} |"
+        f"| `{rule.id}` | {rule.severity} | {said(rule)} | {'yes' if rule.unsafe else ''} | {rule.source} |"
         for rule in sorted(every_rule(), key=lambda rule: rule.id)
     ]
     return _HEAD + "\n".join(rows) + "\n"
