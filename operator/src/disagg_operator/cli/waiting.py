@@ -85,7 +85,7 @@ def _is_kept_by_verdict(resource: Object) -> bool:
     status = resource["status"]
     transport = status.get("transport", {})
     wanted = status.get("updateRevision") or status.get("revision")
-    enforced = resource["spec"].get("verification", {}).get("mode") == "Enforce"
+    enforced = resource.get("spec", {}).get("verification", {}).get("mode") == "Enforce"
     unproven = transport.get("revision") == wanted and transport.get("verifiedRevision") != wanted
     return enforced and bool(unproven)
 
