@@ -12,6 +12,10 @@ FAST := tests/unit tests/golden tests/property tests/chart tests/upgrade tests/d
 NEEDS_CLUSTER := apiserver or cluster
 LAUNCH := tests/e2e/launch
 FAULTS := $(addprefix tests/integration/faults/test_,$(addsuffix .py,api_trouble watch_gaps random_faults))
+ON_APISERVER := tests/chart/test_chart_on_apiserver.py::test_the
+OLDEST := tests/integration/operator/test_operator_examples.py tests/integration/operator/test_webhook_process.py \
+  tests/integration/api/test_wrong_resources.py $(ON_APISERVER)_administrator_of_one_namespace_can_install \
+  $(ON_APISERVER)_api_server_accepts_every_manifest_in_a_restricted_namespace
 # The tests of a file share what takes long to start, so they stay together and in their order.
 PARALLEL := --dist loadfile --no-loadscope-reorder --numprocesses
 # Recipes that set variables `exec` what they run, so that a make that is ended ends it with itself.
@@ -78,7 +82,7 @@ docs-serve: ## Show the site at http://127.0.0.1:8000, as you write.
 	@NO_MKDOCS_2_WARNING=1 $(SITE_BIN)/mkdocs serve --strict --livereload --dev-addr $(or $(ADDRESS),127.0.0.1:8000)
 
 ##@ Test it
-.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-generated test-crash-points test-faults test-e2e test-gpu bench-engine bench-serving bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-kv bench-verification bench-local-prefill soak
+.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-oldest test-generated test-crash-points test-faults test-e2e test-gpu bench-engine bench-serving bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-kv bench-verification bench-local-prefill soak
 checks: lint typecheck generated ## Everything that needs no cluster.
 	@hack/bootstrap --compiler
 	@$(CLUSTER_TOOL) tools >/dev/null
@@ -112,6 +116,9 @@ test-chart: $(READY) ## Tests of the Helm chart.
 test-integration: $(READY) ## Tests of single parts by real ones: API server, NIXL, ssh and mpirun.
 	@hack/bootstrap --compiler
 	@UV=$(UV) exec $(PYTEST) tests/integration tests/generated tests/chart/test_chart_on_apiserver.py $(LAUNCH) $(PARALLEL) 3
+
+test-oldest: $(READY) ## Definitions, refusals, chart, webhook and examples by the oldest Kubernetes, which is compiled once.
+	@UV=$(UV) KUBERNETES=oldest exec $(PYTEST) $(OLDEST)
 
 test-generated: $(READY) ## Generated resources, judged by all alike: SEED=1 COUNT=250 FIRST=0.
 	@UV=$(UV) SEED=$(SEED) COUNT=$(COUNT) FIRST=$(FIRST) exec $(PYTEST) -s tests/generated

@@ -15,9 +15,9 @@ from testcluster.paths import default_paths
 from testcluster.session import Cluster, running_cluster
 from testcluster.toolchain import (
     ensure_helm3,
+    ensure_plane,
     ensure_platform_parts,
     ensure_services,
-    ensure_tools,
 )
 
 CLUSTER = pytest.StashKey[Cluster]()
@@ -50,7 +50,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     try:
         if wanted & {"apiserver", "helm", "platform_cluster"}:
-            ensure_tools(default_paths(), Progress())
+            ensure_plane(default_paths(), Progress())
         if wanted & {"platform_cluster", "fake_devices"}:
             ensure_platform_parts(default_paths(), Progress())
         if "helm3" in wanted:

@@ -13,6 +13,7 @@ from settling import ROOT, settle
 PAGE = Path("docs/support.md")
 CHART = Path("charts/disagg-operator/Chart.yaml")
 LOCAL = Path("tests/cluster/localkube/go.mod")
+OLDEST = Path("tests/cluster/oldestkube/go.mod")
 HELM3 = Path("tests/cluster/helm3/go.mod")
 HELMS = {
     LOCAL: "all tests of the chart",
@@ -26,17 +27,24 @@ _TABLE = re.compile(r"(<!-- (\w+): made by `make crds` -->\n).*?(<!-- end -->)",
 def kubernetes(root: Path) -> Iterator[tuple[str, str]]:
     """Yield versions of Kubernetes, oldest first, and what is tried with each."""
     oldest = re.sub(r"^>=(\d+\.\d+)\..*$", r"\1", yaml.safe_load((root / CHART).read_text())["kubeVersion"])
-    local = re.search(r"k8s\.io/kubernetes v(\S+)", (root / LOCAL).read_text(encoding="utf-8"))
-    if local is None:
-        raise ValueError(f"{LOCAL} names no Kubernetes")
+    built = {_built(root / LOCAL): "`make test`", _built(root / OLDEST): "`make test-oldest`"}
     matrix = yaml.safe_load((root / WORKFLOW).read_text())["jobs"]["kind"]["strategy"]["matrix"]["kubernetes"]
-    newest = local[1].rpartition(".")[0]
+    newest = _built(root / LOCAL).rpartition(".")[0]
     for version in matrix:
         bound = {oldest: "the oldest that the chart takes", newest: "the newest"}.get(version, "")
-        own = (
-            f"; version {local[1]}, built from source, is what `make test` runs" if version == newest else ""
+        own = "".join(
+            f"; version {each}, built from source, is what {command} runs"
+            for each, command in built.items()
+            if each.startswith(f"{version}.")
         )
         yield version, f"{bound}: the end-to-end tests on kind, in the workflow e2e{own}"
+
+
+def _built(go_mod: Path) -> str:
+    found = re.search(r"k8s\.io/kubernetes v(\S+)", go_mod.read_text(encoding="utf-8"))
+    if found is None:
+        raise ValueError(f"{go_mod} names no Kubernetes")
+    return found[1]
 
 
 def helms(root: Path) -> Iterator[tuple[str, str]]:

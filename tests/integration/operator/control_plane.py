@@ -43,6 +43,7 @@ GROUPS = {
 OWNED = ("serviceaccounts", "configmaps", "services", "rolebindings", "statefulsets", "deployments")
 READS = {"get", "list", "watch"}
 ACCEPTED = {200, 201}
+WORKER_IMAGE = "disagg.local/worker:test"
 LIMIT_SECONDS = 90.0
 """How long is waited for what must come at last, on a machine that does ten other things, too."""
 
@@ -262,7 +263,7 @@ class OperatorProcess:
         environment = {
             **kept,
             "KUBECONFIG": str(self.kubeconfig),
-            "DISAGG_WORKER_IMAGE": "disagg.local/worker:test",
+            "DISAGG_WORKER_IMAGE": WORKER_IMAGE,
             "DISAGG_LOG_FORMAT": "text",
             "DISAGG_HTTP_HOST": "127.0.0.1",
             "DISAGG_HTTP_PORT": str(self.port),

@@ -9,7 +9,7 @@ from testcluster.console import Progress
 from testcluster.controlplane import ControlPlane, Endpoints, Features
 from testcluster.paths import default_paths
 from testcluster.processes import Supervisor
-from testcluster.toolchain import Tools, ensure_tools
+from testcluster.toolchain import Tools, ensure_plane
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def private_apiserver(
     Yields:
         The running control plane; it ends with the block, and with this process if that is killed.
     """
-    tools = ensure_tools(default_paths(), Progress())
+    tools = ensure_plane(default_paths(), Progress())
     supervisor = Supervisor(directory / "pids", directory / "logs", bound=True)
     plane = ControlPlane(directory, Endpoints.free(), tools, supervisor, features)
     try:

@@ -23,13 +23,19 @@ GO_PLACES = ("/usr/local/go/bin/go", "/usr/lib/go/bin/go")
 
 @dataclass(frozen=True)
 class Tools:
-    """The folder of built programs."""
+    """The folder of built programs.
+
+    Args:
+        directory: Holds them.
+        instead: Paths of programs of another folder that go before, by name.
+    """
 
     directory: Path
+    instead: Mapping[str, str] = field(default_factory=dict)
 
     def path(self, name: str) -> str:
         """The path of a program, such as `kubectl`, `helm` or `etcd`."""
-        return str(self.directory / name)
+        return self.instead.get(name, str(self.directory / name))
 
 
 def go_requirement(go_mod: str) -> tuple[int, ...]:
@@ -54,18 +60,22 @@ def parse_version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match[1].split(".")) if match else ()
 
 
-def version_flags(go_mod: str) -> str:
-    """Linker flags that make the parts report the versions they are, not v0.0.0."""
+def kubernetes_flags(go_mod: str) -> str:
+    """Linker flags that make the parts of Kubernetes report the version they are, not v0.0.0."""
     kubernetes = module_version(go_mod, "k8s.io/kubernetes")
-    helm = module_version(go_mod, "helm.sh/helm/v4")
     major, minor = kubernetes.removeprefix("v").split(".")[:2]
     stamps = {
         "k8s.io/component-base/version.gitVersion": kubernetes,
         "k8s.io/component-base/version.gitMajor": major,
         "k8s.io/component-base/version.gitMinor": minor,
-        "helm.sh/helm/v4/internal/version.version": helm,
     }
     return " ".join(["-s -w", *(f"-X {name}={value}" for name, value in stamps.items())])
+
+
+def version_flags(go_mod: str) -> str:
+    """The same for Kubernetes and helm."""
+    helm = module_version(go_mod, "helm.sh/helm/v4")
+    return f"{kubernetes_flags(go_mod)} -X helm.sh/helm/v4/internal/version.version={helm}"
 
 
 def helm3_flags(go_mod: str) -> str:
@@ -144,6 +154,16 @@ KUBERNETES = Build(
         "Kubernetes, etcd, CoreDNS and helm are compiled now, once; on two cores that takes about 15 min."
     ),
 )
+OLDEST_PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+OLDEST_KUBERNETES = Build(
+    title="Build the oldest Kubernetes from source",
+    module=REPOSITORY / "tests/cluster/oldestkube",
+    sources=("main.go",),
+    targets={"oldestkube": "."},
+    flags=kubernetes_flags,
+    links=OLDEST_PARTS,
+    forewarning="The oldest Kubernetes is compiled now, once; on two cores that takes about 10 min.",
+)
 DRA_DRIVER = "sigs.k8s.io/dra-driver-nvidia-gpu"
 KWOK = "sigs.k8s.io/kwok"
 PLATFORM_PARTS = Build(
@@ -195,6 +215,21 @@ def ensure_tools(paths: Paths, progress: Progress) -> Tools:
         ClusterError: If no Go toolchain can be had or the build fails.
     """
     return ensure_build(KUBERNETES, paths, progress)
+
+
+def ensure_plane(paths: Paths, progress: Progress) -> Tools:
+    """Return the programs of private control planes: with KUBERNETES=oldest, three parts of the oldest.
+
+    etcd, kubectl and helm are the newest ones then, too.
+
+    Raises:
+        ClusterError: If no Go toolchain can be had or a build fails.
+    """
+    newest = ensure_tools(paths, progress)
+    if os.environ.get("KUBERNETES") != "oldest":
+        return newest
+    oldest = ensure_build(OLDEST_KUBERNETES, paths, progress)
+    return Tools(newest.directory, {part: oldest.path(part) for part in OLDEST_PARTS})
 
 
 def ensure_platform_parts(paths: Paths, progress: Progress) -> Tools:
