@@ -87,6 +87,12 @@ def test_gpus_that_a_known_model_cannot_be_on_are_doubted_and_never_refused(
         assert entry["source"].startswith("docs/sizing.md#")
 
 
+def test_gpus_without_parallelism_are_told_which_parallelism_uses_them() -> None:
+    text = sized(LLAMA_70B, 4).replace(", parallelism: {tensor: 4}", "")
+    remedies = {entry["remedy"] for entry in json.loads(lint(text, "-o", "json").stdout)}
+    assert remedies == {"Make gpusPerNode x nodesPerReplica 1, or write parallelism: {tensor: 4}"}
+
+
 def test_several_files_are_checked_together() -> None:
     files = [f"-f{EXAMPLES}/01-quickstart/smollm2.yaml", f"-f{EXAMPLES}/02-tuned/smollm2.yaml"]
     result = CliRunner().invoke(app, ["lint", *files, "-o", "json"])

@@ -1,5 +1,6 @@
 """The demo: from nothing to an answered chat request, and what moved between the pods for it."""
 
+import sys
 import time
 from collections.abc import Mapping
 from itertools import chain
@@ -212,10 +213,11 @@ class Demo:
         return read_bytes(self.kubectl.text("get", "--raw", path) for path in paths)
 
     def _next(self, seconds: float) -> None:
-        programs = Path(self.session.programs.kubectl).parent
+        programs = f"{Path(self.session.programs.kubectl).parent}:{Path(sys.executable).parent}"
         self.out.print(f"\nDone in {duration(seconds)}. Try next:")
         self.out.print(f"  export KUBECONFIG={self.session.provider.kubeconfig} PATH={programs}:$PATH")
         self.out.print(f"  kubectl -n {NAMESPACE} get dd,pods")
+        self.out.print(f"  kubectl disagg status {DEPLOYMENT} -n {NAMESPACE}")
         self.out.print(
             f"  kubectl -n {NAMESPACE} patch dd {DEPLOYMENT} --type=merge "
             '-p \'{"spec":{"decode":{"replicas":2}}}\''

@@ -86,7 +86,10 @@ def _ranks(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
                 yield Finding(f"{path}.nodesPerReplica", fault, f"Write a divisor of {ranks}")
         elif role.gpus_per_node * nodes != ranks:
             fault = f"{role.gpus_per_node} GPUs x {nodes} nodes are {role.gpus_per_node * nodes}, but {asked}"
-            remedy = f"Make gpusPerNode x nodesPerReplica {ranks}, or change parallelism"
+            gpus = role.gpus_per_node * nodes
+            written = role.parallelism.model_fields_set
+            split = "change parallelism" if written else f"write parallelism: {{tensor: {gpus}}}"
+            remedy = f"Make gpusPerNode x nodesPerReplica {ranks}, or {split}"
             yield Finding(f"{path}.gpusPerNode", fault, remedy)
 
 
