@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from disagg_operator.api.parse import accept
+from disagg_operator.plan.programs.check_worker import CHECKS
 from disagg_operator.plan.rules import every_rule
+from disagg_operator.reconcile.reporting.guide import GUIDED, check_heading, verdict_heading
 from docs.pages import PAGES, ROOT, Block, blocks
 
 TROUBLES = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
@@ -55,6 +57,23 @@ def test_rules_that_pages_name_exist() -> None:
     }
     assert found <= known
     assert len(found) > 10
+
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [("TransportVerified", set(GUIDED)), ("Preflight", set(CHECKS))],
+    ids=["verdict", "check"],
+)
+def test_each_reason_has_a_heading_and_no_other_has(first: str, told: set[str]) -> None:
+    assert sorted(re.findall(rf"^### {first}: (\w+)$", TROUBLES, re.MULTILINE)) == sorted(told)
+
+
+def test_messages_name_the_anchors_of_these_headings() -> None:
+    headings = re.findall(r"^### (\w+: \w+)$", TROUBLES, re.MULTILINE)
+    anchors = {heading.lower().replace(": ", "-") for heading in headings}
+    named = [*map(verdict_heading, GUIDED), *map(check_heading, CHECKS)]
+    assert {each.removeprefix("docs/troubleshooting.md#") for each in named} <= anchors
+    assert not verdict_heading("AsPromised")
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def collected(*conditions: Object) -> Collected:
 def pod(name: str, *statuses: Object, ready: bool = True) -> Object:
     return {
         "kind": "Pod",
-        "metadata": {"name": name, "labels": {"disagg.dev/role": "decode"}},
+        "metadata": {"name": name, "namespace": "models", "labels": {"disagg.dev/role": "decode"}},
         "spec": {"containers": [{"name": "worker", "image": "w:1"}], "nodeName": "n"},
         "status": {
             "conditions": [{"type": "Ready", "status": str(ready)}],
@@ -84,8 +84,7 @@ def test_bad_conditions_are_told_with_the_command_that_says_more() -> None:
     assert found == [
         (
             "TransportVerified is False (WorseTransport, for 10m): It is WorseTransport.",
-            "kubectl disagg verify llama --namespace models; docs/verification.md has each reason with its "
-            "remedy.",
+            "Mend what it names, then: kubectl disagg verify llama --namespace models",
         )
     ]
 

@@ -272,7 +272,8 @@ def test_enforcing_lets_no_request_in_before_it_is_verified() -> None:
     assert cluster.resource
     waits = wait_of(cluster.resource)
     assert waits is not None
-    assert (waits.condition, waits.message) == ("TransportVerified", "It is False.")
+    assert waits.condition == "TransportVerified"
+    assert waits.message == "It is False. See docs/troubleshooting.md#transportverified-worsetransport"
     again = drive(cluster).again
     assert again is not None, "it is looked at again"
     annotate(cluster, "mended")

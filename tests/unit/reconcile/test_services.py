@@ -38,6 +38,7 @@ def test_a_new_deployment_says_that_etcd_is_not_ready_and_why() -> None:
         "kind": "Pod",
         "metadata": {
             "name": f"{name}-0",
+            "namespace": "models",
             "labels": labels,
             "ownerReferences": [controlled_by(cluster.objects["StatefulSet", name])],
         },

@@ -52,7 +52,8 @@ def workload(role: str, ready: int, asked: int, revision: str | None = None) -> 
 
 def pod(role: str, revision: str = NEW, **status: Any) -> Object:
     labels = {"disagg.dev/role": role, "disagg.dev/revision": revision}
-    return {"kind": "Pod", "metadata": {"name": f"demo-{role}-0", "labels": labels}, "status": status}
+    metadata = {"name": f"demo-{role}-0", "namespace": "team", "labels": labels}
+    return {"kind": "Pod", "metadata": metadata, "status": status}
 
 
 def seen(prefill: int = 1, decode: int = 1, frontend: int = 1, *more: Object) -> Observed:
@@ -226,7 +227,8 @@ def test_messages_name_what_lacks_and_what_to_do() -> None:
                     }
                 ]
             },
-            "keeps ending (OOMKilled, exit code 137): last words. See: kubectl logs demo-decode-0 --previous",
+            "keeps ending (OOMKilled, exit code 137): last words. See: kubectl logs demo-decode-0 "
+            "--namespace team --previous",
         ),
         ({"containerStatuses": [{"ready": True, "lastState": {"terminated": {"exitCode": 1}}}]}, None),
         (
@@ -327,7 +329,7 @@ def test_a_pod_that_waits_at_the_gate_says_so() -> None:
     found = first_trouble([pod("decode", initContainerStatuses=[gate])])
     assert found is not None
     assert found.startswith("Pod demo-decode-0 waits for etcd or NATS to answer.")
-    assert found.endswith("See: kubectl logs demo-decode-0 -c await-services")
+    assert found.endswith("See: kubectl logs demo-decode-0 --namespace team -c await-services")
 
 
 def test_a_pod_whose_gate_gave_up_says_what_did_not_answer() -> None:
@@ -336,7 +338,7 @@ def test_a_pod_whose_gate_gave_up_says_what_did_not_answer() -> None:
     found = first_trouble([pod("decode", initContainerStatuses=[gate])])
     assert found is not None
     assert "etcd does not answer at http://e:2379: refused" in found
-    assert found.endswith("kubectl logs demo-decode-0 --previous -c await-services")
+    assert found.endswith("kubectl logs demo-decode-0 --namespace team --previous -c await-services")
 
 
 def checked(name: str, *results: tuple[str, bool | None, str], ended: str = "state") -> Object:
@@ -354,7 +356,7 @@ def test_a_pod_that_lacks_something_says_what_and_what_to_do(ended: str) -> None
     found = first_trouble([checked("d-0", ("nixlBackend", True, "UCX starts"), lacks, ended=ended)])
     assert found == (
         "Pod d-0 lacks what its engine needs. 0 of 8 GPUs are in the container. Look at the device plugin. "
-        "See: kubectl logs d-0 -c preflight"
+        "See docs/troubleshooting.md#preflight-gpus and: kubectl logs d-0 --namespace team -c preflight"
     )
 
 

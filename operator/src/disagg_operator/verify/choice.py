@@ -14,6 +14,7 @@ from disagg_operator.verify.counters import Source, read_since
 from disagg_operator.verify.logs import LIBFABRIC, LogFindings, of_lanes
 from disagg_operator.verify.paths import DECODE, FABRICS, Flows, Path, Window
 from disagg_operator.verify.sentences import decimal_bytes
+from disagg_operator.verify.verdict import Reason
 
 _BY_COUNTER = {
     (Source.EFA, False): Transport.UCX_SRD,
@@ -91,7 +92,7 @@ class Choice:
     backend: str = ""
     backend_known: bool = False
     contradictions: tuple[str, ...] = ()
-    reason: str = ""
+    reason: Reason = "NotMeasured"
     message: str = ""
 
 
@@ -288,7 +289,7 @@ class Chooser:
         backend, known = self._backend()
         return Choice(transport, proof, source, count, backend, known)
 
-    def _unknown(self, reason: str, message: str) -> Choice:
+    def _unknown(self, reason: Reason, message: str) -> Choice:
         return Choice(Transport.UNKNOWN, reason=reason, message=message.strip())
 
     def _remark(self) -> str:

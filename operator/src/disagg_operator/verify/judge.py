@@ -20,6 +20,7 @@ from disagg_operator.verify.sentences import decimal_bytes, decimal_rate, promis
 from disagg_operator.verify.verdict import (
     MOST_EVIDENCE,
     Confidence,
+    Reason,
     RoleVerdict,
     Verdict,
     Verified,
@@ -128,7 +129,7 @@ class _Judgement:
             roles=self._roles(),
         )
 
-    def _outcome(self) -> tuple[Verified, str, str]:
+    def _outcome(self) -> tuple[Verified, Reason, str]:
         transport, promise = self.choice.transport, self.promise
         if self.canary is not None and _differ(self.canary.first.text, self.canary.again.text):
             return (

@@ -8,6 +8,28 @@ from disagg_operator.api.transport import Promise, Transport
 
 Verified = Literal["True", "False", "Unknown"]
 Confidence = Literal["High", "Medium", "Low"]
+Reason = Literal[
+    "AsPromised",
+    "FewerDevicesThanGpus",
+    "WorseTransport",
+    "TooSlow",
+    "AnswersDiffer",
+    "NothingMoved",
+    "OthersMoved",
+    "NoTraffic",
+    "CanaryFailed",
+    "AgentsUnreachable",
+    "NoWorkers",
+    "EndsDisagree",
+    "TooFewBytes",
+    "EvidenceIncomplete",
+    "Ambiguous",
+    "CountersContradictEngine",
+    "NotMeasured",
+    "NoCounters",
+    "MeasurementFailed",
+]
+"""Stable words for programs. Each but the first has a heading in docs/troubleshooting.md."""
 
 MOST_EVIDENCE = 6
 
@@ -51,7 +73,7 @@ class Verdict:
     transport: Transport
     label: str
     verified: Verified
-    reason: str
+    reason: Reason
     message: str
     bytes: int = 0
     expected_bytes: int | None = None
@@ -70,7 +92,7 @@ def label(promise: Promise, transport: Transport) -> str:
     return f"NIXL/{transport.label}" if carries_method else transport.label
 
 
-def unknown(reason: str, message: str, evidence: Iterable[str] = ()) -> Verdict:
+def unknown(reason: Reason, message: str, evidence: Iterable[str] = ()) -> Verdict:
     """Return the verdict that nothing can be told.
 
     Args:

@@ -28,8 +28,8 @@ _NEXT = {
     ConditionType.MODEL_READY: "docs/models.md has each reason with its remedy.",
     ConditionType.PROGRESSING: "kubectl disagg rollout status {name} --namespace {namespace} --no-watch",
     ConditionType.AVAILABLE: "kubectl disagg status {name} --namespace {namespace}",
-    ConditionType.TRANSPORT_VERIFIED: "kubectl disagg verify {name} --namespace {namespace}; "
-    "docs/verification.md has each reason with its remedy.",
+    ConditionType.TRANSPORT_VERIFIED: "Mend what it names, then: kubectl disagg verify {name} --namespace "
+    "{namespace}",
     ConditionType.UP_TO_DATE: "kubectl disagg rollout update {name} --namespace {namespace}",
 }
 _FOLLOWS = ("BackOff", "Unhealthy")

@@ -33,6 +33,7 @@ from disagg_operator.reconcile.applying.kept import keeps_frontend
 from disagg_operator.reconcile.computedomain.standing import Reason, Standing
 from disagg_operator.reconcile.groups.restarts import restarted
 from disagg_operator.reconcile.observe import Workload, label
+from disagg_operator.reconcile.reporting.guide import verdict_heading
 from disagg_operator.reconcile.reporting.troubles import first_trouble
 from disagg_operator.reconcile.reporting.view import View
 from disagg_operator.reconcile.verification.proof import is_refused, may_take_over
@@ -219,7 +220,9 @@ def _transport_verified(view: View) -> list[Verdict]:
     if record.verified is None or record.reason is None:
         return [Verdict(kind, "Unknown", proof.reason, proof.message)]
     of_old = f"Revision {record.revision}: " if record.revision != view.target else ""
-    return [Verdict(kind, record.verified, record.reason, f"{of_old}{record.message or ''}")]
+    heading = verdict_heading(record.reason)
+    see = f" See {heading}" if heading else ""
+    return [Verdict(kind, record.verified, record.reason, f"{of_old}{record.message or ''}{see}")]
 
 
 def _unproven_message(view: View) -> str:

@@ -8,6 +8,7 @@ from disagg_operator.build.pods import CHECK, GATE
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.reporting.ends import ending
 from disagg_operator.reconcile.reporting.fetching import REFUSED, told
+from disagg_operator.reconcile.reporting.guide import check_heading
 from disagg_operator.reconcile.reporting.worker_checks import findings
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
@@ -29,7 +30,7 @@ def first_trouble(pods: Iterable[Object]) -> str | None:
 
 
 def _trouble(pod: Object) -> str | None:
-    name = pod["metadata"]["name"]
+    name, place = pod["metadata"]["name"], f"--namespace {pod['metadata']['namespace']}"
     status = pod.get("status", {})
     unscheduled = _unscheduled(status)
     if unscheduled is not None:
@@ -39,14 +40,14 @@ def _trouble(pod: Object) -> str | None:
         )
     containers = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
     for container in containers:
-        found = _container_trouble(name, container)
+        found = _container_trouble(name, place, container)
         if found:
             return found
     for container in status.get("initContainerStatuses", []):
         if container["name"] == GATE and "running" in container.get("state", {}):
-            return f"Pod {name} waits for etcd or NATS to answer. See: kubectl logs {name} -c {GATE}"
+            return f"Pod {name} waits for etcd or NATS to answer. See: kubectl logs {name} {place} -c {GATE}"
         if container["name"] == FETCH and "running" in container.get("state", {}):
-            return f"Pod {name} waits for its model. See: kubectl logs {name} -c {FETCH}"
+            return f"Pod {name} waits for its model. See: kubectl logs {name} {place} -c {FETCH}"
     return None
 
 
@@ -57,13 +58,16 @@ def _unscheduled(status: Object) -> str | None:
     return None
 
 
-def _container_trouble(pod: str, container: Object) -> str | None:
-    wrong = [each.says for each in findings(container) if each.ok is False]
+def _container_trouble(pod: str, place: str, container: Object) -> str | None:
+    wrong = [each for each in findings(container) if each.ok is False]
     if wrong:
-        return f"Pod {pod} lacks what its engine needs. {' '.join(wrong)} See: kubectl logs {pod} -c {CHECK}"
+        return (
+            f"Pod {pod} lacks what its engine needs. {' '.join(each.says for each in wrong)} See "
+            f"{check_heading(wrong[0].check)} and: kubectl logs {pod} {place} -c {CHECK}"
+        )
     fetch = told(container)
     if fetch is not None and fetch.reason in REFUSED and not container.get("ready"):
-        return f"Pod {pod} cannot fetch its model. {fetch.says} See: kubectl logs {pod} -c {FETCH}"
+        return f"Pod {pod} cannot fetch its model. {fetch.says} See: kubectl logs {pod} {place} -c {FETCH}"
     waiting = container.get("state", {}).get("waiting", {})
     reason = waiting.get("reason", "")
     message = _sentence(waiting.get("message") or reason)
@@ -86,7 +90,9 @@ def _container_trouble(pod: str, container: Object) -> str | None:
     ended = container.get("lastState", {}).get("terminated") or container.get("state", {}).get("terminated")
     if reason == _CRASH or (ended and not container.get("ready")):
         which = f" -c {container['name']}" if container.get("name") in (GATE, AGENT) else ""
-        return f"Pod {pod} keeps ending{ending(ended or {})}. See: kubectl logs {pod} --previous{which}"
+        return (
+            f"Pod {pod} keeps ending{ending(ended or {})}. See: kubectl logs {pod} {place} --previous{which}"
+        )
     return None
 
 
