@@ -137,9 +137,13 @@ class Dialect:
 
 
 def named(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration whose arguments are named as on a command line: engines take both spellings."""
-    return {name.replace("_", "-"): value for name, value in config.items()}
+    """Return a configuration whose arguments are named as on a command line: engines take both spellings.
+
+    They are in the order of their names, as the API server keeps them: what a file is rendered to is what the
+    operator makes of it.
+    """
+    return {name.replace("_", "-"): value for name, value in sorted(config.items())}
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, Mapping | list) else str(value)
+    return json.dumps(value, sort_keys=True) if isinstance(value, Mapping | list) else str(value)
