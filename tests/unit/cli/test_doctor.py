@@ -153,6 +153,20 @@ def test_events_of_pods_that_are_well_now_are_no_findings() -> None:
     assert len(told(replace(collected(), pods=[pod("p", ready=False)], events=[probe]))) == 1
 
 
+def test_events_of_the_deployment_itself_are_left_to_its_conditions() -> None:
+    """One about a specification that was mended since would tell a healthy deployment off."""
+    mended = event("spec.prefill: 2 nodes are too few", "2026-11-26T11:59:00Z")
+    mended["regarding"] = {"kind": "DisaggDeployment", "name": "llama"}
+    assert told(replace(collected(), events=[mended])) == []
+
+
+def test_an_agent_that_cannot_run_is_no_finding_of_its_own() -> None:
+    crash = {"restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}}
+    silent = {"p": "connection refused"}
+    assert len(told(replace(collected(), pods=[pod("p", crash, ready=False)], agents=silent))) == 1
+    assert len(told(replace(collected(), pods=[pod("p")], agents=silent))) == 1
+
+
 def test_restarts_of_the_agent_beside_a_worker_are_told_and_those_of_init_containers_are_not() -> None:
     found = pod("b", {"state": {"running": {}}})
     found["spec"]["initContainers"] = [

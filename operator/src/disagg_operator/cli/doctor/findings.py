@@ -189,15 +189,21 @@ def _nodes(nodes: Iterable[Object]) -> Iterator[Finding]:
 
 
 def _agents(found: Collected) -> Iterator[Finding]:
+    """Yield agents that do not answer, but for those of pods of which it is told why they do not run."""
+    troubled = _troubled(found)
     for pod, answer in found.agents.items():
-        if isinstance(answer, str):
+        if isinstance(answer, str) and pod not in troubled:
             place = f"--namespace {found.resource['metadata']['namespace']}"
             yield Finding(f"Pod {pod}: {answer}.", f"kubectl logs {pod} {place} -c {AGENT}")
 
 
 def _events(found: Collected, now: datetime, told: Told) -> Iterator[Finding]:
-    """Yield the newest warnings, each once: none about pods that are well now, none that is told already."""
-    troubled = {pod["metadata"]["name"] for pod in found.pods if first_trouble([pod])}
+    """Yield the newest warnings, each once.
+
+    None is told already, or about pods that are well now, or about the deployment itself: what holds of that
+    now, its conditions say.
+    """
+    troubled = _troubled(found)
     well = {pod["metadata"]["name"] for pod in found.pods if is_ready(pod)}
     seen: dict[tuple[str, str], Object] = {}
     for event in found.events:
@@ -207,12 +213,21 @@ def _events(found: Collected, now: datetime, told: Told) -> Iterator[Finding]:
         about = event.get("regarding", {})
         kind, name = about.get("kind", ""), about.get("name", "")
         follows = reason in _FOLLOWS and name in troubled
-        if (kind == "Pod" and (name in well or follows)) or told.where(note):
+        if (
+            kind == found.resource["kind"]
+            or (kind == "Pod" and (name in well or follows))
+            or told.where(note)
+        ):
             continue
         told.add(note, reason)
         what = f"Event {reason} about {kind} {name} {age(event_time(event), now)} ago: {note}"
         place = f"--namespace {found.resource['metadata']['namespace']}"
         yield Finding(what, f"kubectl describe {kind.lower()} {name} {place}")
+
+
+def _troubled(found: Collected) -> set[str]:
+    """Return the names of pods that are in trouble."""
+    return {pod["metadata"]["name"] for pod in found.pods if first_trouble([pod])}
 
 
 def event_time(event: Object) -> str:
