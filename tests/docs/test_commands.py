@@ -129,9 +129,8 @@ def options(words: tuple[str, ...]) -> tuple[set[str], bool]:
         if inner is None:
             break
         command = inner
-    return {name for parameter in command.params for name in parameter.opts} | {
-        "--help"
-    }, command.name in words
+    known = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
+    return known | {"--help"}, command.name in words
 
 
 @pytest.mark.parametrize("command", [each for each in unique(INLINE) if disagg(each)], ids=str)

@@ -463,6 +463,7 @@ class FakeCluster:
                 "kind": "Pod",
                 "metadata": {
                     "name": pod,
+                    "namespace": self.key.namespace,
                     "labels": template["metadata"]["labels"],
                     "uid": f"uid-{self._next()}",
                     "creationTimestamp": MADE,

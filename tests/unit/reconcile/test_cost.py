@@ -22,6 +22,7 @@ def with_pods(groups: int) -> FakeCluster:
                     "kind": "Pod",
                     "metadata": {
                         "name": f"{name}-{index}",
+                        "namespace": cluster.key.namespace,
                         "labels": {**labels, names.LABEL_POD_INDEX: str(index)},
                         "uid": f"uid-of-{name}-{index}",
                         "creationTimestamp": MADE,
