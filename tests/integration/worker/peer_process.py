@@ -46,7 +46,9 @@ async def answer(parts: Parts, metrics: WorkerMetrics, asked: dict[str, Any]) ->
         return {
             **parts.engine.pool.counts()._asdict(),
             "quarantined": parts.closer.quarantined if isinstance(parts.closer, Reader) else 0,
-            "reads": samples(metrics, "disagg_kv_reads_total"),
+            "reads": {
+                key: value for key, value in samples(metrics, "disagg_kv_reads_total").items() if value
+            },
             "recomputed": samples(metrics, "disagg_prompts_recomputed_total"),
             "modes": samples(metrics, "disagg_kv_mode_bytes_total", "mode"),
             "slots": samples(metrics, "disagg_kv_staging_slots", "state"),
