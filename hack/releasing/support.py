@@ -9,6 +9,7 @@ import yaml
 
 from disagg_operator.platforms.catalogue import builtin
 from settling import ROOT, settle
+from testcluster.toolchain import module_version
 
 PAGE = Path("docs/support.md")
 CHART = Path("charts/disagg-operator/Chart.yaml")
@@ -16,8 +17,8 @@ LOCAL = Path("tests/cluster/localkube/go.mod")
 OLDEST = Path("tests/cluster/oldestkube/go.mod")
 HELM3 = Path("tests/cluster/helm3/go.mod")
 HELMS = {
-    LOCAL: "all tests of the chart",
-    HELM3: "templates and lint with each file of values, install and upgrade",
+    ("helm.sh/helm/v4", LOCAL): "all tests of the chart",
+    ("helm.sh/helm/v3", HELM3): "templates and lint with each file of values, install and upgrade",
 }
 WORKFLOW = Path(".github/workflows/e2e.yaml")
 ENGINES = ("trtllm", "vllm", "sglang")
@@ -27,9 +28,10 @@ _TABLE = re.compile(r"(<!-- (\w+): made by `make crds` -->\n).*?(<!-- end -->)",
 def kubernetes(root: Path) -> Iterator[tuple[str, str]]:
     """Yield versions of Kubernetes, oldest first, and what is tried with each."""
     oldest = re.sub(r"^>=(\d+\.\d+)\..*$", r"\1", yaml.safe_load((root / CHART).read_text())["kubeVersion"])
-    built = {_built(root / LOCAL): "`make test`", _built(root / OLDEST): "`make test-oldest`"}
+    own_newest, own_oldest = (_required("k8s.io/kubernetes", root / each) for each in (LOCAL, OLDEST))
+    built = {own_newest: "`make test`", own_oldest: "`make test-oldest`"}
     matrix = yaml.safe_load((root / WORKFLOW).read_text())["jobs"]["kind"]["strategy"]["matrix"]["kubernetes"]
-    newest = _built(root / LOCAL).rpartition(".")[0]
+    newest = own_newest.rpartition(".")[0]
     for version in matrix:
         bound = {oldest: "the oldest that the chart takes", newest: "the newest"}.get(version, "")
         own = "".join(
@@ -40,20 +42,14 @@ def kubernetes(root: Path) -> Iterator[tuple[str, str]]:
         yield version, f"{bound}: the end-to-end tests on kind, in the workflow e2e{own}"
 
 
-def _built(go_mod: Path) -> str:
-    found = re.search(r"k8s\.io/kubernetes v(\S+)", go_mod.read_text(encoding="utf-8"))
-    if found is None:
-        raise ValueError(f"{go_mod} names no Kubernetes")
-    return found[1]
+def _required(module: str, go_mod: Path) -> str:
+    return module_version(go_mod.read_text(encoding="utf-8"), module).removeprefix("v")
 
 
 def helms(root: Path) -> Iterator[tuple[str, str]]:
     """Yield versions of Helm and what is tried with each."""
-    for module, tried in HELMS.items():
-        found = re.search(r"helm\.sh/helm/v\d+ v(\S+)", (root / module).read_text(encoding="utf-8"))
-        if found is None:
-            raise ValueError(f"{module} names no Helm")
-        yield found[1], tried
+    for (module, go_mod), tried in HELMS.items():
+        yield _required(module, root / go_mod), tried
 
 
 def releases() -> Iterator[tuple[str, ...]]:

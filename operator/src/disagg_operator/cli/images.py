@@ -119,7 +119,7 @@ def _entry(image: str, uses: Sequence[Need]) -> dict[str, Any]:
 
 
 def _row(image: str, uses: Sequence[Need]) -> tuple[str, str, str, str]:
-    def lines(part: Callable[[Need], str]) -> str:
-        return "\n".join(dict.fromkeys(map(part, uses)))
+    def lines(told: Callable[[Need], str]) -> str:
+        return "\n".join(dict.fromkeys(map(told, uses)))
 
     return image, lines(lambda use: use.by), lines(lambda use: use.reason), lines(lambda use: use.source)

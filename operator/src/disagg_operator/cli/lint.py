@@ -6,7 +6,9 @@ Exit codes: 0 all can be accepted, 1 one cannot (or, with --strict, is doubtful)
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Annotated
 
 import typer
@@ -80,9 +82,14 @@ def _entries(file: str, document: dict[str, object], installation: Installation)
     ]
 
 
+@cache
+def _sources() -> Mapping[str, str]:
+    """Return where each rule is from, by its id."""
+    return {**SOURCES, **{rule.id: rule.source for rule in rules.every_rule()}}
+
+
 def _source(problem: Problem) -> str:
-    by_rule = {**SOURCES, **{rule.id: rule.source for rule in rules.every_rule()}}
-    return by_rule.get(problem.rule, "")
+    return _sources().get(problem.rule, "")
 
 
 def _print(found: list[Entry], resources: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from disagg_operator.api.admission.templates import CONTAINER_LISTS
 from disagg_operator.cli.terminal import UserError
 from disagg_operator.plan.discovery.stores import ETCD, NATS
 from disagg_operator.plan.explanation import explained
@@ -16,7 +17,6 @@ from disagg_operator.platforms.catalogue import services
 
 CHART = "chart"
 """What uses the images of the installation itself."""
-_PODS = ("containers", "initContainers")
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def of_plan(plan: Plan, manifests: Iterable[Mapping[str, Any]], chart: ChartImag
 
 def _images(manifest: Mapping[str, Any]) -> Iterator[str]:
     pod = manifest.get("spec", {}).get("template", {}).get("spec", {})
-    for sort in _PODS:
+    for sort in CONTAINER_LISTS:
         yield from (container["image"] for container in pod.get(sort, ()))
 
 

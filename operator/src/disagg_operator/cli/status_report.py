@@ -11,6 +11,7 @@ from disagg_operator.cli.ages import age
 from disagg_operator.cli.exit_codes import Code
 from disagg_operator.cli.overview import SHOWN_ROLES
 from disagg_operator.cli.repeats import Told
+from disagg_operator.cli.waiting import is_complete
 from disagg_operator.plan.model import ROLES
 
 Cell = str | Text
@@ -122,8 +123,8 @@ def _conditions(document: dict[str, Any], now: datetime) -> Iterator[tuple[Cell,
 
 
 def _style(condition: dict[str, Any]) -> str:
-    """Return the colour of a condition's status: Progressing is False where all is done, which is good."""
-    if (condition["type"], condition["reason"]) == ("Progressing", "Complete"):
+    """Return the colour of a condition's status."""
+    if condition["type"] == "Progressing" and is_complete(condition):
         return _GOOD
     return _STYLES.get(condition["status"], "")
 

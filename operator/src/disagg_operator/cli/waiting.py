@@ -68,7 +68,7 @@ def wait_of(resource: Object) -> Wait | None:
     if verified.get("status") == "False" and _is_kept_by_verdict(resource):
         return _of(verified)
     progressing = conditions.get(ConditionType.PROGRESSING, {})
-    if progressing and (progressing["status"], progressing["reason"]) != ("False", "Complete"):
+    if progressing and not is_complete(progressing):
         return _of(progressing)
     for kind in _TO_BE_TRUE:
         if conditions.get(kind, {}).get("status") == "False":
@@ -88,6 +88,11 @@ def _is_kept_by_verdict(resource: Object) -> bool:
     enforced = resource.get("spec", {}).get("verification", {}).get("mode") == "Enforce"
     unproven = transport.get("revision") == wanted and transport.get("verifiedRevision") != wanted
     return enforced and bool(unproven)
+
+
+def is_complete(progressing: Object) -> bool:
+    """Tell whether condition Progressing is False because all is done, which is good."""
+    return (progressing["status"], progressing["reason"]) == ("False", "Complete")
 
 
 def is_seen(resource: Object) -> bool:

@@ -80,14 +80,15 @@ class Question:
     def nodes(self, fleet: Fleet) -> int:
         """Return the whole nodes that prefill and decode take."""
         roles = [(role.gpus, role.replicas) for role in (fleet.prefill, fleet.decode)]
-        return self.sharing.nodes(roles, self._per_node)
+        return self.sharing.nodes(roles, self.per_node)
 
     def nodes_of_both(self, both: Aggregated) -> int:
         """Return the whole nodes that instances take which do both: those need no fabric."""
-        return Sharing().nodes([(both.gpus, both.replicas)], self._per_node)
+        return Sharing().nodes([(both.gpus, both.replicas)], self.per_node)
 
     @property
-    def _per_node(self) -> int:
+    def per_node(self) -> int:
+        """GPUs of a node."""
         return int(self.assumed["gpus_per_node"])
 
 

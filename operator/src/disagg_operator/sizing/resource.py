@@ -78,7 +78,7 @@ def remarks(answer: Answer, made: Mapping[str, Any]) -> list[str]:
 
 def _role(answer: Answer, role: Role, sizes: dict[str, Any]) -> dict[str, Any]:
     question = answer.question
-    per_node = int(question.assumed["gpus_per_node"])
+    per_node = question.per_node
     nodes = math.ceil(role.gpus / per_node)
     sizes_of = {"tensor": role.gpus // role.pipeline, "pipeline": role.pipeline, "expert": role.expert}
     parallelism = {name: size for name, size in sizes_of.items() if size > 1 or name == "tensor"}

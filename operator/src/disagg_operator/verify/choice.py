@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from disagg_operator.api.transport import Promise, Transport
+from disagg_operator.verify.canary import Canary
 from disagg_operator.verify.counters import Source, read_since
 from disagg_operator.verify.logs import LIBFABRIC, LogFindings, of_lanes
 from disagg_operator.verify.paths import DECODE, FABRICS, Flows, Path, Window
@@ -106,8 +107,7 @@ class Chooser:
         flows: what moved.
         log: what all logs say together.
         need: what both ends must show.
-        canary: whether a request of ours was answered within the window.
-        shared: whether workers of another revision may have answered it.
+        canary: our request that was answered within the window, if there was one.
     """
 
     promise: Promise
@@ -115,8 +115,7 @@ class Chooser:
     flows: Flows
     log: LogFindings
     need: Need
-    canary: bool
-    shared: bool = False
+    canary: Canary | None
 
     def choose(self) -> Choice:
         """Return what carried KV cache."""
@@ -250,7 +249,7 @@ class Chooser:
         why = (
             "no KV cache of this revision moved: two revisions answer, and it may have reached the other. It "
             "is tried again."
-            if self.shared
+            if self.canary.shared
             else "no KV cache moved: decode computed the prompt itself. Look at the logs of the frontend and "
             "the prefill workers."
         )

@@ -66,8 +66,7 @@ def judge(
         )
     found = flows(window)
     promise = _common(promises)
-    shared = canary is not None and canary.shared
-    choice = Chooser(promise, window, found, log, _need(canary), canary is not None, shared).choose()
+    choice = Chooser(promise, window, found, log, _need(canary), canary).choose()
     return _Judgement(promise, promises, window, found, canary, log, choice).verdict()
 
 

@@ -69,7 +69,7 @@ def kubernetes_flags(go_mod: str) -> str:
         "k8s.io/component-base/version.gitMajor": major,
         "k8s.io/component-base/version.gitMinor": minor,
     }
-    return " ".join(["-s -w", *(f"-X {name}={value}" for name, value in stamps.items())])
+    return _stamped(stamps)
 
 
 def version_flags(go_mod: str) -> str:
@@ -81,14 +81,20 @@ def version_flags(go_mod: str) -> str:
 def helm3_flags(go_mod: str) -> str:
     """Linker flags that make Helm 3 report its version, and reckon with the Kubernetes of its libraries."""
     major, minor = "1", module_version(go_mod, "k8s.io/client-go").split(".")[1]
+    helm = "helm.sh/helm/v3"
     stamps = {
-        "internal/version.version": module_version(go_mod, "helm.sh/helm/v3"),
-        "pkg/chartutil.k8sVersionMajor": major,
-        "pkg/chartutil.k8sVersionMinor": minor,
-        "pkg/lint/rules.k8sVersionMajor": major,
-        "pkg/lint/rules.k8sVersionMinor": minor,
+        f"{helm}/internal/version.version": module_version(go_mod, helm),
+        f"{helm}/pkg/chartutil.k8sVersionMajor": major,
+        f"{helm}/pkg/chartutil.k8sVersionMinor": minor,
+        f"{helm}/pkg/lint/rules.k8sVersionMajor": major,
+        f"{helm}/pkg/lint/rules.k8sVersionMinor": minor,
     }
-    return " ".join(["-s -w", *(f"-X helm.sh/helm/v3/{name}={value}" for name, value in stamps.items())])
+    return _stamped(stamps)
+
+
+def _stamped(stamps: Mapping[str, str]) -> str:
+    """Linker flags that set variables of a program, and leave out what only a debugger reads."""
+    return " ".join(["-s -w", *(f"-X {name}={value}" for name, value in stamps.items())])
 
 
 def stripped(_go_mod: str) -> str:

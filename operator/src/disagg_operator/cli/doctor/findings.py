@@ -10,7 +10,7 @@ from disagg_operator.cli.ages import age
 from disagg_operator.cli.containers import lasting
 from disagg_operator.cli.doctor.collected import OPERATORS, Cause, Collected
 from disagg_operator.cli.repeats import Told
-from disagg_operator.cli.waiting import is_seen, wait_of
+from disagg_operator.cli.waiting import is_complete, is_seen, wait_of
 from disagg_operator.plan import names
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import is_ready, label
@@ -143,8 +143,7 @@ def _conditions(resource: Object, now: datetime) -> Iterator[_Cause]:
 
 def _is_bad(condition: Object) -> bool:
     if condition["type"] == ConditionType.PROGRESSING:
-        done = (condition["status"], condition["reason"]) == ("False", "Complete")
-        return not done and condition["reason"] != "Paused"
+        return not is_complete(condition) and condition["reason"] != "Paused"
     return bool(condition["status"] == "False")
 
 

@@ -119,7 +119,7 @@ def document(answer: Answer) -> dict[str, Any]:
 def _whole_nodes(answer: Answer) -> str:
     """Return the nodes that the fleet takes and what of them is left over, in a sentence."""
     question, fleet = answer.question, answer.fleet
-    nodes, per_node = question.nodes(fleet), int(question.assumed["gpus_per_node"])
+    nodes, per_node = question.nodes(fleet), question.per_node
     left = nodes * per_node - fleet.gpus
     spare = f"{left} of them idle unless other pods use them" if left else "none of them idle"
     apart = "; no node may have both prefill and decode" if question.sharing.apart else ""
@@ -144,7 +144,7 @@ def _sure(answer: Answer) -> str:
 
 
 def _fleet(answer: Answer) -> Iterator[tuple[str, ...]]:
-    fleet, per_node = answer.fleet, int(answer.question.assumed["gpus_per_node"])
+    fleet, per_node = answer.fleet, answer.question.per_node
 
     def row(name: str, gpus: int, replicas: int, time: str, batch: str) -> tuple[str, ...]:
         nodes = math.ceil(gpus / per_node)

@@ -7,7 +7,7 @@ first finding is the fault; what is filled in when it is told becomes an ellipsi
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 _FAULT = 1
@@ -48,8 +48,9 @@ def _texts(value: ast.expr, tree: ast.AST) -> Iterator[str]:
         yield from _texts(value.orelse, tree)
     elif isinstance(value, ast.Name):
         for node in ast.walk(tree):
-            targets = node.targets if isinstance(node, ast.Assign) else []
-            if isinstance(node, ast.Assign) and any(
-                isinstance(target, ast.Name) and target.id == value.id for target in targets
-            ):
+            if isinstance(node, ast.Assign) and value.id in _names(node.targets):
                 yield from _texts(node.value, tree)
+
+
+def _names(targets: Iterable[ast.expr]) -> Iterator[str]:
+    return (target.id for target in targets if isinstance(target, ast.Name))
