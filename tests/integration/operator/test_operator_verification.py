@@ -195,6 +195,28 @@ def test_an_enforced_rollout_waits_for_its_proof(demo: Deployed, finds: Callable
     assert set(gates(demo)) == {"True"}
 
 
+def test_what_was_never_verified_makes_room_for_what_is_to_mend_it(
+    demo: Deployed, finds: Callable[..., None]
+) -> None:
+    finds("False")
+    demo.create(**ENFORCE)
+    demo.wait_for("TransportVerified", "WorseTransport")
+    old = {pod["metadata"]["uid"] for pod in demo.find("pods")}
+    demo.edit(runtime={"image": "disagg.local/worker:two"})
+
+    def made_way() -> bool:
+        there = demo.find("pods")
+        images = {pod["spec"]["containers"][0]["image"] for pod in there}
+        return images == {"disagg.local/worker:two"} and not old & {pod["metadata"]["uid"] for pod in there}
+
+    eventually(made_way, "old pods go though no new one is ready, as on a cluster without room for both")
+    finds("True", revision=demo.status()["updateRevision"])
+    demo.wait_for("Progressing", "Complete")
+    assert demo.condition("Available")["status"] == "True"
+    (frontend,) = demo.find("deployments")
+    assert frontend["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
 def test_what_is_switched_off_has_no_agent_and_no_verdict(demo: Deployed) -> None:
     demo.create(verification={"mode": "Off"})
     demo.wait_for("Progressing", "Complete")

@@ -67,7 +67,8 @@ def pod(owner: Object, address: str) -> Object:
 def kubelet(cluster: FakeCluster) -> None:
     """STAND-IN for the kubelet: each workload has a running pod, and frontends mind their readiness gates.
 
-    For Deployments as well: a frontend of an older template goes once that of the newest is ready.
+    For Deployments as well: a frontend of an older template goes once that of the newest is ready, or before
+    where its Deployment lets it.
     """
     for (kind, _), owner in list(cluster.objects.items()):
         if kind in ("StatefulSet", "Deployment") and "deletionTimestamp" not in owner["metadata"]:
@@ -75,17 +76,25 @@ def kubelet(cluster: FakeCluster) -> None:
             key = ("Pod", made["metadata"]["name"])
             cluster.objects.setdefault(key, made)
             if kind == "Deployment":
-                newest = gate(cluster.objects[key])
+                goes = is_open(gate(cluster.objects[key])) or gives_way(cluster)
                 for address in frontends(cluster):
-                    if address != key and is_open(newest):
+                    if address != key and goes:
                         del cluster.objects[address]
-                cluster.rolled_out = lambda newest=newest: is_open(newest)  # type: ignore[misc]
+                alone = frontends(cluster) == [key]
+                cluster.rolled_out = lambda alone=alone: alone  # type: ignore[misc]
     serving = frontend(cluster)
     cluster.healthy = lambda name: not name.endswith("-frontend") or is_open(serving)
 
 
 def frontends(cluster: FakeCluster) -> list[tuple[str, str]]:
     return [key for key in cluster.objects if key[0] == "Pod" and key[1].startswith("demo-frontend-")]
+
+
+def gives_way(cluster: FakeCluster) -> bool:
+    """Tell whether frontends go before others of a newer template are ready."""
+    strategy = cluster.objects["Deployment", "demo-frontend"]["spec"]["strategy"]["rollingUpdate"]
+    assert strategy["maxUnavailable"] in (0, "100%")
+    return bool(strategy["maxUnavailable"])
 
 
 def gate(pod: Object) -> str | None:
@@ -283,13 +292,84 @@ def test_enforcing_lets_no_request_in_before_it_is_verified() -> None:
     assert cluster.condition("Progressing")["reason"] == "Complete"
 
 
-def test_a_rollout_of_what_was_never_verified_says_so_once() -> None:
+@pytest.mark.parametrize(("before", "reason"), [("True", "RolloutInProgress"), ("False", "RolesNotReady")])
+def test_it_is_said_once_that_the_new_revision_is_not_verified_yet(before: Truth, reason: str) -> None:
     cluster = running(**ENFORCE)
+    answer(cluster, found(before))
+    cluster.verifier.result = None
     cluster.edit(runtime={"image": "other:1"})
     rounds(cluster, 6)
     progressing = cluster.condition("Progressing")
-    assert progressing["reason"] == "RolloutInProgress"
+    assert progressing["reason"] == reason
     assert progressing["message"].count("before the transport is verified") == 1
+
+
+def test_what_was_never_verified_gives_its_place_up_to_what_is_to_mend_it() -> None:
+    cluster = running(**ENFORCE)
+    answer(cluster, found("False"))
+    old = status(cluster)["revision"]
+    assert not gives_way(cluster)
+    cluster.verifier.result = None
+    cluster.edit(runtime={"image": "other:1"})
+    drive(cluster)
+    assert gives_way(cluster), "the frontend that serves nobody makes room"
+    new = status(cluster)["updateRevision"]
+    ending = {name for name in cluster.names("StatefulSet") if old in name}
+    going = [
+        name for name in ending if "deletionTimestamp" in cluster.objects["StatefulSet", name]["metadata"]
+    ]
+    assert going, "and so do the workers"
+    rounds(cluster, 8)
+    assert {name.rpartition("-")[2] for name in cluster.names("StatefulSet")} == {new}
+    assert not gives_way(cluster), "what comes next is not to be lost"
+    assert "rollout" not in status(cluster)
+    answer(cluster, found())
+    assert frontend(cluster) == "True"
+    assert cluster.condition("Progressing")["reason"] == "Complete"
+    cluster.writes.clear()
+    rounds(cluster)
+    assert cluster.writes == []
+
+
+def test_what_was_never_verified_is_nothing_to_go_back_to() -> None:
+    cluster = running(rollout={"progressDeadlineSeconds": 600}, **ENFORCE)
+    answer(cluster, found("False"))
+    old = status(cluster)["revision"]
+    cluster.verifier.result = None
+    cluster.edit(runtime={"image": "other:1"})
+    rounds(cluster, 6)
+    answer(cluster, found("False", time=datetime.now(UTC) + timedelta(seconds=1)))
+    rounds(cluster, 6)
+    assert status(cluster)["revision"] != old
+    assert cluster.condition("Progressing")["reason"] == "TransportNotVerified"
+
+
+@pytest.mark.parametrize("why", ["open", "open and ending", "without a gate", "none there", "was verified"])
+def test_nothing_gives_way_that_serves_or_may_serve_again(why: str) -> None:
+    cluster = running(**ENFORCE)
+    answer(cluster, found("False"))
+    old = status(cluster)["revision"]
+    (key,) = frontends(cluster)
+    one = cluster.objects[key]
+    conditions = {each["type"]: each for each in one["status"]["conditions"]}
+    if why.startswith("open"):
+        one["status"]["conditions"] = [
+            *conditions.values(),
+            {"type": CONDITION_TRANSPORT_VERIFIED, "status": "True"},
+        ]
+        one["metadata"] |= {"deletionTimestamp": datetime.now(UTC).isoformat()} if "ending" in why else {}
+    elif why == "without a gate":
+        one["spec"]["readinessGates"] = []
+    elif why == "none there":
+        del cluster.objects[key]
+    else:
+        status(cluster)["transport"]["verifiedRevision"] = old
+    cluster.edit(runtime={"image": "other:1"})
+    drive(cluster)
+    assert not gives_way(cluster)
+    kept = [name for name in cluster.names("StatefulSet") if old in name]
+    assert len(kept) == 2
+    assert not any("deletionTimestamp" in cluster.objects["StatefulSet", name]["metadata"] for name in kept)
 
 
 def test_what_lets_requests_in_is_written_down_first() -> None:

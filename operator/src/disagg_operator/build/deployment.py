@@ -26,8 +26,17 @@ def frontend_deployment(plan: Plan) -> Object:
         "spec": {
             "replicas": plan.frontend.replicas,
             # No frontend is taken away before its successor is ready.
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "strategy": _strategy(0),
             "selector": {"matchLabels": names.selector(plan.name, names.FRONTEND)},
             "template": pod_template(pod, names.FRONTEND, labels),
         },
     }
+
+
+def giving_way(deployment: Object) -> Object:
+    """Return a frontend's Deployment whose old pods go without waiting for new ones: they serve nobody."""
+    return {**deployment, "spec": {**deployment["spec"], "strategy": _strategy("100%")}}
+
+
+def _strategy(unavailable: int | str) -> Object:
+    return {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": unavailable, "maxSurge": 1}}

@@ -50,6 +50,7 @@ from disagg_operator.reconcile.reporting.status import (
 )
 from disagg_operator.reconcile.reporting.view import Failure, View
 from disagg_operator.reconcile.rollout.changeover import any_ends, rolled_out, waiting_frontend
+from disagg_operator.reconcile.rollout.idle import frontends_give_way
 from disagg_operator.reconcile.rollout.progress import at_rest, kept_record, rollout, sole_revision
 from disagg_operator.reconcile.scaling.scalers import ScalerKeeper
 from disagg_operator.reconcile.verification.proof import (
@@ -246,7 +247,8 @@ class Reconciler:
         kept = kept_record(resource)
         decided = rollout(planned, observed, gates, transport=record, kept=kept, now=now)
         sole, forward = decided.step.sole, decided.target == planned.revision and not decided.paused
-        rolled = rolled_out(reaching(planned, sole), observed)
+        reached = reaching(planned, sole)
+        rolled = rolled_out(reached, observed)
         return View(
             observed,
             decided,
@@ -259,6 +261,7 @@ class Reconciler:
             changed_over=rolled and not any_ends(observed, now),
             rolled_out=rolled,
             waiting_frontend=waiting_frontend(planned, sole, observed) if forward else None,
+            frontends_give_way=frontends_give_way(reached, record, observed, now),
             now=now,
             scaling_refusal=scaled.refusal,
         )
@@ -327,6 +330,7 @@ class Reconciler:
                 waits=view.waits,
                 changed_over=view.changed_over,
                 waiting_frontend=view.waiting_frontend,
+                frontends_give_way=view.frontends_give_way,
             )
             await self.writer.write(resource, todo, view.observed, view.now)
         except Exception as error:  # noqa: BLE001 - becomes a condition and is then raised by the caller

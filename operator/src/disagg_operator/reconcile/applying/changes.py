@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from disagg_operator.build.deployment import giving_way
 from disagg_operator.build.objects import scaler_objects, shared_objects, worker_objects
 from disagg_operator.plan import names
 from disagg_operator.plan.model import DECODE, PREFILL, ROLES, Plan
@@ -18,7 +19,7 @@ from disagg_operator.plan.rollout.reach import reaching
 from disagg_operator.reconcile.applying.diff import identity, is_terminating, must_apply, stamp, to_prune
 from disagg_operator.reconcile.applying.kept import kept as kept_as_there
 from disagg_operator.reconcile.applying.once import is_made_once, may_lack
-from disagg_operator.reconcile.kinds import CONFIG_MAP, JOB, STATEFUL_SET, Object
+from disagg_operator.reconcile.kinds import CONFIG_MAP, DEPLOYMENT, JOB, STATEFUL_SET, Object
 from disagg_operator.reconcile.observe import Observed, label, number_of
 from disagg_operator.reconcile.rollout.progress import Rollout
 from disagg_operator.reconcile.scaling.scalers import applied as applied_scaler
@@ -65,6 +66,7 @@ def changes(
     waits: bool = False,
     changed_over: bool = True,
     waiting_frontend: Object | None = None,
+    frontends_give_way: bool = False,
 ) -> Changes:
     """Return what has to be written now.
 
@@ -77,9 +79,13 @@ def changes(
         waits: whether no worker may be started now.
         changed_over: whether every frontend is of the plan's template, those that are ending among them.
         waiting_frontend: the frontend's Deployment, where its pods stay as they are for now.
+        frontends_give_way: whether its old pods go before new ones are ready.
     """
     reached = reaching(plan, rollout.step.sole)
-    shared = [stamp(obj) for obj in kept_as_there(shared_objects(reached), reached, observed)]
+    shared = [
+        stamp(giving_way(obj) if frontends_give_way and obj["kind"] == DEPLOYMENT.kind else obj)
+        for obj in kept_as_there(shared_objects(reached), reached, observed)
+    ]
     scalers = [applied_scaler(obj, observed) for obj in scaler_objects(plan)]
     step, forward = rollout.step, rollout.target == plan.revision
     listed = observed if plan.frontend.listed and not changed_over else None

@@ -189,7 +189,8 @@ def _as_there(obj: Object, plan: Plan, observed: Observed) -> Object:
         files = {_config_of(source): _config_of(obj)} if new.listed != old.listed else {}
         template = _looking_in(spec["template"], _scope_of(plan, reach), _scope(plan))
         spec = {**spec, "template": _replaced(template, files, {names.LABEL_REACH: plan.frontend.reach})}
-    kept_spec = {**spec, "replicas": obj["spec"]["replicas"]}
+    # How many there are, and how they are replaced, is no matter of the pods.
+    kept_spec = {**spec, **{key: obj["spec"][key] for key in ("replicas", "strategy") if key in obj["spec"]}}
     return _annotated({**obj, "spec": kept_spec}, old._replace(listed=new.listed))
 
 

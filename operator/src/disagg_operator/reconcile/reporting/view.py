@@ -53,6 +53,7 @@ class View:
         changed_over: whether every frontend is of the plan's template, those that are ending among them.
         rolled_out: whether every other frontend is.
         waiting_frontend: the frontend's Deployment, where its pods stay as they are until workers can serve.
+        frontends_give_way: whether its old pods go before new ones are ready: they serve nobody.
         scaling_refusal: why the counts that scalers ask for are not in force; nothing where they are.
         proof: what is known of the transport, or None without a plan.
         leaving: what a deployment that is being deleted waits for.
@@ -74,6 +75,7 @@ class View:
     changed_over: bool = True
     rolled_out: bool = True
     waiting_frontend: Object | None = None
+    frontends_give_way: bool = False
     scaling_refusal: str = ""
     proof: Proof | None = None
     leaving: str = ""

@@ -78,8 +78,11 @@ def rolled_out(plan: Plan, observed: Observed) -> bool:
     desired = stamp(kept_frontend(plan, observed))
     live = observed.objects.get(identity(desired))
     # What others changed since it was applied is mended by itself.
-    if live is None or applied_hash(live) != applied_hash(desired):
-        return False
+    return live is not None and applied_hash(live) == applied_hash(desired) and is_caught_up(live)
+
+
+def is_caught_up(live: Object) -> bool:
+    """Tell whether all pods of a Deployment that are not ending are of its template."""
     status = live.get("status", {})
     if status.get("observedGeneration", 0) < live["metadata"]["generation"]:
         return False

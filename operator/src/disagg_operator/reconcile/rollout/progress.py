@@ -6,7 +6,7 @@ and takes the failed one away, without ever having less than a rollout may. That
 asks for another revision, or for another try.
 
 Invariants: pure; only the time of the last progress, and that a revision failed, are remembered, both in the
-status. Without an old revision to go back to, nothing is given up.
+status. Without an old revision to go back to, nothing is given up; one that never served is none.
 """
 
 from collections.abc import Mapping
@@ -22,6 +22,7 @@ from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed
 from disagg_operator.reconcile.reporting.troubles import first_trouble
 from disagg_operator.reconcile.rollout.changeover import changed_over, knows
+from disagg_operator.reconcile.rollout.idle import idle_revisions, without_worth
 from disagg_operator.reconcile.verification.proof import is_refused
 
 _LONGEST_MESSAGE = 1024
@@ -108,7 +109,8 @@ def rollout(
         kept: what the status keeps of a rollout.
         now: the time.
     """
-    revisions = observed.revisions(now)
+    idle = idle_revisions(plan, transport, observed, now)
+    revisions = without_worth(observed.revisions(now), idle)
     gates = _towards(plan.revision, plan, observed, gates, now)
     forward = step(goal_of(plan), revisions, gates)
     if not forward.others:
@@ -120,7 +122,7 @@ def rollout(
     record = _progressed(kept, plan, revisions, now)
     up = gates.proven and _is_up(revisions.get(plan.revision, {}))
     reason = record.failed_reason or _failure(plan, record, transport, now, up=up)
-    back = best_of(revisions, plan.revision)
+    back = best_of({name: each for name, each in revisions.items() if name not in idle}, plan.revision)
     if reason is None or back is None or plan.strategy != RolloutStrategy.SURGE:
         return Rollout(plan.revision, forward, record, again=None if up else _until(plan, record, now))
     if record.failed_reason is None:

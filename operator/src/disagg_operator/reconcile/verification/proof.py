@@ -85,7 +85,7 @@ def labels_of(resource: Object) -> Mapping[str, str]:
 
 def may_take_over(plan: Plan, record: TransportStatus) -> bool:
     """Tell whether the plan's revision may serve alone, as far as its transport is concerned."""
-    return not _is_enforced(plan) or record.verified_revision == plan.revision
+    return not is_enforced(plan) or record.verified_revision == plan.revision
 
 
 def is_refused(plan: Plan, record: TransportStatus) -> bool:
@@ -175,20 +175,25 @@ def gates(at: Situation, record: TransportStatus) -> Iterator[tuple[Object, bool
         return
     # A revision that serves unproven was let by an older specification. Frontends of the new one are let in
     # as soon as the new revision is proven: it takes over only once they are there.
-    proven = record.verified_revision in (at.step.serving, at.plan.revision) or not _is_enforced(at.plan)
+    proven = record.verified_revision in (at.step.serving, at.plan.revision) or not is_enforced(at.plan)
     # What frontends that know the new revision beside the old one would send it, comes too early.
     early = _others(at) and not may_take_over(at.plan, record)
     for pod in at.observed.pods_of(names.FRONTEND, None):
-        conditions = [gate["conditionType"] for gate in pod.get("spec", {}).get("readinessGates", [])]
-        gated = names.CONDITION_TRANSPORT_VERIFIED in conditions
-        if not gated or holds(pod, names.CONDITION_TRANSPORT_VERIFIED) == proven:
+        if not is_gated(pod) or holds(pod, names.CONDITION_TRANSPORT_VERIFIED) == proven:
             continue
         if not (proven and early and _reaches(pod, at.plan.revision)):
             yield pod, proven
 
 
-def _is_enforced(plan: Plan) -> bool:
+def is_enforced(plan: Plan) -> bool:
+    """Tell whether nothing may serve before its transport is verified."""
     return plan.verification is not None and plan.verification.enforced
+
+
+def is_gated(pod: Object) -> bool:
+    """Tell whether a frontend pod is ready only once the operator says that the transport is verified."""
+    gates_ = pod.get("spec", {}).get("readinessGates", [])
+    return any(gate["conditionType"] == names.CONDITION_TRANSPORT_VERIFIED for gate in gates_)
 
 
 @dataclass(frozen=True)
@@ -230,7 +235,7 @@ def _hindrance(at: Situation) -> tuple[str, str] | None:
     ]
     if lacking:
         return "WorkersNotReady", f"It is measured once all {' and '.join(lacking)} workers are ready."
-    if _others(at) and not _is_enforced(plan):
+    if _others(at) and not is_enforced(plan):
         return "RolloutInProgress", "It is measured once the old revision is gone."
     if not _frontends(at):
         return "FrontendNotReady", "It is measured once a frontend runs."
