@@ -106,14 +106,18 @@ def test_prometheus_scrapes_the_operator_evaluates_the_rules_and_answers_the_das
     available = f"disagg_deployment_condition{{{chosen}}} == 1"
     eventually(lambda: scraped(prometheus) and prometheus.series(available), "the deployment is available")
     eventually(lambda: NO_WEBHOOK in active(prometheus, namespace), "the webhook is missed")
-    eventually(lambda: not active(prometheus, namespace).keys() - {NO_WEBHOOK} - OF_NO_NODES, "all else is well")
+    eventually(
+        lambda: not active(prometheus, namespace).keys() - {NO_WEBHOOK} - OF_NO_NODES, "all else is well"
+    )
     rules = prometheus.rules()
     assert {name: rule["lastError"] for name, rule in rules.items() if rule["health"] != "ok"} == {}
     eventually(lambda: not unanswered(prometheus, namespace), "the operator's dashboard shows all that was")
     for query in queries(DASHBOARDS["serving"]):
         prometheus.series(filled(query, namespace))
     operator.stop()
-    eventually(lambda: "DisaggOperatorDown" in active(prometheus, namespace), "an operator that is gone is noticed")
+    eventually(
+        lambda: "DisaggOperatorDown" in active(prometheus, namespace), "an operator that is gone is noticed"
+    )
 
 
 def scraped(prometheus: Prometheus) -> bool:

@@ -112,5 +112,5 @@ RULES: tuple[Rule[Subject], ...] = (
     Rule("vllm-connector-derived", _DOC, _connector),
     Rule("vllm-connector-variable", "Dynamo 1.0.1: dynamo/vllm/args.py", _connector_variable, unsafe=True),
     Rule("engine-kv-dtype-equal", "vLLM: nixl connector, compatibility hash", _same_dtype),
-    Rule("engine-transfer-limit", "docs: engines.md", _unheard, severity=Severity.WARN),
+    Rule("engine-transfer-limit", "docs/engines.md", _unheard, severity=Severity.WARN),
 )

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from disagg_operator.api.admission.rule import Rule
 from disagg_operator.plan.rules import every_rule
@@ -28,10 +29,27 @@ def said(rule: Rule[Any]) -> str:
     return re.sub(r"([|*_<>\[\]])", r"\\\1", text)
 
 
+def learnt_from(source: str) -> str:
+    """Return a source as Markdown: an address or a page of ours becomes a short link, the rest stays."""
+    address, colon, rest = source.partition(": ")
+    parts = urlsplit(address)
+    if not parts.scheme or not parts.netloc:
+        return re.sub(r"docs/([a-z-]+\.md)", r"[\1](\1)", source)
+    *folders, last = [each for each in parts.path.split("/") if each] or [""]
+    if parts.netloc == "github.com":
+        repository = "/".join([*folders, last][:2])
+        numbered = folders[-1:] in (["issues"], ["pull"])
+        words = f"{repository} #{last}" if numbered else f"{repository} {last}" if folders[1:] else repository
+    else:
+        words = f"{parts.netloc} {parts.fragment or last}".strip()
+    return f"[{words}]({address}){colon}{rest}"
+
+
 def document() -> str:
     """Return the Markdown text of docs/rules.md."""
     rows = [
-        f"| `{rule.id}` | {rule.severity} | {said(rule)} | {'yes' if rule.unsafe else ''} | {rule.source} |"
+        f"| `{rule.id}` | {rule.severity} | {said(rule)} | {'yes' if rule.unsafe else ''} "
+        f"| {learnt_from(rule.source)} |"
         for rule in sorted(every_rule(), key=lambda rule: rule.id)
     ]
     return _HEAD + "\n".join(rows) + "\n"
