@@ -164,6 +164,11 @@ def _heeded(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
-    Rule("network-peers", _SOURCE, _peers),
+    Rule(
+        "network-peers",
+        _SOURCE,
+        _peers,
+        says="a peer of the NetworkPolicy is not written as Kubernetes wants it",
+    ),
     Rule("network-heeded", "docs/network.md", _heeded),
 )

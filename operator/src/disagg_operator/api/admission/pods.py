@@ -182,9 +182,19 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
         unsafe=True,
         says="a field that Kubernetes does not know, or a value that it does not take",
     ),
-    Rule("pod-template-kept", "docs: spec.prefill.podTemplate", _kept),
+    Rule(
+        "pod-template-kept",
+        "docs: spec.prefill.podTemplate",
+        _kept,
+        says="the template takes out what the operator needs in the pod",
+    ),
     Rule("pod-template-once", "Kubernetes: PodSpec", _once),
-    Rule("toleration-shape", "Kubernetes: Toleration", _tolerations),
+    Rule(
+        "toleration-shape",
+        "Kubernetes: Toleration",
+        _tolerations,
+        says="key, operator and value of a toleration do not fit together",
+    ),
     Rule(
         "toleration-compares",
         "https://kubernetes.io/docs/reference/command-line-tools-reference/feature-gates/",

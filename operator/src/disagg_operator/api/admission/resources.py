@@ -105,11 +105,13 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
         "resources-not-shared",
         "https://kubernetes.io/docs/tasks/configure-pod-container/extended-resource/",
         _not_shared,
+        says="a device cannot be shared: its limit is missing or another than its request",
     ),
     Rule("gpus-by-field", "docs: spec.prefill.gpusPerNode", _gpus),
     Rule(
         "device-names",
         "https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/device-plugins/",
         _device_names,
+        says="the name of a device is no extended resource of Kubernetes",
     ),
 )

@@ -207,6 +207,11 @@ RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("verification-used", "docs: spec.verification", _verification_used),
     Rule("verification-can-end", "docs: spec.verification", _verification_can_end),
     Rule("compute-domain-consistent", "docs: spec.computeDomain", _compute_domain),
-    Rule("gang-consistent", "docs: spec.placement.gang", _gang),
+    Rule(
+        "gang-consistent",
+        "docs: spec.placement.gang",
+        _gang,
+        says="names what the gang scheduler that was chosen does not have",
+    ),
     Rule("frontend-port-free", "capabilities(7): CAP_NET_BIND_SERVICE", _frontend_port, unsafe=True),
 )

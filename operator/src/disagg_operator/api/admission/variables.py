@@ -216,7 +216,12 @@ def _plain_secret(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
 RULES: tuple[Rule[DisaggDeploymentSpec], ...] = (
     Rule("env-no-duplicates", "https://kubernetes.io/docs/tasks/inject-data-application/", _duplicates),
     Rule("env-value-or-source", "Kubernetes: EnvVar.valueFrom", _value_or_source),
-    Rule("env-wiring-reserved", "docs: variables that the operator derives", _wiring),
+    Rule(
+        "env-wiring-reserved",
+        "docs: variables that the operator derives",
+        _wiring,
+        says="the operator sets this variable, by which parts of a deployment find each other",
+    ),
     Rule("env-one-nixl-backend", f"{_KV_DOC}#specify-backends-for-nixl", _two_backends),
     Rule("env-nixl-plugin-dir", "NIXL: nixl_plugin_manager.cpp", _plugin_folder),
     Rule("env-nixl-backend-spelling", "TensorRT-LLM: envUtils.cpp", _backend_spelling),

@@ -106,7 +106,12 @@ def _unheard(subject: Subject) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule[Subject], ...] = (
-    Rule("engine-argument-derived", "docs: spec.*.engineConfig", _owned),
+    Rule(
+        "engine-argument-derived",
+        "docs: spec.*.engineConfig",
+        _owned,
+        says="the operator derives this argument of the engine from other fields",
+    ),
     Rule("engine-argument-known", _TABLES, _unknown, unsafe=True),
     Rule("engine-switch", _TABLES, _switch),
     Rule("vllm-connector-derived", _DOC, _connector),

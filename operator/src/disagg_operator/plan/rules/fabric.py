@@ -258,7 +258,13 @@ RULES: tuple[Rule[Subject], ...] = (
         unsafe=True,
     ),
     Rule("efa-sdk-in-image", f"{_KV_DOC}#aws-efa", _no_sdk, severity=Severity.WARN),
-    Rule("efa-host-sdk", "https://github.com/ai-dynamo/dynamo/pull/13048", _host_sdk, unsafe=True),
+    Rule(
+        "efa-host-sdk",
+        "https://github.com/ai-dynamo/dynamo/pull/13048",
+        _host_sdk,
+        unsafe=True,
+        says="the host's EFA SDK hides the libfabric that the image's LIBFABRIC plugin was built with",
+    ),
     Rule(
         "libfabric-in-image",
         "https://nvidia.github.io/TensorRT-LLM/features/disagg-serving.html",

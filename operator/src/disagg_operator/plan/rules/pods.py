@@ -157,7 +157,12 @@ def _pods_fit(subject: Subject) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule[Subject], ...] = (
-    Rule("pod-template-images", "Kubernetes: Container.image", _images),
+    Rule(
+        "pod-template-images",
+        "Kubernetes: Container.image",
+        _images,
+        says="a container that the template adds has no image",
+    ),
     Rule("pod-template-volumes", "Kubernetes: Volume", _volumes),
     Rule("pod-template-mounts", "Kubernetes: VolumeMount.name", _mounts),
     Rule("pod-template-one-name", "Kubernetes: Container.name", _one_name),

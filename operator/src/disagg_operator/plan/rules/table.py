@@ -12,14 +12,14 @@ _HEAD = """# What is refused and what is warned about
 
 Made from the code by `make crds`. The operator, `kubectl disagg lint` and the webhook judge by these rules.
 What is refused is not applied, and what runs stays as it is. What is doubtful is applied, and told in the
-condition `Accepted`. A rule that can be overridden is, for one deployment, by naming it in
+condition `Accepted`. A rule marked * is overridden for one deployment by naming it in
 `spec.security.allowUnsafe`.
 
-"What is wrong" is the message that follows the field it is about; … stands for what is written there. Where a
-rule has several messages it is the first.
+"What is wrong" is the message that follows the field it is about, the first where a rule has several; … stands
+for what is written there. Where a message is little but values, its meaning stands here instead.
 
-| rule | severity | what is wrong | can be overridden | learnt from |
-|---|---|---|---|---|
+| rule | severity | what is wrong | learnt from |
+|---|---|---|---|
 """
 
 
@@ -48,7 +48,7 @@ def learnt_from(source: str) -> str:
 def document() -> str:
     """Return the Markdown text of docs/rules.md."""
     rows = [
-        f"| `{rule.id}` | {rule.severity} | {said(rule)} | {'yes' if rule.unsafe else ''} "
+        f"| `{rule.id}` | {rule.severity}{' *' if rule.unsafe else ''} | {said(rule)} "
         f"| {learnt_from(rule.source)} |"
         for rule in sorted(every_rule(), key=lambda rule: rule.id)
     ]

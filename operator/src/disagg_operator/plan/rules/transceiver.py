@@ -137,7 +137,12 @@ def _size(config: Mapping[str, Any], kind: str) -> int:
 RULES: tuple[Rule[Subject], ...] = (
     Rule("transceiver-is-there", _DOC, _is_there),
     Rule("transceiver-backend-agrees", f"{_KV_DOC}#alternative-method-ucx", _backend),
-    Rule("transceiver-fields-agree", "docs: spec.transfer", _settled),
+    Rule(
+        "transceiver-fields-agree",
+        "docs: spec.transfer",
+        _settled,
+        says="the engine's configuration contradicts spec.transfer",
+    ),
     Rule("buffer-of-whole-blocks", "TensorRT-LLM: cacheTransBuffer.cpp", _buffer_blocks),
     Rule("buffer-holds-prompt", _DOC, _buffer_small, severity=Severity.WARN),
     Rule("python-runtime-needs-nixl", "TensorRT-LLM: kv_cache_transceiver.py", _python_runtime, unsafe=True),
