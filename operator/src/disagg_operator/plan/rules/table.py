@@ -15,8 +15,8 @@ What is refused is not applied, and what runs stays as it is. What is doubtful i
 condition `Accepted`. A rule marked * is overridden for one deployment by naming it in
 `spec.security.allowUnsafe`.
 
-"What is wrong" is the message that follows the field it is about, the first where a rule has several; … stands
-for what is written there. Where a message is little but values, its meaning stands here instead.
+"What is wrong" is the message that follows the field it is about, the first where a rule has several; …
+stands for what is written there. Where a message is little but values, its meaning stands here instead.
 
 | rule | severity | what is wrong | learnt from |
 |---|---|---|---|
