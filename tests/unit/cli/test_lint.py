@@ -44,8 +44,147 @@ def test_a_fault_is_shown_with_remedy_rule_and_source_and_fails() -> None:
 def test_a_doubt_is_shown_and_fails_only_when_asked_to() -> None:
     assert lint(DOUBTFUL).exit_code == 0
     assert "privilege-proven" in lint(DOUBTFUL).stdout
-    assert "0 faults, 1 warnings" in lint(DOUBTFUL).stderr
+    assert "0 faults, 1 warning\n" in lint(DOUBTFUL).stderr
     assert lint(DOUBTFUL, "--strict").exit_code == 1
+
+
+MANY_FAULTS = """
+kind: DisaggDeployment
+metadata: {name: a}
+spec:
+  model: {name: m, source: {image: {reference: example.com/m:1}}}
+  platfrom: aws-p5.48xlarge
+  runtime: {engine: TRTLLM, frontend: dynamo}
+  prefill: {gpusPerNode: "8", parallelism: {tensor: 4}}
+  decode: {gpusPerNode: 16, parallelism: {tenosr: 16}}
+  env: [{name: FI_PROVIDER, value: tcp}]
+  frontend: {port: 80}
+"""
+
+
+def fields(text: str) -> list[str]:
+    return [entry["field"] for entry in json.loads(lint(text, "-o", "json").stdout)]
+
+
+def test_faults_of_header_shape_specification_and_plan_are_told_in_one_go() -> None:
+    assert fields(MANY_FAULTS) == [
+        "apiVersion",
+        "spec.decode.gpusPerNode",  # more than the machine has, which only planning tells
+        "spec.decode.parallelism.tenosr",
+        "spec.env",  # contradicts the platform, whose field is misspelt
+        "spec.frontend.port",
+        "spec.platfrom",
+        "spec.prefill.gpusPerNode",
+        "spec.runtime.engine",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        # What these GPUs are for cannot be read, so whether they are as many as the ranks is not known.
+        ({"parallelism: {tensor: 4}": "parallelism: {tensor: lots}"}, "spec.prefill.parallelism.tensor"),
+        ({"image: {reference: example.com/m:1}": "image: {}"}, "spec.model.source.image.reference"),
+        ({"name: a": "name: A"}, "metadata.name"),
+        ({"value: tcp": "value: 3"}, "spec.env[0].value"),
+        ({"frontend: {port: 80}": "frontend: 80"}, "spec.frontend"),
+    ],
+)
+def test_what_may_follow_from_another_fault_is_not_told(written: dict[str, str], told: str) -> None:
+    text = GOOD_IN_SHORT
+    for old, new in written.items():
+        assert old in text
+        text = text.replace(old, new)
+    assert told in fields(text)
+    assert set(fields(text)) - {told} <= {"spec.frontend.port", "spec.env"}
+
+
+GOOD_IN_SHORT = """
+apiVersion: disagg.dev/v1alpha1
+kind: DisaggDeployment
+metadata: {name: a}
+spec:
+  model: {name: m, source: {image: {reference: example.com/m:1}}}
+  platform: aws-p5.48xlarge
+  runtime: {engine: trtllm, frontend: dynamo}
+  prefill: {gpusPerNode: 4, parallelism: {tensor: 4}}
+  decode: {gpusPerNode: 8, parallelism: {tensor: 8}}
+  env: [{name: FI_PROVIDER, value: tcp}]
+  frontend: {port: 80}
+"""
+
+
+def test_an_unknown_platform_and_an_unknown_release_are_told_together() -> None:
+    text = GOOD_IN_SHORT.replace("p5.48", "p5.49").replace("dynamo", "dynamo, version: 9.9.9")
+    assert fields(text) == ["spec.frontend.port", "spec.platform", "spec.runtime.version"]
+
+
+def test_render_tells_all_faults_too() -> None:
+    result = CliRunner().invoke(app, ["render", "-f", "-"], input=MANY_FAULTS)
+    assert result.exit_code == 1
+    assert len([line for line in result.stderr.splitlines() if line.startswith("  ")]) == len(
+        fields(MANY_FAULTS)
+    )
+
+
+@pytest.mark.parametrize("rule", ["efa-provider", "frontend-port-free"])
+def test_what_a_deployment_allows_although_unsafe_is_shown_and_fails_nothing(rule: str) -> None:
+    text = f"{GOOD_IN_SHORT}  security: {{allowUnsafe: [efa-provider, frontend-port-free]}}\n"
+    result = lint(text, "--strict", "-o", "json")
+    assert result.exit_code == 0
+    entry = next(entry for entry in json.loads(result.stdout) if entry["rule"] == rule)
+    assert entry["severity"] == "allowed"
+    assert entry["fault"]
+    assert rule in entry["remedy"]
+    assert "0 faults, 0 warnings, 2 allowed although unsafe" in lint(text).stderr
+
+
+GATED = "spec.model.source.huggingFace.tokenSecretRef"
+
+
+@pytest.mark.parametrize(
+    ("source", "more", "doubted"),
+    [
+        ("repository: meta-llama/Llama-3.3-70B-Instruct", "", True),
+        ("repository: meta-llama/Llama-3.2-1B", "", True),  # gated, though its shape is not known
+        ("repository: Qwen/Qwen3-32B", "", False),
+        ("repository: meta-llama/Llama-3.2-1B, tokenSecretRef: {name: hf}", "", False),
+        ("repository: meta-llama/Llama-3.2-1B, endpoint: http://mirror", "", False),
+        ("repository: meta-llama/Llama-3.2-1B", "  env: [{name: HF_TOKEN, value: x}]\n", False),
+    ],
+)
+def test_a_gated_repository_without_a_token_is_doubted(source: str, more: str, *, doubted: bool) -> None:
+    text = (
+        "apiVersion: disagg.dev/v1alpha1\nkind: DisaggDeployment\nmetadata: {name: a}\nspec:\n"
+        f"  model: {{name: m, source: {{huggingFace: {{{source}}}}}}}\n"
+        f"  runtime: {{engine: vllm, frontend: dynamo}}\n{more}"
+    )
+    assert (GATED in fields(text)) is doubted
+
+
+@pytest.mark.parametrize(
+    ("engine", "role", "doubted"),
+    [
+        ("reference", "{}", True),
+        ("reference", "{devices: {rdma/ib: 1}}", False),
+        ("reference", "{podTemplate: {spec: {resourceClaims: [{name: nic}]}}}", False),
+        ("mocker", "{}", False),  # it moves nothing
+        ("trtllm", "{}", False),  # the profile gives an adapter for each GPU
+    ],
+)
+@pytest.mark.parametrize("platform", ["infiniband", "roce"])
+def test_workers_without_an_adapter_are_doubted_on_rdma(
+    platform: str, engine: str, role: str, *, doubted: bool
+) -> None:
+    text = (
+        "apiVersion: disagg.dev/v1alpha1\nkind: DisaggDeployment\nmetadata: {name: a}\nspec:\n"
+        f"  model: {{name: m, source: {{persistentVolumeClaim: {{claimName: models}}}}}}\n"
+        f"  platform: {platform}\n  runtime: {{engine: {engine}, frontend: dynamo}}\n"
+        f"  prefill: {role}\n  decode: {role}\n"
+    )
+    result = json.loads(lint(text, "-o", "json").stdout)
+    found = [entry["field"] for entry in result if entry["rule"] == "devices-without-gpus"]
+    assert found == (["spec.prefill.devices", "spec.decode.devices"] if doubted else [])
 
 
 def sized(model: str, tensor: int, config: str = "{}", engine: str = "trtllm") -> str:

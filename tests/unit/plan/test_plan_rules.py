@@ -308,6 +308,12 @@ FAULTS: list[Row] = [
     ("efa-sdk-in-image", P5, {"runtime": {"version": "0.9.1"}}, "spec.runtime.image"),
     ("nixl-backend-once", P5, {"decode": {"env": env(("NIXL_BACKEND", "UCX"))}}, "spec.decode.env"),
     ("devices-of-fabric", P5, {"decode": {"devices": {EFA: 0}}}, f"spec.decode.devices[{EFA}]"),
+    (
+        "devices-without-gpus",
+        "infiniband",
+        {**REFERENCE, "decode": {"devices": {"rdma/ib": 1}}},
+        "spec.prefill.devices",
+    ),
     ("efa-library-first", P5, {"prefill": {"env": env(("LD_LIBRARY_PATH", "/lib"))}}, "spec.prefill.env"),
     (
         "nixl-backend-agrees",

@@ -50,30 +50,45 @@ def parse(obj: Mapping[str, Any]) -> DisaggDeployment:
     if not isinstance(obj, Mapping):
         raise Refusal([_whole("is not an object", f"Write a {KIND} of {API_VERSION}")])
     document = as_json({key: value for key, value in obj.items() if key != "status"})
-    _require_header(obj)
+    problems = [*_missing_header(obj), *_metadata_faults(obj.get("metadata"))]
     try:
-        # JSON mode, because there "strict" means just what it means to the API server.
-        resource = DisaggDeployment.model_validate_json(document, strict=True, by_alias=True, by_name=False)
+        resource = validated(document)
     except ValidationError as error:
-        raise Refusal(problems_of(error, WHOLE)) from None
-    wrong = [
-        Problem(each.field, each.fault, each.remedy, "shape")
-        for each in faults("ObjectMeta", obj["metadata"], "metadata")
-    ]
-    if wrong:
-        raise Refusal(wrong)
+        found = problems_of(error, WHOLE)
+        fields = {each.field for each in found}
+        # Both know names and labels: pydantic's words are those of our own fields.
+        raise Refusal([*found, *(each for each in problems if each.field not in fields)]) from None
+    if problems:
+        raise Refusal(problems)
     return resource
 
 
-def _require_header(obj: Mapping[str, Any]) -> None:
+def validated(document: str) -> DisaggDeployment:
+    """Return the resource of a JSON document.
+
+    Raises:
+        ValidationError: it has another shape.
+    """
+    # JSON mode, because there "strict" means just what it means to the API server.
+    return DisaggDeployment.model_validate_json(document, strict=True, by_alias=True, by_name=False)
+
+
+def _missing_header(obj: Mapping[str, Any]) -> list[Problem]:
     expected = {"apiVersion": API_VERSION, "kind": KIND}
-    missing = [
+    return [
         Problem(key, "is missing", f"Write {key}: {value}", "shape")
         for key, value in expected.items()
         if obj.get(key) is None
     ]
-    if missing:
-        raise Refusal(missing)
+
+
+def _metadata_faults(metadata: object) -> list[Problem]:
+    if not isinstance(metadata, Mapping):
+        return []  # pydantic says so
+    return [
+        Problem(each.field, each.fault, each.remedy, "shape")
+        for each in faults("ObjectMeta", metadata, "metadata")
+    ]
 
 
 def _whole(fault: str, remedy: str) -> Problem:

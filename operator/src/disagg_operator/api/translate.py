@@ -86,11 +86,43 @@ def words(detail: ErrorDetails, root: type[BaseModel] = DisaggDeployment) -> Wor
 
 def _wrong_type(expected: str, given: object) -> Words:
     fault = f"must be {expected}, not {described(given, quote=expected == 'a whole number')}"
+    meant = _other_type(expected, given)
+    if meant is None:
+        return fault, f"Write {expected}"
+    return fault, f'Put it in quotes: "{meant}"' if expected == "text" else f"Leave the quotes out: {meant}"
+
+
+def _other_type(expected: str, given: object) -> str | int | None:
+    """Return the value that was meant where a number is in quotes, or a text is not; None elsewhere."""
     if expected == "text" and isinstance(given, bool | int | float):
-        return fault, f'Put it in quotes: "{str(given).lower() if isinstance(given, bool) else given}"'
+        return str(given).lower() if isinstance(given, bool) else str(given)
     if expected == "a whole number" and isinstance(given, str) and given.strip().lstrip("-").isdigit():
-        return fault, f"Leave the quotes out: {given.strip()}"
-    return fault, f"Write {expected}"
+        return int(given.strip())
+    return None
+
+
+def meant_value(detail: ErrorDetails) -> str | int | None:
+    """Return the value that the remedy of an error names in place of the one that is there, if it does.
+
+    Args:
+        detail: pydantic's error.
+    """
+    kind = detail["type"]
+    if kind in _EXPECTED:
+        return _other_type(_EXPECTED[kind], detail["input"])
+    return _close_word(detail) if kind in ("enum", "literal_error") else None
+
+
+def meant_field(detail: ErrorDetails, root: type[BaseModel] = DisaggDeployment) -> str | None:
+    """Return the field that the remedy of an unknown one names, if it does.
+
+    Args:
+        detail: pydantic's error.
+        root: the model that was validated.
+    """
+    *parent, key = detail["loc"]
+    known = _known_fields(model_at(parent, root))
+    return next(iter(get_close_matches(str(key), known, n=1) or _same_word(str(key), known)), None)
 
 
 def described(given: object, *, quote: bool = False) -> str:
@@ -118,12 +150,13 @@ def _missing(detail: ErrorDetails, root: type[BaseModel]) -> Words:
 
 
 def _unknown(detail: ErrorDetails, root: type[BaseModel]) -> Words:
-    *parent, key = detail["loc"]
-    model = model_at(parent, root)
-    known = [] if model is None else [name for name, _ in _fields(model) if name != "status"]
-    close = get_close_matches(str(key), known, n=1) or _same_word(str(key), known)
-    remedy = f"Did you mean {close[0]}?" if close else f"Known fields: {', '.join(known)}"
-    return "there is no such field", remedy
+    close = meant_field(detail, root)
+    known = ", ".join(_known_fields(model_at(detail["loc"][:-1], root)))
+    return "there is no such field", f"Did you mean {close}?" if close else f"Known fields: {known}"
+
+
+def _known_fields(model: type[BaseModel] | None) -> list[str]:
+    return [] if model is None else [name for name, _ in _fields(model) if name != "status"]
 
 
 def _same_word(key: str, known: Sequence[str]) -> list[str]:
@@ -132,14 +165,25 @@ def _same_word(key: str, known: Sequence[str]) -> list[str]:
 
 
 def _choice(detail: ErrorDetails) -> Words:
-    allowed = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
-    given = detail["input"]
+    allowed, given = ", ".join(_allowed(detail)), detail["input"]
     if not isinstance(given, str):
         return f"must be text, not {described(given)}", f"Write one of: {allowed}"
-    close = get_close_matches(given.lower(), [word.lower() for word in allowed.split(", ")], n=1)
-    hint = [word for word in allowed.split(", ") if close and word.lower() == close[0]]
-    remedy = f"Did you mean {hint[0]}? Allowed: {allowed}" if hint else f"Write one of: {allowed}"
+    hint = _close_word(detail)
+    remedy = f"Did you mean {hint}? Allowed: {allowed}" if hint else f"Write one of: {allowed}"
     return f"{_quoted(given)} is not allowed", remedy
+
+
+def _allowed(detail: ErrorDetails) -> list[str]:
+    expected: str = detail["ctx"]["expected"]
+    return expected.replace("'", "").replace(" or ", ", ").split(", ")
+
+
+def _close_word(detail: ErrorDetails) -> str | None:
+    words, given = _allowed(detail), detail["input"]
+    if not isinstance(given, str):
+        return None
+    close = get_close_matches(given.lower(), [word.lower() for word in words], n=1)
+    return next((word for word in words if close and word.lower() == close[0]), None)
 
 
 def _pattern(detail: ErrorDetails) -> Words:

@@ -20,3 +20,13 @@ def readable(text: str, longest: int) -> str:
 
 def _spelt(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def counted(number: int, word: str) -> str:
+    """Return a number of things as people say it: ``1 pod``, ``2 pods``.
+
+    Args:
+        number: how many.
+        word: what one is called. Its plural ends in s.
+    """
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -2,10 +2,13 @@
 
 Of models whose shape is known it says more than the operator, which knows none: `sizing.doubts`.
 
+What a deployment overrides on purpose is shown as such, so that nobody forgets it.
+
 Exit codes: 0 all can be accepted, 1 one cannot (or, with --strict, is doubtful), or a file cannot be read.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -17,14 +20,19 @@ from rich.text import Text
 from disagg_operator.api.admission.rule import Severity
 from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Problem
+from disagg_operator.api.wording import counted
 from disagg_operator.cli import documents
-from disagg_operator.cli.planning import judged, name_of
+from disagg_operator.cli.judging import judged_whole
+from disagg_operator.cli.planning import name_of
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
 from disagg_operator.cli.terminal import Format, UserError, errors, fail, show
 from disagg_operator.plan import rules
 from disagg_operator.plan.installation import Installation
 from disagg_operator.sizing.doubts import SOURCES, doubts
 
+_ALLOWED = "allowed"
+"""Severity of what ``spec.security.allowUnsafe`` lets pass."""
+_STYLES: Mapping[str, str] = {Severity.REFUSE: "red", Severity.WARN: "yellow", _ALLOWED: "dim"}
 _IMAGE = "disagg-worker:latest"
 """Stands for the installation's image, about which no rule asks."""
 
@@ -63,22 +71,27 @@ def lint(
         typer.echo(json.dumps([asdict(entry) for entry in found], indent=2))
     else:
         _print(found, len(judged))
-    if any(strict or entry.severity == Severity.REFUSE for entry in found):
+    failing = {Severity.REFUSE, Severity.WARN} if strict else {Severity.REFUSE}
+    if any(entry.severity in failing for entry in found):
         raise typer.Exit(1)
 
 
 def _entries(file: str, document: dict[str, object], installation: Installation) -> list[Entry]:
     name = name_of(document)
-    refused, warned = judged(document, installation)
-    if not refused:
+    found = judged_whole(document, installation)
+    warned = found.warned
+    if not found.refused:
         spec = accept(document).spec
-        warned = (*warned, *doubts(spec, installation.catalogue.machine(spec.platform)))
+        warned = (*warned, *doubts(spec, installation.catalogue.asked(spec.platform, spec.platform_profile)))
+
+    def entry(severity: str, problem: Problem, remedy: str) -> Entry:
+        source = _sources().get(problem.rule, "")
+        return Entry(file, name, severity, problem.field, problem.fault, remedy, problem.rule, source)
+
     return [
-        Entry(
-            file, name, severity, problem.field, problem.fault, problem.remedy, problem.rule, _source(problem)
-        )
-        for severity, problems in ((Severity.REFUSE, refused), (Severity.WARN, warned))
-        for problem in problems
+        *(entry(Severity.REFUSE, problem, problem.remedy) for problem in found.refused),
+        *(entry(Severity.WARN, problem, problem.remedy) for problem in warned),
+        *(entry(_ALLOWED, problem, _overridden(problem)) for problem in found.allowed),
     ]
 
 
@@ -88,20 +101,25 @@ def _sources() -> Mapping[str, str]:
     return {**SOURCES, **{rule.id: rule.source for rule in rules.every_rule()}}
 
 
-def _source(problem: Problem) -> str:
-    return _sources().get(problem.rule, "")
+def _overridden(problem: Problem) -> str:
+    return f"Nothing: spec.security.allowUnsafe names {problem.rule}. Take it out once it is not needed"
 
 
 def _print(found: list[Entry], resources: int) -> None:
     if found:
         headings = ("Resource", "Severity", "Field", "What is wrong", "What to do", "Rule")
         show(headings, map(_cells, found))
-    refused = sum(entry.severity == Severity.REFUSE for entry in found)
-    summary = f"{resources} checked: {refused} faults, {len(found) - refused} warnings"
+    counts = Counter(entry.severity for entry in found)
+    summary = (
+        f"{resources} checked: {counted(counts[Severity.REFUSE], 'fault')}, "
+        f"{counted(counts[Severity.WARN], 'warning')}"
+    )
+    if counts[_ALLOWED]:
+        summary += f", {counts[_ALLOWED]} allowed although unsafe"
     errors().print(summary, markup=False, highlight=False)
 
 
 def _cells(entry: Entry) -> tuple[str | Text, ...]:
-    severity = Text(entry.severity, style="red" if entry.severity == Severity.REFUSE else "yellow")
+    severity = Text(entry.severity, style=_STYLES[entry.severity])
     rule = f"{entry.rule}\n{entry.source}"
     return entry.resource, severity, entry.field, entry.fault, entry.remedy, rule

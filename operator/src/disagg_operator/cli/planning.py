@@ -6,6 +6,7 @@ from typing import Any
 from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Problem, Refusal
 from disagg_operator.api.wording import readable
+from disagg_operator.cli.judging import judged_whole
 from disagg_operator.cli.terminal import UserError
 from disagg_operator.plan.cluster import ClusterFacts
 from disagg_operator.plan.installation import Installation
@@ -29,7 +30,7 @@ def name_of(document: Mapping[str, Any]) -> str:
 def judged(
     document: Mapping[str, Any], installation: Installation
 ) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """Return why a resource cannot be accepted, and what is doubtful about one that can."""
+    """Return why the operator does not accept a resource, and what is doubtful about one that it does."""
     try:
         return (), plan(accept(document), installation).warnings
     except Refusal as refusal:
@@ -58,5 +59,7 @@ def planned(
         return plan(accept(document), installation, cluster)
     except Refusal as refusal:
         name = name_of(document)
-        faults = "\n".join(f"  {problem}" for problem in refusal.problems)
+        known = judged_whole(document, installation).refused
+        found = dict.fromkeys((*refusal.problems, *known))
+        faults = "\n".join(f"  {problem}" for problem in sorted(found))
         raise UserError(f"{file}: DisaggDeployment {name} cannot be accepted:\n{faults}") from None

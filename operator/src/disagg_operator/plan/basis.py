@@ -153,10 +153,8 @@ def _services(resource: DisaggDeployment, installation: Installation) -> Service
 
 
 def _platform(spec: DisaggDeploymentSpec, installation: Installation, runtime: RuntimeProfile) -> Platform:
-    catalogue, profile = installation.catalogue, spec.platform_profile
-    machine = (
-        catalogue.machine(spec.platform) if profile is None else catalogue.inline(spec.platform, profile)
-    )
+    catalogue = installation.catalogue
+    machine = catalogue.asked(spec.platform, spec.platform_profile)
     return Platform(machine, catalogue.fabrics_of(machine), runtime.engines[spec.runtime.engine])
 
 

@@ -136,6 +136,18 @@ class Catalogue:
         except KeyError:
             raise Refusal([self._unknown_machine("spec.platform", name, KNOWN)]) from None
 
+    def asked(self, platform: str, document: Mapping[str, Any] | None) -> MachineProfile:
+        """Return the machine profile that a deployment asks for.
+
+        Args:
+            platform: ``spec.platform``.
+            document: ``spec.platformProfile``, if there is one.
+
+        Raises:
+            Refusal: there is no such profile, or what is laid over it cannot be used.
+        """
+        return self.machine(platform) if document is None else self.inline(platform, document)
+
     def inline(self, platform: str, document: Mapping[str, Any]) -> MachineProfile:
         """Return the machine profile that a deployment brings along.
 

@@ -52,9 +52,13 @@ class Rule(Generic[S]):
 
     def problems(self, subject: S) -> Iterator[Problem]:
         """Return what the rule finds wrong."""
-        override = f", or name {self.id} in spec.security.allowUnsafe" if self.unsafe else ""
         for finding in self.find(subject):
-            yield Problem(finding.field, finding.fault, f"{finding.remedy}{override}", self.id)
+            remedy = self._overridable(finding.remedy) if self.unsafe else finding.remedy
+            yield Problem(finding.field, finding.fault, remedy, self.id)
+
+    def _overridable(self, remedy: str) -> str:
+        joined = f"{remedy} Or" if remedy.endswith("?") else f"{remedy}, or"
+        return f"{joined} name {self.id} in spec.security.allowUnsafe"
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,21 @@ def _left_out(subject: Subject) -> Iterator[Finding]:
                 yield Finding(entry(path, "devices", name), fault, "Write at least 1, or watch what moves it")
 
 
+def _none_asked(subject: Subject) -> Iterator[Finding]:
+    """Find workers that get no adapter because the profile counts them by GPUs, of which they have none."""
+    by_gpu = [device.name for device in _devices(subject).values() if device.per_gpu]
+    if not by_gpu or subject.plan.transfer.simulated:
+        return
+    for path, role in (("spec.prefill", subject.spec.prefill), ("spec.decode", subject.spec.decode)):
+        planned = subject.plan.roles[path.removeprefix("spec.")]
+        claims = mapping(role.pod_template or {}, "spec").get("resourceClaims")
+        # Of counts that are written, `_left_out` speaks.
+        if not (planned.gpus or planned.pod.devices or role.devices or claims):
+            fault = f"without {by_gpu[0]}, workers cannot use {subject.platform.fabrics[0].name} for KV cache"
+            remedy = f"Write {{{by_gpu[0]}: 1}}: the profile gives one for each GPU, and they have none"
+            yield Finding(f"{path}.devices", fault, remedy)
+
+
 def _whole(device: Device | None) -> int | None:
     return None if device is None else device.per_node or device.on_node
 
@@ -110,5 +125,6 @@ RULES: tuple[Rule[Subject], ...] = (
     Rule("devices-within-machine", "the machine's profile", _above_machine),
     Rule("devices-for-all-gpus", "the machine's profile", _idle, severity=Severity.WARN),
     Rule("devices-of-fabric", "the machine's profile", _left_out, severity=Severity.WARN),
+    Rule("devices-without-gpus", "the machine's profile", _none_asked, severity=Severity.WARN),
     Rule("devices-of-machine", "the machine's profile", _foreign, severity=Severity.WARN),
 )
