@@ -57,7 +57,7 @@ def test_the_page_shows_what_its_commands_print(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     printed = size(*shlex.split(command.replace("\\\n", " "))).output
-    assert [line.rstrip() for line in printed.splitlines()] == shown.splitlines()
+    assert printed.splitlines() == shown.splitlines()
 
 
 def test_the_page_has_commands_and_its_picture_is_what_one_draws(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Tables: framed in a terminal, a line for each row in a pipe; and nothing that a terminal would obey."""
 
 import io
+import re
 
 import pytest
 import typer
@@ -32,6 +33,29 @@ def test_a_pipe_gets_a_line_for_each_row(capsys: pytest.CaptureFixture[str]) -> 
     assert first.split("  ")[0] == "a"
     assert first.rstrip().endswith("and who says so")
     assert second.split() == ["b", "because"]
+
+
+def test_columns_in_a_pipe_end_at_two_spaces_and_no_line_ends_in_spaces(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows: list[tuple[str | Text, ...]] = [
+        ("a", "", "two  words"),
+        ("日本語", Text("x", style="red"), ""),
+        ("b", "y", ""),
+    ]
+    show(("Name", "State", "Why"), rows)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "Name    State  Why",
+        "a       -      two words",
+        "日本語  x      -",
+        "b       y      -",
+    ]
+    assert [re.split("  +", line) for line in lines[1:]] == [
+        ["a", "-", "two words"],
+        ["日本語", "x", "-"],
+        ["b", "y", "-"],
+    ]
 
 
 @pytest.mark.parametrize("sequence", OBEYED)

@@ -5,12 +5,13 @@ Invariant: no text of a cluster, a model or a program makes a terminal do anythi
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import NoReturn
 
 import typer
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.table import Table
@@ -26,8 +27,8 @@ _CONTROL = re.compile(
     re.VERBOSE,
 )
 """Control functions of ECMA-48 and ECMA-35, but line feed and tabulator."""
-_ONE_LINE = 100_000
-"""Columns, so many that no line is ever folded: programs read a row as a line."""
+_NOTHING = "-"
+"""What stands for an empty cell where programs read."""
 
 
 class Format(StrEnum):
@@ -71,30 +72,49 @@ def show(
     in_terminal = (sys.stderr if to_errors else sys.stdout).isatty()
     if title:
         Console(stderr=to_errors).print(Text(printable(title), style="bold"), soft_wrap=True)
-    console = Console(width=None if in_terminal else _ONE_LINE, stderr=to_errors)
-    console.print(table(headings, rows, in_terminal=in_terminal))
+    if in_terminal:
+        Console(stderr=to_errors).print(table(headings, rows))
+        return
+    for line in plain_lines(headings, rows):
+        typer.echo(line, err=to_errors)
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]], *, in_terminal: bool) -> Table:
-    """Return a table: with frames for a terminal, a line for each row for a pipe.
+def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
+    """Return a table with frames, for a terminal.
 
     Args:
         headings: heading of each column.
         rows: cells of each row; a cell may have several lines.
-        in_terminal: whether it is for a terminal.
     """
-    made = Table(box=Table().box if in_terminal else None, show_lines=in_terminal, pad_edge=in_terminal)
+    made = Table(show_lines=True)
     for heading in headings:
-        made.add_column(heading, overflow="fold", no_wrap=not in_terminal)
+        made.add_column(heading, overflow="fold")
     for row in rows:
-        cells = [_cell(cell) for cell in row]
-        made.add_row(*(cells if in_terminal else map(_on_one_line, cells)))
+        made.add_row(*map(_cell, row))
     return made
+
+
+def plain_lines(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Iterator[str]:
+    """Yield the lines of a table for programs: one a row, columns under each other.
+
+    Two spaces or more end a cell and nothing else does, so that ``awk -F '  +'`` finds each column: a cell
+    has single spaces only, and one that is empty is a dash. No line ends in spaces.
+
+    Args:
+        headings: heading of each column.
+        rows: cells of each row; the lines of a cell are joined.
+    """
+    cells = [[" ".join(_cell(cell).plain.split()) or _NOTHING for cell in row] for row in rows]
+    lines = [list(headings), *cells]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
+        yield "  ".join(padded).rstrip()
 
 
 def dense(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
     """Return a table for a terminal without frames and lines between rows; see `table`."""
-    made = table(headings, rows, in_terminal=True)
+    made = table(headings, rows)
     made.box, made.show_lines, made.show_edge, made.pad_edge = SIMPLE_HEAD, False, False, False
     return made
 
@@ -122,10 +142,6 @@ def _cell(content: str | Text) -> Text:
         return Text(printable(content))
     plain = printable(content.plain)
     return content if plain == content.plain else Text(plain, style=content.style)
-
-
-def _on_one_line(cell: Text) -> Text:
-    return Text(" ".join(cell.plain.splitlines()))
 
 
 def errors() -> Console:
