@@ -224,9 +224,33 @@ def test_a_cluster_that_fits_is_ready(made: Plan, around: ClusterSnapshot) -> No
             efa(prefill={"parallelism": {"tensor": 4}, "resources": {"requests": {"memory": "2Ti"}}}),
             cluster(ROOM, p5("a"), p5("b")),
             "ResourcesTooLarge",
-            "Each of the prefill pods asks for memory 2048Gi, and no node offers more than 1900Gi. Lower "
-            "spec.prefill.resources, or add larger nodes",
+            "Each of the prefill pods asks for memory 2048Gi (2048Gi and 48Mi of the transport agent beside "
+            "its engine), and no node offers more than 1900Gi. Lower spec.prefill.resources by memory "
+            "151600Mi at least, or add larger nodes",
             id="memory",
+        ),
+        pytest.param(
+            efa(
+                prefill={"parallelism": {"tensor": 4}, "resources": {"requests": {"cpu": "192"}}},
+                verification={"mode": "Warn"},
+            ),
+            cluster(ROOM, p5("a"), p5("b")),
+            "ResourcesTooLarge",
+            "Each of the prefill pods asks for cpu 192.01 (192 and 0.01 of the transport agent beside its "
+            "engine), and no node offers more than 192. Lower spec.prefill.resources by cpu 0.01 at least, "
+            "or add larger nodes",
+            id="CPU but for the agent's",
+        ),
+        pytest.param(
+            efa(
+                prefill={"parallelism": {"tensor": 4}, "resources": {"requests": {"cpu": "193"}}},
+                verification={"mode": "Off"},
+            ),
+            cluster(ROOM, p5("a"), p5("b")),
+            "ResourcesTooLarge",
+            "Each of the prefill pods asks for cpu 193, and no node offers more than 192. Lower "
+            "spec.prefill.resources by cpu 1 at least, or add larger nodes",
+            id="CPU without an agent",
         ),
         pytest.param(
             efa(),
@@ -456,8 +480,8 @@ def test_huge_pages_that_no_node_has_are_a_missing_device() -> None:
     check, message = the_fault(made, cluster(ROOM, p5("a", allocatable={"hugepages-2Mi": "1Gi"}), p5("b")))
     assert check == "DeviceCountTooHigh"
     assert (
-        "asks for hugepages-2Mi 5Gi, and no node offers more than 1Gi. Lower spec.prefill.resources"
-        in message
+        "asks for hugepages-2Mi 5Gi, and no node offers more than 1Gi. Lower spec.prefill.resources by "
+        "hugepages-2Mi 4Gi at least" in message
     )
 
 

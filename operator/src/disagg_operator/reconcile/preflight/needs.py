@@ -4,11 +4,12 @@ Invariant: a value that is small enough to be kept for every deployment.
 """
 
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from disagg_operator.api.quantities import quantity
+from disagg_operator.build.agent import AGENT
 from disagg_operator.build.pods import pod_template
 from disagg_operator.build.statefulset import CONTAINER
 from disagg_operator.plan import names
@@ -102,6 +103,7 @@ class RoleNeeds:
         guessed: the devices whose number in a node the platform's profile does not know.
         claims: what a podTemplate claims, beside the channel of a ComputeDomain.
         grouping: what the pods of an instance must share, or None.
+        agents: how much of the requests is for the transport agent, which the operator puts beside workers.
     """
 
     role: str
@@ -116,6 +118,7 @@ class RoleNeeds:
     guessed: tuple[str, ...]
     claims: tuple[Named, ...]
     grouping: Grouping | None = None
+    agents: Mapping[str, Decimal] = field(default_factory=dict)
 
     def devices(self) -> Mapping[str, Decimal]:
         """Return what they ask for beside CPU, memory and disk."""
@@ -247,6 +250,9 @@ def _role(role: str, pod: PodPlan, count: tuple[int, int], made: Object) -> Role
         guessed=tuple(device.name for device in pod.devices if device.provenance.guess),
         claims=tuple(_claims(made, {claim.template for claim in pod.claims})),
         grouping=_grouping(pod, nodes, made),
+        agents=next(
+            (_requested(each) for each in made.get("initContainers", []) if each["name"] == AGENT), {}
+        ),
     )
 
 

@@ -12,6 +12,7 @@ from disagg_operator.reconcile.preflight.wording import (
     LABELS,
     amount,
     capitalised,
+    enough,
     listed,
     pods_of,
     remedy,
@@ -153,10 +154,11 @@ def _taint_text(taint: Taint, where: Sequence[Node]) -> str:
 
 def _too_much_text(role: RoleNeeds, obstacle: Obstacle, most: Decimal) -> str:
     name, wanted = obstacle.name, role.requests[obstacle.name]
-    asked = f"Each of the {_PODS} asks for {name} {amount(name, wanted)}, and no node offers more than "
-    offered = f"{amount(name, most)}. "
+    asked = f"Each of the {_PODS} asks for {name} {amount(name, wanted)}{_of_agent(role, name)}, and no node "
+    offered = f"offers more than {amount(name, most)}. "
     if obstacle.check is Check.RESOURCES_TOO_LARGE or name.startswith("hugepages-"):
-        return f"{asked}{offered}Lower spec.{role.role}.resources, or add larger nodes"
+        least = f"{name} {enough(name, wanted - most)}"
+        return f"{asked}{offered}Lower spec.{role.role}.resources by {least} at least, or add larger nodes"
     if _reason(role, name, "").startswith(_BY_GPUS):
         return (
             f"{asked}{offered}Write spec.{role.role}.gpusPerNode: {amount(name, most)} or less, with a "
@@ -166,6 +168,15 @@ def _too_much_text(role: RoleNeeds, obstacle: Obstacle, most: Decimal) -> str:
         f"{asked}{offered}Write spec.{role.role}.devices: {{{name}: {amount(name, most)}}}, or give the "
         "nodes as many as their machine has (on AWS, the launch template decides)"
     )
+
+
+def _of_agent(role: RoleNeeds, name: str) -> str:
+    """Say how much of what is asked for is not written in the specification."""
+    agent = role.agents.get(name)
+    if agent is None:
+        return ""
+    rest = role.requests[name] - agent
+    return f" ({amount(name, rest)} and {amount(name, agent)} of the transport agent beside its engine)"
 
 
 def _reason(role: RoleNeeds, name: str, otherwise: str) -> str:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from math import ceil
 
 from disagg_operator.platforms.prerequisites import provider_of
 from disagg_operator.reconcile.preflight.snapshot import Node
 
 LABELS = "https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/"
 
-_GIBIBYTE = 2**30
+_GIBIBYTE, _MEBIBYTE = 2**30, 2**20
 _BYTES = ("memory", "ephemeral-storage")
 _SHOWN = 3
 
@@ -36,10 +37,23 @@ def some(names: Sequence[str]) -> str:
 
 
 def amount(name: str, number: Decimal) -> str:
-    """Write an amount of a resource as Kubernetes would; bytes in GiB where there are many."""
-    if (name in _BYTES or name.startswith("hugepages-")) and number >= _GIBIBYTE:
-        return f"{float(number / _GIBIBYTE):.4g}Gi"
+    """Write an amount of a resource as Kubernetes would; bytes in GiB or MiB where there are many."""
+    for unit, size in (("Gi", _GIBIBYTE), ("Mi", _MEBIBYTE)):
+        if _is_bytes(name) and number >= size:
+            return f"{float(number / size):.4g}{unit}"
     return f"{number.normalize():f}"
+
+
+def enough(name: str, number: Decimal) -> str:
+    """Write an amount that is no less than this one: what is rounded off bytes would be lacking."""
+    if not _is_bytes(name):
+        return amount(name, number)
+    gibibytes, rest = divmod(ceil(number / _MEBIBYTE), 1024)
+    return f"{gibibytes * 1024 + rest}Mi" if rest else f"{gibibytes}Gi"
+
+
+def _is_bytes(name: str) -> bool:
+    return name in _BYTES or name.startswith("hugepages-")
 
 
 def remedy(name: str) -> str:
