@@ -68,6 +68,37 @@ def test_claims_of_a_pod_template_are_looked_for_and_a_second_channel_is_told(
     assert "claim ResourceClaim shared," in told["message"]
 
 
+def test_a_volume_that_is_not_there_is_told_in_the_scheduler_s_own_words(
+    platform: PlatformCluster, demo: RackDeployment
+) -> None:
+    """With the chart's rights alone: it may read no PersistentVolumeClaim."""
+    add_trays(platform, 2)
+    source = {"persistentVolumeClaim": {"claimName": "models"}}
+    demo.create(model={"name": "m", "source": source})
+    told = demo.wait_for("PlatformReady", "VolumeMissing")
+    assert f"Namespace {demo.namespace} has no PersistentVolumeClaim models. Create it" in told["message"]
+    assert "(spec.model.source.persistentVolumeClaim.claimName)" in told["message"]
+    cannot = f"cannot start: Namespace {demo.namespace} has no PersistentVolumeClaim models."
+    assert cannot in demo.condition("Available")["message"]
+    amount = {"accessModes": ["ReadOnlyMany"], "storageClassName": ""}
+    volume = {
+        **{"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": demo.namespace}},
+        "spec": {**amount, "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/models"}},
+    }
+    claim = {
+        **{"apiVersion": "v1", "kind": "PersistentVolumeClaim"},
+        "metadata": {"name": "models", "namespace": demo.namespace},
+        "spec": {
+            **amount,
+            "resources": {"requests": {"storage": "1Gi"}},
+            "volumeName": demo.namespace,
+        },
+    }
+    platform.kubectl.create([volume, claim])
+    demo.wait_for("PlatformReady", "PlatformReady")
+    platform.kubectl.text("delete", "persistentvolume", demo.namespace, "--wait=false")
+
+
 def claiming(claim: Object) -> Object:
     """The prefill role, whose pods claim something beside their channel."""
     return {**TRAY, "podTemplate": {"spec": {"resourceClaims": [claim]}}}

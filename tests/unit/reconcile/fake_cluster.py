@@ -173,7 +173,7 @@ class FakeCluster:
         before_write: is called with verb and object before each write; may raise.
         after_write: is called after each write took effect; may raise.
         surroundings: what the cluster says of itself.
-        failures: Events about each StatefulSet.
+        failures: Events about each StatefulSet, and about each pod.
         logs: the last line of each pod's log, by its name.
         driver: NVIDIA's controller of ComputeDomains.
         verifier: what measures the transport.
@@ -369,8 +369,8 @@ class FakeCluster:
                 del self.objects[address]
         self.after_write("delete", obj)
 
-    async def failures_to_create(self, owner: Object) -> list[Object]:
-        assert owner["kind"] == "StatefulSet"
+    async def events_about(self, obj: Object, reason: str) -> list[Object]:
+        assert reason == {"StatefulSet": "FailedCreate", "Pod": "FailedMount"}[obj["kind"]]
         return copy.deepcopy(self.failures)
 
     async def last_line(self, pod: Object, container: str) -> str:

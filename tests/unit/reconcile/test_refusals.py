@@ -104,10 +104,10 @@ def test_the_status_says_what_refuses_pods_and_how_to_see_it() -> None:
 
 
 def test_events_that_cannot_be_read_hold_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def forbidden(_: FakeCluster, owner: Object) -> list[Object]:  # noqa: ARG001 - refuses all
+    async def forbidden(_: FakeCluster, obj: Object, reason: str) -> list[Object]:  # noqa: ARG001 - refuses all
         raise api_refusal(403)
 
-    monkeypatch.setattr(FakeCluster, "failures_to_create", forbidden)
+    monkeypatch.setattr(FakeCluster, "events_about", forbidden)
     cluster = lacking_cluster()
     drive(cluster)
     assert "No pod was made yet" in cluster.condition("Available")["message"]

@@ -212,6 +212,47 @@ def test_messages_name_what_lacks_and_what_to_do() -> None:
             "cannot be scheduled: 0/3 nodes fit. Free or add nodes",
         ),
         (
+            {
+                "conditions": [
+                    {
+                        "type": "PodScheduled",
+                        "status": "False",
+                        "message": '0/1 nodes are available: persistentvolumeclaim "models" not found.',
+                    }
+                ]
+            },
+            "Pod demo-decode-0 cannot start: Namespace team has no PersistentVolumeClaim models. Create it, "
+            "or correct the field that names it.",
+        ),
+        (
+            {
+                "conditions": [
+                    {
+                        "type": "PodScheduled",
+                        "status": "False",
+                        "message": "0/1 nodes are available: pod has unbound immediate "
+                        "PersistentVolumeClaims.",
+                    }
+                ]
+            },
+            "is bound to none. See: kubectl describe persistentvolumeclaims --namespace team",
+        ),
+        (
+            {
+                "containerStatuses": [
+                    {
+                        "state": {
+                            "waiting": {
+                                "reason": "CreateContainerConfigError",
+                                "message": "couldn't find key token in Secret team/hub",
+                            }
+                        }
+                    }
+                ]
+            },
+            "Pod demo-decode-0 cannot start: Secret hub in namespace team has no key token. Add it, or",
+        ),
+        (
             {"initContainerStatuses": [{"state": {"waiting": {"reason": "CreateContainerConfigError"}}}]},
             "cannot be started (CreateContainerConfigError)",
         ),

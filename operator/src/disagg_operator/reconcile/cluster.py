@@ -69,8 +69,8 @@ class Cluster(Protocol):
         """Have a DisaggDeployment carry the operator's finalizer, or (None) none; a deleted one is fine."""
         ...
 
-    async def failures_to_create(self, owner: Object) -> list[Object]:
-        """Return the Events that tell why pods of a StatefulSet could not be made."""
+    async def events_about(self, obj: Object, reason: str) -> list[Object]:
+        """Return the Events of one reason about an object."""
         ...
 
     async def last_line(self, pod: Object, container: str) -> str:

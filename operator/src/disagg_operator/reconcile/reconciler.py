@@ -39,7 +39,14 @@ from disagg_operator.reconcile.observe import Observed, label, observe
 from disagg_operator.reconcile.planning import plan_now
 from disagg_operator.reconcile.plans import Plans
 from disagg_operator.reconcile.reporting.announce import announcements
-from disagg_operator.reconcile.reporting.refusals import Shortage, frontend_refusal, refusal, shortage
+from disagg_operator.reconcile.reporting.missing import MOUNT_REASON, unmounted, with_missing
+from disagg_operator.reconcile.reporting.refusals import (
+    REFUSAL_REASON,
+    Overdue,
+    frontend_refusal,
+    refusal,
+    shortage,
+)
 from disagg_operator.reconcile.reporting.status import (
     compute,
     current_target,
@@ -173,7 +180,7 @@ class Reconciler:
             self._forget(key)
             return await self._leave(resource, observed)
         try:
-            view = await self._assess(key, await self._plan(key, resource, observed))
+            view = await self._assess(key, resource, await self._plan(key, resource, observed))
             view = self._prove(resource, view)
         except Exception as error:
             await self._report(resource, _at_rest(resource, observed, failure=_failure(error)))
@@ -199,7 +206,8 @@ class Reconciler:
         offer = self.offers.left(key, view.now) if awaited else None
         measured = None if view.proof is None else view.proof.again
         fetches = None if view.plan is None or running(view.plan, view.observed) is None else PROGRESS_SECONDS
-        sooner = _sooner(reported.again, lacking.again, offer, measured, view.rollout.again, fetches, *due)
+        looks = lacking.again, unmounted(view.observed, view.now).again, fetches
+        sooner = _sooner(reported.again, *looks, offer, measured, view.rollout.again, *due)
         return Outcome(there=True, again=sooner, transport=_shown(view))
 
     def _forget(self, key: Key) -> None:
@@ -278,13 +286,15 @@ class Reconciler:
                 logger.warning("no log of %s: %s", describe(pod), error, extra=log_context(resource))
         return model_standing(planned, observed, progress)
 
-    async def _assess(self, key: Key, view: View) -> View:
+    async def _assess(self, key: Key, resource: Object, view: View) -> View:
         """Add whether the cluster can run the plan; there is nothing to say of a refused specification."""
         if view.plan is None:
             self.preflight.forget(key)
             return view
-        found = await self.preflight.assess(key, view.plan)
-        return replace(view, platform=with_unstored(found, view.observed))
+        found = with_unstored(await self.preflight.assess(key, view.plan), view.observed)
+        suspects = unmounted(view.observed, view.now).suspects
+        told = [each for pod in suspects for each in await self._events(resource, pod, MOUNT_REASON)]
+        return replace(view, platform=with_missing(found, resource, view.observed, told, view.now))
 
     def _prove(self, resource: Object, view: View) -> View:
         """Add what is known of the transport; of a refused specification that stays as it was."""
@@ -363,19 +373,22 @@ class Reconciler:
             logger.info("%s", message, extra=log_context(resource))
             self.recorder.record(resource, "Normal", "GroupEnding", message)
 
-    async def _refusals(self, resource: Object, view: View, lacking: Shortage) -> dict[str, str]:
+    async def _refusals(self, resource: Object, view: View, lacking: Overdue) -> dict[str, str]:
         """Return why the API server refuses further pods, for each role of which that is so."""
         found = {}
         for obj in lacking.suspects:
-            try:
-                events = await self.cluster.failures_to_create(obj)
-            except ClusterError as error:  # it would only have explained what the counts say
-                logger.warning("no Events about %s: %s", describe(obj), error, extra=log_context(resource))
-                continue
-            why = refusal(events, view.now)
+            why = refusal(await self._events(resource, obj, REFUSAL_REASON), view.now)
             if why is not None:
                 found[label(obj, names.LABEL_ROLE)] = why
         return found
+
+    async def _events(self, resource: Object, obj: Object, reason: str) -> list[Object]:
+        """Return Events about an object; none where they cannot be read."""
+        try:
+            return await self.cluster.events_about(obj, reason)
+        except ClusterError as error:  # they would only have explained what the counts say
+            logger.warning("no Events about %s: %s", describe(obj), error, extra=log_context(resource))
+            return []
 
     async def _report(self, resource: Object, view: View, *, at_once: bool = False) -> Report:
         """Write the status if it changed, or leave it to a later time where that is better.

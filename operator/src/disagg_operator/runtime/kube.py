@@ -249,10 +249,10 @@ class KubeCluster:
                 return schema
         raise NotFoundError(_NOT_FOUND, "NotFound", f"there is no schema of {kind.kind}")
 
-    async def failures_to_create(self, owner: Object) -> list[Object]:
-        """Return the Events that tell why pods of a StatefulSet could not be made."""
-        metadata = owner["metadata"]
-        query = {"fieldSelector": f"reason=FailedCreate,regarding.uid={metadata['uid']}"}
+    async def events_about(self, obj: Object, reason: str) -> list[Object]:
+        """Return the Events of one reason about an object."""
+        metadata = obj["metadata"]
+        query = {"fieldSelector": f"reason={reason},regarding.uid={metadata['uid']}"}
         answer = await self._request("list", EVENT, "GET", _path(EVENT, metadata["namespace"]), query=query)
         found: list[Object] = answer["items"]
         return found

@@ -15,6 +15,9 @@ class Check(StrEnum):
     FIELDS_NOT_STORED = "FieldsNotStored"
     DEVICE_CLASS_MISSING = "DeviceClassMissing"
     CLAIM_MISSING = "ClaimMissing"
+    VOLUME_MISSING = "VolumeMissing"
+    SECRET_MISSING = "SecretMissing"  # noqa: S105 - no password
+    CONFIG_MAP_MISSING = "ConfigMapMissing"
     SECOND_CHANNEL = "SecondChannel"
     NO_NODES = "NoNodes"
     NO_MATCHING_NODE = "NoMatchingNode"

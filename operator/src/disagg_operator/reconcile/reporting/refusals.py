@@ -13,6 +13,8 @@ from disagg_operator.reconcile.applying.diff import is_terminating
 from disagg_operator.reconcile.kinds import DEPLOYMENT, Object
 from disagg_operator.reconcile.observe import Observed, label
 
+REFUSAL_REASON = "FailedCreate"
+"""Reason of the Events in which a StatefulSet says why a pod of its was not made."""
 PATIENCE = timedelta(seconds=10)
 """Time in which Kubernetes makes a pod or says why not."""
 AGAIN_SECONDS = 60.0
@@ -23,19 +25,19 @@ _LEAD = "failed error: "
 
 
 @dataclass(frozen=True)
-class Shortage:
-    """StatefulSets that lack pods.
+class Overdue:
+    """What should have come on by now, so that Events about it are worth a look.
 
     Attributes:
-        suspects: for each role, one that should have had its pods by now.
-        again: seconds after which to look again, or None where nothing lacks.
+        suspects: the objects, one of each role.
+        again: seconds after which to look again, or None where nothing is lacking.
     """
 
     suspects: tuple[Object, ...]
     again: float | None
 
 
-def shortage(observed: Observed, revision: str, now: datetime) -> Shortage:
+def shortage(observed: Observed, revision: str, now: datetime) -> Overdue:
     """Return which StatefulSets of a revision lack pods.
 
     Args:
@@ -55,7 +57,7 @@ def shortage(observed: Observed, revision: str, now: datetime) -> Shortage:
         else:
             suspects.setdefault(role, obj)
             waits.append(AGAIN_SECONDS)
-    return Shortage(tuple(suspects.values()), min(waits, default=None))
+    return Overdue(tuple(suspects.values()), min(waits, default=None))
 
 
 def frontend_refusal(observed: Observed) -> dict[str, str]:
@@ -77,7 +79,7 @@ def refusal(events: Iterable[Object], now: datetime) -> str | None:
         events: Events of reason FailedCreate about one StatefulSet.
         now: the time.
     """
-    told = [(at, event) for event in events if now - (at := _told(event)) < _STALE]
+    told = [(at, event) for event in events if now - (at := event_time(event)) < _STALE]
     if not told:
         return None
     _, latest = max(told, key=lambda each: each[0])
@@ -93,7 +95,7 @@ def _made(obj: Object, now: datetime) -> datetime:
     return now if written is None else datetime.fromisoformat(written)
 
 
-def _told(event: Object) -> datetime:
+def event_time(event: Object) -> datetime:
     """Return when an Event was last repeated; events.k8s.io keeps the times of older recorders apart."""
     series = event.get("series") or {}
     written = series.get("lastObservedTime") or event.get("deprecatedLastTimestamp") or event.get("eventTime")

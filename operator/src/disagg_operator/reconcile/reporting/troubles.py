@@ -9,11 +9,13 @@ from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.reporting.ends import ending
 from disagg_operator.reconcile.reporting.fetching import REFUSED, told
 from disagg_operator.reconcile.reporting.guide import check_heading
+from disagg_operator.reconcile.reporting.missing import missing_in
 from disagg_operator.reconcile.reporting.worker_checks import findings
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 _CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 _CRASH = "CrashLoopBackOff"
+_UNBOUND = "unbound immediate PersistentVolumeClaims"
 
 
 def first_trouble(pods: Iterable[Object]) -> str | None:
@@ -33,6 +35,13 @@ def _trouble(pod: Object) -> str | None:
     name, place = pod["metadata"]["name"], f"--namespace {pod['metadata']['namespace']}"
     status = pod.get("status", {})
     unscheduled = _unscheduled(status)
+    if unscheduled is not None and (lacking := missing_in(unscheduled)) is not None:
+        return f"Pod {name} cannot start: {lacking.told(pod['metadata']['namespace'])}"
+    if unscheduled is not None and _UNBOUND in unscheduled:
+        return (
+            f"Pod {name} waits for a volume: {unscheduled} Its PersistentVolumeClaim is bound to none. See: "
+            f"kubectl describe persistentvolumeclaims {place}"
+        )
     if unscheduled is not None:
         return (
             f"Pod {name} cannot be scheduled: {unscheduled} Free or add nodes, or change spec.placement, "
@@ -40,7 +49,7 @@ def _trouble(pod: Object) -> str | None:
         )
     containers = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
     for container in containers:
-        found = _container_trouble(name, place, container)
+        found = _container_trouble(name, pod["metadata"]["namespace"], container)
         if found:
             return found
     for container in status.get("initContainerStatuses", []):
@@ -58,7 +67,8 @@ def _unscheduled(status: Object) -> str | None:
     return None
 
 
-def _container_trouble(pod: str, place: str, container: Object) -> str | None:
+def _container_trouble(pod: str, namespace: str, container: Object) -> str | None:
+    place = f"--namespace {namespace}"
     wrong = [each for each in findings(container) if each.ok is False]
     if wrong:
         return (
@@ -82,6 +92,8 @@ def _container_trouble(pod: str, place: str, container: Object) -> str | None:
             f"Pod {pod} cannot get its image ({reason}): {message} Check spec.runtime.image and "
             "spec.runtime.imagePullSecrets."
         )
+    if reason in _CONFIG and (lacking := missing_in(message)) is not None:
+        return f"Pod {pod} cannot start: {lacking.told(namespace)}"
     if reason in _CONFIG:
         return (
             f"Pod {pod} cannot be started ({reason}): {message} Check the Secrets and ConfigMaps that it "

@@ -1,0 +1,199 @@
+"""Volumes, Secrets and ConfigMaps that pods refer to and that are not there. Pure.
+
+They are not asked for: who may read a Secret by its name may read its text. Pods that wait for them say so
+themselves, by the scheduler in a condition, by the kubelet in the state of a container, and of what is to be
+mounted in Events only, which are looked up once a pod has had nothing started for a while.
+
+Invariant: only what the specification names is told to be missing. What the operator makes is on its way.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from disagg_operator.plan import names
+from disagg_operator.reconcile.applying.diff import is_terminating
+from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.observe import Observed, has_node, holds, is_ready, label
+from disagg_operator.reconcile.preflight.fault import Assessment, Check, Fault
+from disagg_operator.reconcile.reporting.refusals import AGAIN_SECONDS, PATIENCE, Overdue, event_time
+
+MOUNT_REASON = "FailedMount"
+"""Reason of the Events in which the kubelet says what it cannot mount."""
+
+_STALE = timedelta(minutes=5)
+"""The kubelet tries again every two minutes at least: an older Event is about something that was mended."""
+_NOT_FOUND = re.compile(r'(persistentvolumeclaim|secret|configmap) "([^"\s]+)" not found', re.IGNORECASE)
+_NO_KEY = re.compile(r"couldn't find key (\S+) in (Secret|ConfigMap) [^/\s]+/([^\s,]*[^\s,.])")
+
+
+@dataclass(frozen=True)
+class _Sort:
+    """A kind of object that pods refer to.
+
+    Attributes:
+        kind: name of the kind.
+        check: the check that fails where it is missing.
+        fields: fields that hold its name, each by itself or below another.
+    """
+
+    kind: str
+    check: Check
+    fields: tuple[tuple[str, ...], ...]
+
+
+_SORTS = {
+    each.kind.lower(): each
+    for each in (
+        _Sort("PersistentVolumeClaim", Check.VOLUME_MISSING, (("claimName",),)),
+        _Sort(
+            "Secret",
+            Check.SECRET_MISSING,
+            (
+                ("secretName",),
+                *((parent, "name") for parent in ("secretKeyRef", "secretRef", "tokenSecretRef", "secret")),
+            ),
+        ),
+        _Sort(
+            "ConfigMap",
+            Check.CONFIG_MAP_MISSING,
+            tuple((parent, "name") for parent in ("configMapKeyRef", "configMapRef", "configMap")),
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Missing:
+    """An object, or a key of one, that is not there.
+
+    Attributes:
+        kind: name of its kind.
+        name: its name.
+        key: the key that it lacks, or nothing where it is missing as a whole.
+    """
+
+    kind: str
+    name: str
+    key: str = ""
+
+    def told(self, namespace: str) -> str:
+        """Say what is missing where, and what to do."""
+        if self.key:
+            what = f"{self.kind} {self.name} in namespace {namespace} has no key {self.key}."
+            return f"{what} Add it, or correct the field that names it."
+        what = f"Namespace {namespace} has no {self.kind} {self.name}."
+        return f"{what} Create it, or correct the field that names it."
+
+
+def missing_in(text: str) -> Missing | None:
+    """Return what the scheduler or a kubelet says to be missing, or None where it is something else."""
+    found = _NOT_FOUND.search(text)
+    if found is not None:
+        return Missing(_SORTS[found[1].lower()].kind, found[2])
+    found = _NO_KEY.search(text)
+    return None if found is None else Missing(found[2], found[3], found[1])
+
+
+def unmounted(observed: Observed, now: datetime) -> Overdue:
+    """Return pods whose volumes are not mounted though they have had a node for a while: one of each role.
+
+    Args:
+        observed: what is there.
+        now: the time.
+    """
+    suspects: dict[tuple[str, str], Object] = {}
+    waits: list[float] = []
+    for pod in _waiting(observed):
+        if not has_node(pod) or _is_mounted(pod):
+            continue
+        due = _scheduled(pod, now) + PATIENCE
+        if due > now:
+            waits.append((due - now).total_seconds())
+        else:
+            suspects.setdefault((label(pod, names.LABEL_ROLE), label(pod, names.LABEL_REVISION)), pod)
+            waits.append(AGAIN_SECONDS)
+    return Overdue(tuple(suspects.values()), min(waits, default=None))
+
+
+def with_missing(
+    found: Assessment, resource: Object, observed: Observed, events: Iterable[Object], now: datetime
+) -> Assessment:
+    """Return what preflight found, and what of the specification's objects pods wait for.
+
+    Args:
+        found: what preflight found.
+        resource: the DisaggDeployment.
+        observed: what is there.
+        events: Events about pods whose volumes are not mounted.
+        now: the time.
+    """
+    texts = [text for pod in _waiting(observed) for text in _texts(pod)]
+    texts += [str(event.get("note", "")) for event in events if now - event_time(event) < _STALE]
+    missing = dict.fromkeys(each for text in texts if (each := missing_in(text)) is not None)
+    namespace = resource["metadata"]["namespace"]
+    faults = [
+        Fault(_SORTS[each.kind.lower()].check, f"{each.told(namespace)} {_look(each, namespace)}", where)
+        for each in missing
+        if (where := ", ".join(naming(resource.get("spec", {}), each)))
+    ]
+    return replace(found, faults=(*found.faults, *faults)) if faults else found
+
+
+def naming(spec: Mapping[str, Any], missing: Missing) -> Iterator[str]:
+    """Yield the fields of a specification that name an object."""
+    wanted = _SORTS[missing.kind.lower()].fields
+    for path, keys, value in _leaves(spec, "spec", ()):
+        if value == missing.name and any(keys[-len(field) :] == field for field in wanted):
+            yield path
+
+
+def _leaves(part: Any, path: str, keys: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    """Yield the path of each value, the names of the fields on the way to it, and the value."""
+    if isinstance(part, Mapping):
+        for key, value in part.items():
+            yield from _leaves(value, f"{path}.{key}", (*keys, str(key)))
+    elif isinstance(part, list):
+        for index, value in enumerate(part):
+            name = value.get("name", index) if isinstance(value, Mapping) else index
+            yield from _leaves(value, f"{path}[{name}]", keys)
+    else:
+        yield path, keys, part
+
+
+def _look(missing: Missing, namespace: str) -> str:
+    return f"See: kubectl get {missing.kind.lower()} --namespace {namespace}"
+
+
+def _waiting(observed: Observed) -> Iterator[Object]:
+    return (pod for pod in observed.pods if not (is_terminating(pod) or is_ready(pod)))
+
+
+def _texts(pod: Object) -> Iterator[str]:
+    """Yield what keeps a pod from starting, as its status tells."""
+    status = pod.get("status", {})
+    for condition in status.get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            yield str(condition.get("message", ""))
+    for container in _containers(pod):
+        yield str(container.get("state", {}).get("waiting", {}).get("message", ""))
+
+
+def _is_mounted(pod: Object) -> bool:
+    """Tell whether a pod got so far that its volumes are mounted: what comes next is its network."""
+    ran = any("waiting" not in each.get("state", {"waiting": {}}) for each in _containers(pod))
+    return ran or any(holds(pod, kind) for kind in ("PodReadyToStartContainers", "ContainersReady"))
+
+
+def _containers(pod: Object) -> list[Object]:
+    status = pod.get("status", {})
+    return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+
+
+def _scheduled(pod: Object, now: datetime) -> datetime:
+    """Return when a pod got its node, as far as it tells."""
+    conditions = {each["type"]: each for each in pod["status"]["conditions"]}
+    told = conditions["PodScheduled"].get("lastTransitionTime") or pod["metadata"].get("creationTimestamp")
+    return now if told is None else datetime.fromisoformat(told)
