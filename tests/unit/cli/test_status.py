@@ -10,7 +10,7 @@ from disagg_operator.cli.ages import age
 from disagg_operator.cli.exit_codes import Code
 from disagg_operator.cli.overview import overview, pod_state, summary
 from disagg_operator.cli.status_report import Section, code, of_all, of_one
-from disagg_operator.cli.waiting import wait_of
+from disagg_operator.cli.waiting import gist, wait_of
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.verify.evidence import Evidence
 
@@ -68,6 +68,7 @@ def pod(name: str, role: str = "decode", labels: Object | None = None) -> Object
     return {
         "metadata": {
             "name": name,
+            "namespace": "models",
             "creationTimestamp": FIVE_MINUTES_AGO,
             "labels": {"disagg.dev/role": role, "disagg.dev/revision": "aaaa", **(labels or {})},
         },
@@ -191,8 +192,8 @@ def test_a_message_stands_once_and_a_rollout_that_is_done_is_no_fault() -> None:
     late = [condition(kind, "False", "RolesNotReady", why) for kind in ("Progressing", "Available")]
     sections = of_one(overview(resource(*late), [pod("llama-decode-0")], {}), NOW)
     shown = [cell for section in sections for row in plain(section) for cell in row]
-    assert sum("no such option" in cell for cell in shown) == 1
-    assert shown.count("as waits for, above") == len(late)
+    assert sum("See: kubectl logs llama-decode-0" in cell for cell in shown) == 1
+    assert shown.count("as Available, above") == 1
     done = of_one(overview(resource(), [], {}), NOW)[2]
     assert {str(row[0]): row[1].style for row in done.rows if isinstance(row[1], Text)}[
         "Progressing"
@@ -274,14 +275,74 @@ def test_agents_tell_the_nics_that_a_pod_was_given() -> None:
     ]
 
 
-def test_restarts_of_sidecars_count_and_those_of_init_containers_do_not() -> None:
+def pending(name: str, role: str, message: str) -> Object:
+    """Return a pod that the scheduler has no node for."""
+    found = pod(name, role)
+    unscheduled = {"type": "PodScheduled", "status": "False", "message": message}
+    found["status"] = {"phase": "Pending", "conditions": [unscheduled]}
+    return found
+
+
+def causes(changed: Object, *pods: Object) -> list[str]:
+    facts = plain(of_one(overview(resource(changed), pods, {}), NOW)[0])
+    return [value for name, value in facts if name == "waits for"]
+
+
+def test_what_is_waited_for_is_a_line_for_each_cause() -> None:
+    cpu = "0/3 nodes are available: 3 Insufficient cpu."
+    why = "cannot be scheduled: 0/3 nodes are available: 3 Insufficient cpu."
+    wall = f"prefill: 0 of 2 ready. Pod llama-prefill-0 {why} Free or add nodes. decode: 0 of 1 ready. So on."
+    pods = [pending("llama-prefill-0", "prefill", cpu), pending("llama-prefill-1", "prefill", cpu)]
+    pods += [pending("llama-decode-0", "decode", "no disk")]
+    assert causes(condition("Progressing", "True", "RolesNotReady", wall), *pods) == [
+        "Progressing RolesNotReady for 5m",
+        f"prefill: llama-prefill-0 and 1 more Pending for 5m: {why}",
+        "decode: llama-decode-0 Pending for 5m: cannot be scheduled: no disk.",
+        "details: kubectl disagg doctor llama --namespace models",
+    ]
+    faults = "Prefill pods need GPUs. Add some. (https://a.b)\nDecode pods need more. Add them."
+    assert causes(condition("PlatformReady", "False", "DeviceMissing", faults)) == [
+        "PlatformReady DeviceMissing for 5m: Prefill pods need GPUs.",
+        "Decode pods need more.",
+        "details: kubectl disagg doctor llama --namespace models",
+    ]
+    assert causes(condition("Available", "True", "ServingRequests")) == ["nothing"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("prefill: 0 of 1 ready. decode: 0 of 2 ready.", ""),
+        (
+            "prefill: 0 of 1 ready. No pod was made yet; look. decode: 0 of 2 ready.",
+            "No pod was made yet; look.",
+        ),
+        ("One sentence.\nAnother.", "One sentence."),
+        ("See docs/a.md for v1.2 of it. More.", "See docs/a.md for v1.2 of it."),
+        ("word " * 80, "word " * 23 + "word…"),
+        ("", ""),
+    ],
+)
+def test_the_gist_is_the_first_sentence_that_tells_more_than_counts(text: str, told: str) -> None:
+    assert gist(text) == told
+
+
+def test_why_nothing_was_measured_is_the_condition_s_own_reason() -> None:
+    waiting = condition("TransportVerified", "Unknown", "WorkersNotReady", "It is measured once all are.")
+    told = summary(resource(waiting, transport={"configured": "NIXL/UCX"}))
+    assert told["transport"]["reason"] == "WorkersNotReady"
+    facts = dict(plain(of_one(overview(resource(waiting, transport={}), [], {}), NOW)[0]))
+    assert facts["verified"] == "Unknown (WorkersNotReady)"
+
+
+def test_restarts_of_all_containers_count() -> None:
     found = pod("p")
     found["spec"]["initContainers"] = [{"name": "agent", "restartPolicy": "Always"}, {"name": "fetch"}]
     found["status"] |= {
         "initContainerStatuses": [{"name": "agent", "restartCount": 2}, {"name": "fetch", "restartCount": 4}],
         "containerStatuses": [{"name": "worker", "restartCount": 1}],
     }
-    assert overview(resource(), [found], {})["pods"][0]["restarts"] == 3
+    assert overview(resource(), [found], {})["pods"][0]["restarts"] == 7
 
 
 @pytest.mark.parametrize(

@@ -114,8 +114,53 @@ def test_only_the_last_result_is_shown_where_nothing_is_to_run(monkeypatch: pyte
 def test_a_deployment_never_measured_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     result = call(FakeCluster(deployment()), monkeypatch, "--no-run")
     assert result.exit_code == 2
-    assert "Unknown (NotMeasured)" in result.stdout
+    assert "Unknown (NotSeen)" in result.stdout
     assert "not seen; configured is NIXL/UCX" in result.stdout
+
+
+def stuck() -> Object:
+    """Return a deployment whose workers wait for a volume."""
+    found = deployment(prefill=0)
+    missing = (
+        "Namespace models has no PersistentVolumeClaim m. Create it, or correct the field that names it."
+    )
+    found["status"]["conditions"] = [
+        {"type": "PlatformReady", "status": "False", "reason": "VolumeMissing", "message": missing},
+        {
+            "type": "TransportVerified",
+            "status": "Unknown",
+            "reason": "WorkersNotReady",
+            "message": "It is measured once all prefill workers are ready.",
+        },
+    ]
+    return found
+
+
+def test_why_workers_do_not_run_and_what_to_do_next_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = call(FakeCluster(stuck()), monkeypatch, "--no-run")
+    assert result.exit_code == 2
+    rows = dict(line.split("  ", 1) for line in result.stdout.splitlines() if "  " in line)
+    told = {name: value.strip() for name, value in rows.items()}
+    assert told["verified"] == "Unknown (WorkersNotReady)"
+    assert told["message"] == "It is measured once all prefill workers are ready."
+    assert (
+        told["waits for"] == "PlatformReady VolumeMissing: Namespace models has no PersistentVolumeClaim m."
+    )
+    assert told["next"] == "kubectl disagg doctor llama --namespace models"
+    found = json.loads(call(FakeCluster(stuck()), monkeypatch, "--no-run", "-o", "json").stdout)
+    assert (found["reason"], found["waitsFor"]["reason"]) == ("WorkersNotReady", "VolumeMissing")
+
+
+def test_who_waits_for_a_result_is_told_why_workers_do_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    impatient(monkeypatch)
+    result = call(FakeCluster(stuck()), monkeypatch, "--timeout", "0.5s")
+    text = failure(result, Code.TIMEOUT)
+    why = (
+        "waiting until all are ready: prefill 0/1. PlatformReady VolumeMissing: Namespace models has no "
+        "PersistentVolumeClaim m. See: kubectl disagg doctor llama --namespace models"
+    )
+    assert why in text
+    assert why in " ".join(result.stdout.split())
 
 
 def failure(result: Result, code: Code = Code.ERROR) -> str:

@@ -91,7 +91,7 @@ def pod_state(pod: Object) -> str:
     if "deletionTimestamp" in pod["metadata"]:
         return "Terminating"
     running_on = lasting(pod)
-    for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+    for container in _containers(pod):
         state = container.get("state", {})
         waiting = state.get("waiting", {}).get("reason", "")
         if waiting and waiting not in ("PodInitializing", "ContainerCreating"):
@@ -103,9 +103,15 @@ def pod_state(pod: Object) -> str:
     return str(status.get("reason") or status.get("phase") or "Unknown")
 
 
+def _containers(pod: Object) -> list[Object]:
+    status = pod.get("status", {})
+    return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+
+
 def _transport(resource: Object) -> dict[str, Any]:
     told = transport_report.document(resource)
-    found = {key: value for key, value in told.items() if key not in ("namespace", "name", "roles")}
+    beside = ("namespace", "name", "roles", "waitsFor")
+    found = {key: value for key, value in told.items() if key not in beside}
     return {**found, "step": transport_report.transport(resource).get("step")}
 
 
@@ -144,7 +150,7 @@ def _pod(pod: Object, evidence: Mapping[str, Evidence | str] | None) -> dict[str
         "node": pod.get("spec", {}).get("nodeName"),
         "ready": is_ready(pod),
         "state": pod_state(pod),
-        "restarts": sum(each.get("restartCount", 0) for each in lasting(pod)),
+        "restarts": sum(each.get("restartCount", 0) for each in _containers(pod)),
         "created": metadata.get("creationTimestamp"),
         "trouble": None if is_ready(pod) else first_trouble([pod]),
         "devices": _devices(pod),

@@ -11,14 +11,13 @@ from disagg_operator.cli.ages import age
 from disagg_operator.cli.exit_codes import Code
 from disagg_operator.cli.overview import SHOWN_ROLES
 from disagg_operator.cli.repeats import Told
-from disagg_operator.cli.waiting import is_complete
+from disagg_operator.cli.waiting import Wait, doctor, gist, is_complete
 from disagg_operator.plan.model import ROLES
 
 Cell = str | Text
 _GOOD, _BAD, _OPEN = "green", "bold red", "yellow"
 _STYLES = {"True": _GOOD, "False": _BAD, "Unknown": _OPEN}
 _GIGA = 1e9
-_LONGEST_WAIT = 100
 _WORTH_LEAVING_OUT = 40
 """Characters: a shorter message is read sooner than where it stands."""
 
@@ -109,10 +108,8 @@ def of_one(document: dict[str, Any], now: datetime) -> list[Section]:
 
 
 def _conditions(document: dict[str, Any], now: datetime) -> Iterator[tuple[Cell, ...]]:
-    """Yield a row for each condition; of a message that stands above already, where that is."""
+    """Yield a row for each condition; of a message that another has told already, which that is."""
     told = Told(pod["name"] for pod in document["pods"])
-    if document["waitsFor"] is not None:
-        told.add(document["waitsFor"]["message"], "waits for")
     for each in document["conditions"]:
         message = each.get("message", "")
         again = told.where(message) if len(message) > _WORTH_LEAVING_OUT else ""
@@ -139,12 +136,12 @@ def _row(document: dict[str, Any], now: datetime) -> Iterator[Cell]:
     yield _truth(transport["verified"])
     yield _truth(document["available"])
     yield age(document["created"], now)
-    yield _wait(document, now, _LONGEST_WAIT)
+    yield _wait(document, now)
 
 
 def _facts(document: dict[str, Any], now: datetime) -> Iterator[tuple[Cell, Cell]]:
     yield "serves", _truth(document["available"])
-    yield "waits for", _wait(document, now)
+    yield from (("waits for", cause) for cause in _causes(document, now))
     refused = " (refused: what runs is older than this specification)" if _is_refused(document) else ""
     yield "platform", f"{document['platform'] or ''}{refused}"
     parts = (document["engine"], document["version"], document["frontend"])
@@ -167,19 +164,44 @@ def _facts(document: dict[str, Any], now: datetime) -> Iterator[tuple[Cell, Cell
 
 def _verified(transport: dict[str, Any], now: datetime) -> str:
     measured = f", {age(str(transport['time']), now)} ago" if transport.get("time") else ""
-    return f"{transport['verified']} ({transport.get('reason', 'NotMeasured')}{measured})"
+    return f"{transport['verified']} ({transport.get('reason', 'NotSeen')}{measured})"
 
 
-def _wait(document: dict[str, Any], now: datetime, longest: int | None = None) -> Cell:
+def _causes(document: dict[str, Any], now: datetime) -> Iterator[Cell]:
+    """Yield what is waited for, and why, a line for each cause."""
+    wait = document["waitsFor"]
+    if wait is None:
+        yield _wait(document, now)
+        return
+    pods = list(_troubles(document["pods"], now))
+    told_by_pods = bool(pods) and gist(wait["message"]).startswith("Pod ")
+    yield _wait({**document, "waitsFor": {**wait, "message": ""}} if told_by_pods else document, now)
+    yield from (Text(gist(line), style=_OPEN) for line in wait["message"].splitlines()[1:])
+    yield from pods
+    yield Text(f"details: {doctor({'metadata': document})}")
+
+
+def _troubles(pods: Sequence[dict[str, Any]], now: datetime) -> Iterator[Text]:
+    """Yield what keeps the pods of each role from being ready, those with the same trouble in a line."""
+    for role in SHOWN_ROLES:
+        alike: dict[str, list[dict[str, Any]]] = {}
+        for pod in pods:
+            if pod["role"] == role and pod["trouble"]:
+                alike.setdefault(gist(pod["trouble"].removeprefix(f"Pod {pod['name']} ")), []).append(pod)
+        for why, (pod, *others) in alike.items():
+            too = f" and {len(others)} more" if others else ""
+            what = f"{role}: {pod['name']}{too} {pod['state']} for {age(pod['created'], now)}: {why}"
+            yield Text(what, style=_OPEN)
+
+
+def _wait(document: dict[str, Any], now: datetime) -> Cell:
+    """Return what is waited for in a line."""
     wait = document["waitsFor"]
     if wait is None:
         return Text("nothing", style=_GOOD)
-    since = f" for {age(wait['since'], now)}" if wait["since"] else ""
-    of = f"{wait['condition']} " if wait["condition"] else ""
-    message = " ".join(wait["message"].split())
-    if longest is not None and len(message) > longest:
-        message = f"{message[:longest].rstrip()}…"
-    return Text(f"{of}{wait['reason']}{since}: {message}", style=_OPEN)
+    first = wait["message"].partition("\n")[0]
+    since = f"for {age(wait['since'], now)}" if wait["since"] else ""
+    return Text(Wait(wait["condition"], wait["reason"], first, wait["since"]).brief(since), style=_OPEN)
 
 
 def _revision(document: dict[str, Any]) -> str:

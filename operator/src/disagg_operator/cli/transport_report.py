@@ -8,7 +8,9 @@ from rich.text import Text
 
 from disagg_operator.api.v1alpha1.operations import VerificationMode
 from disagg_operator.api.v1alpha1.runtime import Engine
+from disagg_operator.api.v1alpha1.status import ConditionType
 from disagg_operator.cli.exit_codes import Code
+from disagg_operator.cli.waiting import doctor, wait_of
 from disagg_operator.plan.names import ANNOTATION_PAUSED, FRONTEND
 
 HEADINGS = ("Field", "Value")
@@ -99,10 +101,18 @@ def _waits(resource: Mapping[str, Any]) -> str:
         elif ready < desired:
             unready.append(f"{role} {ready}/{desired}")
     if unready:
-        return f"waiting until all are ready: {', '.join(unready)}"
+        return f"waiting until all are ready: {', '.join(unready)}{_cause(resource)}"
     if status.get("revision") != status.get("updateRevision"):
         return f"waiting until the rollout to revision {status.get('updateRevision')} is done"
     return ""
+
+
+def _cause(resource: Mapping[str, Any]) -> str:
+    """Return why workers do not run, as far as more is known than that, and what tells more."""
+    wait = wait_of(dict(resource))
+    if wait is None or wait.brief() == f"{wait.condition} {wait.reason}".strip():
+        return ""
+    return f". {wait.brief().rstrip('.')}. See: {doctor(dict(resource))}"
 
 
 def code(resource: Mapping[str, Any]) -> Code:
@@ -113,22 +123,37 @@ def code(resource: Mapping[str, Any]) -> Code:
 def document(resource: Mapping[str, Any]) -> dict[str, Any]:
     """Return the result for machines: status.transport without what still runs, and the roles'."""
     found = {name: value for name, value in transport(resource).items() if name not in _RUNNING}
+    wait = wait_of(dict(resource))
     return {
         "namespace": resource["metadata"]["namespace"],
         "name": resource["metadata"]["name"],
         "verified": "Unknown",
+        **_unmeasured(resource),
         **found,
+        "waitsFor": None if wait is None else wait.document(),
         "roles": {role: {"transport": label} for role, label in _roles(resource) if label},
     }
+
+
+def _unmeasured(resource: Mapping[str, Any]) -> dict[str, str]:
+    """Return why nothing was measured, as the condition tells it until there is a result."""
+    conditions = resource.get("status", {}).get("conditions", [])
+    told = [each for each in conditions if each["type"] == ConditionType.TRANSPORT_VERIFIED]
+    return {part: str(each[part]) for each in told for part in ("reason", "message") if each.get(part)}
 
 
 def rows(resource: Mapping[str, Any]) -> Iterator[tuple[str | Text, ...]]:
     """Yield the result for people, under `HEADINGS`."""
     found = transport(resource)
     verified = found.get("verified", "Unknown")
-    yield "verified", Text(f"{verified} ({found.get('reason', 'NotMeasured')})", style=_STYLES[verified])
-    if found.get("message"):
-        yield "message", str(found["message"])
+    why = {**_unmeasured(resource), **found}
+    yield "verified", Text(f"{verified} ({why.get('reason', 'NotSeen')})", style=_STYLES[verified])
+    if why.get("message"):
+        yield "message", str(why["message"])
+    wait = wait_of(dict(resource))
+    if wait is not None:
+        yield "waits for", wait.brief()
+        yield "next", doctor(dict(resource))
     yield "transport", Text(_transport(found), style="bold")
     for role, label in _roles(resource):
         yield role, label or "unknown"

@@ -4,6 +4,7 @@ Conditions are looked at in the order in which a deployment gets through them, s
 not what follows from it.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,9 @@ _BLOCKERS = (
     ConditionType.COMPUTE_DOMAIN_READY,
     ConditionType.MODEL_READY,
 )
+_LONGEST = 120
+_SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+(?=[A-Z])|\s+(?=(?:prefill|decode|frontend): )")
+_COUNTS = re.compile(r"\w+: \d+ of \d+ ready\.")
 _TO_BE_TRUE = (ConditionType.AVAILABLE, ConditionType.TRANSPORT_VERIFIED)
 
 
@@ -36,6 +40,15 @@ class Wait:
     message: str
     since: str | None
 
+    def brief(self, since: str = "") -> str:
+        """Return it in a line: what is not so, since when, and the gist of why.
+
+        Args:
+            since: how long, in words; nothing leaves it out.
+        """
+        what = " ".join(part for part in (self.condition, self.reason, since) if part)
+        return f"{what}: {gist(self.message)}".removesuffix(": ")
+
     def document(self) -> dict[str, Any]:
         """Return it for programs."""
         return {
@@ -44,6 +57,19 @@ class Wait:
             "message": self.message,
             "since": self.since,
         }
+
+
+def gist(text: str) -> str:
+    """Return the first sentence that tells more than counts, and of a long one its beginning."""
+    told = [each for each in _SENTENCE_ENDS.split(" ".join(text.split())) if not _COUNTS.fullmatch(each)]
+    first = told[0] if told else ""
+    return first if len(first) <= _LONGEST else f"{first[:_LONGEST].rstrip()}…"
+
+
+def doctor(resource: Object) -> str:
+    """Return the command that tells all that is wrong with a deployment."""
+    metadata = resource["metadata"]
+    return f"kubectl disagg doctor {metadata['name']} --namespace {metadata['namespace']}"
 
 
 def wait_of(resource: Object) -> Wait | None:

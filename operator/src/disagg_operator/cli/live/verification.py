@@ -14,6 +14,7 @@ from disagg_operator.cli.live.connection import Connection, told
 from disagg_operator.cli.steps import Teller
 from disagg_operator.cli.terminal import UserError
 from disagg_operator.cli.transport_report import Progress, obstacle, progress, transport
+from disagg_operator.cli.waiting import doctor
 from disagg_operator.plan.names import ANNOTATION_VERIFY
 from disagg_operator.reconcile.errors import ClusterError, GoneError
 from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, Key, Object
@@ -134,7 +135,7 @@ class _Following:
         return (
             f"no result within {self._patience.result:g} s. Last seen: {now.step}. The request stays, and "
             f"`kubectl disagg verify {self._key.name} --namespace {self._key.namespace} --no-run` shows the "
-            "result once there is one; `kubectl describe dd` says what the deployment lacks."
+            f"result once there is one; `{doctor(self._resource)}` says what the deployment lacks."
         )
 
     def _silence(self) -> str:
