@@ -49,6 +49,89 @@ def test_a_wrong_resource_is_refused_with_field_fault_and_remedy() -> None:
     assert not result.stdout
 
 
+EFA = EXAMPLE.parents[1] / "04-efa/llama-70b.yaml"
+
+
+def needs(text: str) -> dict[str, Any]:
+    result = render("-f", "-", "--needs", "-o", "json", text=text)
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(result.stdout)
+    return dict(found)
+
+
+def test_needs_count_nodes_devices_and_the_room_of_a_rollout() -> None:
+    found = needs(EFA.read_text())
+    # 4 prefill pods of 2 GPUs fill a node, 2 of decode have one each; a rollout adds one of each role.
+    assert found["nodes"] == {
+        "gpus": {"count": 8, "model": "H100"},
+        "count": 3,
+        "moreInRollout": 2,
+        "rolesApart": True,
+        "sameValueOf": "topology.kubernetes.io/zone",
+    }
+    prefill, decode, frontend = found["pods"]
+    assert (prefill["count"], prefill["moreInRollout"]) == (4, 1)
+    assert (decode["count"], decode["moreInRollout"]) == (2, 1)
+    assert decode["each"]["vpc.amazonaws.com/efa"] == "32"
+    assert decode["nodeLabels"] == [["node.kubernetes.io/instance-type=p5.48xlarge"]]
+    assert frontend["each"]["memory"] == "512Mi"
+
+
+def test_needs_name_what_must_be_installed_and_what_must_be_in_the_namespace() -> None:
+    found = needs(EFA.read_text())
+    provided = {name: each for each in found["components"] for name in each["provides"]}
+    assert "aws-efa-k8s-device-plugin" in provided["vpc.amazonaws.com/efa"]["install"]
+    assert {"nvidia.com/gpu", "topology.kubernetes.io/zone"} < set(provided)
+    assert found["podSecurity"]["level"] == "privileged"
+    assert "a privileged container" in found["podSecurity"]["because"]["decode"]
+    # The ServiceAccount, the ConfigMap and Secrets that the operator makes are not asked for.
+    assert found["objects"] == [{"kind": "Secret", "name": "hf", "usedBy": ["prefill", "decode"]}]
+
+
+def test_needs_follow_what_is_written() -> None:
+    text = EFA.read_text() + (
+        "  env: [{name: FI_EFA_USE_HUGE_PAGE, value: '1'}]\n"
+        "  rollout: {prefill: {maxSurge: 0}, decode: {maxSurge: 0}}\n"
+        "  serviceAccountName: mine\n"
+    )
+    text = text.replace(
+        "tokenSecretRef: {name: hf, key: token}", "cache: {persistentVolumeClaim: {claimName: hub}}"
+    )
+    found = needs(text)
+    assert found["nodes"]["moreInRollout"] == 0
+    assert found["pods"][0]["each"]["hugepages-2Mi"] == "5Gi"
+    objects = {(each["kind"], each["name"]) for each in found["objects"]}
+    assert objects == {("PersistentVolumeClaim", "hub"), ("ServiceAccount", "mine")}
+
+
+def test_pods_of_one_instance_are_on_different_nodes() -> None:
+    text = EFA.read_text().replace(
+        "decode: {replicas: 2, parallelism: {tensor: 8}}",
+        "decode: {replicas: 1, nodesPerReplica: 4, parallelism: {tensor: 8}}",
+    )
+    assert needs(text)["nodes"]["count"] == 1 + 4
+
+
+def test_no_pods_need_no_nodes() -> None:
+    text = EFA.read_text().replace("replicas: 4", "replicas: 0").replace("replicas: 2", "replicas: 0")
+    for platform in ("aws-p5.48xlarge", "gke-a4"):  # roles apart, and sharing nodes
+        assert needs(text.replace("aws-p5.48xlarge", platform))["nodes"]["count"] == 0
+
+
+def test_nodes_are_not_counted_where_nobody_knows_what_they_have() -> None:
+    found = needs(EXAMPLE.read_text())
+    assert found["nodes"]["count"] is None
+    text = render("-f", str(EXAMPLE), "--needs").stdout
+    assert "Platform local does not say what a node has" in text
+    assert "pod-security.kubernetes.io/enforce  restricted, or none" in text
+
+
+def test_explain_and_needs_do_not_go_together() -> None:
+    result = render("-f", str(EXAMPLE), "--needs", "--explain")
+    assert result.exit_code == 1
+    assert "Write one of them" in result.stderr
+
+
 def test_a_missing_file_and_broken_yaml_are_named() -> None:
     missing = render("-f", "no-such-file.yaml")
     assert (missing.exit_code, "no-such-file.yaml" in missing.stderr) == (1, True)

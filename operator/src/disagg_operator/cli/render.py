@@ -2,22 +2,26 @@
 
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from disagg_operator.api.parse import accept
 from disagg_operator.build.objects import domain_objects, scaler_objects, shared_objects, worker_objects
 from disagg_operator.cli import documents
 from disagg_operator.cli.explaining import blocks, concerning
+from disagg_operator.cli.needs_report import component_table, namespace_table, needed, pod_table, summary
 from disagg_operator.cli.planning import DEFAULT_WORKER_IMAGE, planned
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
-from disagg_operator.cli.terminal import Format, UserError, fail, printable, warn
+from disagg_operator.cli.terminal import Form, UserError, fail, printable, show, warn
 from disagg_operator.plan.cluster import ClusterFacts, ExistingDomain
 from disagg_operator.plan.explanation import explained
 from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan
+from disagg_operator.platforms.catalogue import Catalogue
 
 _WIDEST = 110
 """Columns of a reason: longer lines are hard to read."""
@@ -60,6 +64,10 @@ def render(
     explain: Annotated[
         bool, typer.Option("--explain", help="Show why each derived setting is there, not manifests.")
     ] = False,
+    needs: Annotated[
+        bool,
+        typer.Option("--needs", help="Show what the cluster must have before it is applied, not manifests."),
+    ] = False,
     role: Annotated[
         Component | None,
         typer.Option(
@@ -68,22 +76,25 @@ def render(
     ] = None,
     profiles: ProfilesFolder = None,
     form: Annotated[
-        Format,
+        Form,
         typer.Option(
-            "--output", "-o", help="text: YAML manifests, or with --explain a block for each reason."
+            "--output",
+            "-o",
+            help="text: YAML manifests; with --explain a block for each reason, with --needs tables.",
         ),
-    ] = Format.TEXT,
+    ] = Form.TEXT,
 ) -> None:
     """Print the Kubernetes manifests of a DisaggDeployment without touching a cluster."""
     if role and not explain:
         fail(UserError(f"--role {role} goes with --explain. Write both, or leave --role out"))
+    if explain and needs:
+        fail(UserError("--explain and --needs show different things. Write one of them"))
     try:
         adopted = ExistingDomain(channel_template, 0) if channel_template else None
         cluster = ClusterFacts(num_nodes_required, adopted)
         installation = Installation(worker_image=worker_image, catalogue=catalogue(profiles))
-        plans = [
-            planned(document, namespace, installation, cluster, file) for document in documents.read(file)
-        ]
+        resources = documents.read(file)
+        plans = [planned(document, namespace, installation, cluster, file) for document in resources]
     except UserError as error:
         fail(error)
     for each in plans:
@@ -91,6 +102,8 @@ def render(
             warn(f"{file}: {each.name}: {warning}")
     if explain:
         _explain(plans, form, role or "")
+    elif needs:
+        _show_needs(zip(resources, plans, strict=True), installation.catalogue, form)
     else:
         _print([manifest for each in plans for manifest in manifests(each)], form)
 
@@ -101,15 +114,30 @@ def manifests(plan: Plan) -> list[dict[str, Any]]:
     return [obj for part in parts for obj in part(plan)]
 
 
-def _print(manifests: list[dict[str, Any]], form: Format) -> None:
-    if form is Format.JSON:
+def _show_needs(planned_of: Iterable[tuple[dict[str, Any], Plan]], known: Catalogue, form: Form) -> None:
+    found = []
+    for resource, plan in planned_of:
+        spec = accept(resource).spec
+        machine = known.asked(spec.platform, spec.platform_profile)
+        found.append(needed(plan, manifests(plan), machine, known.fabrics_of(machine)))
+    if documents.told(found, form):
+        return
+    for document in found:
+        typer.echo(f"{document['namespace']}/{document['name']}: {summary(document)}")
+        for headings, rows in (pod_table(document), component_table(document), namespace_table(document)):
+            typer.echo()
+            show(headings, rows)
+
+
+def _print(manifests: list[dict[str, Any]], form: Form) -> None:
+    if form is Form.JSON:
         typer.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}, indent=2))
     else:
         typer.echo(documents.write(manifests), nl=False)
 
 
-def _explain(plans: list[Plan], form: Format, role: str) -> None:
-    if form is Format.TEXT:
+def _explain(plans: list[Plan], form: Form, role: str) -> None:
+    if form is Form.TEXT:
         for each in plans:
             _print_explained(each, role)
         return
@@ -118,7 +146,7 @@ def _explain(plans: list[Plan], form: Format, role: str) -> None:
         for each in plans
         for setting in concerning(explained(each), role)
     ]
-    typer.echo(json.dumps(entries, indent=2))
+    documents.told(entries, form)
 
 
 def _print_explained(plan: Plan, role: str) -> None:
