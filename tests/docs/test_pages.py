@@ -9,7 +9,8 @@ import yaml
 from disagg_operator.api.parse import accept
 from disagg_operator.plan.programs.check_worker import CHECKS
 from disagg_operator.plan.rules import every_rule
-from disagg_operator.reconcile.reporting.guide import GUIDED, check_heading, verdict_heading
+from disagg_operator.reconcile.reporting.guide import check_heading, heading, title
+from disagg_operator.reconcile.reporting.reasons import REASONS, WELL
 from docs.pages import PAGES, ROOT, Block, blocks
 
 TROUBLES = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
@@ -59,21 +60,32 @@ def test_rules_that_pages_name_exist() -> None:
     assert len(found) > 10
 
 
-@pytest.mark.parametrize(
-    ("first", "told"),
-    [("TransportVerified", set(GUIDED)), ("Preflight", set(CHECKS))],
-    ids=["verdict", "check"],
-)
-def test_each_reason_has_a_heading_and_no_other_has(first: str, told: set[str]) -> None:
-    assert sorted(re.findall(rf"^### {first}: (\w+)$", TROUBLES, re.MULTILINE)) == sorted(told)
+HEADINGS = re.findall(r"^### (.+)$", TROUBLES, re.MULTILINE)
+TITLES = {
+    title(kind, reason): heading(kind, reason)
+    for kind, reasons in REASONS.items()
+    for reason in reasons - WELL
+}
+
+
+def test_each_reason_of_a_condition_has_a_heading_and_no_other_has() -> None:
+    of_conditions = [found for found in HEADINGS if found.partition(": ")[0] in REASONS]
+    alone = [found for found in HEADINGS if found in set().union(*REASONS.values())]
+    assert sorted([*of_conditions, *alone]) == sorted(TITLES)
+
+
+def test_each_check_before_an_engine_starts_has_a_heading_and_no_other_has() -> None:
+    assert sorted(re.findall(r"^### Preflight: (\w+)$", TROUBLES, re.MULTILINE)) == sorted(CHECKS)
 
 
 def test_messages_name_the_anchors_of_these_headings() -> None:
-    headings = re.findall(r"^### (\w+: \w+)$", TROUBLES, re.MULTILINE)
-    anchors = {heading.lower().replace(": ", "-") for heading in headings}
-    named = [*map(verdict_heading, GUIDED), *map(check_heading, CHECKS)]
+    anchors = {found.lower().replace(": ", "-") for found in HEADINGS}
+    named = [*TITLES.values(), *map(check_heading, CHECKS)]
     assert {each.removeprefix("docs/troubleshooting.md#") for each in named} <= anchors
-    assert not verdict_heading("AsPromised")
+    assert TITLES["PlatformReady: VolumeMissing"] == "docs/troubleshooting.md#platformready-volumemissing"
+    assert TITLES["Blocked"] == "docs/troubleshooting.md#blocked", "several conditions have it"
+    assert not heading("TransportVerified", "AsPromised")
+    assert not heading("Available", "OfAnotherVersion")
 
 
 @pytest.mark.parametrize(

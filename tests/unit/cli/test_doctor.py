@@ -58,6 +58,26 @@ def pod(name: str, *statuses: Object, ready: bool = True) -> Object:
     }
 
 
+def test_a_volume_that_is_missing_is_one_finding_with_the_heading_that_explains_it() -> None:
+    unscheduled = {
+        "type": "PodScheduled",
+        "status": "False",
+        "message": '0/1 nodes are available: persistentvolumeclaim "models" not found.',
+    }
+    stuck = [pod(name, ready=False) for name in ("d-0", "d-1")]
+    for each in stuck:
+        each["status"]["conditions"].append(unscheduled)
+    told = condition("PlatformReady", "False", "VolumeMissing")
+    told["message"] = (
+        "Namespace models has no PersistentVolumeClaim models. Create it, or correct the field that names "
+        "it. See: kubectl get persistentvolumeclaim --namespace models (spec.model.source)"
+    )
+    (found,) = findings(replace(collected(told), pods=stuck), NOW)
+    assert found.what.startswith("PlatformReady is False (VolumeMissing, for 10m): Namespace models has no")
+    assert found.what.endswith("The same: pod d-0, pod d-1.")
+    assert found.next.startswith("See docs/troubleshooting.md#platformready-volumemissing")
+
+
 def event(note: str, at: str, kind: str = "Warning") -> Object:
     regarding = {"kind": "Pod", "name": "p"}
     return {

@@ -12,12 +12,20 @@ from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES, DownloadPlan, Plan
 from disagg_operator.reconcile.kinds import JOB, Object
 from disagg_operator.reconcile.observe import Observed, label
-from disagg_operator.reconcile.reporting.fetching import FAILED, REFUSED, fetcher, has_fetched, told
+from disagg_operator.reconcile.reporting.fetching import (
+    FAILED,
+    FETCHED,
+    PENDING,
+    REFUSED,
+    RUNNING,
+    fetcher,
+    has_fetched,
+    told,
+)
 from disagg_operator.reconcile.reporting.troubles import first_trouble
 
 PROGRESS_SECONDS = 10.0
 """Time between two looks at a download that runs: as often as it tells how far it is."""
-FETCHED, RUNNING, PENDING = "Fetched", "DownloadRunning", "DownloadPending"
 
 _JOB_NAME = "batch.kubernetes.io/job-name"
 _UNDER_WAY = "% fetched"

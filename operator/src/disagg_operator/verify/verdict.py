@@ -29,7 +29,7 @@ Reason = Literal[
     "NoCounters",
     "MeasurementFailed",
 ]
-"""Stable words for programs. Each but the first has a heading in docs/troubleshooting.md."""
+"""Stable words for programs."""
 
 MOST_EVIDENCE = 6
 

@@ -15,6 +15,7 @@ from disagg_operator.plan import names
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import is_ready, label
 from disagg_operator.reconcile.reporting.ends import ending, last_end
+from disagg_operator.reconcile.reporting.guide import PAGE, heading
 from disagg_operator.reconcile.reporting.troubles import first_trouble
 
 _RECENT = timedelta(hours=1)
@@ -23,9 +24,6 @@ _MOST_STEPS = 2
 """Of one cause."""
 _NEXT = {
     ConditionType.ACCEPTED: "Correct what it names, and try it before: kubectl disagg lint -f FILE",
-    ConditionType.PLATFORM_READY: "docs/preflight.md has each check with its remedy.",
-    ConditionType.COMPUTE_DOMAIN_READY: "docs/gb200.md says what makes a ComputeDomain ready.",
-    ConditionType.MODEL_READY: "docs/models.md has each reason with its remedy.",
     ConditionType.PROGRESSING: "kubectl disagg rollout status {name} --namespace {namespace} --no-watch",
     ConditionType.AVAILABLE: "kubectl disagg status {name} --namespace {namespace}",
     ConditionType.TRANSPORT_VERIFIED: "Mend what it names, then: kubectl disagg verify {name} --namespace "
@@ -138,7 +136,7 @@ def _conditions(resource: Object, now: datetime) -> Iterator[_Cause]:
             continue
         since = age(condition.get("lastTransitionTime"), now)
         what = f"{kind} is {condition['status']} ({condition['reason']}{f', for {since}' if since else ''})"
-        yield _Cause(what, condition.get("message", ""), _next(kind, metadata))
+        yield _Cause(what, condition.get("message", ""), _next(kind, metadata, condition["reason"]))
 
 
 def _is_bad(condition: Object) -> bool:
@@ -147,8 +145,11 @@ def _is_bad(condition: Object) -> bool:
     return bool(condition["status"] == "False")
 
 
-def _next(kind: ConditionType, metadata: Object) -> str:
-    return _NEXT[kind].format(name=metadata["name"], namespace=metadata["namespace"])
+def _next(kind: ConditionType, metadata: Object, reason: str = "") -> str:
+    """Return what to do about a condition: a command, or the page that has its reason."""
+    if kind in _NEXT:
+        return _NEXT[kind].format(name=metadata["name"], namespace=metadata["namespace"])
+    return f"See {heading(kind, reason) or PAGE}"
 
 
 def _pods(found: Collected) -> Iterator[_Cause]:

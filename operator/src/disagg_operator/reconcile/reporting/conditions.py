@@ -1,25 +1,6 @@
 """The conditions of a deployment: whether it is accepted, serves requests, and is being worked on. Pure.
 
-ComputeDomainReady has the reasons of `domains.Reason`.
-
-| condition | reasons |
-|---|---|
-| Accepted | Accepted, AcceptedWithWarnings, InvalidSpec, NotSupported |
-| PlatformReady, True | PlatformReady |
-| PlatformReady, False | the checks of `preflight.fault.Check` |
-| PlatformReady, Unknown | NotChecked, NotAccepted, Deleting, RetryingAfterError, Blocked, ReconcileError |
-| Available | ServingRequests, RolesNotReady, FrontendNotReady, DiscoveryNotReady, ScaledToZero |
-| Available | TransportNotVerified |
-| Progressing, True | RolloutInProgress, RolesNotReady, DiscoveryNotReady, RetryingAfterError |
-| Progressing, True | WaitingForComputeDomain, WaitingForModel, Deleting |
-| ModelReady, True | Fetched |
-| ModelReady, False | DownloadPending, DownloadRunning, and the reasons of `fetching.REFUSED` |
-| TransportVerified, True or False | the reasons of `verify.verdict` |
-| TransportVerified, Unknown | SwitchedOff, Simulated, ScaledToZero, WorkersNotReady, FrontendNotReady |
-| TransportVerified, Unknown | RolloutInProgress, Paused, Measuring, and the reasons of `verify.verdict` |
-| UpToDate, False | PlannedByOtherVersion |
-| Progressing, False | Complete, Paused, NotAccepted, Blocked, PlatformNotReady, ReconcileError |
-| Progressing, False | RolloutPaused, ProgressDeadlineExceeded, VerificationFailed, TransportNotVerified |
+`reasons` has the reasons of each.
 """
 
 from dataclasses import dataclass
@@ -33,7 +14,7 @@ from disagg_operator.reconcile.applying.kept import keeps_frontend
 from disagg_operator.reconcile.computedomain.standing import Reason, Standing
 from disagg_operator.reconcile.groups.restarts import restarted
 from disagg_operator.reconcile.observe import Workload, label
-from disagg_operator.reconcile.reporting.guide import verdict_heading
+from disagg_operator.reconcile.reporting.guide import heading
 from disagg_operator.reconcile.reporting.troubles import first_trouble
 from disagg_operator.reconcile.reporting.view import View
 from disagg_operator.reconcile.verification.proof import is_refused, may_take_over
@@ -220,8 +201,7 @@ def _transport_verified(view: View) -> list[Verdict]:
     if record.verified is None or record.reason is None:
         return [Verdict(kind, "Unknown", proof.reason, proof.message)]
     of_old = f"Revision {record.revision}: " if record.revision != view.target else ""
-    heading = verdict_heading(record.reason)
-    see = f" See {heading}" if heading else ""
+    see = f" See {found}" if (found := heading(kind, record.reason)) else ""
     return [Verdict(kind, record.verified, record.reason, f"{of_old}{record.message or ''}{see}")]
 
 

@@ -7,6 +7,7 @@ from disagg_operator.build.download import FETCH
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.reporting.ends import ending, last_end
 
+FETCHED, RUNNING, PENDING = "Fetched", "DownloadRunning", "DownloadPending"
 FAILED = "DownloadFailed"
 REFUSED = frozenset(
     {

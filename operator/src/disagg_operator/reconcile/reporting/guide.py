@@ -1,19 +1,28 @@
 """Which heading of docs/troubleshooting.md has cause and remedy of a reason. A test keeps both in step."""
 
-from typing import get_args
+from disagg_operator.reconcile.reporting.reasons import REASONS, WELL
 
-from disagg_operator.verify.verdict import Reason
-
-_PAGE = "docs/troubleshooting.md"
-GUIDED = frozenset(get_args(Reason)) - {"AsPromised"}
-"""Reasons of a verdict that have a heading."""
+PAGE = "docs/troubleshooting.md"
 
 
-def verdict_heading(reason: str) -> str:
-    """Return the page and anchor for a reason of TransportVerified; nothing where it explains itself."""
-    return f"{_PAGE}#transportverified-{reason.lower()}" if reason in GUIDED else ""
+def title(kind: str, reason: str) -> str:
+    """Return the heading of a condition's reason: the reason alone, where other conditions have it too."""
+    shared = sum(reason in reasons for reasons in REASONS.values()) > 1
+    return reason if shared else f"{kind}: {reason}"
+
+
+def heading(kind: str, reason: str) -> str:
+    """Return the page and anchor for a condition's reason; nothing where there is none.
+
+    Args:
+        kind: type of the condition.
+        reason: its reason, which another version of the operator may have written.
+    """
+    if reason in WELL or reason not in REASONS.get(kind, ()):
+        return ""
+    return f"{PAGE}#{title(kind, reason).lower().replace(': ', '-')}"
 
 
 def check_heading(check: str) -> str:
     """Return the page and anchor for a check before the engine's start, such as ``lockedMemory``."""
-    return f"{_PAGE}#preflight-{check.lower()}"
+    return f"{PAGE}#preflight-{check.lower()}"
