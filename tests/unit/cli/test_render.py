@@ -1,6 +1,7 @@
 """``kubectl disagg render`` as a user calls it."""
 
 import json
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,22 @@ def test_explain_and_needs_do_not_go_together() -> None:
     result = render("-f", str(EXAMPLE), "--needs", "--explain")
     assert result.exit_code == 1
     assert "Write one of them" in result.stderr
+
+
+def test_the_worker_image_is_the_release_s_and_says_that_the_chart_has_the_last_word() -> None:
+    assumed = f"disagg-worker:{metadata.version('disagg-operator')}"
+    text = render("-f", str(EXAMPLE)).stdout
+    assert text.startswith(f"# {assumed} stands for worker.image of the operator's chart.")
+    assert f"image: {assumed}\n" in text
+    written = render("-f", str(EXAMPLE), "--worker-image", "example.com/worker:1").stdout
+    assert written.startswith("---\n")
+    assert "image: example.com/worker:1\n" in written
+
+
+def test_scripts_are_readable() -> None:
+    for each in yaml.safe_load_all(render("-f", str(EFA)).stdout):
+        for text in each.get("data", {}).values():
+            assert f"\n    {text.splitlines()[-1]}\n" in render("-f", str(EFA)).stdout
 
 
 def test_a_missing_file_and_broken_yaml_are_named() -> None:

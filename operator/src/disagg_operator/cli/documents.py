@@ -57,6 +57,14 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the base class's signature
         return True
 
+    def analyze_scalar(self, scalar: str) -> Any:
+        """Write a text as it is where all of it can be printed, and else escaped.
+
+        Without that, one dash that is not ASCII turns a whole script into one escaped string.
+        """
+        self.allow_unicode = all(each.isprintable() or each == "\n" for each in scalar)
+        return super().analyze_scalar(scalar)
+
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)

@@ -23,7 +23,7 @@ from disagg_operator.api.problems import Problem
 from disagg_operator.api.wording import counted
 from disagg_operator.cli import documents
 from disagg_operator.cli.judging import judged_whole
-from disagg_operator.cli.planning import name_of
+from disagg_operator.cli.planning import name_of, released_worker_image
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
 from disagg_operator.cli.terminal import Format, UserError, errors, fail, show
 from disagg_operator.plan import rules
@@ -33,8 +33,6 @@ from disagg_operator.sizing.doubts import SOURCES, doubts
 _ALLOWED = "allowed"
 """Severity of what ``spec.security.allowUnsafe`` lets pass."""
 _STYLES: Mapping[str, str] = {Severity.REFUSE: "red", Severity.WARN: "yellow", _ALLOWED: "dim"}
-_IMAGE = "disagg-worker:latest"
-"""Stands for the installation's image, about which no rule asks."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def lint(
 ) -> None:
     """Say what is wrong or doubtful about DisaggDeployments without touching a cluster."""
     try:
-        installation = Installation(worker_image=_IMAGE, catalogue=catalogue(profiles))
+        installation = Installation(worker_image=released_worker_image(), catalogue=catalogue(profiles))
         judged = [(file, document) for file in files for document in documents.read(file)]
     except UserError as error:
         fail(error)

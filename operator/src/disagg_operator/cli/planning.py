@@ -1,7 +1,10 @@
 """Plans resources of files, and says what is wrong with those that cannot be planned."""
 
 from collections.abc import Mapping
-from typing import Any
+from importlib import metadata
+from typing import Annotated, Any
+
+import typer
 
 from disagg_operator.api.parse import accept
 from disagg_operator.api.problems import Problem, Refusal
@@ -13,17 +16,30 @@ from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan
 from disagg_operator.plan.planner import plan
 
-DEFAULT_WORKER_IMAGE = "disagg-worker:latest"
-
-
+_WORKER = "disagg-worker"
+"""Name of the worker's image in a release."""
+WorkerImageOption = Annotated[
+    str,
+    typer.Option(
+        "--worker-image",
+        help="worker.image of the operator's chart, of the reference engine, mocker and transport agent. "
+        f"Default: the release's, {_WORKER}:VERSION, of no registry.",
+        show_default=False,
+    ),
+]
 _LONGEST_NAME = 80
 """Characters of a name that is too long anyway."""
 
 
+def released_worker_image() -> str:
+    """Return the worker's image of this release, as ``make images`` calls it; a registry goes before it."""
+    return f"{_WORKER}:{metadata.version('disagg-operator')}"
+
+
 def name_of(document: Mapping[str, Any]) -> str:
     """Return the name of a resource for people, whatever is written there."""
-    metadata = document.get("metadata")
-    name = metadata.get("name", "?") if isinstance(metadata, dict) else "?"
+    header = document.get("metadata")
+    name = header.get("name", "?") if isinstance(header, dict) else "?"
     return readable(str(name), _LONGEST_NAME)
 
 
@@ -52,9 +68,9 @@ def planned(
     Raises:
         UserError: it cannot be accepted.
     """
-    metadata = document.get("metadata")
-    if isinstance(metadata, dict):
-        document = {**document, "metadata": {"namespace": namespace, **metadata}}
+    header = document.get("metadata")
+    if isinstance(header, dict):
+        document = {**document, "metadata": {"namespace": namespace, **header}}
     try:
         return plan(accept(document), installation, cluster)
     except Refusal as refusal:

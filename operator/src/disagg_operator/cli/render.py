@@ -14,7 +14,7 @@ from disagg_operator.build.objects import domain_objects, scaler_objects, shared
 from disagg_operator.cli import documents
 from disagg_operator.cli.explaining import blocks, concerning
 from disagg_operator.cli.needs_report import component_table, namespace_table, needed, pod_table, summary
-from disagg_operator.cli.planning import DEFAULT_WORKER_IMAGE, planned
+from disagg_operator.cli.planning import WorkerImageOption, planned, released_worker_image
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
 from disagg_operator.cli.terminal import Form, UserError, fail, printable, show, warn
 from disagg_operator.plan.cluster import ClusterFacts, ExistingDomain
@@ -23,6 +23,9 @@ from disagg_operator.plan.installation import Installation
 from disagg_operator.plan.model import Plan
 from disagg_operator.platforms.catalogue import Catalogue
 
+_ASSUMED = """\
+# {} stands for worker.image of the operator's chart. With --worker-image it is the
+# operator's, and so is the revision in the names of what workers consist of."""
 _WIDEST = 110
 """Columns of a reason: longer lines are hard to read."""
 
@@ -43,9 +46,7 @@ def render(
     namespace: Annotated[
         str, typer.Option("--namespace", "-n", help="Namespace of resources that name none.")
     ] = "default",
-    worker_image: Annotated[
-        str, typer.Option(help="Image of the reference engine where the resource names none.")
-    ] = DEFAULT_WORKER_IMAGE,
+    worker_image: WorkerImageOption = "",
     channel_template: Annotated[
         str,
         typer.Option(
@@ -92,7 +93,9 @@ def render(
     try:
         adopted = ExistingDomain(channel_template, 0) if channel_template else None
         cluster = ClusterFacts(num_nodes_required, adopted)
-        installation = Installation(worker_image=worker_image, catalogue=catalogue(profiles))
+        installation = Installation(
+            worker_image=worker_image or released_worker_image(), catalogue=catalogue(profiles)
+        )
         resources = documents.read(file)
         plans = [planned(document, namespace, installation, cluster, file) for document in resources]
     except UserError as error:
@@ -105,7 +108,7 @@ def render(
     elif needs:
         _show_needs(zip(resources, plans, strict=True), installation.catalogue, form)
     else:
-        _print([manifest for each in plans for manifest in manifests(each)], form)
+        _print([manifest for each in plans for manifest in manifests(each)], form, assumed=not worker_image)
 
 
 def manifests(plan: Plan) -> list[dict[str, Any]]:
@@ -129,11 +132,14 @@ def _show_needs(planned_of: Iterable[tuple[dict[str, Any], Plan]], known: Catalo
             show(headings, rows)
 
 
-def _print(manifests: list[dict[str, Any]], form: Form) -> None:
+def _print(manifests: list[dict[str, Any]], form: Form, *, assumed: bool) -> None:
     if form is Form.JSON:
         typer.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}, indent=2))
-    else:
-        typer.echo(documents.write(manifests), nl=False)
+        return
+    written = documents.write(manifests)
+    if assumed and released_worker_image() in written:
+        typer.echo(_ASSUMED.format(released_worker_image()))
+    typer.echo(written, nl=False)
 
 
 def _explain(plans: list[Plan], form: Form, role: str) -> None:

@@ -18,7 +18,7 @@ from disagg_operator.cli.cluster_options import (
 from disagg_operator.cli.connecting import connected
 from disagg_operator.cli.exit_codes import Code, ScriptedCommand
 from disagg_operator.cli.place import Place
-from disagg_operator.cli.planning import DEFAULT_WORKER_IMAGE, planned
+from disagg_operator.cli.planning import WorkerImageOption, planned, released_worker_image
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
 from disagg_operator.cli.rollout_report import (
     HEADINGS,
@@ -63,9 +63,7 @@ def plan(
             show_default=False,
         ),
     ] = "",
-    worker_image: Annotated[
-        str, typer.Option(help="Image of the reference engine where the resource names none.")
-    ] = DEFAULT_WORKER_IMAGE,
+    worker_image: WorkerImageOption = "",
     *,
     profiles: ProfilesFolder = None,
     form: OutputOption = Format.TEXT,
@@ -75,7 +73,9 @@ def plan(
 ) -> None:
     """Print the steps by which a change would take over; nothing is changed."""
     try:
-        installation = Installation(worker_image=worker_image, catalogue=catalogue(profiles))
+        installation = Installation(
+            worker_image=worker_image or released_worker_image(), catalogue=catalogue(profiles)
+        )
         wanted = _only(file)
         if old:
             change = _planned(wanted, namespace, installation, file)

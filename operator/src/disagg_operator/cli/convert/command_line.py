@@ -17,7 +17,7 @@ from disagg_operator.cli.convert.conversion import Conversion, Wishes, converted
 from disagg_operator.cli.convert.faults import ConversionError
 from disagg_operator.cli.convert.graph import GRAPH, GROUP
 from disagg_operator.cli.convert.ledger import Fate
-from disagg_operator.cli.planning import DEFAULT_WORKER_IMAGE
+from disagg_operator.cli.planning import released_worker_image
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
 from disagg_operator.cli.terminal import Form, UserError, errors, fail, printable, show, warn
 from disagg_operator.plan.installation import Installation
@@ -62,7 +62,7 @@ def convert(
 ) -> None:
     """Turn Dynamo's DynamoGraphDeployments into DisaggDeployments, and tell what became of every field."""
     try:
-        installation = Installation(worker_image=DEFAULT_WORKER_IMAGE, catalogue=catalogue(profiles))
+        installation = Installation(worker_image=released_worker_image(), catalogue=catalogue(profiles))
         conversions = _converted(file, installation, Wishes(platform, runtime_version))
     except UserError as error:
         fail(error)

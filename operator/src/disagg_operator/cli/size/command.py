@@ -12,7 +12,7 @@ import typer
 
 from disagg_operator.api.problems import Refusal
 from disagg_operator.cli import documents
-from disagg_operator.cli.planning import DEFAULT_WORKER_IMAGE, judged
+from disagg_operator.cli.planning import judged, released_worker_image
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
 from disagg_operator.cli.size.asking import asked
 from disagg_operator.cli.size.files import found, served
@@ -212,7 +212,7 @@ def _draw(answer: Answer, file: Path) -> None:
 
 def _check(deployment: dict[str, Any], known: Catalogue) -> None:
     """Refuse an answer that the operator would refuse as one deployment."""
-    refused, _ = judged(deployment, Installation(worker_image=DEFAULT_WORKER_IMAGE, catalogue=known))
+    refused, _ = judged(deployment, Installation(worker_image=released_worker_image(), catalogue=known))
     if refused:
         faults = "\n".join(f"  {problem}" for problem in refused)
         raise UserError(
