@@ -276,7 +276,9 @@ def test_no_kubeconfig_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def test_commands_without_a_cluster_start_without_its_client() -> None:
     program = (
-        "import sys; import disagg_operator.cli.main; "
+        "import sys, typer.main; from disagg_operator.cli.main import app; "
+        "[*typer.main.get_command(app).commands.values()]; "
+        "assert 'disagg_operator.cli.verify' in sys.modules; "
         "print([name for name in ('kubernetes', 'aiohttp', 'kopf') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

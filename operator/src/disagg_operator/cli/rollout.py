@@ -49,6 +49,7 @@ app = typer.Typer(
     name="rollout",
     help="Show the steps of a rollout before it is run, follow it, and steer it.",
     no_args_is_help=True,
+    add_completion=False,
 )
 
 
