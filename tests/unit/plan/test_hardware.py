@@ -99,8 +99,36 @@ def test_prefill_and_decode_never_share_a_node_on_efa_and_all_share_a_zone() -> 
 def test_placement_of_the_user_wins() -> None:
     placement = {"topologyKey": "rack", "required": False}
     affinity = pod_of(planned(placement=placement), PREFILL)["affinity"]
-    (soft,) = affinity["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
-    assert soft["podAffinityTerm"]["topologyKey"] == "rack"
+    soft = affinity["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert [each["podAffinityTerm"]["topologyKey"] for each in soft] == ["rack", "kubernetes.io/hostname"]
+
+
+@pytest.mark.parametrize(
+    ("platform", "gpus", "shares"),
+    [
+        ("aws-p5.48xlarge", 4, True),
+        ("aws-p5.48xlarge", 8, False),
+        ("generic", 8, True),  # the profile does not know how many GPUs a node has
+    ],
+)
+def test_workers_that_may_take_a_part_of_a_node_prefer_one_with_others_of_their_role(
+    platform: str, gpus: int, *, shares: bool
+) -> None:
+    role = {"parallelism": {"tensor": gpus}}
+    affinity = pod_of(planned(platform, prefill=role, decode=role), PREFILL).get("affinity", {})
+    soft = affinity.get("podAffinity", {}).get("preferredDuringSchedulingIgnoredDuringExecution", [])
+    selected = {"disagg.dev/deployment": "demo", "disagg.dev/role": PREFILL}
+    term = {"labelSelector": {"matchLabels": selected}, "topologyKey": "kubernetes.io/hostname"}
+    assert soft == ([{"weight": 100, "podAffinityTerm": term}] if shares else [])
+
+
+def test_the_wish_to_share_a_node_is_taken_away_without_the_rule_for_the_zone() -> None:
+    none: dict[str, Any] = {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
+    role = {"parallelism": {"tensor": 1}, "podTemplate": {"spec": {"affinity": none}}}
+    near = pod_of(planned(prefill=role), PREFILL)["affinity"]["podAffinity"]
+    assert near["preferredDuringSchedulingIgnoredDuringExecution"] == []
+    (zone,) = near["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert zone["topologyKey"] == "topology.kubernetes.io/zone"
 
 
 def test_every_derived_setting_names_its_profile_line() -> None:

@@ -8,7 +8,6 @@ from disagg_operator.plan import names
 from disagg_operator.plan.model import Mount, Plan, Port, ServicePlan, VolumePlan
 
 _VOLUME = "data"
-_NODE = "kubernetes.io/hostname"
 
 
 def discovery_objects(plan: Plan) -> list[Object]:
@@ -99,7 +98,7 @@ def _port(port: Port) -> Object:
 def _spread(plan: Plan, service: ServicePlan) -> Object:
     return {
         "maxSkew": 1,
-        "topologyKey": _NODE,
+        "topologyKey": names.LABEL_NODE,
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": names.service_selector(plan.name, service.name)},
     }

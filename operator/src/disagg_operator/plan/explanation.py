@@ -173,6 +173,9 @@ def _placement(pod: PodPlan) -> Iterator[_Entry]:
         if shared is not None:
             strength = "required" if shared.required else "preferred"
             yield "placement", "instance", f"{shared.topology_key} ({strength})", shared.provenance
+    if pod.packed is not None:
+        strength = "required" if pod.packed.required else "preferred"
+        yield "placement", "role", f"{pod.packed.topology_key} ({strength})", pod.packed.provenance
     if pod.apart is not None:
         value = f"on no node with {pod.apart.other_role} workers"
         yield "placement", "apart", value, pod.apart.provenance

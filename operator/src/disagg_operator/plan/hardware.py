@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from disagg_operator.api.v1alpha1.placement import PlacementSpec
+from disagg_operator.plan import names
 from disagg_operator.plan.environment import derived, fill, layered
 from disagg_operator.plan.facts import Facts, applicable, first, provenance
 from disagg_operator.plan.model import (
@@ -34,6 +35,10 @@ ARCHITECTURE_LABEL = "kubernetes.io/arch"
 _GPU_RESOURCE = "nvidia.com/gpu"
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a path inside the container
 _PLACEMENT = "spec.placement.topologyKey"
+_SPREADING = (
+    "https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/"
+    "#internal-default-constraints"
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Hardware:
     apart: ApartPlan | None
     joined: TogetherPlan | None
     grouped: TogetherPlan | None
+    packed: TogetherPlan | None
 
 
 def hardware(
@@ -96,6 +102,7 @@ def hardware(
         apart=_apart(platform, facts, other_role),
         joined=_joined(platform, facts),
         grouped=_grouped(facts, placement),
+        packed=_packed(platform.machine, gpus),
     )
 
 
@@ -256,6 +263,14 @@ def _grouped(facts: Facts, placement: PlacementSpec) -> TogetherPlan | None:
         return None
     written = Provenance("Set by the user.", "spec.placement.group.topologyKey")
     return TogetherPlan(placement.group.topology_key, placement.group.required, written)
+
+
+def _packed(machine: MachineProfile, gpus: int) -> TogetherPlan | None:
+    """Fill a node with workers of a role before the next one, unless each is known to take a whole node."""
+    if not gpus or (machine.gpus is not None and gpus >= machine.gpus.count):
+        return None
+    reason = "Spread out, workers that take a part of a node leave none to those that need a whole one."
+    return TogetherPlan(names.LABEL_NODE, required=False, provenance=Provenance(reason, _SPREADING))
 
 
 def _apart(platform: Platform, facts: Facts, other_role: str) -> ApartPlan | None:

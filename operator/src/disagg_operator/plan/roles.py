@@ -178,6 +178,7 @@ def _draft(basis: Basis, role: str, spec: RoleSpec) -> _Draft:
         apart=added.apart,
         joined=added.joined,
         grouped=added.grouped,
+        packed=added.packed,
         agent=agent_plan(basis, facts, context),
         download=node_download(basis),
     )

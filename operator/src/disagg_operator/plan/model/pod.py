@@ -47,7 +47,7 @@ RESTRICTED = SecurityPlan(
 
 @dataclass(frozen=True)
 class TogetherPlan:
-    """All workers of the deployment, or all pods of a model instance, share one value of a node label."""
+    """Workers of the deployment or of a role, or pods of an instance, share one value of a node label."""
 
     topology_key: str
     required: bool
@@ -177,6 +177,7 @@ class PodPlan:
         together, apart: placement relative to other workers of the deployment.
         joined: the NVLink domain that the pods of one model instance share.
         grouped: what else these pods share, as the user wants it.
+        packed: the node that pods of the role share, where each takes a part of one.
         image_provenance, resources_provenance: why this image, and why these resources.
         gate: what the pod waits for before its container starts.
         prepare: what writes its container's configuration file, or None where that is mounted as it is.
@@ -215,6 +216,7 @@ class PodPlan:
     apart: ApartPlan | None = None
     joined: TogetherPlan | None = None
     grouped: TogetherPlan | None = None
+    packed: TogetherPlan | None = None
     image_provenance: Provenance | None = None
     resources_provenance: Provenance | None = None
     gate: GatePlan | None = None

@@ -23,7 +23,6 @@ WORKER_METADATA = Kind("nvidia.com/v1alpha1", "DynamoWorkerMetadata", "dynamowor
 CHANNEL_CLASS = "compute-domain-default-channel.nvidia.com"
 """DeviceClass of the channel that each claim of a ComputeDomain asks for."""
 
-_HOSTNAME = "kubernetes.io/hostname"
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _DISCOVERY = ("DYN_DISCOVERY_BACKEND", "kubernetes")
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
@@ -327,7 +326,7 @@ def _avoids(made: Object, labels: Mapping[str, str]) -> bool:
     """Tell whether the pods avoid the nodes of pods with these labels: an override may have removed that."""
     terms = made.get("affinity", {}).get("podAntiAffinity", {}).get(_REQUIRED, [])
     return any(
-        term.get("topologyKey") == _HOSTNAME and _selects(term.get("labelSelector", {}), labels)
+        term.get("topologyKey") == names.LABEL_NODE and _selects(term.get("labelSelector", {}), labels)
         for term in terms
     )
 
