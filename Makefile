@@ -11,6 +11,7 @@ PYTEST := $(BIN)/pytest
 FAST := tests/unit tests/golden tests/property tests/chart tests/upgrade tests/docs tests/release
 NEEDS_CLUSTER := apiserver or cluster
 LAUNCH := tests/e2e/launch
+ON_MACHINES := tests/integration/platforms/test_examples.py
 FAULTS := $(addprefix tests/integration/faults/test_,$(addsuffix .py,api_trouble watch_gaps random_faults))
 ON_APISERVER := tests/chart/test_chart_on_apiserver.py::test_the
 OLDEST := tests/integration/operator/test_operator_examples.py tests/integration/operator/test_webhook_process.py \
@@ -82,7 +83,7 @@ docs-serve: ## Show the site at http://127.0.0.1:8000, as you write.
 	@NO_MKDOCS_2_WARNING=1 $(SITE_BIN)/mkdocs serve --strict --livereload --dev-addr $(or $(ADDRESS),127.0.0.1:8000)
 
 ##@ Test it
-.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-oldest test-generated test-crash-points test-faults test-e2e test-gpu bench-engine bench-serving bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-kv bench-verification bench-local-prefill soak
+.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-examples test-oldest test-generated test-crash-points test-faults test-e2e test-gpu bench-engine bench-serving bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-kv bench-verification bench-local-prefill soak
 checks: lint typecheck generated ## Everything that needs no cluster.
 	@hack/bootstrap --compiler
 	@$(CLUSTER_TOOL) tools >/dev/null
@@ -115,7 +116,11 @@ test-chart: $(READY) ## Tests of the Helm chart.
 
 test-integration: $(READY) ## Tests of single parts by real ones: API server, NIXL, ssh and mpirun.
 	@hack/bootstrap --compiler
-	@UV=$(UV) exec $(PYTEST) tests/integration tests/generated tests/chart/test_chart_on_apiserver.py $(LAUNCH) $(PARALLEL) 3
+	@UV=$(UV) exec $(PYTEST) tests/integration tests/generated tests/chart/test_chart_on_apiserver.py $(LAUNCH) --ignore $(ON_MACHINES) $(PARALLEL) 3
+
+test-examples: $(READY) ## Every example on the simulated machines that its README asks for, by the real scheduler: minutes.
+	@hack/bootstrap --compiler
+	@UV=$(UV) exec $(PYTEST) $(ON_MACHINES)
 
 test-oldest: $(READY) ## Definitions, refusals, chart, webhook and examples by the oldest Kubernetes, which is compiled once.
 	@UV=$(UV) KUBERNETES=oldest exec $(PYTEST) $(OLDEST)

@@ -14,6 +14,7 @@ import yaml
 from chart.helm import NAMESPACE as SYSTEM
 from chart.helm import RELEASE, Helm, Object, of_kind, settings, the
 from integration.operator.control_plane import LIMIT_SECONDS, Api, OperatorProcess, eventually
+from testcluster.controlplane import Features
 from testcluster.paths import REPOSITORY
 from testcluster.platforms.cluster import PlatformCluster
 
@@ -22,6 +23,9 @@ OUR_CRDS = [f"crd/{plural}.disagg.dev" for plural in ("disaggdeployments", "disa
 DYNAMO_CRD = "dynamoworkermetadatas.nvidia.com"
 CLIQUE = "0a1b2c3d-0000-4000-8000-000000000000.1"
 OTHER_CLIQUE = "0a1b2c3d-0000-4000-8000-000000000000.2"
+GANG_API = "scheduling.k8s.io/v1beta1"
+GANG_FEATURES = Features(gates=("GenericWorkload", "TopologyAwareWorkloadScheduling"), apis=(GANG_API,))
+"""What gives Kubernetes' own scheduler gang scheduling."""
 TRAY: dict[str, Any] = {"gpusPerNode": 4, "parallelism": {"tensor": 4}}
 TAINTS = [
     {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"},

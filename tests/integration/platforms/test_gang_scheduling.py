@@ -13,14 +13,11 @@ from chart.helm import RELEASE, Object
 from e2e.audit import FORBIDDEN, granted, used
 from integration.operator.control_plane import Api, eventually
 from integration.platforms.conftest import RunningOperator
-from integration.platforms.racks import OPERATOR, RackDeployment
-from testcluster.controlplane import Features
+from integration.platforms.racks import GANG_API, GANG_FEATURES, OPERATOR, RackDeployment
 from testcluster.platforms.cluster import PlatformCluster, private_platform_cluster
 
 pytestmark = pytest.mark.apiserver
 
-VERSION = "scheduling.k8s.io/v1beta1"
-FEATURES = Features(gates=("GenericWorkload", "TopologyAwareWorkloadScheduling"), apis=(VERSION,))
 PLACE = "example.com/place"
 PAIR: dict[str, Any] = {
     "platform": "generic",
@@ -33,7 +30,7 @@ PAIR: dict[str, Any] = {
 @pytest.fixture(scope="session")
 def platform_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformCluster]:
     """A control plane of which all parts have gang scheduling switched on."""
-    with private_platform_cluster(tmp_path_factory.mktemp("gangs"), features=FEATURES) as running:
+    with private_platform_cluster(tmp_path_factory.mktemp("gangs"), features=GANG_FEATURES) as running:
         yield running
 
 
@@ -76,7 +73,7 @@ def bound(demo: RackDeployment) -> list[str]:
 
 def group_of(demo: RackDeployment) -> Object:
     """Return the PodGroup of the only instance, once there is one."""
-    path = f"/apis/{VERSION}/namespaces/{demo.namespace}/podgroups"
+    path = f"/apis/{GANG_API}/namespaces/{demo.namespace}/podgroups"
 
     def found() -> list[Object]:
         items: list[Object] = demo.api.http.get(path).raise_for_status().json()["items"]

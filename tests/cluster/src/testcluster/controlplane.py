@@ -27,6 +27,8 @@ FRONT_PROXY = "front-proxy-client"
 """Name by which the API server passes requests on to other API servers."""
 AUTOSCALER_PERIOD = "2s"
 """How often a HorizontalPodAutoscaler looks; the stock 15 s are what a test would wait for."""
+USUAL_ADMISSION = ("OwnerReferencesPermissionEnforcement",)
+"""Off by default and on in some distributions: objects of ours have to get past it there too."""
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -94,10 +96,12 @@ class Features:
     Args:
         gates: Feature gates of all its parts, such as `GenericWorkload`.
         apis: Versions that its API server serves besides, such as `scheduling.k8s.io/v1beta1`.
+        admission: Admission plugins of its API server, such as `PodNodeSelector`.
     """
 
     gates: tuple[str, ...] = ()
     apis: tuple[str, ...] = ()
+    admission: tuple[str, ...] = ()
 
     @property
     def flags(self) -> list[str]:
@@ -108,7 +112,8 @@ class Features:
     def server_flags(self) -> list[str]:
         """Flags of the API server."""
         served = [f"--runtime-config={','.join(f'{api}=true' for api in self.apis)}"] if self.apis else []
-        return [*self.flags, *served]
+        admission = f"--enable-admission-plugins={','.join((*USUAL_ADMISSION, *self.admission))}"
+        return [*self.flags, *served, admission]
 
 
 class ControlPlane:
@@ -223,8 +228,6 @@ class ControlPlane:
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
             f"--service-account-key-file={tokens}",
             f"--service-account-signing-key-file={tokens}",
-            # Off by default and on in some distributions: objects of ours have to get past it there too.
-            "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
             # Other API servers, such as one of metrics, are reached by their pods' addresses.
             f"--requestheader-client-ca-file={self.front_proxy.identity.certificate}",
             f"--requestheader-allowed-names={FRONT_PROXY}",

@@ -1,9 +1,10 @@
 """A private control plane with simulated machines, and NVIDIA's ComputeDomain driver where asked for."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from testcluster.console import Progress
 from testcluster.controlplane import Features
@@ -15,6 +16,19 @@ from testcluster.platforms.kwok import start_kwok
 from testcluster.platforms.machines import channel_slice, node
 from testcluster.processes import Supervisor
 from testcluster.toolchain import KUBERNETES, ensure_platform_parts, module_version
+
+
+def simulated_node(
+    name: str,
+    *,
+    labels: Mapping[str, str],
+    allocatable: Mapping[str, str],
+    taints: Sequence[Mapping[str, str]] = (),
+    clique: str | None = None,
+) -> dict[str, Any]:
+    """A Node that KWOK looks after, of the cluster's version; arguments as of `MachineCluster.add_nodes`."""
+    version = module_version(KUBERNETES.go_mod, "k8s.io/kubernetes")
+    return node(name, labels=labels, allocatable=allocatable, taints=taints, clique=clique, version=version)
 
 
 @dataclass(frozen=True)
@@ -55,26 +69,32 @@ class MachineCluster:
             Their names.
         """
         names = [f"{prefix}-{index}" for index in range(count)]
-        version = module_version(KUBERNETES.go_mod, "k8s.io/kubernetes")
         made = [
-            node(
-                name,
-                labels=labels or {},
-                allocatable=allocatable or {},
-                taints=taints,
-                clique=clique,
-                version=version,
+            simulated_node(
+                name, labels=labels or {}, allocatable=allocatable or {}, taints=taints, clique=clique
             )
             for name in names
         ]
-        # Created, not applied: server-side apply leaves out a Node's status, which says what it has.
-        self.kubectl.create(made)
-        self.kubectl.text("wait", "--for=condition=Ready", "node", *names, "--timeout=60s")
-        if channel:
-            nodes = self.kubectl.json("get", "nodes")["items"]
-            uids = {found["metadata"]["name"]: found["metadata"]["uid"] for found in nodes}
-            self.kubectl.create([channel_slice(name, uids[name]) for name in names])
+        self.add_all(made, channels=names if channel else ())
         return names
+
+    def add_all(self, nodes: Sequence[dict[str, Any]], channels: Collection[str]) -> None:
+        """Add simulated machines of any sorts at once, and wait until they are Ready.
+
+        Args:
+            nodes: Made by `simulated_node`.
+            channels: Names of those that publish channel 0 of the ComputeDomain driver, as its plugin would.
+        """
+        # Created, not applied: server-side apply leaves out a Node's status, which says what it has.
+        self.kubectl.create(nodes)
+        names = [found["metadata"]["name"] for found in nodes]
+        self.kubectl.text("wait", "--for=condition=Ready", "node", *names, "--timeout=60s")
+        if channels:
+            found = self.kubectl.json("get", "nodes", *channels)
+            items = found["items"] if found["kind"] == "List" else [found]
+            self.kubectl.create(
+                [channel_slice(each["metadata"]["name"], each["metadata"]["uid"]) for each in items]
+            )
 
     def node_names(self) -> list[str]:
         """The names of all machines."""
