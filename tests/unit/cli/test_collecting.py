@@ -124,7 +124,7 @@ async def test_the_newest_lines_of_a_long_log_are_kept(
     assert found.logs["p/worker.log"].endswith("line 998\nline 999\n")
     assert len(found.logs["p/worker.log"]) <= 100
     assert found.unread["log p/worker.log"].cause is Cause.HARMLESS
-    assert "lines before are left out" in found.unread["log p/worker.log"].why
+    assert "lines before left out" in found.unread["log p/worker.log"].why
     assert not any("limitBytes" in query for _, query in server.asked)
 
 

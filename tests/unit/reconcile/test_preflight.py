@@ -287,8 +287,8 @@ def test_a_cluster_that_fits_is_ready(made: Plan, around: ClusterSnapshot) -> No
             efa(decode={"replicas": 3, "parallelism": {"tensor": 8}}),
             cluster(ROOM, p5("a"), p5("b"), p5("c", allocatable={EFA: "0"})),
             "TooFewNodes",
-            "There are 3 decode pods, and room for 2 on 2 nodes that fit. Not counted: no "
-            "vpc.amazonaws.com/efa: c. Add nodes, or lower the replicas",
+            "The deployment has 3 decode pods, and there is room for 2 on the 2 nodes that would do. "
+            "Not counted: no vpc.amazonaws.com/efa: c. Add nodes, or lower the replicas",
             id="too few nodes",
         ),
         pytest.param(
@@ -516,7 +516,9 @@ def test_two_roles_that_fit_one_by_one_may_not_fit_together() -> None:
     roles = {"prefill": {"parallelism": {"tensor": 4}}, "decode": {"parallelism": {"tensor": 8}}}
     check, message = the_fault(on("generic", **roles), cluster(machine("g", {}, FULL)))
     assert check == "TooFewNodes"
-    assert "The workers ask for nvidia.com/gpu 12 in all, and the 1 nodes that fit offer 8" in message
+    assert (
+        "The workers ask for nvidia.com/gpu 12 in all, and there is 8 on the 1 node that would do" in message
+    )
 
 
 def test_the_pods_of_one_instance_are_on_nodes_of_their_own() -> None:
@@ -527,7 +529,7 @@ def test_the_pods_of_one_instance_are_on_nodes_of_their_own() -> None:
     one, two = machine("a", {}, FULL), machine("b", {}, FULL)
     check, message = the_fault(made, cluster(one))
     assert check == "TooFewNodes"
-    assert "There are 2 decode pods, and room for 1 on 1 nodes that fit" in message
+    assert "The deployment has 2 decode pods, and there is room for 1 on the 1 node that would do" in message
     assert found(made, cluster(one, two)) == Assessment()
 
 
@@ -545,7 +547,7 @@ def test_the_pods_of_one_instance_may_share_a_node_where_the_user_lets_them() ->
     too_large = on("generic", prefill={"parallelism": {"tensor": 1}}, decode={**role, **ten})
     check, message = the_fault(too_large, cluster(one))
     assert check == "TooFewNodes"
-    assert "There are 2 decode pods, and room for 1 on 1 nodes that fit" in message
+    assert "The deployment has 2 decode pods, and there is room for 1 on the 1 node that would do" in message
 
 
 def test_roles_stay_apart_though_the_user_lets_the_pods_of_one_instance_share_a_node() -> None:

@@ -80,7 +80,7 @@ def _print_values(profile: MachineProfile | FabricProfile) -> None:
         for value in listed(profile)
     ]
     show(
-        ("Part", "Name", "Value", "When", "Why", "Profile line, document"),
+        ("Part", "Name", "Value", "When", "Why", "Line in disagg_operator/platforms, document"),
         rows,
         title=f"{sort} {profile.name}: {profile.description}",
     )

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from disagg_operator.api.wording import counted
+
 _DONE = "[DONE]"
 _LONGEST = 1 << 20
 """Bytes of one event. What is longer is no answer of a frontend."""
@@ -118,11 +120,14 @@ def summary(told: dict[str, Any]) -> str:
     """Return how fast an answer came, of its document, as a line for people."""
     if told["ttftSeconds"] is None:
         return "the answer has no text"
-    counted = told["tokens"] is not None
-    count = f"{told['tokens']} tokens" if counted else f"{told['chunks']} pieces (tokens were not counted)"
-    unit = "tokens/s" if counted else "pieces/s"
+    by_token = told["tokens"] is not None
+    pieces = f"{counted(told['chunks'], 'piece')} (tokens were not counted)"
+    count = counted(told["tokens"], "token") if by_token else pieces
+    unit = "tokens/s" if by_token else "pieces/s"
     rate = f", {told['tokensPerSecond']:.1f} {unit} after the first" if told["tokensPerSecond"] else ""
-    prompt = f", prompt of {told['promptTokens']} tokens" if told["promptTokens"] is not None else ""
+    prompt = (
+        f", prompt of {counted(told['promptTokens'], 'token')}" if told["promptTokens"] is not None else ""
+    )
     return f"TTFT {told['ttftSeconds']:.3f} s, {count} in {told['seconds']:.3f} s{rate}{prompt}"
 
 

@@ -1,6 +1,7 @@
 """How many pods of a role, or of the frontend, an eviction must leave."""
 
 from disagg_operator.api.v1alpha1.operations import DrainSpec
+from disagg_operator.api.wording import counted
 from disagg_operator.plan.model import BudgetPlan, Provenance
 
 _FIELD = "spec.drain.maxUnavailable"
@@ -25,6 +26,6 @@ def budget_plan(drain: DrainSpec, replicas: int, nodes: int = 1) -> BudgetPlan |
     least = replicas * nodes if most == 0 else (replicas - most + 1) * nodes - 1
     if least <= 0:
         return None
-    what = "pod" if nodes == 1 else f"model instance of {nodes} pods"
-    reason = f"Evictions take {most} {what}{'' if most == 1 else 's'} of {replicas} at a time."
+    taken = counted(most, "pod") if nodes == 1 else f"{counted(most, 'model instance')} of {nodes} pods"
+    reason = f"Evictions take {taken} of {replicas} at a time."
     return BudgetPlan(least, Provenance(reason, _FIELD))

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from disagg_operator.api.wording import counted
 from disagg_operator.sizing import kv, transfer
 from disagg_operator.sizing.assumptions import FABRIC, TCP, Assumption, Assumptions
 from disagg_operator.sizing.errors import SizingError
@@ -198,9 +199,7 @@ def _compared(ratio: float) -> Verdict:
 
 
 def _counted(gpus: int, nodes: int) -> str:
-    return " on ".join(
-        f"{number} {one if number == 1 else f'{one}s'}" for number, one in ((gpus, "GPU"), (nodes, "node"))
-    )
+    return f"{counted(gpus, 'GPU')} on {counted(nodes, 'node')}"
 
 
 def first_token(question: Question, fleet: Fleet, rate: float) -> float:

@@ -9,6 +9,7 @@ from disagg_operator.api.v1alpha1.role import TransferMethod
 from disagg_operator.api.v1alpha1.runtime import Engine, FrontendKind
 from disagg_operator.api.v1alpha1.spec import DisaggDeploymentSpec
 from disagg_operator.api.v1alpha1.variables import NIXL_PLUGINS
+from disagg_operator.api.wording import counted
 
 _LOWEST_FREE_PORT = 1024
 _CPU_ENGINES = (Engine.REFERENCE, Engine.MOCKER)
@@ -79,14 +80,15 @@ def _ranks(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
     for path, role in roles(spec):
         sizes, nodes = role.parallelism, role.nodes_per_replica
         ranks = sizes.tensor * sizes.pipeline * sizes.context
-        asked = f"parallelism asks for {ranks} ranks (tensor x pipeline x context)"
+        asked = f"parallelism asks for {counted(ranks, 'rank')} (tensor x pipeline x context)"
         if role.gpus_per_node is None:
             if ranks % nodes:
                 fault = f"{nodes} nodes cannot share {ranks} ranks evenly"
                 yield Finding(f"{path}.nodesPerReplica", fault, f"Write a divisor of {ranks}")
         elif role.gpus_per_node * nodes != ranks:
-            fault = f"{role.gpus_per_node} GPUs x {nodes} nodes are {role.gpus_per_node * nodes}, but {asked}"
             gpus = role.gpus_per_node * nodes
+            product = f"{counted(role.gpus_per_node, 'GPU')} x {counted(nodes, 'node')}"
+            fault = f"{product} {'is' if gpus == 1 else 'are'} {gpus}, but {asked}"
             written = role.parallelism.model_fields_set
             split = "change parallelism" if written else f"write parallelism: {{tensor: {gpus}}}"
             remedy = f"Make gpusPerNode x nodesPerReplica {ranks}, or {split}"

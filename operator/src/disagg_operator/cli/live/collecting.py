@@ -9,6 +9,7 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, TypeVar
 
+from disagg_operator.api.wording import counted
 from disagg_operator.cli.doctor.collected import OPERATORS, Cause, Collected, Unread
 from disagg_operator.cli.doctor.findings import event_time
 from disagg_operator.cli.doctor.last_lines import LastLines
@@ -68,7 +69,7 @@ class _Collector:
         nodes = await self._nodes(pods)
         operators = await self._operators()
         versions = await self._versions(pods, operators)
-        self._teller.say(f"asking the agents of {len(pods)} pods, and reading their logs")
+        self._teller.say(f"asking the agents of {counted(len(pods), 'pod')}, and reading their logs")
         agents = await self._agents(pods)
         logs = await self._logs(pods, tail)
         return Collected(
@@ -195,7 +196,8 @@ class _Collector:
             else:
                 self._note(what, error, "logs")
         if kept.dropped:
-            why = f"only its last {_MOST_BYTES >> 20} MiB are kept; {kept.dropped} lines before are left out"
+            dropped = counted(kept.dropped, "line")
+            why = f"only its last {_MOST_BYTES >> 20} MiB are kept; {dropped} before left out"
             self._unread.setdefault(what, Unread(why, Cause.HARMLESS))
         return kept.text()
 

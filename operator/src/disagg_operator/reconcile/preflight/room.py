@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+from disagg_operator.api.wording import counted
 from disagg_operator.plan.model import TogetherPlan
 from disagg_operator.reconcile.preflight.fault import Check, Domains, Fault
 from disagg_operator.reconcile.preflight.needs import Needs, RoleNeeds
@@ -65,14 +66,16 @@ def _shortage(needs: Needs, found: Candidates) -> str | None:
             each = " and ".join(f"{count} for {role}" for role, count in fewest.items())
             why = needs.apart.reason if needs.apart else "A node has one channel of its NVLink domain."
             least = sum(fewest.values())
-            return f"The workers need {least} nodes ({each}), and {len(nodes)} fit. {why.rstrip('.')}"
+            return (
+                f"The workers need {counted(least, 'node')} ({each}), and {len(nodes)} fit. {why.rstrip('.')}"
+            )
     for name in {name: None for role in workers for name in role.requests}:
         wanted = sum((role.pods * role.requests.get(name, Decimal(0)) for role in workers), Decimal(0))
         offered = sum((node.offer.allocatable.get(name, Decimal(0)) for node in nodes.values()), Decimal(0))
         if wanted > offered:
             return (
-                f"The workers ask for {name} {amount(name, wanted)} in all, and the {len(nodes)} nodes that "
-                f"fit offer {amount(name, offered)}"
+                f"The workers ask for {name} {amount(name, wanted)} in all, and there is "
+                f"{amount(name, offered)} on the {counted(len(nodes), 'node')} that would do"
             )
     return None
 
@@ -81,8 +84,8 @@ def _too_many(role: RoleNeeds, found: Candidates) -> str | None:
     room = sum(each.room for each in found[role.role])
     if room >= role.pods:
         return None
-    nodes = len(found[role.role])
-    return f"There are {role.pods} {role.role} pods, and room for {room} on {nodes} nodes that fit"
+    nodes, pods = counted(len(found[role.role]), "node"), counted(role.pods, f"{role.role} pod")
+    return f"The deployment has {pods}, and there is room for {room} on the {nodes} that would do"
 
 
 def _fewest(role: RoleNeeds, found: Sequence[Candidate]) -> int:
@@ -132,7 +135,8 @@ def _split(role: RoleNeeds, found: Sequence[Candidate]) -> Fault | None:
         return None
     text = (
         f"The {nodes} pods of each {role.role} instance share one value of the node label "
-        f"{shared.topology_key}, and its {len(room)} values have room for {there} of {wanted} instances. "
+        f"{shared.topology_key}, and its {counted(len(room), 'value')} can hold {there} of "
+        f"{counted(wanted, 'instance')}. "
         f"{shared.provenance.reason} Lower the replicas, add nodes, or write another "
         "spec.placement.group.topologyKey"
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from disagg_operator.api.wording import counted
 from disagg_operator.build.pods import CHECK
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.reporting.ends import last_end
@@ -56,7 +57,7 @@ def summary(pods: Iterable[Object]) -> str:
     if wrong:
         return f"{wrong[0].check}: {wrong[0].says}"[:_LONGEST]
     unclear = sorted({each.check for found in checked for each in found if each.ok is None})
-    passed = f"passed in {len(checked)} {'pod' if len(checked) == 1 else 'pods'}"
+    passed = f"passed in {counted(len(checked), 'pod')}"
     return f"{passed}, not told: {', '.join(unclear)}"[:_LONGEST] if unclear else passed
 
 
