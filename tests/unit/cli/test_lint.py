@@ -114,6 +114,11 @@ spec:
 """
 
 
+def test_of_a_part_that_is_missing_nothing_more_is_told() -> None:
+    text = "apiVersion: disagg.dev/v1alpha1\nkind: DisaggDeployment\nmetadata: {name: a}\n"
+    assert fields(text) == ["spec"]
+
+
 def test_an_unknown_platform_and_an_unknown_release_are_told_together() -> None:
     text = GOOD_IN_SHORT.replace("p5.48", "p5.49").replace("dynamo", "dynamo, version: 9.9.9")
     assert fields(text) == ["spec.frontend.port", "spec.platform", "spec.runtime.version"]

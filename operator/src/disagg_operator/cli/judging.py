@@ -111,8 +111,13 @@ class _Faults:
         self.problems += [
             problem
             for problem in problems
-            if problem.field not in told and area(problem.field) not in self._blurred
+            if not any(_within(problem.field, field) for field in told)
+            and area(problem.field) not in self._blurred
         ]
+
+
+def _within(field: str, other: str) -> bool:
+    return field == other or field.startswith((f"{other}.", f"{other}["))
 
 
 def _machine(resource: DisaggDeployment, installation: Installation) -> None:
