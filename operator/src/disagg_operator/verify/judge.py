@@ -5,6 +5,7 @@ that is not proven is ``Unknown``; ``True`` only where both ends show the bytes 
 that contradict the log win, and the message says so.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -149,10 +150,13 @@ class _Judgement:
         slow = self._too_slow()
         if slow is not None:
             return "False", "TooSlow", f"{moved}, at {slow}."
+        untold = self._untold()
+        if untold is not None:
+            return "Unknown", "RateNotTold", f"{moved}{self._amount()}, but {untold}."
         fewer = self._fewer_devices()
         if fewer is not None:
             return "True", "FewerDevicesThanGpus", f"{moved}, but over {fewer}."
-        return "True", "AsPromised", f"{moved}{self._amount()}.{self._unresolved()}"
+        return "True", "AsPromised", f"{moved}{self._amount()}."
 
     def _cause(self) -> str:
         """Return why what is promised was not taken, with the remedy, or else what to check."""
@@ -197,14 +201,19 @@ class _Judgement:
             f"{remedy(self.promise, self.choice.transport)}"
         )
 
-    def _unresolved(self) -> str:
+    def _untold(self) -> str | None:
+        """Return that the transfer was too short to tell whether it was as fast as is asked for."""
         rate, least = self._rate(), self.promise.minimum_gbps
         if least is None or (rate is not None and rate >= least * _GB):
-            return ""
-        seen = "it was not measured" if rate is None else f"{decimal_rate(rate)} was seen"
+            return None
+        asked = f"whether it reaches verification.minimumGBps, {least:g} GB/s, cannot be told"
+        if rate is None or self.canary is None:
+            return f"{asked}: its rate was not measured. Leave minimumGBps out"
+        # Were all of that time what a transfer costs whatever its size, this many would just do.
+        tokens = _two_digits(self.canary.tokens * least * _GB / rate)
         return (
-            f" Whether it reaches {least:g} GB/s cannot be told from so few bytes ({seen}): raise "
-            "verification.promptTokens."
+            f"{asked} from so few bytes: {decimal_rate(rate)} at least. Raise verification.promptTokens to "
+            f"{tokens} or more, or leave minimumGBps out where no prompt may be as long"
         )
 
     def _fewer_devices(self) -> str | None:
@@ -284,6 +293,12 @@ class _Judgement:
             role: RoleVerdict(named, round(end.sent), round(end.received))
             for role, end in ((PREFILL, path.prefill), (DECODE, path.decode))
         }
+
+
+def _two_digits(number: float) -> int:
+    """Return a number rounded up to two digits."""
+    unit = int(10 ** max(0, math.floor(math.log10(max(number, 1))) - 1))
+    return math.ceil(number / unit) * unit
 
 
 def _differ(first: str | None, again: str | None) -> bool:

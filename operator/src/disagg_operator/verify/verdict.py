@@ -13,6 +13,7 @@ Reason = Literal[
     "FewerDevicesThanGpus",
     "WorseTransport",
     "TooSlow",
+    "RateNotTold",
     "AnswersDiffer",
     "NothingMoved",
     "OthersMoved",

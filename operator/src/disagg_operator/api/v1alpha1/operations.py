@@ -26,7 +26,8 @@ class VerificationSpec(ApiModel):
     interval_seconds: Annotated[int, Field(ge=60, le=86400, json_schema_extra=whole())] | None = None
     """Seconds between measurements. Default: once for each revision, and on demand."""
     minimum_gbps: Annotated[float, Field(gt=0, le=10000)] | None = Field(None, alias="minimumGBps")
-    """Least rate at which the canary's KV cache has to move, in 10^9 bytes a second. Default: any."""
+    """Least rate at which the canary's KV cache has to move, in 10^9 bytes a second. Where its prompt is too
+    short to tell, nothing is verified, and the message says how many tokens it takes. Default: any."""
     canary: bool | None = None
     """Whether a request of the operator's own makes KV cache move. Default: true."""
     prompt_tokens: Annotated[int, Field(ge=16, le=131072, json_schema_extra=whole())] | None = None
