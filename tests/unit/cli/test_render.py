@@ -1,6 +1,7 @@
 """``kubectl disagg render`` as a user calls it."""
 
 import json
+import re
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from disagg_operator.cli.main import app
+from disagg_operator.platforms.catalogue import builtin
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples/01-quickstart/smollm2.yaml"
 
@@ -86,7 +88,46 @@ def test_needs_name_what_must_be_installed_and_what_must_be_in_the_namespace() -
     assert found["podSecurity"]["level"] == "privileged"
     assert "a privileged container" in found["podSecurity"]["because"]["decode"]
     # The ServiceAccount, the ConfigMap and Secrets that the operator makes are not asked for.
-    assert found["objects"] == [{"kind": "Secret", "name": "hf", "usedBy": ["prefill", "decode"]}]
+    secret = {"kind": "Secret", "name": "hf", "usedBy": ["prefill", "decode"], "keys": ["token"]}
+    assert found["objects"] == [secret]
+    assert found["guides"] == ["docs/efa.md#what-aws-and-the-cluster-must-bring"]
+
+
+def test_needs_begin_with_the_operator_and_say_what_its_chart_brings() -> None:
+    operator, *_, dynamo = needs(EXAMPLE.read_text())["components"]
+    assert operator["install"].startswith("helm install disagg-operator CHART ")
+    assert "kubectl disagg images" in operator["note"]
+    assert dynamo["note"] == "in the chart of this operator, unless dynamo.crd.enabled=false"
+
+
+def test_a_volume_of_several_pods_must_be_mountable_on_their_nodes() -> None:
+    volume = {"kind": "PersistentVolumeClaim", "name": "models", "keys": []}
+    fetched, _ = needs((EXAMPLE.parents[1] / "16-hub/hub.yaml").read_text())["objects"]
+    users = ["model", "prefill", "decode"]
+    assert fetched == {**volume, "usedBy": users, "pods": 3, "accessModes": ["ReadWriteMany"]}
+    (given,) = needs((EXAMPLE.parents[1] / "03-volume/llama.yaml").read_text())["objects"]
+    assert given["accessModes"] == ["ReadWriteMany", "ReadOnlyMany"]
+    text = render("-f", str(EXAMPLE.parents[1] / "16-hub/hub.yaml"), "--needs").stdout
+    assert "ReadWriteMany: 3 pods mount it" in text
+    assert "the Job that fetches the model, prefill, decode" in text
+
+
+def test_commands_and_addresses_of_needs_stand_whole_on_a_line() -> None:
+    lines = render("-f", str(EFA), "--needs").stdout.splitlines()
+    for each in needs(EFA.read_text())["components"]:
+        assert f"  {each['install']}" in lines
+        assert f"  {each['source']}" in lines
+    assert "the cloud provider's node controller (shows it):" in lines
+    assert lines[-1].endswith("See docs/efa.md#what-aws-and-the-cluster-must-bring")
+
+
+def test_guides_of_fabrics_are_headings_of_the_documentation() -> None:
+    guides = {fabric.guide for fabric in builtin().fabrics.values() if fabric.guide}
+    assert len(guides) == 3
+    for guide in guides:
+        page, anchor = guide.split("#")
+        headings = re.findall("^#+ (.+)$", (EXAMPLE.parents[2] / page).read_text(), re.MULTILINE)
+        assert anchor in {heading.lower().replace(" ", "-") for heading in headings}
 
 
 def test_needs_follow_what_is_written() -> None:

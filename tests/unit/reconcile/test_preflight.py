@@ -359,7 +359,7 @@ def test_a_cluster_that_fits_is_ready(made: Plan, around: ClusterSnapshot) -> No
             "ApiMissing",
             "The API server does not serve DynamoWorkerMetadata (nvidia.com/v1alpha1). It comes with "
             "Dynamo's custom resource. Run: helm upgrade RELEASE CHART --reuse-values --set "
-            "dynamo.crd.enabled=true (of this operator)",
+            "dynamo.crd.enabled=true (in the chart of this operator, unless dynamo.crd.enabled=false)",
             id="Dynamo's kind",
         ),
         pytest.param(

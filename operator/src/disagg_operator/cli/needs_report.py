@@ -5,13 +5,15 @@ counted only where the platform's profile says what one has.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from disagg_operator.api.v1alpha1 import API_VERSION, KIND
 from disagg_operator.api.v1alpha1.operations import RolloutStrategy
 from disagg_operator.api.wording import counted
 from disagg_operator.plan.model import Plan
-from disagg_operator.plan.names import LABEL_COMPONENT
+from disagg_operator.plan.names import DOWNLOAD, LABEL_COMPONENT
 from disagg_operator.platforms.prerequisites import provider_of
 from disagg_operator.platforms.profile import FabricProfile, MachineProfile
 from disagg_operator.reconcile.kinds import Object
@@ -23,9 +25,16 @@ from disagg_operator.sizing.nodes import Sharing, sharing
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 """Headings and rows."""
+Pair = tuple[str, str]
+"""Kind and name of an object."""
 
+_OPERATOR = f"{API_VERSION} {KIND}"
+"""What this operator itself provides."""
 _UNKNOWN = "what is named so on the nodes"
 _SEE = "kubectl describe nodes"
+_VOLUME = "PersistentVolumeClaim"
+_SHARED = "ReadWriteMany"
+_READ = "ReadOnlyMany"
 
 
 def needed(
@@ -50,6 +59,7 @@ def needed(
         "podSecurity": _pod_security(needs),
         "components": list(_components(needs)),
         "objects": _objects(manifests, needs),
+        "guides": list(dict.fromkeys(fabric.guide for fabric in fabrics if fabric.guide)),
     }
 
 
@@ -137,7 +147,7 @@ def _components(needs: Needs) -> Iterator[dict[str, Any]]:
     shared = [needs.together.topology_key] if needs.together else []
     kinds = [f"{kind.api_version} {kind.kind}" for kind in needs.asked]
     by_provider: dict[str, dict[str, Any]] = {}
-    for name in dict.fromkeys((*devices, *labels, *shared, *kinds, *needs.device_classes)):
+    for name in dict.fromkeys((_OPERATOR, *devices, *labels, *shared, *kinds, *needs.device_classes)):
         provider = provider_of(name)
         found = by_provider.setdefault(
             name if provider is None else provider.name,
@@ -145,6 +155,8 @@ def _components(needs: Needs) -> Iterator[dict[str, Any]]:
                 "name": _UNKNOWN if provider is None else provider.name,
                 "provides": [],
                 "install": _SEE if provider is None else provider.install,
+                "shows": provider is None or provider.shows,
+                "note": "" if provider is None else provider.note,
                 "source": "" if provider is None else provider.source,
             },
         )
@@ -152,36 +164,74 @@ def _components(needs: Needs) -> Iterator[dict[str, Any]]:
     yield from by_provider.values()
 
 
+@dataclass
+class _Use:
+    """How pods use an object: who does, keys of it that they read, and whether any writes."""
+
+    by: dict[str, None] = field(default_factory=dict)
+    keys: dict[str, None] = field(default_factory=dict)
+    written: bool = False
+
+
 def _objects(manifests: Sequence[Object], needs: Needs) -> list[dict[str, Any]]:
     """Return the objects that pods name and nobody makes for them."""
     made = {(each["kind"], each["metadata"]["name"]) for each in manifests}
-    used: dict[tuple[str, str], dict[str, None]] = {}
+    used: dict[Pair, _Use] = {}
     for manifest in manifests:
         pod = manifest.get("spec", {}).get("template", {}).get("spec")
         by = manifest["metadata"].get("labels", {}).get(LABEL_COMPONENT, manifest["kind"])
-        for reference in _references(pod) if pod else ():
+        for reference, keys in _references(pod) if pod else ():
             if reference not in made:
-                used.setdefault(reference, {})[by] = None
+                use = used.setdefault(reference, _Use())
+                use.by[by] = None
+                use.keys.update(dict.fromkeys(keys))
+                use.written = use.written or _writes(pod, reference)
     for claim, roles in needs.claims.items():
-        used.setdefault((claim.kind.kind, claim.name), {}).update(dict.fromkeys(roles))
-    return [{"kind": kind, "name": name, "usedBy": list(by)} for (kind, name), by in sorted(used.items())]
+        used.setdefault((claim.kind.kind, claim.name), _Use()).by.update(dict.fromkeys(roles))
+    pods = {role.role: role.pods for role in needs.roles}
+    return [_object(reference, used[reference], pods) for reference in sorted(used)]
 
 
-def _references(pod: Object) -> Iterator[tuple[str, str]]:
-    """Yield kind and name of each object that a pod cannot start without."""
+def _object(reference: Pair, use: _Use, pods: Mapping[str, int]) -> dict[str, Any]:
+    kind, name = reference
+    found = {"kind": kind, "name": name, "usedBy": list(use.by), "keys": list(use.keys)}
+    if kind != _VOLUME:
+        return found
+    # A Job has one pod.
+    count = sum(pods.get(by, 1) for by in use.by)
+    modes = [_SHARED] if use.written else [_SHARED, _READ]
+    return {**found, "pods": count, "accessModes": modes if count > 1 else []}
+
+
+def _writes(pod: Object, reference: Pair) -> bool:
+    """Tell whether a pod may write to a volume."""
+    claims = {each["name"]: each.get("persistentVolumeClaim") for each in pod.get("volumes", [])}
+    mounts = (mount for container in _containers(pod) for mount in container.get("volumeMounts", []))
+    return any(
+        (_VOLUME, claim["claimName"]) == reference and not claim.get("readOnly") and not mount.get("readOnly")
+        for mount in mounts
+        if (claim := claims.get(mount["name"]))
+    )
+
+
+def _containers(pod: Object) -> Iterator[Object]:
+    yield from (*pod.get("initContainers", []), *pod.get("containers", []))
+
+
+def _references(pod: Object) -> Iterator[tuple[Pair, Sequence[str]]]:
+    """Yield each object that a pod cannot start without, with the keys of it that it must have."""
     for secret in pod.get("imagePullSecrets", []):
-        yield "Secret", secret["name"]
+        yield ("Secret", secret["name"]), (".dockerconfigjson",)
     if account := pod.get("serviceAccountName"):
-        yield "ServiceAccount", account
+        yield ("ServiceAccount", account), ()
     for volume in pod.get("volumes", []):
-        if claim := volume.get("persistentVolumeClaim"):
-            yield "PersistentVolumeClaim", claim["claimName"]
+        yield from _named(volume.get("persistentVolumeClaim"), _VOLUME, "claimName")
         yield from _named(volume.get("secret"), "Secret", "secretName")
         yield from _named(volume.get("configMap"), "ConfigMap", "name")
         for source in volume.get("projected", {}).get("sources", []):
             yield from _named(source.get("secret"), "Secret", "name")
             yield from _named(source.get("configMap"), "ConfigMap", "name")
-    for container in (*pod.get("initContainers", []), *pod.get("containers", [])):
+    for container in _containers(pod):
         sources = (
             *container.get("envFrom", []),
             *(each.get("valueFrom", {}) for each in container.get("env", [])),
@@ -193,9 +243,11 @@ def _references(pod: Object) -> Iterator[tuple[str, str]]:
             )
 
 
-def _named(reference: Object | None, kind: str, key: str) -> Iterator[tuple[str, str]]:
-    if reference and not reference.get("optional") and reference.get(key):
-        yield kind, reference[key]
+def _named(reference: Object | None, kind: str, name: str) -> Iterator[tuple[Pair, Sequence[str]]]:
+    """Yield an object by one reference to it, of a variable or of a volume."""
+    if reference and not reference.get("optional") and reference.get(name):
+        keys = (reference.get("key"), *(item["key"] for item in reference.get("items", [])))
+        yield (kind, reference[name]), [key for key in keys if key]
 
 
 def summary(document: Mapping[str, Any]) -> str:
@@ -237,11 +289,19 @@ def pod_table(document: Mapping[str, Any]) -> Table:
 
 def component_table(document: Mapping[str, Any]) -> Table:
     """Return what must be installed in the cluster."""
-    rows = [
-        (each["name"], ",\n".join(each["provides"]), each["install"], each["source"])
-        for each in document["components"]
-    ]
-    return ("What must be installed", "It provides", "How it gets there", "Source"), rows
+    rows = [(each["name"], ",\n".join(each["provides"]), each["note"]) for each in document["components"]]
+    return ("What must be installed", "It provides", "Remark"), rows
+
+
+def commands(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of how each component gets there: commands and addresses whole, to be copied.
+
+    Args:
+        document: what `needed` returned.
+    """
+    for each in document["components"]:
+        yield f"{each['name']} ({'shows it' if each['shows'] else 'brings it'}):"
+        yield from (f"  {line}" for line in (each["install"], each["source"]) if line)
 
 
 def namespace_table(document: Mapping[str, Any]) -> Table:
@@ -249,7 +309,32 @@ def namespace_table(document: Mapping[str, Any]) -> Table:
     security = document["podSecurity"]
     why = ";\n".join(f"{role}: {', '.join(found)}" for role, found in security["because"].items())
     rows = [
-        (f"label {ENFORCE}", f"{security['level']}, or none", why),
-        *((each["kind"], each["name"], ", ".join(each["usedBy"])) for each in document["objects"]),
+        (f"label {ENFORCE}", f"{security['level']}, or none", "", why),
+        *(
+            (each["kind"], each["name"], _with(each), ", ".join(map(_user, each["usedBy"])))
+            for each in document["objects"]
+        ),
     ]
-    return (f"Namespace {document['namespace']} needs", "Name or value", "For"), rows
+    return (f"Namespace {document['namespace']} needs", "Name or value", "With", "For"), rows
+
+
+def _with(found: Mapping[str, Any]) -> str:
+    """Say what an object must have."""
+    if found["keys"]:
+        return f"{'key' if len(found['keys']) == 1 else 'keys'} {', '.join(found['keys'])}"
+    if not found.get("accessModes"):
+        return ""
+    modes = " or ".join(found["accessModes"])
+    return f"{modes}: {counted(found['pods'], 'pod')} mount it (ReadWriteOnce does where all are on one node)"
+
+
+def _user(component: str) -> str:
+    return "the Job that fetches the model" if component == DOWNLOAD else component
+
+
+def not_in_a_plan(document: Mapping[str, Any]) -> str:
+    """Return where it is said what the fabrics take beside all this; nothing where no page does."""
+    if not document["guides"]:
+        return ""
+    guides = ", ".join(document["guides"])
+    return f"Not in a plan: what drivers, nodes and the network must be like. See {guides}"

@@ -13,7 +13,15 @@ from disagg_operator.api.parse import accept
 from disagg_operator.build.objects import domain_objects, scaler_objects, shared_objects, worker_objects
 from disagg_operator.cli import documents
 from disagg_operator.cli.explaining import blocks, concerning
-from disagg_operator.cli.needs_report import component_table, namespace_table, needed, pod_table, summary
+from disagg_operator.cli.needs_report import (
+    commands,
+    component_table,
+    namespace_table,
+    needed,
+    not_in_a_plan,
+    pod_table,
+    summary,
+)
 from disagg_operator.cli.planning import WorkerImageOption, planned, released_worker_image
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
 from disagg_operator.cli.terminal import Form, UserError, fail, printable, show, warn
@@ -127,9 +135,11 @@ def _show_needs(planned_of: Iterable[tuple[dict[str, Any], Plan]], known: Catalo
         return
     for document in found:
         typer.echo(f"{document['namespace']}/{document['name']}: {summary(document)}")
-        for headings, rows in (pod_table(document), component_table(document), namespace_table(document)):
+        for headings, rows in (pod_table(document), namespace_table(document), component_table(document)):
             typer.echo()
             show(headings, rows)
+        parts = ["\n".join(commands(document)), not_in_a_plan(document)]
+        typer.echo(printable("".join(f"\n{part}\n" for part in parts if part)), nl=False)
 
 
 def _print(manifests: list[dict[str, Any]], form: Form, *, assumed: bool) -> None:

@@ -19,13 +19,17 @@ class Prerequisite(ProfileModel):
         name: what people call it.
         provides: names of extended resources, node labels, DeviceClasses and kinds (``group/version Kind``);
             a ``*`` stands for any text.
-        install: the command that brings it, or shows what is there.
+        install: the command that brings it, or shows what is there; nothing else, so that it can be copied.
+        shows: whether the command only shows what is there.
+        note: what to know beside the command.
         source: the document that says so.
     """
 
     name: str
     provides: tuple[str, ...]
     install: str
+    shows: bool = False
+    note: str = ""
     source: str
 
 

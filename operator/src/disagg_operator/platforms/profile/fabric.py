@@ -80,6 +80,8 @@ class FabricProfile(HardwareLayer):
         kind: what sort of network it is, such as ``efa``; a fabric that is like another inherits its kind, by
             which conditions and rules know it. Its name where nothing is said.
         description: one sentence for people.
+        guide: where the documentation says what it takes beside what a plan holds, such as settings of the
+            network; empty where nothing.
         nixl_backends: NIXL plugins that drive it, the default first.
         promises: transports that KV cache may be expected to move over; none where anything will do.
         security: security contexts with which it works, the default first.
@@ -93,6 +95,7 @@ class FabricProfile(HardwareLayer):
     name: str
     kind: str = ""
     description: str
+    guide: str = ""
     nixl_backends: Annotated[tuple[Choice, ...], Field(min_length=1)]
     promises: tuple[PromisedTransport, ...] = ()
     security: Annotated[tuple[Security, ...], Field(min_length=1)]

@@ -61,7 +61,8 @@ def remedy(name: str) -> str:
     provider = provider_of(name)
     if provider is None:
         return "See: kubectl describe nodes"
-    return f"It comes with {provider.name}. Run: {provider.install}"
+    note = f" ({provider.note})" if provider.note else ""
+    return f"It comes with {provider.name}. Run: {provider.install}{note}"
 
 
 def source(name: str, otherwise: str) -> str:
