@@ -131,7 +131,7 @@ def test_a_worker_that_lacks_its_device_stops_before_its_engine_and_says_so(
     def told() -> None:
         progressing = deployment.condition("Progressing")
         assert (
-            "lacks what its engine needs. 0 of 1 fabric devices are in the container"
+            "lacks what its engine needs: fabricDevices: 0 of 1 fabric devices are in the container"
             in progressing["message"]
         )
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from disagg_operator.cli.live import connection
+from disagg_operator.cli.live import connection, rollouts
 from disagg_operator.cli.main import app
 from disagg_operator.reconcile.kinds import Object
 from unit.cli.fake_cluster import FakeCluster
@@ -203,3 +203,23 @@ def test_retry_asks_for_another_try_of_what_was_given_up(monkeypatch: pytest.Mon
     cluster.conflicts = 1
     assert on(cluster, monkeypatch, "retry", "llama").stdout == "revision newnewnw of llama is tried again\n"
     assert len(cluster.annotated) == 1
+
+
+def test_a_step_that_differs_in_time_and_process_of_a_log_s_line_is_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The state is another at each look."""
+    first, second = (reported("RolesNotReady") for _ in range(2))
+    for state, stamp in ((first, "[1795758882.685609] [p:19   :0]"), (second, "[1795758890.1] [p:7    :0]")):
+        state["status"]["conditions"][0]["message"] = f"Pod d: {stamp} select.c:722  UCX  ERROR no way."
+    states = [first, second, reported("Complete", "False")]
+
+    class Changing(FakeCluster):
+        async def get(self, *_: Any) -> Object:
+            return states.pop(0)
+
+    monkeypatch.setattr(rollouts, "_POLL_SECONDS", 0.0)
+    result = on(Changing(first), monkeypatch, "status", "llama")
+    assert result.exit_code == 0
+    assert result.stderr.count("no way") == 1
+    assert "select.c" not in result.stderr

@@ -295,7 +295,6 @@ def test_what_is_waited_for_is_a_line_for_each_cause() -> None:
     pods = [pending("llama-prefill-0", "prefill", cpu), pending("llama-prefill-1", "prefill", cpu)]
     pods += [pending("llama-decode-0", "decode", "no disk")]
     assert causes(condition("Progressing", "True", "RolesNotReady", wall), *pods) == [
-        "Progressing RolesNotReady for 5m",
         f"prefill: llama-prefill-0 and 1 more Pending for 5m: {why}",
         "decode: llama-decode-0 Pending for 5m: cannot be scheduled: no disk.",
         "details: kubectl disagg doctor llama --namespace models",

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -166,16 +167,52 @@ def test_without_an_rdma_device_that_alone_is_the_cause(dev: Path) -> None:
     }
 
 
-def test_nixl_that_loads_and_finds_no_device_is_told_from_a_plugin_that_does_not_fit(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("UCX_TLS", "gga", "no usable transports/devices"),
+        ("UCX_TLS", "self,sm", "no active messages transport"),
+        ("UCX_NET_DEVICES", "nowhere0", "no active messages transport"),
+    ],
+)
+def test_the_variable_that_leaves_ucx_no_way_to_other_pods_is_named_first(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
 ) -> None:
-    """With NIXL itself: this machine has no RDMA device, or UCX would refuse this name as well."""
-    monkeypatch.setenv("UCX_TLS", "gga")
+    """With NIXL itself: this machine has no RDMA device, or UCX would refuse one of these names as well."""
+    monkeypatch.setenv(name, value)
     found = result("nixlBackend", "UCX")
     assert found["ok"] is False
-    assert "no usable transports/devices" in found["says"]
-    assert "UCX_TLS and UCX_NET_DEVICES (env)" in found["says"]
+    assert found["says"].startswith(f"{name}={value} (spec.env or spec.<role>.env")
+    assert says in found["says"]
     assert "Plugins must be built" not in found["says"]
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        (
+            "[1795758882.685609] [pod:19   :0] select.c:722  UCX  ERROR no active messages transport to x",
+            True,
+        ),
+        ("UCX: backend creation failed for 'UCX'", True),
+        ("E1127 06:01:57.847711 27214 nixl_plugin_manager.cpp:58] Failed to load plugin UCX", False),
+    ],
+)
+def test_a_plugin_that_does_not_fit_is_not_laid_to_a_variable(
+    monkeypatch: pytest.MonkeyPatch, line: str, named: bool
+) -> None:
+    """What NIXL prints is simulated."""
+
+    def run(*command: str, **_: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 1, "", f"{line}\n")
+
+    monkeypatch.setattr(check_worker, "_run", run)
+    monkeypatch.setenv("UCX_TLS", "rc,cuda")
+    says = result("nixlBackend", "UCX")["says"]
+    assert says.startswith("UCX_TLS=rc,cuda") is named
+    assert ("Plugins must be built" in says) is not named
+    assert "select.c" not in says
+    assert "nixl_plugin_manager" not in says
 
 
 def test_shared_memory_is_compared_in_bytes(dev: Path) -> None:

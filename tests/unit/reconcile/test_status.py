@@ -396,9 +396,41 @@ def test_a_pod_that_lacks_something_says_what_and_what_to_do(ended: str) -> None
     lacks = ("gpus", False, "0 of 8 GPUs are in the container. Look at the device plugin.")
     found = first_trouble([checked("d-0", ("nixlBackend", True, "UCX starts"), lacks, ended=ended)])
     assert found == (
-        "Pod d-0 lacks what its engine needs. 0 of 8 GPUs are in the container. Look at the device plugin. "
-        "See docs/troubleshooting.md#preflight-gpus and: kubectl logs d-0 --namespace team -c preflight"
+        "Pod d-0 lacks what its engine needs: gpus: 0 of 8 GPUs are in the container. Look at the device "
+        "plugin. See docs/troubleshooting.md#preflight-gpus and: kubectl logs d-0 "
+        "--namespace team -c preflight"
     )
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "[1795758882.685609] [pod:19   :0]          select.c:722  UCX  ERROR ",
+        "[1795758890.1] [pod:7    :1]  select.c:722  UCX  ERROR ",
+        "E1127 06:01:57.847800   27214 ucx_utils.cpp:635] UCX  ERROR ",
+    ],
+)
+def test_what_a_log_s_line_begins_with_makes_no_other_trouble(prefix: str) -> None:
+    why = "UCX  ERROR no active messages transport"
+    lacks = checked("d-0", ("nixlBackend", False, f"NIXL fails: {prefix}no active messages transport."))
+    assert f"nixlBackend: NIXL fails: {why}. See" in (first_trouble([lacks]) or "")
+    ended = {"exitCode": 1, "message": f"{prefix}no active messages transport"}
+    crash = {"ready": False, "state": {"terminated": ended}}
+    found = first_trouble([pod("decode", containerStatuses=[crash])])
+    assert f"keeps ending (Error, exit code 1): {why}. See" in (found or "")
+
+
+def test_roles_with_one_cause_tell_it_once() -> None:
+    crash = {"ready": False, "state": {"terminated": {"exitCode": 1, "message": "no way"}}}
+    pods = [pod(role, containerStatuses=[crash]) for role in ("prefill", "decode")]
+    both = message(View(seen(0, 0, 1, *pods), at(None), NEW, planned()), "Available")
+    assert both == (
+        "prefill: 0 of 1 ready. Pod demo-prefill-0 keeps ending (Error, exit code 1): no way. See: kubectl "
+        "logs demo-prefill-0 --namespace team --previous decode: 0 of 1 ready. As prefill."
+    )
+    crash = {"ready": False, "state": {"terminated": {"exitCode": 1, "message": "no room"}}}
+    other = pod("decode", containerStatuses=[crash])
+    assert "no room" in message(View(seen(0, 0, 1, pods[0], other), at(None), NEW, planned()), "Available")
 
 
 def test_a_message_that_was_cut_off_is_told_as_any_other_end() -> None:

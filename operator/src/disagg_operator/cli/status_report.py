@@ -175,7 +175,8 @@ def _causes(document: dict[str, Any], now: datetime) -> Iterator[Cell]:
         return
     pods = list(_troubles(document["pods"], now))
     told_by_pods = bool(pods) and gist(wait["message"]).startswith("Pod ")
-    yield _wait({**document, "waitsFor": {**wait, "message": ""}} if told_by_pods else document, now)
+    if not told_by_pods:
+        yield _wait(document, now)
     yield from (Text(gist(line), style=_OPEN) for line in wait["message"].splitlines()[1:])
     yield from pods
     yield Text(f"details: {doctor({'metadata': document})}")

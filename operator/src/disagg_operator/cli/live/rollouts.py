@@ -17,6 +17,7 @@ from disagg_operator.plan.rollout.stepper import RoleObservation
 from disagg_operator.reconcile.errors import ClusterError
 from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, POD, STATEFUL_SET, Object
 from disagg_operator.reconcile.observe import observe
+from disagg_operator.reconcile.reporting.log_prefixes import without_prefixes
 
 _POLL_SECONDS = 1.0
 
@@ -65,7 +66,7 @@ async def follow(connection: Connection, name: str, seconds: float, teller: Tell
         connection: the cluster.
         name: name of the deployment.
         seconds: longest wait.
-        teller: is told each change.
+        teller: is told each change; what differs in time and process of a log's line is none.
 
     Raises:
         TimedOutError: the rollout went on for longer.
@@ -76,8 +77,9 @@ async def follow(connection: Connection, name: str, seconds: float, teller: Tell
     while True:
         resource = await deployment(connection, name)
         condition = progressing(resource)
-        if condition["message"] != last:
-            last = condition["message"]
+        message = without_prefixes(condition["message"])
+        if message != last:
+            last = message
             teller.say(f"{condition['reason']}: {last}")
         if is_done(condition):
             return resource

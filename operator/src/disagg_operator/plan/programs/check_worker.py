@@ -26,12 +26,15 @@ LONGEST = 3800  # the kubelet keeps 4096 bytes
 IPC_LOCK = 14  # number of CAP_IPC_LOCK
 SECONDS = 40  # for NIXL to start a backend; loading CUDA takes the most
 ABSENT = 77
-PREFIX = re.compile(r"^(?:[IWEF]\d{4} [\d:.]+\s+\d+ \S+\] |\[[\d.]+\] \[\S+\]\s+\S+\s+)")
-NO_DEVICE = "no usable transports/devices"
-TELLING = re.compile(
+PREFIX = re.compile(r"^(?:[IWEF]\d{4} [\d:.]+\s+\d+ \S+\] |\[[\d.]+\] \[[^\]]*\]\s+\S+\s+)")
+UNFIT = (
     r"Failed to load plugin|version mismatch|nixl_plugin_init|not found|undefined symbol|cannot open shared"
-    rf"|backend (?:creation failed|initialization error)|unsupported backend|{NO_DEVICE}"
 )
+NO_WAY = r"no usable transports/devices|no active messages transport"
+TELLING = re.compile(
+    rf"{UNFIT}|backend (?:creation failed|initialization error)|unsupported backend|{NO_WAY}"
+)
+UCX_VARIABLES = ("UCX_TLS", "UCX_NET_DEVICES")
 # They end without destructors: one in NIXL's wheel (libnl) may crash.
 TRY_BACKEND = f"""
 import os, sys
@@ -57,8 +60,7 @@ REMEDY = (
     "or set NIXL_PLUGIN_DIR to the right folder (env)."
 )
 _DEVICES_REMEDY = (
-    "It loads, and finds no device that UCX_TLS and UCX_NET_DEVICES (env) let it take: correct them, or see "
-    "with ucx_info -d what the container's devices offer."
+    "It loads, and finds no way to other pods: see with ucx_info -d what the container's devices offer."
 )
 
 
@@ -232,7 +234,15 @@ def nixl_backend(backend: str) -> str:
     lines = [PREFIX.sub("", line.strip()) for line in (tried.stderr + tried.stdout).splitlines()]
     reasons = dict.fromkeys(line for line in lines if TELLING.search(line) and backend in line)
     why = "; ".join(list(reasons)[:3]) or (lines[-1] if lines else f"status {tried.returncode}")
-    remedy = _DEVICES_REMEDY if NO_DEVICE in why else REMEDY
+    written = ", ".join(f"{name}={os.environ[name]}" for name in UCX_VARIABLES if os.environ.get(name))
+    no_way = re.search(NO_WAY, why) is not None
+    if backend == "UCX" and written and (no_way or not re.search(UNFIT, why)):
+        raise WrongError(
+            f"{written} (spec.env or spec.<role>.env, or the platform's) lets NIXL's backend UCX take "
+            "nothing that reaches other pods: leave it out, or correct it by what ucx_info -d lists. UCX: "
+            f"{why[:900]}."
+        )
+    remedy = _DEVICES_REMEDY if no_way else REMEDY
     raise WrongError(f"NIXL cannot start its backend {backend}: {why[:900]}. {remedy}")
 
 

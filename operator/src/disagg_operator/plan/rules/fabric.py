@@ -7,6 +7,8 @@ from typing import Any
 from disagg_operator.api.admission.rule import Finding, Rule, Severity
 from disagg_operator.api.admission.templates import entries, mapping, templates
 from disagg_operator.api.admission.variables import SHARED_MEMORY_BREAKS
+from disagg_operator.api.transport import RDMA, Transport
+from disagg_operator.api.ucx import UCX_TLS, may_take
 from disagg_operator.api.v1alpha1.variables import (
     EFA_SHARED_MEMORY,
     ENGINE_NEUTRAL_BACKEND,
@@ -14,17 +16,20 @@ from disagg_operator.api.v1alpha1.variables import (
     SGLANG_BACKEND,
 )
 from disagg_operator.plan.facts import image_kind
+from disagg_operator.plan.hardware import gpu_resource
 from disagg_operator.plan.model import EnvSetting, RolePlan
 from disagg_operator.plan.rules.subject import Subject, variable, written_at
 from disagg_operator.platforms.vocabulary import STANDARD
 
 _KV_DOC = "https://docs.nvidia.com/dynamo/latest/backends/trtllm/kv-cache-transfer.html"
+_UCX_DOC = "https://openucx.readthedocs.io/en/master/faq.html"
 _HYBRIDS = re.compile(r"mamba|jamba|bamba|nemotron-?(3|h)\b|nemotron-3", re.IGNORECASE)
 _HYBRID = "looks like a hybrid of Mamba and attention, whose state NIXL transceivers may not move"
 _EFA_SDK = "/opt/amazon/efa"
 _LIBFABRIC = "LIBFABRIC"
 EFA = "efa"
 """Kind of the fabrics that these rules know best."""
+TCP = "tcp"
 
 
 def _settings(subject: Subject, name: str) -> Iterator[tuple[RolePlan, EnvSetting, str]]:
@@ -46,7 +51,7 @@ def _on(subject: Subject, kind: str) -> bool:
 def _ucx_without_cuda(subject: Subject) -> Iterator[Finding]:
     if not subject.on_gpu:
         return
-    for role, setting, value in _settings(subject, "UCX_TLS"):
+    for role, setting, value in _settings(subject, UCX_TLS):
         names = [name.strip() for name in value.removeprefix("^").split(",")]
         excluded = value.startswith("^")
         cuda = [name for name in names if name in {"cuda", "cuda_copy"}]
@@ -56,11 +61,31 @@ def _ucx_without_cuda(subject: Subject) -> Iterator[Finding]:
             yield Finding(written_at(role, setting), fault, f"{remedy}, or leave UCX_TLS out")
 
 
+def _ucx_without_tcp(subject: Subject) -> Iterator[Finding]:
+    if {fabric.kind for fabric in subject.platform.fabrics} != {TCP}:
+        return
+    if subject.plan.transfer.nixl_backend == _LIBFABRIC:
+        return
+    for role, setting, value in _settings(subject, UCX_TLS):
+        ways = {Transport.UCX_TCP} | (RDMA if _may_have_adapters(subject, role) else set())
+        if not any(may_take(value, way) for way in ways - {Transport.LIBFABRIC_EFA}):
+            excludes = value.startswith("^")
+            fault = f"UCX_TLS={value} leaves out tcp, by which KV cache moves here: engines may not start"
+            remedy = "Take tcp out of what it excludes" if excludes else "Add tcp"
+            yield Finding(written_at(role, setting), fault, f"{remedy}, or leave UCX_TLS out")
+
+
+def _may_have_adapters(subject: Subject, role: RolePlan) -> bool:
+    """Tell whether pods are given RDMA devices, or may find them, though their platform has none."""
+    given = [device for device in role.pod.devices if device.name != gpu_resource(subject.platform.machine)]
+    return bool(given or role.pod.overrides) or role.pod.security.mode == "Privileged"
+
+
 def _cuda_ipc_excluded(subject: Subject) -> Iterator[Finding]:
     # Where KV cache crosses another fabric, UCX may well be kept off NVLink.
     if subject.platform.fabrics[0].domain is None:
         return
-    for role, setting, value in _settings(subject, "UCX_TLS"):
+    for role, setting, value in _settings(subject, UCX_TLS):
         names = {name.strip() for name in value.removeprefix("^").split(",")}
         has = ("cuda_ipc" in names or "cuda" in names) != value.startswith("^")
         if not has and "all" not in names:
@@ -152,7 +177,7 @@ def _verbs_settings(subject: Subject) -> Iterator[Finding]:
 
 
 def _no_infiniband(subject: Subject) -> Iterator[Finding]:
-    fabrics = [fabric for fabric in subject.platform.fabrics if fabric.kind not in ("tcp", EFA)]
+    fabrics = [fabric for fabric in subject.platform.fabrics if fabric.kind not in (TCP, EFA)]
     if not fabrics:
         return
     fault = f"NCCL_IB_DISABLE=1 keeps NCCL off the fabric of {subject.platform.machine.name}"
@@ -234,6 +259,7 @@ def _other_plugins(subject: Subject) -> Iterator[Finding]:
 
 RULES: tuple[Rule[Subject], ...] = (
     Rule("ucx-tls-cuda", "https://github.com/NVIDIA/TensorRT-LLM/pull/18373", _ucx_without_cuda, unsafe=True),
+    Rule("ucx-tls-tcp", _UCX_DOC, _ucx_without_tcp, severity=Severity.WARN),
     Rule(
         "mnnvl-needs-cuda-ipc",
         "https://github.com/ai-dynamo/dynamo/issues/14357",

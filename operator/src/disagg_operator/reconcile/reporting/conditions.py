@@ -329,15 +329,28 @@ def _more(view: View) -> str:
 
 
 def _roles_message(view: View) -> str:
-    """Say for each role of the target revision that lacks replicas what it lacks, and why."""
+    """Say for each role of the target revision that lacks replicas what it lacks, and why: one cause once."""
     parts = []
+    told: dict[str, str] = {}
     for role in (*ROLES, names.FRONTEND):
         workload = _target(view, role)
         ready, asked = (workload.ready, workload.asked) if workload else (0, _asked(view, role))
         if ready < asked:
-            parts.append(f"{role}: {ready} of {asked} ready. {_trouble(view, role)}".strip())
+            why = _trouble(view, role)
+            first = told.setdefault(_nameless(view, role, why), role) if why else role
+            parts.append(
+                f"{role}: {ready} of {asked} ready. {why if first == role else f'As {first}.'}".strip()
+            )
             parts += _restarts(view, role)
     return " ".join(parts)
+
+
+def _nameless(view: View, role: str, text: str) -> str:
+    """Return why a role is not ready, without the names by which the texts of two roles differ."""
+    pods = view.observed.pods_of(role, None if role == names.FRONTEND else view.target)
+    for name in sorted((pod["metadata"]["name"] for pod in pods), key=len, reverse=True):
+        text = text.replace(name, "…")
+    return text
 
 
 def _restarts(view: View, role: str) -> list[str]:

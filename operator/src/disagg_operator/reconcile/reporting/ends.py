@@ -1,6 +1,7 @@
 """How containers ended. Pure."""
 
 from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.reporting.log_prefixes import without_prefixes
 
 
 def last_end(container: Object) -> Object | None:
@@ -18,5 +19,5 @@ def ending(ended: Object) -> str:
     if not ended:
         return ""
     why = f" ({ended.get('reason', 'Error')}, exit code {ended.get('exitCode', '?')})"
-    last_words = str(ended.get("message", "")).strip().splitlines()
+    last_words = without_prefixes(str(ended.get("message", ""))).strip().splitlines()
     return f"{why}: {last_words[-1][:300].rstrip('.')}" if last_words else why

@@ -71,8 +71,9 @@ def _container_trouble(pod: str, namespace: str, container: Object) -> str | Non
     place = f"--namespace {namespace}"
     wrong = [each for each in findings(container) if each.ok is False]
     if wrong:
+        lacks = " ".join(f"{each.check}: {each.says}" for each in wrong)
         return (
-            f"Pod {pod} lacks what its engine needs. {' '.join(each.says for each in wrong)} See "
+            f"Pod {pod} lacks what its engine needs: {lacks} See "
             f"{check_heading(wrong[0].check)} and: kubectl logs {pod} {place} -c {CHECK}"
         )
     fetch = told(container)

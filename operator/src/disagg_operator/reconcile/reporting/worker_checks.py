@@ -9,6 +9,7 @@ from disagg_operator.api.wording import counted
 from disagg_operator.build.pods import CHECK
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.reporting.ends import last_end
+from disagg_operator.reconcile.reporting.log_prefixes import without_prefixes
 
 _LONGEST = 200
 
@@ -39,7 +40,9 @@ def findings(container: Object) -> tuple[Finding, ...]:
     message = (last_end(container) or {}).get("message", "")
     try:
         told = json.loads(message)["preflight"]
-        return tuple(Finding(str(each["check"]), each["ok"], str(each["says"])) for each in told)
+        return tuple(
+            Finding(str(each["check"]), each["ok"], without_prefixes(str(each["says"]))) for each in told
+        )
     except (ValueError, KeyError, TypeError):
         return ()  # cut off, or the end of a log: the container's exit code tells then
 
