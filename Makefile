@@ -42,7 +42,8 @@ demo-down: $(READY) ## Remove the demo and its cluster.
 ##@ Work on it
 .PHONY: setup fmt lint typecheck crds update-golden released-chart render docs docs-serve
 setup: ## Install uv if it is missing, and the locked Python packages.
-	@hack/bootstrap && touch $(READY)
+	@hack/bootstrap >/dev/null && touch $(READY)
+	@echo 'Next: export PATH="$(abspath $(BIN)):$$PATH" (kubectl-disagg and the tools), or make demo, make help.'
 
 fmt: $(READY) ## Format the code and fix what the linter can.
 	@$(BIN)/ruff format .

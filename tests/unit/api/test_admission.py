@@ -535,6 +535,13 @@ def test_a_plugin_folder_on_both_roles_is_fine_for_other_engines() -> None:
     assert found(spec) == ()
 
 
+def test_remedies_name_the_value_that_is_in_the_way() -> None:
+    (vain,) = found({"verification": {"canary": False, "promptTokens": 64}})
+    assert "or leave out canary: false" in str(vain)
+    (plugin,) = found({"transfer": {"nixlBackend": "LIBFABRIC"}})
+    assert "Write UCX: the reference engine's image holds no other plugin" in str(plugin)
+
+
 def test_remedies_say_what_to_write_today() -> None:
     by_field = {each.field: each.remedy for each in found({"frontend": {"routerMode": "least-loaded"}})}
     assert by_field["spec.frontend.routerMode"] == "Write round-robin or random or kv"

@@ -37,6 +37,11 @@ def test_all_platforms_are_listed_with_what_a_node_has() -> None:
     assert "vpc.amazonaws.com/efa: 16 a node" in line
 
 
+def test_a_fabric_that_promises_nothing_says_so() -> None:
+    assert platforms("generic").splitlines()[-1].startswith("promises: nothing")
+    assert "promises: nothing" not in platforms("aws-p5.48xlarge")
+
+
 def test_one_platform_shows_its_values_and_those_of_its_fabrics_with_line_and_document() -> None:
     text = platforms("aws-p6e-gb200.36xlarge")
     for title in ("machine aws-p6e-gb200.36xlarge", "fabric efa", "fabric mnnvl"):

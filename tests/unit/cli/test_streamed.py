@@ -44,8 +44,9 @@ def test_the_time_to_the_first_token_and_the_rate_after_it_are_told() -> None:
         **{"text": "One two three", "finishReason": "length", "ttftSeconds": 0.5, "seconds": 1.5},
         **{"promptTokens": 7, "tokens": 5, "chunks": 3, "tokensPerSecond": 4.0},
     }
-    assert summary(told) == (
-        "TTFT 0.500 s, 5 tokens in 1.500 s, 4.0 tokens/s after the first, prompt of 7 tokens"
+    assert summary(told, 5) == (
+        "TTFT 0.500 s, 5 tokens in 1.500 s, 4.0 tokens/s after the first, prompt of 7 tokens, "
+        "cut at --max-tokens 5"
     )
 
 
@@ -53,7 +54,7 @@ def test_pieces_are_not_called_tokens() -> None:
     found = answer(10.5, 11.0)
     found.take(chunk("a"))
     found.take(chunk("b"))
-    assert summary(found.document()) == (
+    assert summary(found.document(), 5) == (
         "TTFT 0.500 s, 2 pieces (tokens were not counted) in 1.000 s, 2.0 pieces/s after the first"
     )
 
@@ -63,7 +64,7 @@ def test_one_token_has_no_rate_and_no_text_no_time() -> None:
     one.take(chunk("a"))
     none.take(chunk(None, finish_reason="stop"))
     assert one.document()["tokensPerSecond"] is None
-    assert summary(none.document()) == "the answer has no text"
+    assert summary(none.document(), 5) == "the answer has no text"
 
 
 def test_errors_in_the_stream_are_told() -> None:
@@ -92,7 +93,7 @@ def test_tokens_that_are_no_numbers_are_not_counted() -> None:
     found.take(chunk("a"))
     found.take(chunk("b"))
     found.take('{"choices": null, "usage": {"completion_tokens": "3", "prompt_tokens": -1}}')
-    assert "tokens were not counted" in summary(found.document())
+    assert "tokens were not counted" in summary(found.document(), 5)
     assert found.document()["promptTokens"] is None
 
 

@@ -76,4 +76,4 @@ def chat(
     whole = answer.document()
     if not documents.told(whole, form):
         typer.echo()
-        errors().print(summary(whole), style="dim", highlight=False, markup=False, soft_wrap=True)
+        errors().print(summary(whole, most), style="dim", highlight=False, markup=False, soft_wrap=True)

@@ -84,3 +84,5 @@ def _print_values(profile: MachineProfile | FabricProfile) -> None:
         rows,
         title=f"{sort} {profile.name}: {profile.description}",
     )
+    if isinstance(profile, FabricProfile) and not profile.promises:
+        typer.echo("promises: nothing, so that any transport is as good as promised, TCP too")

@@ -8,6 +8,8 @@ from typing import Any
 from disagg_operator.api.wording import counted
 
 _DONE = "[DONE]"
+_TOO_LONG = "length"
+"""Why a model stopped that had more to say."""
 _LONGEST = 1 << 20
 """Bytes of one event. What is longer is no answer of a frontend."""
 
@@ -116,8 +118,18 @@ class Answer:
         return round(after / (self.last - self.first), 2)
 
 
-def summary(told: dict[str, Any]) -> str:
-    """Return how fast an answer came, of its document, as a line for people."""
+def summary(told: dict[str, Any], most: int) -> str:
+    """Return how fast an answer came, and whether it is whole, as a line for people.
+
+    Args:
+        told: the answer's document.
+        most: the tokens that it could have.
+    """
+    cut = f"cut at --max-tokens {most}" if told["finishReason"] == _TOO_LONG else ""
+    return ", ".join(part for part in (_pace(told), cut) if part)
+
+
+def _pace(told: dict[str, Any]) -> str:
     if told["ttftSeconds"] is None:
         return "the answer has no text"
     by_token = told["tokens"] is not None

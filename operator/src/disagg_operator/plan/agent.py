@@ -19,7 +19,8 @@ PORT = Port("agent", 9095)
 _AGAIN_SECONDS = 10
 _NODE_SYS = "/node/sys"
 _WHY = Provenance(
-    "Shows what moves KV cache: device counters, loaded libraries, log files of the engine.",
+    "Shows what moves KV cache: device counters, loaded libraries, log files of the engine. Its image is the "
+    "chart's worker.image, whatever the engine's.",
     "spec.verification.mode",
 )
 

@@ -35,4 +35,5 @@ def sentence(moved: Moved) -> str:
         f"{value:,} bytes over {backend} ({transport})"
         for (backend, transport), value in sorted(moved.items())
     ]
-    return f"KV cache read from the prefill pod by the decode pod through NIXL: {'; '.join(parts)}"
+    read = "; ".join(parts)
+    return f"KV cache of this chat request, read from the prefill pod by the decode pod through NIXL: {read}"

@@ -135,7 +135,11 @@ def _verification_used(spec: DisaggDeploymentSpec) -> Iterator[Finding]:
     for field, (given, reasons) in unused.items():
         why = next((reason for reason in reasons if holds[reason]), None)
         if given is not None and why is not None:
-            remedy = "Leave it out, or write another mode" if why == off else "Leave it out, or canary"
+            remedy = (
+                "Leave it out, or write another mode"
+                if why == off
+                else "Leave it out, or leave out canary: false"
+            )
             yield Finding(f"spec.verification.{field}", f"has no effect, because {why}", remedy)
 
 

@@ -58,6 +58,7 @@ def _shown(value: object) -> str:
 
 
 _REFERENCE = "the reference engine computes on CPU"
+_ONE_PLUGIN = "Write UCX: the reference engine's image holds no other plugin (docs/engines.md)"
 _MOCKER = "Dynamo's mocker computes nothing"
 
 
@@ -76,7 +77,7 @@ DYNAMO_TABLE: tuple[Supported, ...] = (
 
 REFERENCE_TABLE: tuple[Supported, ...] = (
     Supported("transfer.method", (TransferMethod.NIXL,)),
-    Supported("transfer.nixl_backend", (NixlBackend.UCX,)),
+    Supported("transfer.nixl_backend", (NixlBackend.UCX,), _ONE_PLUGIN),
     Supported("transfer.max_tokens_in_buffer"),
     Supported("transfer.kvbm"),
     *_without_gpus("prefill", _REFERENCE),
