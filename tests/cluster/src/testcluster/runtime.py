@@ -103,9 +103,10 @@ def _address_files(files: NodeFiles) -> list[Path]:
 def _pod_processes() -> list[int]:
     found: set[int] = set()
     for root in pod_cgroups():
-        for members in root.rglob("cgroup.procs"):
+        for folder in _folders(root):
             with suppress(OSError):
-                found.update(int(line) for line in members.read_text(encoding="utf-8").split())
+                members = (folder / "cgroup.procs").read_text(encoding="utf-8")
+                found.update(map(int, members.split()))
     return sorted(found - {0})
 
 
@@ -115,7 +116,11 @@ def _shims(files: NodeFiles) -> list[int]:
 
 
 def _remove_cgroups(root: Path) -> None:
-    folders = [root, *(path for path in root.rglob("*") if path.is_dir())]
-    for folder in sorted(folders, key=lambda path: len(path.parts), reverse=True):
+    for folder in reversed(_folders(root)):
         with suppress(OSError):
             folder.rmdir()
+
+
+def _folders(root: Path) -> list[Path]:
+    """Return a folder and those in it, outer ones first; `walk` goes on where one vanishes."""
+    return [Path(folder) for folder, _, _ in os.walk(root)]
