@@ -84,7 +84,7 @@ docs-serve: ## Show the site at http://127.0.0.1:8000, as you write.
 	@NO_MKDOCS_2_WARNING=1 $(SITE_BIN)/mkdocs serve --strict --livereload --dev-addr $(or $(ADDRESS),127.0.0.1:8000)
 
 ##@ Test it
-.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-examples test-oldest test-generated test-crash-points test-faults test-e2e test-gpu bench-engine bench-serving bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-kv bench-verification bench-local-prefill soak
+.PHONY: checks generated test test-unit test-golden test-property test-chart test-integration test-examples test-oldest test-generated test-crash-points test-faults test-e2e test-gpu bench-engine bench-serving bench-agent bench-operator bench-check bench-operator-start bench-gpu-transport bench-kv bench-verification bench-local-prefill soak dashboard-pictures
 checks: lint typecheck generated ## Everything that needs no cluster.
 	@hack/bootstrap --compiler
 	@$(CLUSTER_TOOL) tools >/dev/null
@@ -165,6 +165,9 @@ bench-check: $(READY) ## The same with small shapes and wide bounds, which a reg
 
 bench-operator-start: $(READY) ## Start of the operator in its pod, and the size of its image; needs the demo's cluster.
 	@UV=$(UV) exec $(BIN)/python tests/bench/bench_operator_start.py
+
+dashboard-pictures: $(READY) ## Draw the dashboards of the demo's deployment into docs/images, while it is asked: ARGS="--minutes 5".
+	@UV=$(UV) PYTHONPATH=tests:hack exec $(BIN)/python -m e2e.dashboard_pictures $(ARGS)
 
 bench-gpu-transport: $(READY) ## Evidence of KV reads between two GPUs; needs two, torch, nixl and root.
 	@PYTHONPATH=tests exec $(BIN)/python tests/bench/bench_gpu_transport.py

@@ -12,6 +12,8 @@ from monitoring.panels import board, choice, figure, lines, quantiles, rate, sec
 
 STATUS = 'namespace="$namespace", deployment="$deployment"'
 PODS = 'namespace="$namespace", disagg_dev_deployment="$deployment"'
+TOKENS = "suffix:tokens/s"
+"""A unit of our own: Grafana's `wps` are writes."""
 _rate = partial(rate, selector=PODS)
 
 
@@ -113,7 +115,7 @@ def _requests(built: Dashboard) -> Dashboard:
                 "prompts",
             ),
             (f"sum(rate(dynamo_frontend_output_tokens_total{{{PODS}}}[$__rate_interval]))", "answers"),
-            unit="wps",
+            unit=TOKENS,
         ),
     )
 
@@ -262,7 +264,7 @@ def _workers(built: Dashboard) -> Dashboard:
             "Computed, and found in KV blocks.",
             (_rate("disagg_prompt_tokens_total", "disagg_dev_role"), "{{disagg_dev_role}} computed"),
             (_rate("disagg_prompt_tokens_reused_total", "disagg_dev_role"), "{{disagg_dev_role}} reused"),
-            unit="wps",
+            unit=TOKENS,
         ),
         lines(
             "Time of a step (reference engine)",

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from string import Template
 from typing import Any
 
 from chart.helm import CHART, MONITORING, Helm, Object, of_kind, settings
@@ -23,6 +24,17 @@ def queries(dashboard: dict[str, Any]) -> Iterator[str]:
             match = _LABEL_VALUES.fullmatch(variable["query"]["query"])
             assert match, variable
             yield match[1] if "{" in match[1] else f"{match[1]}{{{match[2]}!=''}}"
+
+
+def filled(query: str, ranges: Mapping[str, str] = RANGES, **chosen: str) -> str:
+    """Return a query as Grafana asks it.
+
+    Args:
+        query: the query of a panel.
+        ranges: variables that Grafana sets by itself.
+        chosen: variables that a person chooses.
+    """
+    return Template(query).safe_substitute(**ranges, **chosen)
 
 
 def groups(helm: Helm, **values: object) -> list[Object]:

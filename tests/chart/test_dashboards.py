@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from string import Template
 from typing import Any
 
 import promql_parser as promql
@@ -12,7 +11,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from chart.asked import DASHBOARDS, RANGES, queries
+from chart.asked import DASHBOARDS, filled, queries
 from chart.helm import CHART, IMAGES, RELEASE, Helm, of_kind, settings
 from monitoring import metrics
 from monitoring.__main__ import files
@@ -37,7 +36,7 @@ def selectors(expression: Any) -> Iterator[promql.VectorSelector]:
 
 
 def parsed(query: str) -> Any:
-    return promql.parse(Template(query).safe_substitute(RANGES))
+    return promql.parse(filled(query))
 
 
 def alerts() -> Iterator[str]:

@@ -32,18 +32,19 @@ class Picture:
     """A picture that is being drawn.
 
     Attributes:
+        figure: the whole.
         axes: what is drawn on, top to bottom.
     """
 
     def __init__(self, width: float, height: float, rows: int) -> None:
-        self._figure = Figure(figsize=(width, height), layout="constrained")
-        grid = self._figure.subplots(rows, 1, sharex=True, squeeze=False)
+        self.figure = Figure(figsize=(width, height), layout="constrained" if rows else None)
+        grid = self.figure.subplots(rows, 1, sharex=True, squeeze=False) if rows else ()
         self.axes: list[Axes] = [row[0] for row in grid]
 
     def svg(self) -> str:
         """Return what was drawn."""
         written = io.StringIO()
-        self._figure.savefig(
+        self.figure.savefig(
             written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
         )
         return written.getvalue()
@@ -56,7 +57,7 @@ def drawn(width: float, height: float, rows: int = 1) -> Iterator[Picture]:
     Args:
         width: in inches.
         height: in inches.
-        rows: axes above each other that share the horizontal one.
+        rows: axes above each other that share the horizontal one; with 0 the caller places its own.
     """
     with rc_context(_STYLE):  # type: ignore[arg-type]
         yield Picture(width, height, rows)
