@@ -146,6 +146,44 @@ def test_what_containers_wait_for_and_what_is_not_mounted_are_told_each_by_its_o
     assert "Namespace ns has no Secret hub." in told[2].message
 
 
+UNBOUND = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found."
+
+
+def unbound(seconds: float) -> Object:
+    found = pod(scheduled=None, message=UNBOUND)
+    found["status"]["conditions"][0]["lastTransitionTime"] = ago(seconds)
+    return found
+
+
+def test_a_claim_that_stays_without_a_volume_is_told_with_its_field() -> None:
+    (fault,) = found(unbound(10))
+    assert fault.check is Check.VOLUME_NOT_BOUND
+    assert not fault.fatal
+    assert str(fault) == (
+        "PersistentVolumeClaim models in namespace ns is bound to no volume (pod has unbound immediate "
+        "PersistentVolumeClaims). Give it a StorageClass that makes volumes, or a PersistentVolume that "
+        "fits. See: kubectl describe persistentvolumeclaims models --namespace ns "
+        "(spec.model.source.huggingFace.cache.persistentVolumeClaim.claimName)"
+    )
+
+
+def test_a_volume_that_is_being_made_is_waited_for_and_looked_at_again() -> None:
+    assert found(unbound(4)) == []
+    assert unmounted(observe([unbound(4)]), NOW).again == 6
+    assert unmounted(observe([unbound(60)]), NOW).again is None
+
+
+def test_claims_of_a_role_whose_pods_have_theirs_are_not_named() -> None:
+    claim = {"persistentVolumeClaim": {"claimName": "mine"}}
+    of_decode = {"decode": {"podTemplate": {"spec": {"volumes": [{"name": "v", **claim}]}}}}
+    resource = {"metadata": {"namespace": "ns"}, "spec": of_decode}
+    assert not with_missing(Assessment(), resource, observe([unbound(60)]), (), NOW).faults
+    (fault,) = with_missing(
+        Assessment(), {**resource, "spec": {"prefill": of_decode["decode"]}}, observe([unbound(60)]), (), NOW
+    ).faults
+    assert fault.source == "spec.prefill.podTemplate.spec.volumes[v].persistentVolumeClaim.claimName"
+
+
 def test_nothing_is_told_of_what_was_mended() -> None:
     late = {"metadata": {"creationTimestamp": ago(3000)}, "note": MOUNT, "eventTime": ago(400)}
     ready = pod("p-0", containerStatuses=waiting('configmap "extra" not found'))

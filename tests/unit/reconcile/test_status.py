@@ -235,7 +235,8 @@ def test_messages_name_what_lacks_and_what_to_do() -> None:
                     }
                 ]
             },
-            "is bound to none. See: kubectl describe persistentvolumeclaims --namespace team",
+            "is bound to none (pod has unbound immediate PersistentVolumeClaims). See: kubectl describe "
+            "persistentvolumeclaims --namespace team",
         ),
         (
             {
@@ -290,6 +291,18 @@ def test_messages_name_what_lacks_and_what_to_do() -> None:
 def test_troubles(status: dict[str, Any], expected: str | None) -> None:
     found = first_trouble([pod("decode", **status)])
     assert found is None if expected is None else expected in (found or "")
+
+
+def test_the_claim_that_has_no_volume_is_named() -> None:
+    unscheduled = {"type": "PodScheduled", "status": "False"}
+    unscheduled["message"] = "0/1 nodes fit: pod has unbound immediate PersistentVolumeClaims. not found."
+    volumes = [{"name": "model", "persistentVolumeClaim": {"claimName": "models"}}, {"name": "scratch"}]
+    found = first_trouble([{**pod("decode", conditions=[unscheduled]), "spec": {"volumes": volumes}}])
+    assert found == (
+        "Pod demo-decode-0 waits for a volume: its PersistentVolumeClaim models is bound to none (pod has "
+        "unbound immediate PersistentVolumeClaims). See: kubectl describe persistentvolumeclaims models "
+        "--namespace team"
+    )
 
 
 def test_transition_times_change_only_on_flips() -> None:

@@ -16,6 +16,7 @@ class Check(StrEnum):
     DEVICE_CLASS_MISSING = "DeviceClassMissing"
     CLAIM_MISSING = "ClaimMissing"
     VOLUME_MISSING = "VolumeMissing"
+    VOLUME_NOT_BOUND = "VolumeNotBound"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - no password
     CONFIG_MAP_MISSING = "ConfigMapMissing"
     SECOND_CHANNEL = "SecondChannel"

@@ -1,4 +1,4 @@
-"""Volumes, Secrets and ConfigMaps that pods refer to and that are not there. Pure.
+"""Volumes, Secrets and ConfigMaps that pods refer to and that are not there, or are bound to nothing. Pure.
 
 They are not asked for: who may read a Secret by its name may read its text. Pods that wait for them say so
 themselves, by the scheduler in a condition, by the kubelet in the state of a container, and of what is to be
@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from disagg_operator.plan import names
+from disagg_operator.plan.model import ROLES
 from disagg_operator.reconcile.applying.diff import is_terminating
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed, has_node, holds, is_ready, label
@@ -26,6 +27,8 @@ MOUNT_REASON = "FailedMount"
 _STALE = timedelta(minutes=5)
 """The kubelet tries again every two minutes at least: an older Event is about something that was mended."""
 _NOT_FOUND = re.compile(r'(persistentvolumeclaim|secret|configmap) "([^"\s]+)" not found', re.IGNORECASE)
+UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
+"""What the scheduler says of pods whose claims are there and have no volume."""
 _NO_KEY = re.compile(r"couldn't find key (\S+) in (Secret|ConfigMap) [^/\s]+/([^\s,]*[^\s,.])")
 
 
@@ -107,6 +110,8 @@ def unmounted(observed: Observed, now: datetime) -> Overdue:
     suspects: dict[tuple[str, str], Object] = {}
     waits: list[float] = []
     for pod in _waiting(observed):
+        if _is_unbound(pod) and (left := _scheduled(pod, now) + PATIENCE - now) > timedelta():
+            waits.append(left.total_seconds())
         if not has_node(pod) or _is_mounted(pod):
             continue
         due = _scheduled(pod, now) + PATIENCE
@@ -139,7 +144,45 @@ def with_missing(
         for each in missing
         if (where := ", ".join(naming(resource.get("spec", {}), each)))
     ]
+    faults += _unbound(resource, observed, now)
     return replace(found, faults=(*found.faults, *faults)) if faults else found
+
+
+def _unbound(resource: Object, observed: Observed, now: datetime) -> Iterator[Fault]:
+    """Yield the claims of the specification of which pods have waited for a volume for a while.
+
+    The scheduler names no claim: all are named that the roles of these pods may use.
+    """
+    namespace = resource["metadata"]["namespace"]
+    waiting = [
+        label(pod, names.LABEL_ROLE)
+        for pod in _waiting(observed)
+        if _is_unbound(pod) and _scheduled(pod, now) + PATIENCE <= now
+    ]
+    if not waiting:
+        return
+    others = tuple(f"spec.{role}." for role in (*ROLES, names.FRONTEND) if role not in waiting)
+    claims: dict[str, list[str]] = {}
+    for path, keys, value in _leaves(resource.get("spec", {}), "spec", ()):
+        if keys[-1:] == ("claimName",) and not path.startswith(others):
+            claims.setdefault(str(value), []).append(path)
+    if claims:
+        each = " or ".join(claims)
+        message = (
+            f"PersistentVolumeClaim {each} in namespace {namespace} is bound to no volume ({UNBOUND}). Give "
+            "it a StorageClass that makes volumes, or a PersistentVolume that fits. See: kubectl describe "
+            f"persistentvolumeclaims {' '.join(claims)} --namespace {namespace}"
+        )
+        where = ", ".join(path for paths in claims.values() for path in paths)
+        yield Fault(Check.VOLUME_NOT_BOUND, message, where)
+
+
+def _is_unbound(pod: Object) -> bool:
+    """Tell whether a pod has no node because a claim of its has no volume."""
+    return any(
+        (each["type"], each["status"]) == ("PodScheduled", "False") and UNBOUND in each.get("message", "")
+        for each in pod.get("status", {}).get("conditions", [])
+    )
 
 
 def naming(spec: Mapping[str, Any], missing: Missing) -> Iterator[str]:
@@ -193,7 +236,7 @@ def _containers(pod: Object) -> list[Object]:
 
 
 def _scheduled(pod: Object, now: datetime) -> datetime:
-    """Return when a pod got its node, as far as it tells."""
+    """Return when a pod got its node, or was told that there is none, as far as it tells."""
     conditions = {each["type"]: each for each in pod["status"]["conditions"]}
     told = conditions["PodScheduled"].get("lastTransitionTime") or pod["metadata"].get("creationTimestamp")
     return now if told is None else datetime.fromisoformat(told)

@@ -9,13 +9,12 @@ from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.reporting.ends import ending
 from disagg_operator.reconcile.reporting.fetching import REFUSED, told
 from disagg_operator.reconcile.reporting.guide import check_heading
-from disagg_operator.reconcile.reporting.missing import missing_in
+from disagg_operator.reconcile.reporting.missing import UNBOUND, missing_in
 from disagg_operator.reconcile.reporting.worker_checks import findings
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 _CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 _CRASH = "CrashLoopBackOff"
-_UNBOUND = "unbound immediate PersistentVolumeClaims"
 
 
 def first_trouble(pods: Iterable[Object]) -> str | None:
@@ -37,10 +36,11 @@ def _trouble(pod: Object) -> str | None:
     unscheduled = _unscheduled(status)
     if unscheduled is not None and (lacking := missing_in(unscheduled)) is not None:
         return f"Pod {name} cannot start: {lacking.told(pod['metadata']['namespace'])}"
-    if unscheduled is not None and _UNBOUND in unscheduled:
+    if unscheduled is not None and UNBOUND in unscheduled:
+        claims = "".join(f" {claim}" for claim in _claims(pod))
         return (
-            f"Pod {name} waits for a volume: {unscheduled} Its PersistentVolumeClaim is bound to none. See: "
-            f"kubectl describe persistentvolumeclaims {place}"
+            f"Pod {name} waits for a volume: its PersistentVolumeClaim{claims} is bound to none ({UNBOUND}). "
+            f"See: kubectl describe persistentvolumeclaims{claims} {place}"
         )
     if unscheduled is not None:
         return (
@@ -58,6 +58,12 @@ def _trouble(pod: Object) -> str | None:
         if container["name"] == FETCH and "running" in container.get("state", {}):
             return f"Pod {name} waits for its model. See: kubectl logs {name} {place} -c {FETCH}"
     return None
+
+
+def _claims(pod: Object) -> list[str]:
+    """Return the names of the PersistentVolumeClaims that a pod uses."""
+    volumes = pod.get("spec", {}).get("volumes", [])
+    return [each["persistentVolumeClaim"]["claimName"] for each in volumes if "persistentVolumeClaim" in each]
 
 
 def _unscheduled(status: Object) -> str | None:
