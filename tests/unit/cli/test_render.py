@@ -185,9 +185,12 @@ def test_the_worker_image_is_the_release_s_and_says_that_the_chart_has_the_last_
 
 
 def test_scripts_are_readable() -> None:
-    for each in yaml.safe_load_all(render("-f", str(EFA)).stdout):
+    written = render("-f", str(EFA)).stdout
+    for each in yaml.safe_load_all(written):
         for text in each.get("data", {}).values():
-            assert f"\n    {text.splitlines()[-1]}\n" in render("-f", str(EFA)).stdout
+            assert f"\n    {text.splitlines()[-1]}\n" in written
+    # Arguments, too: no program is one escaped string.
+    assert not [line for line in written.splitlines() if line.count("\\n") > 1]
 
 
 def test_a_missing_file_and_broken_yaml_are_named() -> None:
@@ -215,17 +218,50 @@ def test_explain_tells_each_reason_once_and_breaks_no_value_or_address() -> None
         assert f"    {entry['source']}" in lines
     assert "check sharedMemory = 80Gi  (prefill, decode)" in lines
     reasons = {(entry["reason"], entry["source"]) for entry in entries}
-    assert len(text.split("\n\n")) == len(reasons) + 1
+    first, *_, last = text.split("\n\n")
+    assert (first, len(text.split("\n\n"))) == ("default/llama-70b", len(reasons) + 2)
+    assert "operator/src/disagg_operator/platforms" in last
 
 
-def test_explain_shows_one_role_and_role_goes_with_explain_only() -> None:
+def test_explain_shows_one_role() -> None:
     example = str(EXAMPLE.parents[1] / "04-efa/llama-70b.yaml")
     text = render("-f", example, "--explain", "--role", "decode").stdout
     assert "device vpc.amazonaws.com/efa = 32  (decode)" in text
     assert "device vpc.amazonaws.com/efa = 8  (prefill)" not in text
-    wrong = render("-f", example, "--role", "decode")
-    assert wrong.exit_code == 1
-    assert "--role decode goes with --explain" in wrong.stderr
+
+
+def rendered(*options: str) -> list[dict[str, Any]]:
+    return list(json.loads(render("-f", str(EFA), "-o", "json", *options).stdout)["items"])
+
+
+def test_each_object_is_of_one_role_or_of_the_deployment() -> None:
+    parts = {role: rendered("--role", role) for role in ("deployment", "prefill", "decode", "frontend")}
+    found = sorted(json.dumps(each, sort_keys=True) for part in parts.values() for each in part)
+    assert found == sorted(json.dumps(each, sort_keys=True) for each in rendered())
+    kinds = {role: {each["kind"] for each in part} for role, part in parts.items()}
+    assert kinds["prefill"] == kinds["decode"] == {"PodDisruptionBudget", "StatefulSet"}
+    assert kinds["frontend"] == {"Service", "Deployment"}
+    assert "ConfigMap" in kinds["deployment"]
+
+
+def test_short_leaves_out_programs_and_keeps_settings() -> None:
+    (whole,) = [each["data"] for each in rendered() if each["kind"] == "ConfigMap"]
+    (short,) = [each["data"] for each in rendered("--short") if each["kind"] == "ConfigMap"]
+    program = "check_worker.py"
+    assert short[program] == f"… {len(whole[program].splitlines())} lines of {program}"
+    assert short["decode.engine.yaml"] == whole["decode.engine.yaml"]
+    text = render("-f", str(EFA), "--short").stdout
+    assert text.startswith("# Without programs, to be read:")
+    assert not re.search(r"^ *(import|def) ", text, re.MULTILINE)
+
+
+def test_options_that_do_not_go_together_are_refused() -> None:
+    for options, remedy in (
+        (("--needs", "--role", "decode"), "Leave --role out, or --needs"),
+        (("--explain", "--short"), "--short is about manifests"),
+    ):
+        wrong = render("-f", str(EFA), *options)
+        assert (wrong.exit_code, remedy in wrong.stderr) == (1, True)
 
 
 def explanation(example: str) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import typer
 from disagg_operator.api.parse import accept
 from disagg_operator.build.objects import domain_objects, scaler_objects, shared_objects, worker_objects
 from disagg_operator.cli import documents
+from disagg_operator.cli.excerpts import of_component, shortened
 from disagg_operator.cli.explaining import blocks, concerning
 from disagg_operator.cli.needs_report import (
     commands,
@@ -34,6 +35,8 @@ from disagg_operator.platforms.catalogue import Catalogue
 _ASSUMED = """\
 # {} stands for worker.image of the operator's chart. With --worker-image it is the
 # operator's, and so is the revision in the names of what workers consist of."""
+_SHORT = "# Without programs, to be read: leave out --short to apply it."
+_LINES = "Lines such as fabrics/efa.yaml:10 are of files in {} (in a checkout operator/src/{})."
 _WIDEST = 110
 """Columns of a reason: longer lines are hard to read."""
 
@@ -80,9 +83,16 @@ def render(
     role: Annotated[
         Component | None,
         typer.Option(
-            "--role", help="With --explain: only what concerns its pods. Default: all.", show_default=False
+            "--role",
+            help="Only the objects of this role (deployment: those of no role alone); with --explain, only "
+            "what concerns its pods. Default: all.",
+            show_default=False,
         ),
     ] = None,
+    short: Annotated[
+        bool,
+        typer.Option("--short", help="Write how many lines a program has, in place of its text."),
+    ] = False,
     profiles: ProfilesFolder = None,
     form: Annotated[
         Form,
@@ -94,8 +104,10 @@ def render(
     ] = Form.TEXT,
 ) -> None:
     """Print the Kubernetes manifests of a DisaggDeployment without touching a cluster."""
-    if role and not explain:
-        fail(UserError(f"--role {role} goes with --explain. Write both, or leave --role out"))
+    if needs and role:
+        fail(UserError("--needs is about all roles. Leave --role out, or --needs"))
+    if short and (explain or needs):
+        fail(UserError("--short is about manifests. Leave it out, or --explain and --needs"))
     if explain and needs:
         fail(UserError("--explain and --needs show different things. Write one of them"))
     try:
@@ -116,7 +128,11 @@ def render(
     elif needs:
         _show_needs(zip(resources, plans, strict=True), installation.catalogue, form)
     else:
-        _print([manifest for each in plans for manifest in manifests(each)], form, assumed=not worker_image)
+        found = [manifest for each in plans for manifest in manifests(each)]
+        chosen = of_component(found, role) if role else found
+        if short:
+            chosen = [shortened(each) for each in chosen]
+        _print(chosen, form, assumed=not worker_image, short=short)
 
 
 def manifests(plan: Plan) -> list[dict[str, Any]]:
@@ -142,11 +158,13 @@ def _show_needs(planned_of: Iterable[tuple[dict[str, Any], Plan]], known: Catalo
         typer.echo(printable("".join(f"\n{part}\n" for part in parts if part)), nl=False)
 
 
-def _print(manifests: list[dict[str, Any]], form: Form, *, assumed: bool) -> None:
+def _print(manifests: list[dict[str, Any]], form: Form, *, assumed: bool, short: bool) -> None:
     if form is Form.JSON:
         typer.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}, indent=2))
         return
     written = documents.write(manifests)
+    if short:
+        typer.echo(_SHORT)
     if assumed and released_worker_image() in written:
         typer.echo(_ASSUMED.format(released_worker_image()))
     typer.echo(written, nl=False)
@@ -156,6 +174,7 @@ def _explain(plans: list[Plan], form: Form, role: str) -> None:
     if form is Form.TEXT:
         for each in plans:
             _print_explained(each, role)
+        typer.echo("\n" + _LINES.format(*["disagg_operator/platforms"] * 2))
         return
     entries = [
         {"namespace": each.namespace, "deployment": each.name, **asdict(setting)}
