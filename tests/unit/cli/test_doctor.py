@@ -159,6 +159,60 @@ def test_one_cause_is_one_finding_whoever_tells_it() -> None:
     assert "kubectl" in step
 
 
+def failed_check(says: str) -> Object:
+    message = json.dumps({"preflight": [{"check": "nixlBackend", "ok": False, "says": says}]})
+    ended = {"terminated": {"exitCode": 1, "message": message}}
+    return {"name": "preflight", "ready": False, "state": ended}
+
+
+def test_the_next_step_leads_on_and_not_back() -> None:
+    """It names the log of what failed, and the page of the reason; never the command that sent here."""
+    stuck = pod("llama-decode-0", ready=False)
+    stuck["status"]["initContainerStatuses"] = [failed_check("UCX_TLS=self,sm leaves nothing.")]
+    (trouble,) = told(replace(collected(), pods=[stuck]))
+    conditions = [
+        {**condition(kind, status, "RolesNotReady"), "message": trouble[0].partition(": ")[2]}
+        for kind, status in (("Progressing", "True"), ("Available", "False"))
+    ]
+    ((_, step),) = told(replace(collected(*conditions), pods=[stuck]))
+    assert step == (
+        "kubectl logs llama-decode-0 --namespace models -c preflight; See "
+        "docs/troubleshooting.md#rolesnotready"
+    )
+    unbound = pod("llama-decode-0", ready=False)
+    unbound["spec"]["volumes"] = [{"name": "m", "persistentVolumeClaim": {"claimName": "models"}}]
+    why = "pod has unbound immediate PersistentVolumeClaims"
+    unbound["status"]["conditions"] += [{"type": "PodScheduled", "status": "False", "message": why}]
+    ((_, step),) = told(replace(collected(), pods=[unbound]))
+    assert step == "kubectl describe persistentvolumeclaims models --namespace models"
+
+
+def probe(name: str, note: str) -> Object:
+    return {
+        **event(note, "2026-11-26T11:59:00Z"),
+        "reason": "Unhealthy",
+        "regarding": {"kind": "Pod", "name": name},
+    }
+
+
+def test_events_that_a_pod_is_past_are_no_findings() -> None:
+    started = pod("p", {"state": {"running": {}}, "started": True}, ready=False)
+    started["status"]["conditions"].append({"type": "PodScheduled", "status": "True"})
+    unscheduled = {**event("0/1 nodes are available", "2026-11-26T11:58:00Z"), "reason": "FailedScheduling"}
+    late = probe("p", "Startup probe failed: connection refused")
+    assert told(replace(collected(), pods=[started], events=[unscheduled, late])) == []
+    starting = pod("p", {"state": {"running": {}}, "started": False}, ready=False)
+    assert len(told(replace(collected(), pods=[starting], events=[unscheduled, late]))) == 2
+
+
+def test_a_frontend_that_waits_for_workers_is_no_finding() -> None:
+    frontend = pod("f", {"state": {"running": {}}, "started": True}, ready=False)
+    frontend["metadata"]["labels"]["disagg.dev/role"] = "frontend"
+    events = [probe("f", "Readiness probe failed: HTTP probe failed with statuscode: 404")]
+    assert told(replace(collected(), pods=[frontend, pod("d", ready=False)], events=events)) == []
+    assert len(told(replace(collected(), pods=[frontend, pod("d")], events=events))) == 1
+
+
 def test_restarts_for_the_same_reason_are_one_finding() -> None:
     ended = {"reason": "OOMKilled", "exitCode": 137}
     restarted = {"restartCount": 3, "state": {"running": {}}, "lastState": {"terminated": ended}}

@@ -141,3 +141,19 @@ async def test_what_to_do_next_names_the_namespace() -> None:
         with pytest.raises(UserError, match="no pod: `kubectl disagg status llama --namespace models`"):
             await read(connection, Wish("llama", "", "", Extent()), audience)
     assert len(warned) == 1
+
+
+async def test_where_no_log_is_there_the_container_that_fails_first_is_named() -> None:
+    cluster = Logs(ClusterError(400, "BadRequest", "container worker is waiting to start: PodInitializing"))
+    ended = {"terminated": {"exitCode": 1}}
+    cluster.children[0]["status"] = {
+        "initContainerStatuses": [{"name": "preflight", "ready": False, "lastState": ended}]
+    }
+    _, _, audience = hearing()
+    async with cluster.connect(Place()) as connection:
+        with pytest.raises(UserError) as found:
+            await read(connection, Wish("llama", "", "", Extent()), audience)
+        assert "`kubectl disagg logs llama --container preflight --namespace models`" in str(found.value)
+        cluster.children[0]["status"]["initContainerStatuses"][0]["ready"] = True
+        with pytest.raises(UserError, match="kubectl disagg status llama --namespace models"):
+            await read(connection, Wish("llama", "", "", Extent()), audience)

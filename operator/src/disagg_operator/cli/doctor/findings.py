@@ -1,5 +1,6 @@
 """What is wrong with a deployment, and the next step for each, in the order to look at them. Pure."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,8 +13,9 @@ from disagg_operator.cli.doctor.collected import OPERATORS, Cause, Collected
 from disagg_operator.cli.repeats import Told
 from disagg_operator.cli.waiting import is_complete, is_seen, wait_of
 from disagg_operator.plan import names
+from disagg_operator.plan.model import ROLES
 from disagg_operator.reconcile.kinds import Object
-from disagg_operator.reconcile.observe import is_ready, label
+from disagg_operator.reconcile.observe import has_node, is_ready, label
 from disagg_operator.reconcile.reporting.ends import ending, last_end
 from disagg_operator.reconcile.reporting.guide import PAGE, heading
 from disagg_operator.reconcile.reporting.troubles import first_trouble
@@ -24,13 +26,17 @@ _MOST_STEPS = 2
 """Of one cause."""
 _NEXT = {
     ConditionType.ACCEPTED: "Correct what it names, and try it before: kubectl disagg lint -f FILE",
-    ConditionType.PROGRESSING: "kubectl disagg rollout status {name} --namespace {namespace} --no-watch",
-    ConditionType.AVAILABLE: "kubectl disagg status {name} --namespace {namespace}",
     ConditionType.TRANSPORT_VERIFIED: "Mend what it names, then: kubectl disagg verify {name} --namespace "
     "{namespace}",
     ConditionType.UP_TO_DATE: "kubectl disagg rollout update {name} --namespace {namespace}",
 }
-_FOLLOWS = ("BackOff", "Unhealthy")
+_PAGE = "See "
+"""How a step begins that is a page to read."""
+_LOOK = "kubectl describe pod "
+"""How a step begins where nothing better is known."""
+_COMMAND = re.compile(r"(?:See|and): (kubectl .+)$")
+"""The command at the end of what is said of a pod."""
+_FOLLOWS = ("BackOff", "Unhealthy", "FailedScheduling")
 """Reasons of Events that follow from what is told of the pod itself."""
 _BAD_FOR_NODES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
 _NO_OPERATOR = (
@@ -107,10 +113,19 @@ def _merged(causes: Sequence[_Cause], told: Told) -> Iterator[Finding]:
         first.setdefault(where, []).append(each)
     for alike in first.values():
         head, *others = alike
-        steps = list(dict.fromkeys(each.next for each in alike))[:_MOST_STEPS]
+        steps = _steps(each.next for each in alike)
         who = list(dict.fromkeys(each.who for each in others if each.who))
         again = f" The same: {', '.join(who)}." if who else ""
         yield Finding(f"{head.what}{again}", "; ".join(steps))
+
+
+def _steps(wanted: Iterable[str]) -> list[str]:
+    """Return what to do of what several say: commands about the cause, its page, then any other."""
+    steps = list(dict.fromkeys(wanted))
+    pages = [each for each in steps if each.startswith(_PAGE)]
+    looks = [each for each in steps if each.startswith(_LOOK)]
+    meant = [each for each in steps if each not in (*pages, *looks)]
+    return [*meant[: _MOST_STEPS - len(pages[:1])], *pages[:1], *looks][:_MOST_STEPS]
 
 
 def _operators(found: Collected) -> Iterator[Finding]:
@@ -129,7 +144,12 @@ def _conditions(resource: Object, now: datetime) -> Iterator[_Cause]:
     wait = wait_of(resource)
     if wait is not None and not wait.condition:
         since = f" for {age(wait.since, now)}" if wait.since else ""
-        yield _Cause(f"{wait.reason}{since}", wait.message, _next(ConditionType.AVAILABLE, metadata))
+        step = (
+            _NO_OPERATOR
+            if wait.reason == "NotSeen"
+            else _next(ConditionType.PROGRESSING, metadata, wait.reason)
+        )
+        yield _Cause(f"{wait.reason}{since}", wait.message, step)
     for kind in ConditionType:
         condition = conditions.get(kind)
         if condition is None or not _is_bad(condition):
@@ -149,7 +169,7 @@ def _next(kind: ConditionType, metadata: Object, reason: str = "") -> str:
     """Return what to do about a condition: a command, or the page that has its reason."""
     if kind in _NEXT:
         return _NEXT[kind].format(name=metadata["name"], namespace=metadata["namespace"])
-    return f"See {heading(kind, reason) or PAGE}"
+    return f"{_PAGE}{heading(kind, reason) or PAGE}"
 
 
 def _pods(found: Collected) -> Iterator[_Cause]:
@@ -161,7 +181,9 @@ def _pods(found: Collected) -> Iterator[_Cause]:
         role, name = label(pod, names.LABEL_ROLE), pod["metadata"]["name"]
         trouble = None if is_ready(pod) else first_trouble([pod])
         if trouble is not None:
-            yield _Cause(f"pod {name}", trouble, f"kubectl describe pod {name} {place}")
+            command = _COMMAND.search(trouble)
+            step = command[1] if command else f"{_LOOK}{name} {place}"
+            yield _Cause(f"pod {name}", trouble, step)
             continue
         for container in lasting(pod):
             ended = last_end(container)
@@ -200,10 +222,11 @@ def _agents(found: Collected) -> Iterator[Finding]:
 def _events(found: Collected, now: datetime, told: Told) -> Iterator[Finding]:
     """Yield the newest warnings, each once.
 
-    None is told already, or about pods that are well now, or about the deployment itself: what holds of that
-    now, its conditions say.
+    None is told already, or about pods that are well now or past it, or about the deployment itself: what
+    holds of that now, its conditions say.
     """
     troubled = _troubled(found)
+    pods = {pod["metadata"]["name"]: pod for pod in found.pods}
     well = {pod["metadata"]["name"] for pod in found.pods if is_ready(pod)}
     seen: dict[tuple[str, str], Object] = {}
     for event in found.events:
@@ -213,9 +236,10 @@ def _events(found: Collected, now: datetime, told: Told) -> Iterator[Finding]:
         about = event.get("regarding", {})
         kind, name = about.get("kind", ""), about.get("name", "")
         follows = reason in _FOLLOWS and name in troubled
+        past = name in pods and _is_past(pods[name], event, found)
         if (
             kind == found.resource["kind"]
-            or (kind == "Pod" and (name in well or follows))
+            or (kind == "Pod" and (name in well or follows or past))
             or told.where(note)
         ):
             continue
@@ -223,6 +247,21 @@ def _events(found: Collected, now: datetime, told: Told) -> Iterator[Finding]:
         what = f"Event {reason} about {kind} {name} {age(event_time(event), now)} ago: {note}"
         place = f"--namespace {found.resource['metadata']['namespace']}"
         yield Finding(what, f"kubectl describe {kind.lower()} {name} {place}")
+
+
+def _is_past(pod: Object, event: Object, found: Collected) -> bool:
+    """Tell whether a pod got beyond what an Event says of it, or only waits for others as it should."""
+    reason, note = event.get("reason", ""), event.get("note", "")
+    if reason == "FailedScheduling":
+        return has_node(pod)
+    if reason != "Unhealthy":
+        return False
+    if note.startswith("Startup probe"):
+        containers = pod.get("status", {}).get("containerStatuses", [])
+        return bool(containers) and all(each.get("started") for each in containers)
+    of_frontend = label(pod, names.LABEL_ROLE) == names.FRONTEND
+    workers = (each for each in found.pods if label(each, names.LABEL_ROLE) in ROLES)
+    return of_frontend and note.startswith("Readiness probe") and not all(is_ready(each) for each in workers)
 
 
 def _troubled(found: Collected) -> set[str]:

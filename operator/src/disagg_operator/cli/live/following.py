@@ -14,6 +14,7 @@ from disagg_operator.cli.log_lines import Position
 from disagg_operator.cli.terminal import UserError
 from disagg_operator.plan import names
 from disagg_operator.reconcile.kinds import POD, Object
+from disagg_operator.reconcile.reporting.ends import last_end
 
 _LOOK_SECONDS = 3.0
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -73,7 +74,7 @@ async def read(connection: Connection, wish: Wish, audience: Audience) -> None:
                 refused += 1
                 audience.warn(f"{name}: {error}")
         if refused == len(chosen):
-            raise UserError(f"no log could be read; see {_status(connection, wish)}.")
+            raise UserError(f"no log could be read; see {_otherwise(connection, pods, wish)}.")
         return
     await _follow(connection, wish, audience, chosen)
 
@@ -207,6 +208,24 @@ def _chosen(connection: Connection, pods: Sequence[Object], wish: Wish) -> list[
 
 def _status(connection: Connection, wish: Wish) -> str:
     return f"`kubectl disagg status {wish.deployment} --namespace {connection.namespace}`"
+
+
+def _otherwise(connection: Connection, pods: Sequence[Object], wish: Wish) -> str:
+    """Return the command that tells more: of the log of the init container that fails, where one does."""
+    failed = next((name for pod in pods if (name := _failed_init(pod))), "")
+    if wish.container or not failed:
+        return _status(connection, wish)
+    role = f" --role {wish.role}" if wish.role else ""
+    command = f"kubectl disagg logs {wish.deployment}{role} --container {failed}"
+    return f"what comes first and fails: `{command} --namespace {connection.namespace}`"
+
+
+def _failed_init(pod: Object) -> str:
+    """Return the init container that last ended with a failure, before which no engine starts, or nothing."""
+    for each in pod.get("status", {}).get("initContainerStatuses", []):
+        if not each.get("ready") and (last_end(each) or {}).get("exitCode"):
+            return str(each["name"])
+    return ""
 
 
 def _containers(pod: Object) -> list[str]:
