@@ -457,6 +457,22 @@ def test_enforcing_what_runs_unverified_takes_nothing_down() -> None:
     assert cluster.condition("Available")["status"] == "True"
 
 
+def test_enforcing_again_what_was_verified_takes_nothing_down() -> None:
+    cluster = running(**ENFORCE)
+    answer(cluster, found())
+    rounds(cluster)
+    serving = status(cluster)["revision"]
+    cluster.edit(verification={"mode": "Off"})
+    drive(cluster)
+    assert verified(cluster) == ("Unknown", "SwitchedOff")
+    restarted(cluster)
+    cluster.edit(**ENFORCE)
+    drive(cluster)
+    drive(cluster)
+    assert is_open(frontend(cluster)), "requests still come in"
+    assert status(cluster)["transport"]["verifiedRevision"] == serving
+
+
 def test_a_frontend_that_waits_for_its_gate_is_not_complete_though_an_old_one_is_ready() -> None:
     cluster = running()
     cluster.edit(verification={"mode": "Enforce"})

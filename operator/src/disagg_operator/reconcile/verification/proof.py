@@ -111,12 +111,14 @@ def prove(at: Situation, verifier: Verifier, now: datetime) -> Proof:
         now: the time.
     """
     if at.plan.verification is None:
+        # What was verified stays so: what serves goes on where Enforce is asked for again.
+        kept = TransportStatus(verified_revision=at.record.verified_revision)
         verifier.forget(Key(at.plan.namespace, at.plan.name))
         if at.plan.transfer.simulated:
             message = "The engine simulates transfers: no KV cache moves, so there is nothing to measure."
-            return Proof(TransportStatus(), {}, "Simulated", message)
+            return Proof(kept, {}, "Simulated", message)
         message = "Nothing is measured, since spec.verification.mode is Off. Write Warn or Enforce."
-        return Proof(TransportStatus(), {}, "SwitchedOff", message)
+        return Proof(kept, {}, "SwitchedOff", message)
     wait = _wait(at, now)
     if wait is not None and (wait.seconds is None or wait.seconds > 0):
         return Proof(at.record, at.labels, again=wait.seconds)
