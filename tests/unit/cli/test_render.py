@@ -3,13 +3,17 @@
 import json
 import re
 from importlib import metadata
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from disagg_operator.cli.main import app
+from disagg_operator.cli.needs_report import namespace_table
+from disagg_operator.cli.terminal import table
 from disagg_operator.platforms.catalogue import builtin
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples/01-quickstart/smollm2.yaml"
@@ -110,6 +114,15 @@ def test_a_volume_of_several_pods_must_be_mountable_on_their_nodes() -> None:
     text = render("-f", str(EXAMPLE.parents[1] / "16-hub/hub.yaml"), "--needs").stdout
     assert "ReadWriteMany: 3 pods mount it" in text
     assert "the Job that fetches the model, prefill, decode" in text
+
+
+def test_names_are_whole_in_a_terminal_of_120_columns() -> None:
+    found = needs((EXAMPLE.parents[1] / "16-hub/hub.yaml").read_text())
+    console = Console(width=120, record=True, file=StringIO())
+    console.print(table(*namespace_table(found)))
+    text = console.export_text()
+    for name in ("pod-security.kubernetes.io/enforce", "PersistentVolumeClaim", "ReadWriteMany"):
+        assert name in text
 
 
 def test_commands_and_addresses_of_needs_stand_whole_on_a_line() -> None:

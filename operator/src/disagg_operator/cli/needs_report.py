@@ -309,7 +309,7 @@ def namespace_table(document: Mapping[str, Any]) -> Table:
     security = document["podSecurity"]
     why = ";\n".join(f"{role}: {', '.join(found)}" for role, found in security["because"].items())
     rows = [
-        (f"label {ENFORCE}", f"{security['level']}, or none", "", why),
+        (f"label\n{ENFORCE}", f"{security['level']}, or none", "", why),
         *(
             (each["kind"], each["name"], _with(each), ", ".join(map(_user, each["usedBy"])))
             for each in document["objects"]
@@ -324,8 +324,10 @@ def _with(found: Mapping[str, Any]) -> str:
         return f"{'key' if len(found['keys']) == 1 else 'keys'} {', '.join(found['keys'])}"
     if not found.get("accessModes"):
         return ""
-    modes = " or ".join(found["accessModes"])
-    return f"{modes}: {counted(found['pods'], 'pod')} mount it (ReadWriteOnce does where all are on one node)"
+    modes = " or\n".join(found["accessModes"])
+    # Short lines leave room for names, which a terminal would break otherwise.
+    pods = counted(found["pods"], "pod")
+    return f"{modes}:\n{pods} mount it\n(ReadWriteOnce does\nwhere all are\non one node)"
 
 
 def _user(component: str) -> str:
