@@ -212,14 +212,27 @@ def test_a_step_that_differs_in_time_and_process_of_a_log_s_line_is_no_other(
     first, second = (reported("RolesNotReady") for _ in range(2))
     for state, stamp in ((first, "[1795758882.685609] [p:19   :0]"), (second, "[1795758890.1] [p:7    :0]")):
         state["status"]["conditions"][0]["message"] = f"Pod d: {stamp} select.c:722  UCX  ERROR no way."
-    states = [first, second, reported("Complete", "False")]
-
-    class Changing(FakeCluster):
-        async def get(self, *_: Any) -> Object:
-            return states.pop(0)
-
-    monkeypatch.setattr(rollouts, "_POLL_SECONDS", 0.0)
-    result = on(Changing(first), monkeypatch, "status", "llama")
+    result = followed(monkeypatch, first, second, reported("Complete", "False"))
     assert result.exit_code == 0
     assert result.stderr.count("no way") == 1
     assert "select.c" not in result.stderr
+
+
+def test_status_tells_each_step_of_a_measurement_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = ("asking prefill", "asking prefill", "sending the canary", None)
+    states = [reported("RolesNotReady", transport={"step": step}) for step in steps]
+    result = followed(monkeypatch, *states, reported("Complete", "False"))
+    assert result.stderr.count("measures how KV cache moves: asking prefill") == 1
+    assert result.stderr.count("measures how KV cache moves: sending the canary") == 1
+
+
+def followed(monkeypatch: pytest.MonkeyPatch, *states: Object) -> Result:
+    """Follow a deployment that is in another state at each look."""
+    left = list(states)
+
+    class Changing(FakeCluster):
+        async def get(self, *_: Any) -> Object:
+            return left.pop(0)
+
+    monkeypatch.setattr(rollouts, "_POLL_SECONDS", 0.0)
+    return on(Changing(states[0]), monkeypatch, "status", "llama")

@@ -117,7 +117,9 @@ def _columns() -> list[dict[str, Any]]:
         _column("Accepted", _condition("Accepted"), "Whether the specification makes sense.", priority=1),
         _column("Engine", ".spec.runtime.engine", "Inference engine.", priority=1),
         _column("Revision", ".status.revision", "Revision that serves requests.", priority=1),
-        _column("Because", ".status.transport.reason", "Why it is verified or not.", priority=1),
+        _column(
+            "Because", _condition("TransportVerified", "reason"), "Why it is verified or not.", priority=1
+        ),
         _column("GB/s", ".status.transport.gbps", "Rate of the canary's KV cache, in GB/s.", priority=1),
         _column("Clique", ".status.computeDomain.clique", "NVLink clique of the workers.", priority=1),
         _column("Address", ".status.address", "URL to send requests to.", priority=1),

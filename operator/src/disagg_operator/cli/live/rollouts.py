@@ -73,7 +73,7 @@ async def follow(connection: Connection, name: str, seconds: float, teller: Tell
         UserError: there is no such deployment.
     """
     clock = asyncio.get_running_loop().time
-    deadline, last = clock() + seconds, ""
+    deadline, last, measured = clock() + seconds, "", ""
     while True:
         resource = await deployment(connection, name)
         condition = progressing(resource)
@@ -81,6 +81,11 @@ async def follow(connection: Connection, name: str, seconds: float, teller: Tell
         if message != last:
             last = message
             teller.say(f"{condition['reason']}: {last}")
+        # A revision may have to be verified before it serves, which takes longer than all else of a small one.
+        step = resource.get("status", {}).get("transport", {}).get("step") or ""
+        if step not in ("", measured):
+            teller.say(f"measures how KV cache moves: {step}")
+        measured = step
         if is_done(condition):
             return resource
         if clock() >= deadline:
