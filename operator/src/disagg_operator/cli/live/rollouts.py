@@ -81,7 +81,7 @@ async def follow(connection: Connection, name: str, seconds: float, teller: Tell
         if message != last:
             last = message
             teller.say(f"{condition['reason']}: {last}")
-        # A revision may have to be verified before it serves, which takes longer than all else of a small one.
+        # A revision may have to be verified before it serves, which takes the longest of a small one.
         step = resource.get("status", {}).get("transport", {}).get("step") or ""
         if step not in ("", measured):
             teller.say(f"measures how KV cache moves: {step}")
