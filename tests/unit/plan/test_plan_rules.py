@@ -630,6 +630,7 @@ FAULTS: list[Row] = [
         },
         f"spec.decode.{TRANSCEIVER}.max_tokens_in_buffer",
     ),
+    ("buffer-holds-prompt", P5, {"transfer": {"maxTokensInBuffer": 64}}, "spec.transfer.maxTokensInBuffer"),
     (
         "python-runtime-needs-nixl",
         P5,
@@ -896,7 +897,7 @@ LEGAL: list[tuple[str, dict[str, Any]]] = [
     ("host-sdk", {"runtime": {"image": "own:1"}}),
     (P5, {"model": {"name": "nemotron-4", "source": {"huggingFace": {"repository": "org/nemotron-4"}}}}),
     (P5, {"transfer": {"maxTokensInBuffer": 0}}),
-    (P5, {"prefill": transceiver(max_tokens_in_buffer=0), "decode": transceiver(max_tokens_in_buffer=64)}),
+    (P5, {"prefill": transceiver(max_tokens_in_buffer=0), "decode": transceiver(max_tokens_in_buffer=512)}),
     (P5, {"transfer": {"maxTokensInBuffer": 8192}, "prefill": {"engineConfig": {"max_seq_len": 8192}}}),
     (P5, {"transfer": {"maxTokensInBuffer": 8192}, "decode": {"engineConfig": {"max_seq_len": 16384}}}),
     (

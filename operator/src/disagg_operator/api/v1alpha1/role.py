@@ -121,8 +121,8 @@ class TransferSpec(ApiModel):
     nixl_backend: NixlBackend | None = None
     """NIXL plugin, only with method NIXL. Default: the fabric's (UCX unless a profile says otherwise)."""
     max_tokens_in_buffer: Annotated[int, Field(ge=0, le=16777216, json_schema_extra=whole())] | None = None
-    """Tokens that the engine's transfer buffer holds: at least the longest prompt, and a multiple of the KV
-    block size. Default: the engine's own."""
+    """Tokens that the engine's transfer buffer holds: at least the longest prompt, or its KV cache moves more
+    slowly, and a multiple of the KV block size. Default: the engine's own."""
     timeout_seconds: Annotated[int, Field(ge=1, le=3600, json_schema_extra=whole())] = _TRANSFER_SECONDS
     """Seconds that one transfer may take, after which the request fails and its blocks are freed. Pods also
     get this long to finish transfers."""

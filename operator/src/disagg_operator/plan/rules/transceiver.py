@@ -8,6 +8,7 @@ from disagg_operator.plan.engines.config import value_at
 from disagg_operator.plan.engines.trtllm import TOKENS_PER_BLOCK, TRANSCEIVER
 from disagg_operator.plan.model import PREFILL
 from disagg_operator.plan.rules.subject import Subject
+from disagg_operator.plan.verification import USUAL_PROMPT_TOKENS
 
 _DOC = "https://nvidia.github.io/TensorRT-LLM/features/disagg-serving.html"
 _KV_DOC = "https://docs.nvidia.com/dynamo/latest/backends/trtllm/kv-cache-transfer.html"
@@ -73,12 +74,18 @@ def _buffer_blocks(subject: Subject) -> Iterator[Finding]:
 
 
 def _buffer_small(subject: Subject) -> Iterator[Finding]:
-    longest = _longest_prompt(subject.plan.roles[PREFILL].engine_config)
+    longest, whose = _longest_prompt(subject.plan.roles[PREFILL].engine_config), "the longest prompt"
+    if longest is None and subject.plan.verification is not None:
+        # Of users' prompts nothing is said; this one is sent by the operator.
+        longest, whose = (
+            subject.plan.verification.prompt_tokens or USUAL_PROMPT_TOKENS,
+            "verification's prompt",
+        )
     for path, role in subject.roles():
         tokens = value_at(role.engine_config, f"{TRANSCEIVER}.max_tokens_in_buffer")
         if isinstance(tokens, int) and longest is not None and 0 < tokens < longest:
-            fault = f"the transfer buffer of {tokens} tokens is smaller than the longest prompt ({longest})"
-            remedy = "Write at least its length, or KV cache moves more slowly"
+            fault = f"the transfer buffer of {tokens} tokens is smaller than {whose} ({longest})"
+            remedy = "Write at least the length of your longest prompt, or KV cache moves more slowly"
             yield Finding(_buffer_field(subject, path), fault, remedy)
 
 
