@@ -12,7 +12,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from disagg_operator.cli.main import app
-from disagg_operator.cli.needs_report import namespace_table
+from disagg_operator.cli.needs.tables import namespace_table
 from disagg_operator.cli.terminal import table
 from disagg_operator.platforms.catalogue import builtin
 

@@ -14,15 +14,8 @@ from disagg_operator.build.objects import domain_objects, scaler_objects, shared
 from disagg_operator.cli import documents
 from disagg_operator.cli.excerpts import of_component, shortened
 from disagg_operator.cli.explaining import blocks, concerning
-from disagg_operator.cli.needs_report import (
-    commands,
-    component_table,
-    namespace_table,
-    needed,
-    not_in_a_plan,
-    pod_table,
-    summary,
-)
+from disagg_operator.cli.needs import tables
+from disagg_operator.cli.needs.document import needed
 from disagg_operator.cli.planning import WorkerImageOption, planned, released_worker_image
 from disagg_operator.cli.profiles import ProfilesFolder, catalogue
 from disagg_operator.cli.terminal import Form, UserError, fail, printable, show, warn
@@ -150,11 +143,15 @@ def _show_needs(planned_of: Iterable[tuple[dict[str, Any], Plan]], known: Catalo
     if documents.told(found, form):
         return
     for document in found:
-        typer.echo(f"{document['namespace']}/{document['name']}: {summary(document)}")
-        for headings, rows in (pod_table(document), namespace_table(document), component_table(document)):
+        typer.echo(f"{document['namespace']}/{document['name']}: {tables.summary(document)}")
+        for headings, rows in (
+            tables.pod_table(document),
+            tables.namespace_table(document),
+            tables.component_table(document),
+        ):
             typer.echo()
             show(headings, rows)
-        parts = ["\n".join(commands(document)), not_in_a_plan(document)]
+        parts = ["\n".join(tables.commands(document)), tables.not_in_a_plan(document)]
         typer.echo(printable("".join(f"\n{part}\n" for part in parts if part)), nl=False)
 
 
