@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,8 @@ class Stack:
     def log(self, name: str) -> str:
         return (self.directory / f"{name}.log").read_text(errors="replace")
 
-    def start(self, name: str, command: list[str], **extra: str) -> None:
-        """Start a Python program under a name, with further variables."""
+    def start(self, name: str, command: list[str], prefix: Sequence[str] = (), **extra: str) -> None:
+        """Start a Python program under a name, by a command before it if so asked, with further variables."""
         environment = os.environ | {
             "HOME": str(self.directory / "home"),
             # Between pods there is no shared memory.
@@ -62,7 +62,7 @@ class Stack:
         }
         with (self.directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, *command], env=environment, stdout=log, stderr=subprocess.STDOUT
+                [*prefix, sys.executable, *command], env=environment, stdout=log, stderr=subprocess.STDOUT
             )
 
     def start_frontend(self, *arguments: str, **extra: str) -> None:
@@ -70,13 +70,16 @@ class Stack:
         command = ["-m", "dynamo.frontend", "--http-port", str(self.http), "--namespace-prefix", "test"]
         self.start("frontend", [*command, *arguments], **extra)
 
-    def start_worker(self, name: str, role: str, config: Path, **extra: str) -> None:
+    def start_worker(
+        self, name: str, role: str, config: Path, prefix: Sequence[str] = (), **extra: str
+    ) -> None:
         self.metrics_ports[name] = port = free_port()
         self.health_ports[name] = free_port()
         command = ["-m", "disagg_worker.main", "serve", "--role", role, "--config", str(config)]
         self.start(
             name,
             [*command, "--metrics-port", str(port)],
+            prefix,
             **{
                 "DYN_NAMESPACE_WORKER_SUFFIX": "r1",
                 "DYN_SYSTEM_PORT": str(self.health_ports[name]),

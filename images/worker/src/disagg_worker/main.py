@@ -5,12 +5,13 @@ The agent is started without the others' way of reading a command line, which wo
 
 import sys
 
-from disagg_worker.ending import leave
+from disagg_worker.ending import heed_sigterm, leave
 from disagg_worker.errors import ConfigError
 
 
 def main() -> None:
     """Run the command; faults of the user's making end with their text and exit code 1."""
+    heed_sigterm()
     try:
         _run(sys.argv[1:])
     except ConfigError as error:

@@ -6,7 +6,6 @@ The reason goes into the container's termination message as JSON, from which the
 import contextlib
 import json
 import os
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,12 +13,10 @@ from disagg_worker.download.download import Outcome, download
 from disagg_worker.download.errors import DownloadError, Reason
 from disagg_worker.download.hub import Asked
 from disagg_worker.download.progress import SECONDS, say, size
-from disagg_worker.ending import leave
 
 MESSAGE = Path("/dev/termination-log")
 _TOKEN = "HF_TOKEN"  # noqa: S105 - the name of a variable
 _LONGEST = 1500
-_TERMINATED = 128 + signal.SIGTERM
 
 
 def run(
@@ -43,8 +40,6 @@ def run(
         message: Where the reason goes.
         seconds: Time between two lines of progress.
     """
-    # The first process of a container ends by a signal only if it says so.
-    signal.signal(signal.SIGTERM, lambda *_: leave(_TERMINATED))
     asked = Asked(repository, revision, os.environ.get(_TOKEN) or None, endpoint)
     try:
         outcome = download(asked, directory, patterns, seconds)

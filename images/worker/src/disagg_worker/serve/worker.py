@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from wsgiref.simple_server import WSGIServer
@@ -28,7 +28,7 @@ from dynamo.llm import KvEventPublisher
 from dynamo.llm.exceptions import Cancelled, CannotConnect, DynamoException, InvalidArgument, Unknown
 
 from disagg_worker.config import EngineConfig
-from disagg_worker.ending import leave
+from disagg_worker.ending import SERVES, leave
 from disagg_worker.engine import Engine, EngineError, EngineOverloaded, RequestCancelled, RequestRefused
 from disagg_worker.engine.engine import Followers
 from disagg_worker.errors import ConfigError
@@ -109,6 +109,7 @@ class DisaggEngine(LLMEngine):
     async def start(self, worker_id: int) -> Registration:
         """Start computing and answering /metrics, and say what to register."""
         del worker_id
+        SERVES.set()
         config, parts = self._config, self._require_parts()
         engine = parts.engine
         if parts.group:
@@ -359,24 +360,13 @@ def run(
     # Dynamo's own limit (30 s) would cut off long answers; in Kubernetes the pod's grace period is the limit.
     os.environ.setdefault("DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT", f"{DRAIN_SECONDS + drain:.0f}")
     metrics = WorkerMetrics()
-    with _ended_by_sigterm():
-        parts = build_parts(role, config, metrics, membership)
+    parts = build_parts(role, config, metrics, membership)
     engine = DisaggEngine(role, config, parts, metrics, metrics_port)
     uvloop.run(_serve(engine, dynamo_config(role, config)))
 
 
 async def _serve(engine: DisaggEngine, config: WorkerConfig) -> None:
     await Worker(engine, config).run()
-
-
-@contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """End at once while nothing is served yet: the first process of a container ignores SIGTERM otherwise."""
-    before = signal.signal(signal.SIGTERM, lambda number, _: leave(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _ask_to_end() -> None:
