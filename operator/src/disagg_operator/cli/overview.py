@@ -12,7 +12,7 @@ from disagg_operator.cli.waiting import is_seen, wait_of
 from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES
 from disagg_operator.reconcile.kinds import Object
-from disagg_operator.reconcile.observe import is_ready, label
+from disagg_operator.reconcile.observe import container_statuses, is_ready, label
 from disagg_operator.reconcile.reporting.troubles import first_trouble
 from disagg_operator.verify.evidence import Evidence
 
@@ -91,7 +91,7 @@ def pod_state(pod: Object) -> str:
     if "deletionTimestamp" in pod["metadata"]:
         return "Terminating"
     running_on = lasting(pod)
-    for container in _containers(pod):
+    for container in container_statuses(pod):
         state = container.get("state", {})
         waiting = state.get("waiting", {}).get("reason", "")
         if waiting and waiting not in ("PodInitializing", "ContainerCreating"):
@@ -101,11 +101,6 @@ def pod_state(pod: Object) -> str:
         if ended is not None and (container in running_on or ended.get("exitCode")):
             return str(ended.get("reason") or f"ExitCode:{ended.get('exitCode')}")
     return str(status.get("reason") or status.get("phase") or "Unknown")
-
-
-def _containers(pod: Object) -> list[Object]:
-    status = pod.get("status", {})
-    return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
 
 
 def _transport(resource: Object) -> dict[str, Any]:
@@ -150,7 +145,7 @@ def _pod(pod: Object, evidence: Mapping[str, Evidence | str] | None) -> dict[str
         "node": pod.get("spec", {}).get("nodeName"),
         "ready": is_ready(pod),
         "state": pod_state(pod),
-        "restarts": sum(each.get("restartCount", 0) for each in _containers(pod)),
+        "restarts": sum(each.get("restartCount", 0) for each in container_statuses(pod)),
         "created": metadata.get("creationTimestamp"),
         "trouble": None if is_ready(pod) else first_trouble([pod]),
         "devices": _devices(pod),

@@ -230,6 +230,20 @@ def is_ready(pod: Object) -> bool:
     return holds(pod, "Ready")
 
 
+def unscheduled(pod: Object) -> str | None:
+    """Return why the scheduler gave a pod no node, or None where it does not say that there is none."""
+    for condition in pod.get("status", {}).get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return str(condition.get("message") or condition.get("reason", ""))
+    return None
+
+
+def container_statuses(pod: Object) -> list[Object]:
+    """Return the statuses of all containers of a pod, the init containers' first."""
+    status = pod.get("status", {})
+    return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+
+
 def has_started(pod: Object) -> bool:
     """Tell whether a container of a pod has run, so that its volumes were there."""
     states = (

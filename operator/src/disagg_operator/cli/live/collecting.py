@@ -25,6 +25,7 @@ from disagg_operator.cli.terminal import UserError
 from disagg_operator.plan.names import LABEL_APP, MANAGER
 from disagg_operator.reconcile.errors import ClusterError
 from disagg_operator.reconcile.kinds import COMPUTE_DOMAIN, DEPLOYMENT, NODE, OWNED, POD, STATEFUL_SET, Object
+from disagg_operator.reconcile.observe import container_statuses
 from disagg_operator.runtime.events import EVENT
 
 T = TypeVar("T")
@@ -204,8 +205,7 @@ class _Collector:
 
 def _statuses(pod: Object) -> list[Object]:
     """Return the containers of a pod that have run."""
-    status = pod.get("status", {})
-    found = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+    found = container_statuses(pod)
     return [each for each in found if "waiting" not in each.get("state", {}) or each.get("restartCount")]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from disagg_operator.build.download import FETCH
 from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.observe import container_statuses
 from disagg_operator.reconcile.reporting.ends import ending, last_end
 
 FETCHED, RUNNING, PENDING = "Fetched", "DownloadRunning", "DownloadPending"
@@ -40,9 +41,7 @@ class Told:
 
 def fetcher(pod: Object) -> Object | None:
     """Return the status of the container of a pod that fetches, or None where there is none yet."""
-    status = pod.get("status", {})
-    found = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
-    return next((each for each in found if each.get("name") == FETCH), None)
+    return next((each for each in container_statuses(pod) if each.get("name") == FETCH), None)
 
 
 def has_fetched(container: Object) -> bool:

@@ -17,7 +17,15 @@ from disagg_operator.plan import names
 from disagg_operator.plan.model import ROLES
 from disagg_operator.reconcile.applying.diff import is_terminating
 from disagg_operator.reconcile.kinds import Object
-from disagg_operator.reconcile.observe import Observed, has_node, holds, is_ready, label
+from disagg_operator.reconcile.observe import (
+    Observed,
+    container_statuses,
+    has_node,
+    holds,
+    is_ready,
+    label,
+    unscheduled,
+)
 from disagg_operator.reconcile.preflight.fault import Assessment, Check, Fault
 from disagg_operator.reconcile.reporting.refusals import AGAIN_SECONDS, PATIENCE, Overdue, event_time
 
@@ -179,10 +187,7 @@ def _unbound(resource: Object, observed: Observed, now: datetime) -> Iterator[Fa
 
 def _is_unbound(pod: Object) -> bool:
     """Tell whether a pod has no node because a claim of its has no volume."""
-    return any(
-        (each["type"], each["status"]) == ("PodScheduled", "False") and UNBOUND in each.get("message", "")
-        for each in pod.get("status", {}).get("conditions", [])
-    )
+    return UNBOUND in (unscheduled(pod) or "")
 
 
 def naming(spec: Mapping[str, Any], missing: Missing) -> Iterator[str]:
@@ -216,23 +221,15 @@ def _waiting(observed: Observed) -> Iterator[Object]:
 
 def _texts(pod: Object) -> Iterator[str]:
     """Yield what keeps a pod from starting, as its status tells."""
-    status = pod.get("status", {})
-    for condition in status.get("conditions", []):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            yield str(condition.get("message", ""))
-    for container in _containers(pod):
+    yield unscheduled(pod) or ""
+    for container in container_statuses(pod):
         yield str(container.get("state", {}).get("waiting", {}).get("message", ""))
 
 
 def _is_mounted(pod: Object) -> bool:
     """Tell whether a pod got so far that its volumes are mounted: what comes next is its network."""
-    ran = any("waiting" not in each.get("state", {"waiting": {}}) for each in _containers(pod))
+    ran = any("waiting" not in each.get("state", {"waiting": {}}) for each in container_statuses(pod))
     return ran or any(holds(pod, kind) for kind in ("PodReadyToStartContainers", "ContainersReady"))
-
-
-def _containers(pod: Object) -> list[Object]:
-    status = pod.get("status", {})
-    return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
 
 
 def _scheduled(pod: Object, now: datetime) -> datetime:

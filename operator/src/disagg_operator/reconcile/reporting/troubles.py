@@ -6,6 +6,7 @@ from disagg_operator.build.agent import AGENT
 from disagg_operator.build.download import FETCH
 from disagg_operator.build.pods import CHECK, GATE
 from disagg_operator.reconcile.kinds import Object
+from disagg_operator.reconcile.observe import container_statuses, unscheduled
 from disagg_operator.reconcile.reporting.ends import ending
 from disagg_operator.reconcile.reporting.fetching import REFUSED, told
 from disagg_operator.reconcile.reporting.guide import check_heading
@@ -32,27 +33,14 @@ def first_trouble(pods: Iterable[Object]) -> str | None:
 
 def _trouble(pod: Object) -> str | None:
     name, place = pod["metadata"]["name"], f"--namespace {pod['metadata']['namespace']}"
-    status = pod.get("status", {})
-    unscheduled = _unscheduled(status)
-    if unscheduled is not None and (lacking := missing_in(unscheduled)) is not None:
-        return f"Pod {name} cannot start: {lacking.told(pod['metadata']['namespace'])}"
-    if unscheduled is not None and UNBOUND in unscheduled:
-        claims = "".join(f" {claim}" for claim in _claims(pod))
-        return (
-            f"Pod {name} waits for a volume: its PersistentVolumeClaim{claims} is bound to none ({UNBOUND}). "
-            f"See: kubectl describe persistentvolumeclaims{claims} {place}"
-        )
-    if unscheduled is not None:
-        return (
-            f"Pod {name} cannot be scheduled: {unscheduled} Free or add nodes, or change spec.placement, "
-            "resources or devices."
-        )
-    containers = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
-    for container in containers:
+    why = unscheduled(pod)
+    if why is not None:
+        return _without_node(pod, _sentence(why))
+    for container in container_statuses(pod):
         found = _container_trouble(name, pod["metadata"]["namespace"], container)
         if found:
             return found
-    for container in status.get("initContainerStatuses", []):
+    for container in pod.get("status", {}).get("initContainerStatuses", []):
         if container["name"] == GATE and "running" in container.get("state", {}):
             return f"Pod {name} waits for etcd or NATS to answer. See: kubectl logs {name} {place} -c {GATE}"
         if container["name"] == FETCH and "running" in container.get("state", {}):
@@ -60,17 +48,28 @@ def _trouble(pod: Object) -> str | None:
     return None
 
 
+def _without_node(pod: Object, why: str) -> str:
+    """Say what to do about a pod that was given no node."""
+    name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+    lacking = missing_in(why)
+    if lacking is not None:
+        return f"Pod {name} cannot start: {lacking.told(namespace)}"
+    if UNBOUND in why:
+        claims = "".join(f" {claim}" for claim in _claims(pod))
+        return (
+            f"Pod {name} waits for a volume: its PersistentVolumeClaim{claims} is bound to none ({UNBOUND}). "
+            f"See: kubectl describe persistentvolumeclaims{claims} --namespace {namespace}"
+        )
+    return (
+        f"Pod {name} cannot be scheduled: {why} Free or add nodes, or change spec.placement, "
+        "resources or devices."
+    )
+
+
 def _claims(pod: Object) -> list[str]:
     """Return the names of the PersistentVolumeClaims that a pod uses."""
     volumes = pod.get("spec", {}).get("volumes", [])
     return [each["persistentVolumeClaim"]["claimName"] for each in volumes if "persistentVolumeClaim" in each]
-
-
-def _unscheduled(status: Object) -> str | None:
-    for condition in status.get("conditions", []):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return _sentence(condition.get("message") or condition.get("reason", ""))
-    return None
 
 
 def _container_trouble(pod: str, namespace: str, container: Object) -> str | None:
