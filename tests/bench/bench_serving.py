@@ -1,9 +1,9 @@
 """Disaggregated against aggregated serving on two devices: `make bench-serving`. It needs no cluster.
 
 The same requests are sent to one prefill and one decode worker, whose KV cache goes through staging memory
-where that is quicker and never, and to two aggregated workers in turns, each on a device of its own. They
-arrive at random at several rates. Who waits how long for the first token (TTFT), how far tokens are apart
-(ITL), and how many tokens come a second is compared; the tokens must be the same.
+where that is quicker, always and never, and to two aggregated workers in turns, each on a device of its own.
+They arrive at random at several rates. Who waits how long for the first token (TTFT), how far tokens are
+apart (ITL), and how many tokens come a second is compared; the tokens must be the same.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from bench.serving.load import Answered, Request, Worker, requests, serve, worke
 
 KINDS = {
     "disaggregated": (("prefill", "decode"), "auto"),
+    "disaggregated, all staged": (("prefill", "decode"), "always"),
     "disaggregated, block by block": (("prefill", "decode"), "never"),
     "aggregated": (("aggregated", "aggregated"), "auto"),
 }
@@ -163,6 +164,7 @@ def main(
         typer.Option("--random-weights", help="Of the same dimensions, instead of the model."),
     ] = False,
     memory_mib: Annotated[int, typer.Option(help="KV memory of each worker.")] = 8192,
+    check: Annotated[bool, typer.Option(help="Have decode compare what it read, by sums.")] = True,
 ) -> None:
     """Measure both kinds of serving on the same requests."""
     load = {
@@ -172,7 +174,7 @@ def main(
     options = {
         "kv_cache": {"memory_mib": memory_mib},
         "scheduler": {"max_batch_size": 64, "max_waiting_requests": 10_000},
-        "transfer": {"timeout_seconds": 120},
+        "transfer": {"timeout_seconds": 120, "check": check},
     }
 
     gguf = cache_directory() / "random.gguf" if random_weights else model_gguf()

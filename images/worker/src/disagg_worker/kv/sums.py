@@ -5,12 +5,15 @@ not depend on the size of blocks, on their places, or on how ranks share the lay
 came from elsewhere or into another place change it. It guards against faults, not against forgery.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from disagg_worker.layers import Layers
+
+BLOCKS_AT_ONCE = 32
+"""Blocks of a GPU that are gathered to be summed, some MiB."""
 
 
 def layer_sums(array: Any, layers: Layers, blocks: Sequence[int], tokens: int) -> tuple[int, ...]:
@@ -28,16 +31,21 @@ def layer_sums(array: Any, layers: Layers, blocks: Sequence[int], tokens: int) -
     """
     library = _library(array)
     words = array.view(library.int64)
-    block_tokens = int(array.shape[4])
-    of_blocks = []
-    for index, block in enumerate(blocks):
-        filled = min(block_tokens, tokens - index * block_tokens)
-        held = words[block, layers.first : layers.end, :, :, :filled]
-        of_blocks.append(held.sum(-1).sum((1, 2)))
-    # Of a GPU all are fetched at once, [layers, positions]: each fetch waits for it.
-    of_positions = np.asarray(library.concatenate(of_blocks, axis=1).tolist(), dtype=np.int64)
-    sums: list[int] = (of_positions @ (2 * np.arange(tokens) + 1)).tolist()
+    of_blocks = [
+        words[some, layers.first : layers.end].sum(-1).sum((2, 3)) for some in _parts(library, blocks)
+    ]
+    of_positions = library.concatenate(of_blocks).swapaxes(0, 1).reshape(layers.count, -1)[:, :tokens]
+    weights = library.asarray(2 * np.arange(tokens) + 1, device=array.device)
+    # Weighted where they are: a GPU is waited for once, for one number a layer.
+    sums: list[int] = (of_positions * weights).sum(-1).tolist()
     return tuple(sums)
+
+
+def _parts(library: Any, blocks: Sequence[int]) -> Iterator[slice | list[int]]:
+    """Cut blocks into what is summed at a time: few launches on a GPU, and no copies in host memory."""
+    if library is np:
+        return (slice(block, block + 1) for block in blocks)
+    return (list(blocks[at : at + BLOCKS_AT_ONCE]) for at in range(0, len(blocks), BLOCKS_AT_ONCE))
 
 
 def _library(array: Any) -> Any:
