@@ -44,15 +44,15 @@ async def answer(role: Role, line: dict[str, Any]) -> dict[str, Any]:
     handed = {"prefill_result": {"disaggregated_params": line.get("ticket")}}
     tokens: list[int] = []
     times: list[float] = []
-    ticket: dict[str, Any] = {}
+    prefilled: dict[str, Any] = {}
     # To its end also where the ticket has come: prefill withdraws an offer whose ticket nobody took.
     async for chunk in role.serve(line["id"], work, handed):
         now = time.monotonic()
         if "disaggregated_params" in chunk:
-            ticket = {"id": line["id"], "ticket": chunk["disaggregated_params"], "done": now}
+            prefilled = {"ticket": chunk["disaggregated_params"], "done": now}
         tokens += chunk["token_ids"]
         times += [now] * len(chunk["token_ids"])
-    return ticket or {"id": line["id"], "tokens": tokens, "times": times}
+    return {"id": line["id"], **(prefilled or {"tokens": tokens, "times": times})}
 
 
 async def main(role_name: str, device: str, gguf: str, options: str) -> None:

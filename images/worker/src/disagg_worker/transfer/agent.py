@@ -7,7 +7,8 @@ Data moves while `is_done` or `notes` is called, on both sides, so a side that e
 them often (`transfer.looking`) and an idle one now and then. NIXL's own progress thread polls without a
 break, which costs half a core in an idle worker and slows reads down: on NVLink between two H100 from 396 to
 287 GB/s (docs/kv-transfer.md). It is off but in workers whose KV cache is on a GPU: there reads waited for
-the other side's next look without it, for 300 ms instead of 2 (docs/engines.md).
+the other side's next look without it, for 300 ms instead of 2, in a measurement that is to be repeated
+(docs/engines.md).
 """
 
 import asyncio
