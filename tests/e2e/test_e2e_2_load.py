@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 REQUESTS = 500
 CLIENTS = 4
 TOKENS = 8
-PAUSE = 0.05
+PAUSE = 0.25
 LOAD_SECONDS = 500
 """Longest time that what is done in one test, or its requests, may take."""
 START_SECONDS = 400

@@ -47,7 +47,7 @@ def test_few_writes_until_available_and_none_after(
     offset = apiserver.audit_log.stat().st_size
     time.sleep(5)
     assert not writes(apiserver.audit_log, namespace, offset)
-    assert operator.stop() == 0
+    assert operator.stop() == 0, operator.log.read_text()
     again = new_operator("operator-b")
     again.wait_until_leading()
     eventually(lambda: 'reconciles_total{result="done"}' in again.says("/metrics"), "it was reconciled")
@@ -111,7 +111,7 @@ def test_start_and_stop_are_quick(new_operator: MAKER) -> None:
     ticks = Path(f"/proc/{operator.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     assert sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK") < 12, "about 1 s where nothing else runs"
     began = time.monotonic()
-    assert operator.stop() == 0
+    assert operator.stop() == 0, operator.log.read_text()
     assert time.monotonic() - began < 20, "about 1 s where nothing else runs"
 
 

@@ -90,8 +90,8 @@ async def run(
     seen: Callable[[Object], None],
     configuration: Configuration,
     namespaces: tuple[str, ...],
-    started: asyncio.Event,
     stop: asyncio.Event,
+    retake_signals: Callable[[], None],
 ) -> None:
     """Watch DisaggDeployments until ``stop`` is set.
 
@@ -99,17 +99,19 @@ async def run(
         seen: is told each DisaggDeployment that is there or changed.
         configuration: how to reach the API server.
         namespaces: namespaces to watch; none watches all.
-        started: is set once kopf has started (and has taken the process's signals for itself).
         stop: ends this.
+        retake_signals: is called once kopf has taken the process's signals for itself, before it can get one.
     """
-    await kopf.operator(
+    others = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
         registry=registry_of(seen, configuration),
         settings=settings_of(),
         namespaces=namespaces,
         clusterwide=not namespaces,
-        ready_flag=started,
         stop_flag=stop,
     )
+    retake_signals()
+    await kopf.run_tasks(tasks, ignored=others)
 
 
 async def _connection(configuration: Configuration) -> kopf.ConnectionInfo:

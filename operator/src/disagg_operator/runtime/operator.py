@@ -244,19 +244,17 @@ class Operator:
         """Let kopf watch the deployments until ``stop`` is set or a part ends."""
         # The parts must have made their tasks by now: kopf takes every later one for its own and ends it.
         await asyncio.sleep(0)
-        kopf_started, kopf_stop = asyncio.Event(), asyncio.Event()
+        kopf_stop = asyncio.Event()
         watching = asyncio.create_task(
             glue.run(
                 self._seen,
                 self._configuration,
                 self._settings.namespaces,
-                kopf_started,
                 kopf_stop,
+                lambda: handle_signals(stop),
             )
         )
         try:
-            await _unless_ended([*tasks, watching], stop, kopf_started.wait())
-            handle_signals(stop)
             await _unless_ended([*tasks, watching], stop, asyncio.Event().wait())
         finally:
             await _cancel(tasks)

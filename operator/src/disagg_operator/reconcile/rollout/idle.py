@@ -58,10 +58,12 @@ def frontends_give_way(plan: Plan, record: TransportStatus, observed: Observed, 
         observed: what is there.
         now: the time, by which an ending pod is known to be on a lost node.
     """
-    proven = record.verified_revision in {plan.revision, *observed.revisions(now)}
+    # First what costs nothing, and is so of most: the frontend is made for the others only.
+    if not _is_shut(plan, observed) or record.verified_revision in {plan.revision, *observed.revisions(now)}:
+        return False
     planned = kept_frontend(plan, observed)
     live = observed.objects.get(identity(planned))
-    if proven or live is None or is_terminating(live) or not _is_shut(plan, observed):
+    if live is None or is_terminating(live):
         return False
     applied, alone = applied_hash(live), is_caught_up(live)
     if applied == applied_hash(stamp(planned)):
