@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from disagg_worker.kv.sums import layer_sums
 from disagg_worker.layers import Layers
@@ -15,3 +16,15 @@ def test_sums_are_those_of_host_memory(kernels: TorchKernels, tokens: int) -> No
     blocks = [7, 0, 3, 8, 5][: -(-tokens // 16)]
     layers = Layers(1, 3)
     assert layer_sums(device, layers, blocks, tokens) == layer_sums(host, layers, blocks, tokens)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="waits for work of a GPU")
+def test_sums_do_not_wait_for_what_else_the_gpu_does(kernels: TorchKernels) -> None:
+    pool = kernels.pool((9, 4, 2, 3, 16, 64))
+    layer_sums(pool, Layers(0, 4), [1, 2], 32)
+    step = torch.cuda.Event()
+    torch.cuda._sleep(2_000_000_000)
+    step.record()
+    layer_sums(pool, Layers(0, 4), [1, 2], 32)
+    assert not step.query()
+    step.synchronize()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Sequence
 
 import numpy as np
@@ -16,12 +17,16 @@ from disagg_worker.engine import (
     RequestRefused,
     SamplingParams,
     TokenOutput,
+    loop,
 )
+from disagg_worker.engine.stage import Stage, run_through
+from disagg_worker.engine.step import Pass
 from disagg_worker.errors import ConfigError
 from disagg_worker.kv import KVLease
 from disagg_worker.model.llama import Llama
 from unit.worker_engine.tiny import SPEC, naive_logits, prompt, tiny_engine, tiny_weights
 
+WAIT_SECONDS = 20
 GREEDY = SamplingParams(max_tokens=24, ignore_eos=True)
 SEEDED = SamplingParams(max_tokens=24, ignore_eos=True, temperature=1.5, top_p=0.95, seed=11)
 
@@ -360,3 +365,34 @@ def test_weights_decide_the_fingerprint() -> None:
 def test_a_pool_without_a_block_is_a_fault_of_the_configuration() -> None:
     with pytest.raises(ConfigError, match=r"kv_cache.memory_mib: 1 MiB hold no block .* write at least 2"):
         tiny_engine(block_tokens=512, longest=1024)
+
+
+async def test_what_needs_no_step_waits_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks to read into, and the first token of what was read, come before the next step is computed."""
+    begun, may_compute = threading.Semaphore(0), threading.Semaphore(0)
+
+    def held(stages: Sequence[Stage], work: Pass) -> Sequence[int]:
+        begun.release()
+        may_compute.acquire()
+        return run_through(stages, work)
+
+    async def next_step() -> None:
+        may_compute.release()
+        await asyncio.to_thread(begun.acquire)
+
+    monkeypatch.setattr(loop, "run_through", held)
+    async with running() as engine:
+        try:
+            other = asyncio.create_task(generate(engine, "other", prompt(4), GREEDY))
+            await asyncio.to_thread(begun.acquire)
+            reserving = asyncio.create_task(engine.reserve("ours", 4))
+            await asyncio.sleep(0)
+            await next_step()
+            lease = await asyncio.wait_for(reserving, WAIT_SECONDS)
+            ours = engine.resume("ours", prompt(4), lease, 7, GREEDY)
+            await next_step()
+            assert (await asyncio.wait_for(anext(ours), WAIT_SECONDS)).token == 7
+        finally:
+            may_compute.release(1000)
+        assert len([output async for output in ours]) == GREEDY.max_tokens - 1
+        assert len(await other) == GREEDY.max_tokens

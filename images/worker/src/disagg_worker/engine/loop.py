@@ -151,6 +151,8 @@ class ComputeLoop:
         begin = time.perf_counter()
         for request in plan.granted:
             self._hand_over(request, request.lease)
+        # Blocks to read into, and first tokens that prefill chose, need nothing of this step.
+        self._flush()
         if plan.decode:
             self._compute(plan.decode, prompt=False)
             self._flush()

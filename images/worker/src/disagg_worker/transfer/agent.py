@@ -4,11 +4,9 @@ The NIXL binding is not thread-safe and some of its calls move data before they 
 used from one thread, and that thread must not be the event loop's (`AgentThread` keeps both rules).
 
 Data moves while `is_done` or `notes` is called, on both sides, so a side that expects something calls one of
-them often (`transfer.looking`) and an idle one now and then. NIXL's own progress thread polls without a
-break, which costs half a core in an idle worker and slows reads down: on NVLink between two H100 from 396 to
-287 GB/s (docs/kv-transfer.md). It is off but in workers whose KV cache is on a GPU: there reads waited for
-the other side's next look without it, for 300 ms instead of 2, in a measurement that is to be repeated
-(docs/engines.md).
+them often (`transfer.looking`) and an idle one now and then. NIXL's own progress thread is off: it polls
+without a break, which costs half a core in an idle worker and slows reads down, on NVLink between two H100
+from 396 to 287 GB/s (docs/kv-transfer.md).
 """
 
 import asyncio
@@ -88,12 +86,9 @@ class NixlAgent:
         backend: NIXL backend; must be UCX.
         region: The memory that peers may read and that READs write to.
         others: More of the same kind.
-        progress: Whether NIXL's own thread moves data, too.
     """
 
-    def __init__(
-        self, name: str, backend: str, region: Region, *others: Region, progress: bool = False
-    ) -> None:
+    def __init__(self, name: str, backend: str, region: Region, *others: Region) -> None:
         transport.prepare_evidence(os.environ)
         # NIXL connects in this thread, which can do nothing else meanwhile: by Linux's default for two
         # minutes where nobody answers. With one repetition UCX gives up after 3 s.
@@ -105,7 +100,7 @@ class NixlAgent:
         self._lost: type[Exception] = _bindings.nixlRemoteDisconnectError
         self._failures = _nixl_errors(_bindings)
         try:
-            config = _api.nixl_agent_config(enable_prog_thread=progress, backends=[backend])
+            config = _api.nixl_agent_config(enable_prog_thread=False, backends=[backend])
             self._nixl: Any = _api.nixl_agent(name, config)
         except self._failures as error:
             raise ConfigError(f"transfer.backend: NIXL cannot start {backend} here: {error}") from None
@@ -222,7 +217,7 @@ def open_agent(name: str, backend: str, region: Region, *others: Region) -> Agen
     """
     if backend != "UCX":
         raise ConfigError(f"transfer.backend: {backend} is not supported yet by this worker; write UCX")
-    return AgentThread(lambda: NixlAgent(name, backend, region, *others, progress=region.gpu is not None))
+    return AgentThread(lambda: NixlAgent(name, backend, region, *others))
 
 
 def _kind(gpu: int | None) -> tuple[str, int]:
