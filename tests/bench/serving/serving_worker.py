@@ -31,10 +31,10 @@ def make(role: str, device: str, gguf: Path, options: dict[str, Any]) -> tuple[E
     if role == "aggregated":
         return engine, Aggregated(engine), metrics
     link = open_link(f"{role}-{device}", "UCX", engine.pool, config.staging)
-    seconds = config.transfer.timeout_seconds
+    seconds, check = config.transfer.timeout_seconds, config.transfer.check
     if role == "prefill":
-        return engine, Prefill(engine, Source(link, role, seconds, metrics)), metrics
-    reader = Reader(link, engine.reserve, timeout_seconds=seconds, metrics=metrics)
+        return engine, Prefill(engine, Source(link, role, seconds, metrics, check=check)), metrics
+    reader = Reader(link, engine.reserve, timeout_seconds=seconds, metrics=metrics, check=check)
     return engine, Decode(engine, reader, metrics), metrics
 
 

@@ -119,7 +119,12 @@ class TorchKernels(Kernels):
         return f"{self.device} is full ({free // MIB} of {total // MIB} MiB are free)"
 
     def host(self, array: Array) -> NDArray[Any]:
-        """Copy from the device."""
+        """Copy from the device.
+
+        Waits for the numbers first: CUDA lets no other thread copy while a copy waits for what it copies, and
+        KV cache would be read and summed from one step to the next only.
+        """
+        self.finish()
         numbers: NDArray[Any] = array.cpu().numpy()
         return numbers
 
