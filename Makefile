@@ -19,6 +19,8 @@ OLDEST := tests/integration/operator/test_operator_examples.py tests/integration
   $(ON_APISERVER)_api_server_accepts_every_manifest_in_a_restricted_namespace
 # The tests of a file share what takes long to start, so they stay together and in their order.
 PARALLEL := --dist loadfile --no-loadscope-reorder --numprocesses
+# What tests and benchmarks start by the hundred is compiled once, whatever Python is told to keep.
+unexport PYTHONDONTWRITEBYTECODE
 # Recipes that set variables `exec` what they run, so that a make that is ended ends it with itself.
 # Evaluated when a recipe first uses it, never by `make help`.
 UV = $(eval UV := $(shell hack/bootstrap --uv-only))$(UV)

@@ -9,7 +9,7 @@ import logging
 import sys
 
 from disagg_operator.plan.installation import Installation
-from disagg_operator.runtime import logs
+from disagg_operator.runtime import logs, memory
 from disagg_operator.runtime.health import Health, serve
 from disagg_operator.runtime.kube import load_configuration
 from disagg_operator.runtime.leader import LeaseLostError
@@ -35,6 +35,7 @@ def main() -> None:
         sys.exit(_USAGE)
     logs.configure(settings.log_level, settings.log_format)
     allow_deep_objects()
+    memory.begin()
     sys.exit(asyncio.run(_run(settings, installation)))
 
 
