@@ -10,7 +10,6 @@ import ctypes
 import gc
 from contextlib import suppress
 
-
 _YOUNG_OBJECTS = 10_000
 """Objects that are made, less those that are gone, until it is looked whether some are garbage."""
 
