@@ -171,6 +171,7 @@ def test_the_key_is_made_once_before_who_needs_it_and_offered_again_while_a_pod_
         "kind": "Pod",
         "metadata": {
             "name": "demo-frontend-2",
+            "uid": "waiting",
             "labels": FRONTEND,
             "creationTimestamp": MADE,
             "ownerReferences": [maker_of_pods(cluster.objects["Deployment", "demo-frontend"])],

@@ -7,7 +7,7 @@ runs as it is, and so does a revision of which the API server would refuse every
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
@@ -39,6 +39,7 @@ from disagg_operator.reconcile.observe import Observed, label, observe
 from disagg_operator.reconcile.planning import plan_now
 from disagg_operator.reconcile.plans import Plans
 from disagg_operator.reconcile.reporting.announce import announcements
+from disagg_operator.reconcile.reporting.looks import Looks
 from disagg_operator.reconcile.reporting.missing import MOUNT_REASON, unmounted, with_missing
 from disagg_operator.reconcile.reporting.refusals import (
     REFUSAL_REASON,
@@ -135,6 +136,7 @@ class Reconciler:
         plans: what plans.
         repairs: when what somebody else changed was put right.
         offers: when which key was offered.
+        looks: what Events told a short while ago.
         busy: tells whether other deployments wait to be reconciled.
     """
 
@@ -147,6 +149,7 @@ class Reconciler:
     plans: Plans
     repairs: Repairs = field(default_factory=Repairs)
     offers: Offers = field(default_factory=Offers)
+    looks: Looks = field(default_factory=Looks)
     busy: Callable[[], bool] = lambda: False
 
     @property
@@ -188,7 +191,7 @@ class Reconciler:
         failed = await self._apply(resource, view)
         lacking = shortage(view.observed, view.target, view.now)
         if failed is None:
-            refusals = {**frontend_refusal(view.observed), **await self._refusals(resource, view, lacking)}
+            refusals = {**frontend_refusal(view.observed), **await self._refusals(key, view, lacking)}
             view = replace(view, refusals=refusals)
         if failed is not None:
             await self._report(resource, replace(view, failure=_failure(failed)), at_once=True)
@@ -216,6 +219,7 @@ class Reconciler:
         self.domains.ignore(key)
         self.repairs.forget(key)
         self.offers.forget(key)
+        self.looks.forget(key)
         self.children.lost(key)
 
     async def _leave(self, resource: Object, observed: Observed) -> Outcome:
@@ -293,7 +297,7 @@ class Reconciler:
             return view
         found = with_unstored(await self.preflight.assess(key, view.plan), view.observed)
         suspects = unmounted(view.observed, view.now).suspects
-        told = [each for pod in suspects for each in await self._events(resource, pod, MOUNT_REASON)]
+        told = [each for pod in suspects for each in await self._events(key, pod, MOUNT_REASON, view.now)]
         return replace(view, platform=with_missing(found, resource, view.observed, told, view.now))
 
     def _prove(self, resource: Object, view: View) -> View:
@@ -373,22 +377,27 @@ class Reconciler:
             logger.info("%s", message, extra=log_context(resource))
             self.recorder.record(resource, "Normal", "GroupEnding", message)
 
-    async def _refusals(self, resource: Object, view: View, lacking: Overdue) -> dict[str, str]:
+    async def _refusals(self, key: Key, view: View, lacking: Overdue) -> dict[str, str]:
         """Return why the API server refuses further pods, for each role of which that is so."""
         found = {}
         for obj in lacking.suspects:
-            why = refusal(await self._events(resource, obj, REFUSAL_REASON), view.now)
+            why = refusal(await self._events(key, obj, REFUSAL_REASON, view.now), view.now)
             if why is not None:
                 found[label(obj, names.LABEL_ROLE)] = why
         return found
 
-    async def _events(self, resource: Object, obj: Object, reason: str) -> list[Object]:
+    async def _events(self, key: Key, obj: Object, reason: str, now: datetime) -> Sequence[Object]:
         """Return Events about an object; none where they cannot be read."""
-        try:
-            return await self.cluster.events_about(obj, reason)
-        except ClusterError as error:  # they would only have explained what the counts say
-            logger.warning("no Events about %s: %s", describe(obj), error, extra=log_context(resource))
-            return []
+
+        async def ask() -> list[Object]:
+            try:
+                return await self.cluster.events_about(obj, reason)
+            except ClusterError as error:  # they would only have explained what the counts say
+                told = "no Events about %s: %s"
+                logger.warning(told, describe(obj), error, extra={"deployment": str(key)})
+                return []
+
+        return await self.looks.events(key, (obj["metadata"]["uid"], reason), now, ask)
 
     async def _report(self, resource: Object, view: View, *, at_once: bool = False) -> Report:
         """Write the status if it changed, or leave it to a later time where that is better.
