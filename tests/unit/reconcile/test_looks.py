@@ -1,5 +1,6 @@
 """Events are asked for once in a while, however often a deployment is reconciled."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -50,7 +51,7 @@ async def test_each_object_and_each_deployment_is_looked_at() -> None:
     assert asked.times == 5
 
 
-async def test_reconciles_that_follow_each_other_ask_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reconciles_that_follow_each_other_ask_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     async def told(_: FakeCluster, obj: Object, reason: str) -> list[Object]:
@@ -61,5 +62,5 @@ async def test_reconciles_that_follow_each_other_ask_once(monkeypatch: pytest.Mo
     monkeypatch.setattr(FakeCluster, "events_about", told)
     one = reconciler(cluster)
     for _ in range(3):
-        await one.reconcile(cluster.key)
+        asyncio.run(one.reconcile(cluster.key))
     assert len(asked) == len(set(asked)) == 2
