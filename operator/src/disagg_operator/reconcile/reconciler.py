@@ -397,7 +397,8 @@ class Reconciler:
                 logger.warning(told, describe(obj), error, extra={"deployment": str(key)})
                 return []
 
-        return await self.looks.events(key, (obj["metadata"]["uid"], reason), now, ask)
+        topic = (label(obj, names.LABEL_ROLE), reason)
+        return await self.looks.events(key, topic, obj["metadata"]["uid"], now, ask)
 
     async def _report(self, resource: Object, view: View, *, at_once: bool = False) -> Report:
         """Write the status if it changed, or leave it to a later time where that is better.

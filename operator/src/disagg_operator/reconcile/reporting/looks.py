@@ -1,7 +1,11 @@
 """Events that were looked up a short while ago, so that not every reconcile asks for them while pods wait.
 
-Invariant: nothing that is told is older than `AGAIN_SECONDS`, after which a deployment that still waits is
-reconciled. Losing this memory costs a request for each object about which Events are asked for.
+An API server reads all Events of a namespace to answer. Where a thousand deployments wait at a time, as while
+a rack starts, most of them wait for nothing that Events would tell.
+
+Invariants: what is told is no older than `AGAIN_SECONDS`, after which a deployment that still waits is
+reconciled; and however many wait, no more is asked for than `PER_SECOND` after the first `AT_ONCE` looks.
+Losing this memory costs a request for each object about which Events are asked for.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,17 +15,22 @@ from datetime import datetime, timedelta
 from disagg_operator.reconcile.kinds import Key, Object
 from disagg_operator.reconcile.reporting.refusals import AGAIN_SECONDS
 
+AT_ONCE = 20
+PER_SECOND = 1.0
 _PAUSE = timedelta(seconds=AGAIN_SECONDS)
+_NEXT = timedelta(seconds=10)
+"""Pause where it is another pod of the role that waits: its pods come one after the other."""
 
 
 @dataclass(frozen=True)
 class _Look:
+    uid: str
     at: datetime
     found: Sequence[Object]
 
-    def is_recent(self, now: datetime) -> bool:
+    def within(self, pause: timedelta, now: datetime) -> bool:
         # A clock that was set back hides nothing.
-        return timedelta(0) <= now - self.at < _PAUSE
+        return timedelta(0) <= now - self.at < pause
 
 
 @dataclass
@@ -29,27 +38,43 @@ class Looks:
     """Remembers what Events told a short while ago."""
 
     _made: dict[Key, dict[tuple[str, str], _Look]] = field(default_factory=dict)
+    _left: float = AT_ONCE
+    _counted: datetime | None = None
 
     async def events(
         self,
         key: Key,
-        about: tuple[str, str],
+        topic: tuple[str, str],
+        uid: str,
         now: datetime,
         ask: Callable[[], Awaitable[Sequence[Object]]],
     ) -> Sequence[Object]:
-        """Return Events, and ask for them only where that was not done a short while ago.
+        """Return Events; none where it is too soon to ask for them.
 
         Args:
             key: the deployment.
-            about: uid of the object that they are about, and their reason.
+            topic: a role, and the Events' reason.
+            uid: of the object of that role that they are about.
             now: the time.
             ask: asks for them.
         """
-        recent = {each: look for each, look in self._made.get(key, {}).items() if look.is_recent(now)}
-        if about not in recent:
-            recent[about] = _Look(now, await ask())
+        recent = {each: look for each, look in self._made.get(key, {}).items() if look.within(_PAUSE, now)}
         self._made[key] = recent
-        return recent[about].found
+        look = recent.get(topic)
+        if look is not None and look.uid == uid:
+            return look.found
+        if (look is not None and look.within(_NEXT, now)) or not self._may_ask(now):
+            return ()
+        recent[topic] = look = _Look(uid, now, await ask())
+        return look.found
+
+    def _may_ask(self, now: datetime) -> bool:
+        passed = 0.0 if self._counted is None else max(0.0, (now - self._counted).total_seconds())
+        self._counted, self._left = now, min(AT_ONCE, self._left + passed * PER_SECOND)
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
     def forget(self, key: Key) -> None:
         """Forget a deployment that is gone."""
