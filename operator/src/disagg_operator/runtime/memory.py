@@ -2,7 +2,7 @@
 
 Code and profiles stay, and so do caches once they are in step: the garbage collector need not look at them
 again and again. It looks for young garbage more rarely than by default, since little of what a reconcile
-makes is in cycles: to plan a thousand deployments it took a fifth of the time. What was needed to parse lists
+makes is in cycles: it took a fifth of the time of a start. What was needed to parse lists
 of thousands of objects is free, and is given back to the machine where its C library can.
 """
 
