@@ -15,10 +15,9 @@ _YOUNG_OBJECTS = 10_000
 
 
 def begin() -> None:
-    """Have garbage collection leave alone what is there when the process begins to work."""
-    gc.collect()
+    """Settle when the process begins to work, and have young garbage looked for more rarely from then on."""
     gc.set_threshold(_YOUNG_OBJECTS)
-    gc.freeze()
+    settle()
 
 
 def settle() -> None:

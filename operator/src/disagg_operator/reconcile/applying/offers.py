@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from disagg_operator.reconcile.kinds import Key, Object
+from disagg_operator.reconcile.pauses import is_recent
 
 OFFER_SECONDS = 10.0
 """Pause between two offers of a key while a pod waits."""
@@ -30,11 +31,11 @@ class Offers:
             now: the time.
         """
         last = self._made.get(key, {}).get(_identity(secret, owner))
-        return last is None or not _is_recent(last, now)
+        return last is None or not is_recent(last, now, _PAUSE)
 
     def note(self, key: Key, secret: Object, owner: Object | None, now: datetime) -> None:
         """Remember that a key was offered; see `is_due`."""
-        recent = {each: at for each, at in self._made.get(key, {}).items() if _is_recent(at, now)}
+        recent = {each: at for each, at in self._made.get(key, {}).items() if is_recent(at, now, _PAUSE)}
         self._made[key] = {**recent, _identity(secret, owner): now}
 
     def left(self, key: Key, now: datetime) -> float:
@@ -44,17 +45,12 @@ class Offers:
             key: the deployment.
             now: the time.
         """
-        recent = (at for at in self._made.get(key, {}).values() if _is_recent(at, now))
+        recent = (at for at in self._made.get(key, {}).values() if is_recent(at, now, _PAUSE))
         return min(((at + _PAUSE - now).total_seconds() for at in recent), default=OFFER_SECONDS)
 
     def forget(self, key: Key) -> None:
         """Forget a deployment that is gone."""
         self._made.pop(key, None)
-
-
-def _is_recent(at: datetime, now: datetime) -> bool:
-    # A clock that was set back holds nothing up.
-    return timedelta(0) <= now - at < _PAUSE
 
 
 def _identity(secret: Object, owner: Object | None) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from disagg_operator.reconcile.kinds import Key, Object
+from disagg_operator.reconcile.pauses import is_recent
 from disagg_operator.reconcile.reporting.refusals import AGAIN_SECONDS
 
 AT_ONCE = 20
@@ -27,10 +28,6 @@ class _Look:
     uid: str
     at: datetime
     found: Sequence[Object]
-
-    def within(self, pause: timedelta, now: datetime) -> bool:
-        # A clock that was set back hides nothing.
-        return timedelta(0) <= now - self.at < pause
 
 
 @dataclass
@@ -58,12 +55,13 @@ class Looks:
             now: the time.
             ask: asks for them.
         """
-        recent = {each: look for each, look in self._made.get(key, {}).items() if look.within(_PAUSE, now)}
+        made = self._made.get(key, {})
+        recent = {each: look for each, look in made.items() if is_recent(look.at, now, _PAUSE)}
         self._made[key] = recent
         look = recent.get(topic)
         if look is not None and look.uid == uid:
             return look.found
-        if (look is not None and look.within(_NEXT, now)) or not self._may_ask(now):
+        if (look is not None and is_recent(look.at, now, _NEXT)) or not self._may_ask(now):
             return ()
         recent[topic] = look = _Look(uid, now, await ask())
         return look.found
