@@ -276,3 +276,34 @@ def test_deployments_that_were_looked_at_are_counted_until_they_are_gone() -> No
 
     assert checked(Outcome(there=True)) == 1
     assert checked(Outcome(there=True), Outcome(there=False)) == 0
+
+
+def test_reconciles_that_wait_for_nothing_leave_the_event_loop_to_others() -> None:
+    reconciled: list[int] = []
+
+    class Immediate:
+        """A FAKE reconciler that never waits, as where there is nothing to write."""
+
+        async def reconcile(self, _: Key) -> Outcome:
+            reconciled.append(passes)
+            return Outcome(there=True)
+
+    passes = 0
+
+    async def main() -> None:
+        nonlocal passes
+        metrics = Metrics()
+        controller = Controller(
+            cast("Reconciler", Immediate()), metrics, Health(metrics), 8, 600.0, lambda _: {}
+        )
+        for number in range(200):
+            controller.queue.add(Key("ns", f"demo-{number}"))
+        task = asyncio.create_task(controller.run())
+        while len(reconciled) < 200:
+            await asyncio.sleep(0)
+            passes += 1
+        task.cancel()
+        await asyncio.wait([task])
+
+    run(main())
+    assert max(reconciled.count(each) for each in reconciled) == 1

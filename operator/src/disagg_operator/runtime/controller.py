@@ -2,6 +2,9 @@
 
 Every outcome ends in the queue: done means again at the next resync, a failure means again after a growing
 interval. Nothing is swallowed: what is no known outcome is logged with its traceback and counted as an error.
+
+Where nothing is to be written, a reconcile waits for nothing. So workers take turns, and the event loop does
+what else is due between one reconcile and the next: however many wait, answers are read and the Lease is renewed.
 """
 
 import asyncio
@@ -50,6 +53,7 @@ class Controller:
     status: Callable[[Key], Mapping[str, Any]]
     queue: WorkQueue[Key] = field(init=False)
     _checked: set[Key] = field(init=False, default_factory=set)
+    _turn: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self.queue = WorkQueue(waited=self.metrics.queue_seconds.observe)
@@ -84,6 +88,8 @@ class Controller:
     async def _work(self, number: int) -> None:
         while True:
             key = await self.queue.get()
+            async with self._turn:
+                await asyncio.sleep(0)
             self.health.working_since[number] = asyncio.get_running_loop().time()
             try:
                 with self.metrics.reconcile_seconds.time():
