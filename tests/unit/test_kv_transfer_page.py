@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.link.page import pictures, tables, updated
 
 ROOT = Path(__file__).parents[2]
-FIGURES = json.loads((ROOT / "tests/bench/link/figures/two-h100-nvlink.json").read_text(encoding="utf-8"))
+FIGURES = json.loads((ROOT / "tests/bench/link/figures/two-h200-nvlink.json").read_text(encoding="utf-8"))
 PAGE = (ROOT / "docs/kv-transfer.md").read_text(encoding="utf-8")
 
 

@@ -45,8 +45,9 @@ def tables(found: Figures) -> dict[str, str]:
     if "decode" in found:
         alone = found["decode"][0]["steps_per_second"]
         made["decode"] = _markdown(
-            ("prompts/s", "KV cache, GB/s", "decode steps/s", "of those without"),
+            ("prompts/s", "limit, GB/s", "KV cache, GB/s", "decode steps/s", "of those without"),
             [("as many as can" if row["rate"] is None else str(row["rate"]),
+              f"{row['most'] / 1e9:.0f}" if row["most"] else "",
               f"{row['prompts'] / row['seconds'] * row['bytes'] / 1e9:.1f}", f"{row['steps_per_second']:.0f}",
               f"{row['steps_per_second'] / alone:.3f}") for row in found["decode"]],
         )  # fmt: skip

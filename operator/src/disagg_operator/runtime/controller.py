@@ -4,7 +4,8 @@ Every outcome ends in the queue: done means again at the next resync, a failure 
 interval. Nothing is swallowed: what is no known outcome is logged with its traceback and counted as an error.
 
 Where nothing is to be written, a reconcile waits for nothing. So workers take turns, and the event loop does
-what else is due between one reconcile and the next: however many wait, answers are read and the Lease is renewed.
+what else is due between one reconcile and the next: however many wait, answers are read, and the Lease is
+renewed.
 """
 
 import asyncio

@@ -6,7 +6,7 @@ engine, while small ones, for which the wire may wait, take all they can.
 """
 
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -16,6 +16,8 @@ from disagg_worker.kv.mover import Copied, side
 from disagg_worker.kv.planner import Lanes, Offsets, Plan
 
 _ITEMS = ((8, torch.int64), (4, torch.int32), (2, torch.int16), (1, torch.uint8))
+ALIGNMENT = 16
+"""Of all memory in bytes, which the compiler is told of: it copies so many at once."""
 TILE = 512
 GENTLE_PROGRAMS = 160
 """Of `TILE` items of 8 bytes: about 600 GB/s on an H100, half as much again as its link."""
@@ -68,11 +70,26 @@ class Places:
     """
 
     def __init__(self, plan: Plan, units: Any, lanes: Any) -> None:
-        self.row_bytes, self.units, self.lanes = plan.lanes.row_bytes, units, lanes
+        self.row_bytes, self._kept = plan.lanes.row_bytes, (units, lanes)
+        self.units, self.lanes = units.data_ptr(), lanes.data_ptr()
         self.parts, self.count = plan.lanes.length // plan.lanes.row_bytes, len(units)
-        self.item = next(item for item, _ in _ITEMS if self.row_bytes % item == 0)
-        self.row_items = self.row_bytes // self.item
-        self.tile = min(TILE, triton.next_power_of_2(self.row_items))
+
+
+class _Kernel(NamedTuple):
+    """The kernel compiled for rows of one size, in one direction.
+
+    Attributes:
+        launch: Compiled; called for a grid and then with its arguments, it skips what Triton finds out anew
+            at each call, which takes longer than small copies do.
+        tiles: Of a row.
+        tile: Items of each.
+        constants: Arguments that it was compiled for.
+    """
+
+    launch: Any
+    tiles: int
+    tile: int
+    constants: tuple[int, int, bool]
 
 
 class CudaMover:
@@ -87,7 +104,7 @@ class CudaMover:
         self._stream = torch.cuda.Stream(self._device)
         self._thread = 0
         self._events: list[Any] = []
-        self._views: dict[tuple[int, int, int], Any] = {}
+        self._kernels: dict[tuple[int, bool], _Kernel] = {}
         self._lanes: dict[tuple[int, bool], tuple[Lanes, Any]] = {}
 
     def allocate(self, nbytes: int) -> Any:
@@ -116,16 +133,17 @@ class CudaMover:
         self, region: Any, places: Places, first: int, rows: int, staging: Any, *, gather: bool
     ) -> Copied:
         self._enter()
-        item, row, tile = places.item, places.row_items, places.tile
-        programs = rows * -(-row // tile)
-        if rows * places.row_bytes > GENTLE_BYTES:
-            programs = min(programs, GENTLE_PROGRAMS * TILE // tile)
-        _copy[(programs,)](
-            self._items(region, item), self._items(staging, item), places.units, places.lanes, places.count,
-            places.parts, first, rows, row_items=row, tile=tile, gather=gather, num_warps=max(1, tile // 64),
+        row_bytes = places.row_bytes
+        kernel = self._kernels.get((row_bytes, gather)) or self._compile(row_bytes, gather=gather)
+        programs = rows * kernel.tiles
+        if rows * row_bytes > GENTLE_BYTES:
+            programs = min(programs, GENTLE_PROGRAMS * TILE // kernel.tile)
+        kernel.launch[programs, 1, 1](
+            _address(region), _address(staging), places.units, places.lanes, places.count, places.parts,
+            first, rows, *kernel.constants, stream=self._stream.cuda_stream,
         )  # fmt: skip
         event = self._events.pop() if self._events else torch.cuda.Event()
-        event.record()
+        event.record(self._stream)
 
         def over() -> bool:
             if event.query():
@@ -134,6 +152,18 @@ class CudaMover:
             return False
 
         return over
+
+    def _compile(self, row_bytes: int, *, gather: bool) -> _Kernel:
+        item, kind = next((size, kind) for size, kind in _ITEMS if row_bytes % size == 0)
+        row = row_bytes // item
+        tile = min(TILE, triton.next_power_of_2(row))
+        compiled = _copy.warmup(
+            kind, kind, torch.int64, torch.int64, 0, 0, 0, 0,
+            row_items=row, tile=tile, gather=gather, num_warps=max(1, tile // 64), grid=(1,),
+        )  # fmt: skip
+        kernel = _Kernel(compiled, -(-row // tile), tile, (row, tile, gather))
+        self._kernels[row_bytes, gather] = kernel
+        return kernel
 
     def _put(self, numbers: Offsets) -> Any:
         return torch.from_numpy(numbers).to(self._device, non_blocking=True)
@@ -144,12 +174,14 @@ class CudaMover:
             torch.cuda.set_stream(self._stream)
             self._thread = thread
 
-    def _items(self, memory: Any, item: int) -> Any:
-        """View memory as items of so many bytes, without the rest that fills none."""
-        key = (memory.data_ptr(), memory.nbytes, item)
-        view = self._views.get(key)
-        if view is None:
-            flat = memory.view(-1).view(torch.uint8)
-            view = flat[: memory.nbytes // item * item].view(dict(_ITEMS)[item])
-            self._views[key] = view
-        return view
+
+def _address(memory: Any) -> int:
+    """Where memory begins.
+
+    Raises:
+        ValueError: The kernel cannot copy from there.
+    """
+    address: int = memory.data_ptr()
+    if address % ALIGNMENT:
+        raise ValueError(f"memory of a GPU begins at {address:#x}, which is no multiple of {ALIGNMENT} bytes")
+    return address

@@ -205,7 +205,6 @@ class Receiver:
                     asked = True
                 arrival.pieces = pieces(path.rows, path.lanes.row_bytes, size)
                 arrival.left = len(arrival.pieces)
-                arrival.places = self._mover.places(path, of_source=False)
         except ValueError as error:
             if asked:
                 self._agent.notify(wanted.peer, write("drop", arrival.name))
@@ -255,7 +254,7 @@ class Receiver:
             try:
                 # The wire first: a READ takes the longest.
                 moved |= self._begin_reads(arrival)
-                moved |= self._finish_read(arrival)
+                moved |= self._find_places(arrival) or self._finish_read(arrival)
             except TransferError as error:
                 self.abandon(arrival, error)
             moved |= self._finish_scatters(arrival)
@@ -304,13 +303,13 @@ class Receiver:
 
     def _begin_reads(self, arrival: Arrival) -> bool:
         moved = False
-        while arrival.ready and arrival.places and time.monotonic() >= self._next_at:
+        while arrival.ready and arrival.path and time.monotonic() >= self._next_at:
             slot = self._slots.take()
             if slot is None:
                 break
             piece, address = arrival.ready.popleft()
             span = Span(
-                self._slots.address(slot), address, arrival.pieces[piece][1] * arrival.places.row_bytes
+                self._slots.address(slot), address, arrival.pieces[piece][1] * arrival.path.lanes.row_bytes
             )
             note = write("taken", arrival.name, piece)
             try:
@@ -323,6 +322,13 @@ class Receiver:
                 self._next_at = max(self._next_at, time.monotonic()) + span.length / self._most
             moved = True
         return moved
+
+    def _find_places(self, arrival: Arrival) -> bool:
+        """Find where rows go while the first READ is under way, and no later than it is over."""
+        if arrival.places or arrival.path is None or not arrival.reading or arrival.over or arrival.direct:
+            return False
+        arrival.places = self._mover.places(arrival.path, of_source=False)
+        return True
 
     def _finish_read(self, arrival: Arrival) -> bool:
         """Scatter the next piece if it has arrived."""

@@ -1,0 +1,62 @@
+"""Copies of rows on a GPU, against the same plan's copies in host memory."""
+
+import numpy as np
+import pytest
+import torch
+
+from disagg_worker.kv.cache import CacheLayout
+from disagg_worker.kv.cuda import CudaMover
+from disagg_worker.kv.mover import NumpyMover
+from disagg_worker.kv.planner import plan
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="copies in the memory of a GPU")
+# Rows of 8, 4, 2 and 1 byte items, of several tiles, and of one head of one token.
+LAYOUTS = (
+    CacheLayout(3, 2, 64, 4, "bfloat16", 6),
+    CacheLayout(2, 3, 6, 1, "bfloat16", 5, axes=("layer", "kv", "block", "token", "head", "dim")),
+    CacheLayout(2, 1, 3, 1, "bfloat16", 5),
+    CacheLayout(2, 1, 3, 1, "float8_e4m3", 5),
+    CacheLayout(1, 8, 512, 16, "bfloat16", 5),
+)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda each: f"{each.head_dim}x{each.block_tokens}")
+def test_rows_come_and_go_as_in_host_memory(layout: CacheLayout) -> None:
+    blocks = [4, 0, 3]
+    path = plan(layout, layout, blocks, [1, 2, 0], tokens=len(blocks) * layout.block_tokens)
+    content = np.random.default_rng(7).integers(0, 256, layout.nbytes, dtype=np.uint8)
+    here, there = NumpyMover(), CudaMover(0)
+    staged, arrived = here.allocate(path.nbytes), here.allocate(layout.nbytes)
+    arrived[:] = 0
+    here.gather(content, here.places(path, of_source=True), 0, path.rows, staged)
+    here.scatter(arrived, here.places(path, of_source=False), 0, path.rows, staged)
+
+    source = torch.from_numpy(content).cuda()
+    staging, target = there.allocate(path.nbytes), there.allocate(layout.nbytes)
+    gathered = there.gather(source, there.places(path, of_source=True), 0, path.rows, staging)
+    torch.cuda.synchronize()
+    assert gathered()
+    assert np.array_equal(staging.cpu().numpy(), staged)
+    cut = path.rows // 2
+    size = path.lanes.row_bytes
+    places = there.places(path, of_source=False)
+    there.scatter(target, places, 0, cut, staging)
+    there.scatter(target, places, cut, path.rows - cut, aligned(staging, cut * size))
+    torch.cuda.synchronize()
+    assert np.array_equal(target.cpu().numpy(), arrived)
+
+
+def aligned(memory: torch.Tensor, first: int) -> torch.Tensor:
+    """A copy of memory from a byte on, which begins where the kernel may copy from."""
+    return memory[first:].clone()
+
+
+def test_memory_that_the_kernel_was_not_compiled_for_is_refused() -> None:
+    layout = LAYOUTS[0]
+    mover = CudaMover(0)
+    path = plan(layout, layout, [0], [0], tokens=layout.block_tokens)
+    memory = mover.allocate(layout.nbytes + 8)
+    with pytest.raises(ValueError, match="no multiple of 16 bytes"):
+        mover.gather(
+            memory[8:], mover.places(path, of_source=True), 0, path.rows, mover.allocate(path.nbytes)
+        )
