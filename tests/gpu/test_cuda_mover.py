@@ -1,5 +1,7 @@
 """Copies of rows on a GPU, against the same plan's copies in host memory."""
 
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,8 @@ from disagg_worker.kv.cache import CacheLayout
 from disagg_worker.kv.cuda import CudaMover
 from disagg_worker.kv.mover import NumpyMover
 from disagg_worker.kv.planner import plan
+from disagg_worker.transfer.agent import Agent
+from disagg_worker.transfer.staged import Slots, Store
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="copies in the memory of a GPU")
 # Rows of 8, 4, 2 and 1 byte items, of several tiles, and of one head of one token.
@@ -44,6 +48,23 @@ def test_rows_come_and_go_as_in_host_memory(layout: CacheLayout) -> None:
     there.scatter(target, places, cut, path.rows - cut, aligned(staging, cut * size))
     torch.cuda.synchronize()
     assert np.array_equal(target.cpu().numpy(), arrived)
+
+
+def test_what_a_rank_of_the_same_layout_reads_is_compiled_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layout = LAYOUTS[0]
+    mover = CudaMover(0)
+    region = torch.randint(0, 256, (layout.nbytes,), dtype=torch.uint8, device="cuda")
+    before = region.clone()
+    store = Store(cast("Agent", None), region, layout, mover, Slots(mover.allocate(2 * layout.nbytes), 2))
+    store.warm()
+    assert torch.equal(region, before)
+    monkeypatch.setattr(CudaMover, "_compile", lambda *_, **__: pytest.fail("compiled late"))
+    path = plan(layout, layout, [3, 1], [0, 2], tokens=2 * layout.block_tokens)
+    mover.gather(region, mover.places(path, of_source=True), 0, path.rows, store.slots.array(1))
+    mover.scatter(region, mover.places(path, of_source=False), 0, path.rows, store.slots.array(1))
+    torch.cuda.synchronize()
 
 
 def aligned(memory: torch.Tensor, first: int) -> torch.Tensor:

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -169,3 +170,12 @@ def test_what_is_read_through_staging_is_limited_where_asked_for() -> None:
     reader.step()
     assert len(agent.reads) == 1
     assert reader._slots.used == 1
+
+
+def test_what_copies_is_warm_before_anybody_reads_and_the_cache_is_as_it_was() -> None:
+    owner = store(FakeAgent())
+    owner.region[:] = np.arange(LAYOUT.nbytes, dtype=np.uint8)
+    owner.warm()
+    assert np.array_equal(owner.region, np.arange(LAYOUT.nbytes, dtype=np.uint8))
+    assert owner.slots.array(0).any()
+    assert owner.slots.used == 0

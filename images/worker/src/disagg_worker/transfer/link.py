@@ -60,6 +60,7 @@ def open_link(name: str, backend: str, pool: BlockPool, staging: StagingSection)
     slots = Slots(mover.allocate(staging.slots * slot_bytes), staging.slots)
     thread = open_agent(name, backend, pool.region, slots.region)
     store = Store(thread.agent, region, pool.cache, mover, slots)
+    thread.tell(store.warm)
     measured = HOST_COST if gpu is None else GPU_COST
     cost = {"auto": measured, "always": ALWAYS_STAGED, "never": ALWAYS_DIRECT}[staging.use]
     most = staging.most_mb_per_second * 1e6 or None
