@@ -52,7 +52,7 @@ def controlled(
 
     async def main() -> None:
         health = Health(metrics)
-        controller = Controller(cast("Reconciler", scripted), metrics, health, 2, 600.0, status)
+        controller = Controller(cast("Reconciler", scripted), metrics, health, 2, 600.0, lambda _: 0, status)
         task = asyncio.create_task(controller.run())
         controller.queue.add(KEY)
         done, _ = await asyncio.wait([task], timeout=seconds)
@@ -294,7 +294,7 @@ def test_reconciles_that_wait_for_nothing_leave_the_event_loop_to_others() -> No
         nonlocal passes
         metrics = Metrics()
         controller = Controller(
-            cast("Reconciler", Immediate()), metrics, Health(metrics), 8, 600.0, lambda _: {}
+            cast("Reconciler", Immediate()), metrics, Health(metrics), 8, 600.0, lambda _: 0, lambda _: {}
         )
         for number in range(200):
             controller.queue.add(Key("ns", f"demo-{number}"))
@@ -307,3 +307,25 @@ def test_reconciles_that_wait_for_nothing_leave_the_event_loop_to_others() -> No
 
     run(main())
     assert max(reconciled.count(each) for each in reconciled) == 1
+
+
+@pytest.mark.parametrize(("objects", "pause"), [(0, 0.25), (12, 0.25), (2000, 2.0)])
+def test_children_of_a_large_deployment_are_looked_at_more_rarely(objects: int, pause: float) -> None:
+    scripted = Scripted()
+
+    async def main() -> None:
+        metrics = Metrics()
+        controller = Controller(
+            cast("Reconciler", scripted), metrics, Health(metrics), 2, 600.0, lambda _: objects, lambda _: {}
+        )
+        task = asyncio.create_task(controller.run())
+        for _ in range(100):
+            controller.child_changed(KEY)
+            await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.wait([task])
+
+    run(main())
+    gaps = [after - before for before, after in zip(scripted.times, scripted.times[1:], strict=False)]
+    assert scripted.times[0] == pytest.approx(pause)
+    assert all(pause - 0.001 <= gap <= pause + 0.101 for gap in gaps)

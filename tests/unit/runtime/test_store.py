@@ -4,7 +4,7 @@ from typing import Any
 
 from disagg_operator.plan import names
 from disagg_operator.reconcile.kinds import CONFIG_MAP, DISAGG_DEPLOYMENT, Key, Object
-from disagg_operator.runtime.store import Store, itself
+from disagg_operator.runtime.store import Store, Stores, itself
 
 DEMO = Key("ns", "demo")
 
@@ -116,3 +116,15 @@ def test_a_deployment_is_kept_with_when_its_status_was_written() -> None:
     assert (found["apiVersion"], found["kind"]) == (DISAGG_DEPLOYMENT.api_version, "DisaggDeployment")
     assert store.remove(("ns", "demo")) == (DEMO,)
     assert store.lost(DEMO) == set()
+
+
+def test_the_objects_of_a_deployment_are_counted_over_all_caches() -> None:
+    one, other = synced(20), synced(20)
+    one.put(config_map(11))
+    one.put(config_map(12, "two"))
+    other.put(config_map(13, "three"))
+    view = Stores((one, other))
+    assert view.count(DEMO) == 3
+    other.remove(("ns", "three"))
+    assert view.count(DEMO) == 2
+    assert view.count(Key("ns", "another")) == 0

@@ -99,9 +99,10 @@ class Operator:
         self._surroundings = Surroundings(self._cluster, self._concerned, barred)
         self._verifier = TransportVerifier(self._cluster, self._concerned, metrics)
         self._domains = ComputeDomains(self._cluster, readable=settings.compute_domains)
+        children = Stores((*stores, self._domains))
         reconciler = Reconciler(
             self._cluster,
-            Stores((*stores, self._domains)),
+            children,
             self._recorder,
             self._surroundings,
             self._verifier,
@@ -110,7 +111,13 @@ class Operator:
             busy=self._waiting,
         )
         self._controller = Controller(
-            reconciler, metrics, health, settings.workers, settings.resync_seconds, self._status
+            reconciler,
+            metrics,
+            health,
+            settings.workers,
+            settings.resync_seconds,
+            children.count,
+            self._status,
         )
         self._reflectors: list[Reflector[Any]] = [
             *self._of_children(stores),

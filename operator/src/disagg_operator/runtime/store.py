@@ -145,6 +145,10 @@ class Store:
         for address in self._by_owner.get(key, ()):
             yield decode(self._objects[address])
 
+    def count(self, key: Key) -> int:
+        """Return how many objects a deployment has."""
+        return len(self._by_owner.get(key, ()))
+
     def lost(self, key: Key) -> set[tuple[str, str]]:
         """Return kinds and names of a deployment's objects that vanished since this was last asked."""
         return self._lost.pop(key, set())
@@ -171,6 +175,10 @@ class Stores:
         """Yield the objects and pods of a deployment."""
         for store in self.stores:
             yield from store.of(key)
+
+    def count(self, key: Key) -> int:
+        """Return how many objects and pods a deployment has, but for ComputeDomains and the like."""
+        return sum(store.count(key) for store in self.stores if isinstance(store, Store))
 
     def lost(self, key: Key) -> frozenset[tuple[str, str]]:
         """Return kinds and names of a deployment's objects that vanished since this was last asked."""
