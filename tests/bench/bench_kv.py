@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.link import measuring
 from bench.link.measuring import MIB, Figures, Machine, Pair
-from bench.link.page import pictures, updated
+from bench.link.page import HOST, pictures, updated
 from bench.link.report import show
 
 PAGE = Path(__file__).parents[2] / "docs" / "kv-transfer.md"
@@ -94,7 +94,7 @@ def main(
         found = measure(machine, part or list(PARTS), lambda line: console.print(line, style="dim"))
     if page:
         PAGE.write_text(updated(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
-        for name, picture in pictures(found).items():
+        for name, picture in pictures(found).items() if found["device"] != HOST else ():
             (PAGE.parent / "images" / f"{name}.svg").write_text(picture, encoding="utf-8")
     if out:
         out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -6,6 +6,7 @@ from bench.curves import lines
 from bench.link.measuring import MIB, Figures
 from bench.link.report import rate
 
+HOST = "host memory"
 RATES = ("ms", "by block", "ours", "one READ", "copy", "ours / copy", "ours / by block")
 
 
@@ -89,11 +90,13 @@ def pictures(found: Figures) -> dict[str, str]:
 
 
 def updated(text: str, found: Figures) -> str:
-    """Replace the tables between the marks of a page."""
+    """Replace the tables between the marks of a page; those of host memory have marks of their own."""
+    place = "host " if found["device"] == HOST else ""
     for part, table in tables(found).items():
-        before, mark, rest = text.partition(f"<!-- figures: {part} -->\n")
-        _, end, after = rest.partition("<!-- end -->")
-        text = f"{before}{mark}\n{table}\n{end}{after}"
+        before, mark, rest = text.partition(f"<!-- figures: {place}{part} -->\n")
+        if mark:
+            _, end, after = rest.partition("<!-- end -->")
+            text = f"{before}{mark}\n{table}\n{end}{after}"
     return text
 
 
@@ -101,13 +104,17 @@ def _rates(row: Figures) -> tuple[str, ...]:
     ours, copy, block = rate(row), rate(row, "copy"), rate(row, "by_block")
     return (
         _ms(row["seconds"]),
-        f"{block:.1f}" if block else "",
-        f"{ours:.0f}",
-        f"{rate(row, 'one_piece'):.0f}",
-        f"{copy:.0f}",
+        _short(block) if block else "",
+        _short(ours),
+        _short(rate(row, "one_piece")),
+        _short(copy),
         f"{ours / copy:.2f}",
-        f"{ours / block:.0f}" if block else "",
+        _short(ours / block) if block else "",
     )
+
+
+def _short(number: float) -> str:
+    return f"{number:.0f}" if number >= 10 else f"{number:.1f}"  # noqa: PLR2004 - two digits that say something
 
 
 def _megabytes(row: Figures) -> str:
