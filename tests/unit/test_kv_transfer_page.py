@@ -33,5 +33,7 @@ def test_pictures_are_of_the_stored_figures() -> None:
 
 
 def test_what_was_measured_arrived_whole() -> None:
-    measured = [row for found in (FIGURES, HOST_FIGURES) for part in ("models", "changes") for row in found[part]]
+    measured = [
+        row for found in (FIGURES, HOST_FIGURES) for part in ("models", "changes") for row in found[part]
+    ]
     assert all(row["whole"] for row in measured)
