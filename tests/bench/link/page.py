@@ -114,7 +114,7 @@ def _rates(row: Figures) -> tuple[str, ...]:
 
 
 def _short(number: float) -> str:
-    return f"{number:.0f}" if number >= 10 else f"{number:.1f}"  # noqa: PLR2004 - two digits that say something
+    return f"{number:.0f}" if number >= 10 else f"{number:.1f}"
 
 
 def _megabytes(row: Figures) -> str:
