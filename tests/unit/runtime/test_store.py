@@ -128,3 +128,11 @@ def test_the_objects_of_a_deployment_are_counted_over_all_caches() -> None:
     other.remove(("ns", "three"))
     assert view.count(DEMO) == 2
     assert view.count(Key("ns", "another")) == 0
+
+
+def test_a_large_object_comes_back_as_it_was() -> None:
+    store, script = synced(), "".join(f"print({number})\n" for number in range(3000))
+    large = config_map(11) | {"data": {"version": "11", "script": script}}
+    store.put(large)
+    assert [obj["data"] for obj in store.of(DEMO)] == [large["data"]]
+    assert sum(map(len, store._objects.values())) < len(script) / 2
