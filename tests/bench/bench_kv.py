@@ -19,8 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.link import measuring
 from bench.link.measuring import MIB, Figures, Machine, Pair
-from bench.link.page import HOST, pictures, updated
+from bench.link.page import pictures, updated
 from bench.link.report import show
+from bench.link.side import HOST
 
 PAGE = Path(__file__).parents[2] / "docs" / "kv-transfer.md"
 PARTS = ("models", "changes", "break-even", "staging", "layerwise", "breakdown", "decode", "settings")

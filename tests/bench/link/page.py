@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from bench.curves import lines
 from bench.link.measuring import MIB, Figures
 from bench.link.report import rate
+from bench.link.side import HOST
 
-HOST = "host memory"
 RATES = ("ms", "by block", "ours", "one READ", "copy", "ours / copy", "ours / by block")
 
 

@@ -29,6 +29,8 @@ from disagg_worker.transfer.staged.cost import ALWAYS_DIRECT, ALWAYS_STAGED
 from disagg_worker.transfer.staged.notes import layout_of, parse, target_of
 
 NAMED: tuple[Axis, ...] = ("layer", "kv", "block", "head", "token", "dim")
+HOST = "host memory"
+"""Stands for a GPU's name where there is none."""
 PEER_PIECE = 2 << 30
 STEPS_AHEAD = 6
 MODES = {"staged": ALWAYS_STAGED, "direct": ALWAYS_DIRECT}
@@ -102,7 +104,7 @@ class Side:
         self.agent = NixlAgent(
             f"side-{uuid.uuid4().hex[:8]}", "UCX", region_of(self.memory), region_of(self.staging)
         )
-        name = "host memory" if self.gpu is None else self.torch.cuda.get_device_name(self.gpu)
+        name = HOST if self.gpu is None else self.torch.cuda.get_device_name(self.gpu)
         address = region_of(self.memory).address
         return {"agent": self.agent.name, "metadata": self.agent.metadata().hex(), "address": address,
                 "gpu": self.gpu, "device": name}  # fmt: skip
