@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from disagg_worker.kv.cache import CacheLayout, Share
-from disagg_worker.kv.mover import NumpyMover
+from disagg_worker.kv.mover import Copied, NumpyMover
+from disagg_worker.kv.planner import plan
 from disagg_worker.layers import Layers
 from disagg_worker.transfer.staged import Receiver, Sender, Slots, Store, Wanted
 from disagg_worker.transfer.staged import sender as sender_module
@@ -172,10 +173,24 @@ def test_what_is_read_through_staging_is_limited_where_asked_for() -> None:
     assert reader._slots.used == 1
 
 
-def test_what_copies_is_warm_before_anybody_reads_and_the_cache_is_as_it_was() -> None:
+def test_what_copies_is_warm_before_anybody_reads_while_the_engine_may_compute_already() -> None:
+    """A first request's block was once copied out and back while its tokens were computed into it."""
     owner = store(FakeAgent())
-    owner.region[:] = np.arange(LAYOUT.nbytes, dtype=np.uint8)
-    owner.warm()
-    assert np.array_equal(owner.region, np.arange(LAYOUT.nbytes, dtype=np.uint8))
-    assert owner.slots.array(0).any()
+    used: list[tuple[str, int]] = []
+
+    class Watched(NumpyMover):
+        def gather(self, region: Any, places: Any, first: int, rows: int, staging: Any) -> Copied:
+            over = super().gather(region, places, first, rows, staging)
+            used.append(("gather", places.row_bytes))
+            owner.region[:] = 7
+            return over
+
+        def scatter(self, region: Any, places: Any, first: int, rows: int, staging: Any) -> Copied:
+            used.append(("scatter", places.row_bytes))
+            return super().scatter(region, places, first, rows, staging)
+
+    replace(owner, mover=Watched()).warm()
+    row_bytes = plan(LAYOUT, LAYOUT, [0], [0], tokens=LAYOUT.block_tokens).lanes.row_bytes
+    assert used == [("gather", row_bytes), ("scatter", row_bytes)]
+    assert (owner.region == 7).all()
     assert owner.slots.used == 0

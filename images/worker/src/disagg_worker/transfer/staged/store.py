@@ -1,6 +1,6 @@
 """What both sides of a transfer need of a rank: its KV cache, and what moves it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from disagg_worker.kv.cache import CacheLayout
@@ -29,11 +29,16 @@ class Store:
     slots: Slots
 
     def warm(self) -> None:
-        """Copy a block that nobody uses yet to staging memory and back, so that what copies is compiled."""
-        path = plan(self.layout, self.layout, [0], [0], tokens=self.layout.block_tokens)
+        """Copy a block from and to staging memory, so that what copies is compiled.
+
+        The block is none of the cache's: the engine may compute already, and would lose what it writes
+        between the two copies. It is one of two, so that its rows are as long as those of the cache.
+        """
+        layout = replace(self.layout, blocks=2)
+        path = plan(layout, layout, [0], [0], tokens=layout.block_tokens)
         rows = min(path.rows, self.slots.slot_bytes // path.lanes.row_bytes)
-        staged = self.slots.array(0)
+        spare, staged = self.mover.allocate(layout.nbytes), self.slots.array(0)
         for copy, of_source in ((self.mover.gather, True), (self.mover.scatter, False)):
-            over = copy(self.region, self.mover.places(path, of_source=of_source), 0, rows, staged)
+            over = copy(spare, self.mover.places(path, of_source=of_source), 0, rows, staged)
             while not over():
                 pass
