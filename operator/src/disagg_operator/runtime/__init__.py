@@ -3,3 +3,5 @@
 The only rooms of the house that know kopf (`glue`), the Kubernetes client (`kube`) and Prometheus
 (`metrics`).
 """
+
+import disagg_operator.runtime.authorities  # noqa: F401 - before aiohttp is loaded
