@@ -4,11 +4,13 @@ Invariant: no label holds the name of a deployment, so that the number of series
 for the gauges that are a `PerDeployment`, a dozen series each: an alert has to name the deployment.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from disagg_operator.reconcile.kinds import Key
 from disagg_operator.reconcile.reconciler import TransportShown
@@ -20,8 +22,10 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _CANARY_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 
-class PerDeployment:
+class PerDeployment(Collector):
     """A gauge of which each deployment has series, which go when it goes.
+
+    Its samples are made when they are asked for: a thousand deployments have 15,000 of them.
 
     Args:
         name: name of the gauge.
@@ -31,22 +35,28 @@ class PerDeployment:
     """
 
     def __init__(self, name: str, text: str, labels: tuple[str, ...], registry: CollectorRegistry) -> None:
-        self._gauge = Gauge(name, text, ("namespace", "deployment", *labels), registry=registry)
+        self._name, self._text, self._labels = name, text, ("namespace", "deployment", *labels)
         self._shown: dict[Key, Mapping[tuple[str, ...], float]] = {}
+        registry.register(self)
 
     def show(self, key: Key, values: Mapping[tuple[str, ...], float]) -> None:
         """Show these values of a deployment, by their labels, in place of all that were shown before."""
-        before = self._shown.get(key, {})
-        if values == before:
-            return
-        for labels in before.keys() - values.keys():
-            self._gauge.remove(key.namespace, key.name, *labels)
-        for labels, value in values.items():
-            self._gauge.labels(key.namespace, key.name, *labels).set(value)
         if values:
             self._shown[key] = values
         else:
-            del self._shown[key]
+            self._shown.pop(key, None)
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Name the gauge, without samples."""
+        yield GaugeMetricFamily(self._name, self._text, labels=self._labels)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Make the samples of all deployments."""
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        for key, values in self._shown.items():
+            for labels, value in values.items():
+                family.add_metric((key.namespace, key.name, *labels), value)
+        yield family
 
 
 class Metrics:

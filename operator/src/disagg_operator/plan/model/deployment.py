@@ -18,7 +18,7 @@ DECODE = "decode"
 ROLES = (PREFILL, DECODE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ConfigSetting:
     """A setting of an engine's configuration file, for people.
 
@@ -32,7 +32,7 @@ class ConfigSetting:
     provenance: Provenance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class GangPlan:
     """How the pods of a pod group are scheduled all or none.
 
@@ -51,7 +51,7 @@ class GangPlan:
     provenance: Provenance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class GroupPlan:
     """What pod groups of several nodes have beside their pods.
 
@@ -75,7 +75,7 @@ class GroupPlan:
         return tuple(port for port in (self.ssh, self.meeting) if port is not None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BudgetPlan:
     """What evictions must leave, whatever the revision.
 
@@ -87,7 +87,7 @@ class BudgetPlan:
     provenance: Provenance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RolePlan:
     """The workers of one role.
 
@@ -122,7 +122,7 @@ class RolePlan:
     budget: BudgetPlan | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScalerPlan:
     """The DisaggScaler of a role that is scaled from outside.
 
@@ -142,7 +142,7 @@ class ScalerPlan:
     selector: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FrontendPlan:
     """The HTTP front door. Its budget is as a role's.
 
@@ -169,7 +169,7 @@ class FrontendPlan:
     request_key: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TransferPlan:
     """How KV cache moves; the same for both roles.
 
@@ -193,7 +193,7 @@ class TransferPlan:
         return self.method if self.nixl_backend is None else f"{self.method}/{self.nixl_backend}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ComputeDomainPlan:
     """The ComputeDomain whose channels the workers of both roles hold, one pod a node.
 
@@ -218,7 +218,7 @@ class ComputeDomainPlan:
     spread: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PromisedTransport:
     """A transport that the platform promises, and why."""
 
@@ -226,7 +226,7 @@ class PromisedTransport:
     provenance: Provenance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VerificationPlan:
     """How it is verified that KV cache moves as the platform promises.
 
@@ -258,7 +258,7 @@ class VerificationPlan:
         return self.mode == "Enforce"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All that was decided for one DisaggDeployment.
 

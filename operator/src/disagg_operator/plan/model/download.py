@@ -7,7 +7,7 @@ from typing import Any
 from disagg_operator.plan.model.settings import EnvSetting, Mount, Provenance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DownloadPlan:
     """What fetches the files, and ends once they are there.
 

@@ -7,7 +7,7 @@ from typing import Any
 from disagg_operator.plan.model.settings import Provenance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entrance:
     """Who may open connections to which ports.
 
@@ -20,7 +20,7 @@ class Entrance:
     ports: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FencePlan:
     """A NetworkPolicy: pods that are reached through its entrances alone.
 
@@ -37,7 +37,7 @@ class FencePlan:
     entrances: tuple[Entrance, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class NetworkPlan:
     """Who may reach the pods.
 

@@ -18,7 +18,7 @@ from disagg_operator.plan.model.settings import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SecurityPlan:
     """How much privilege a container has.
 
@@ -45,7 +45,7 @@ RESTRICTED = SecurityPlan(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TogetherPlan:
     """Workers of the deployment or of a role, or pods of an instance, share one value of a node label."""
 
@@ -54,7 +54,7 @@ class TogetherPlan:
     provenance: Provenance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ApartPlan:
     """No node has workers of this and of the other role."""
 
@@ -62,7 +62,7 @@ class ApartPlan:
     provenance: Provenance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class GatePlan:
     """What a pod waits for before its container starts.
 
@@ -76,7 +76,7 @@ class GatePlan:
     provenance: Provenance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PreparePlan:
     """What writes the container's configuration file, where that is complete only inside the pod.
 
@@ -88,7 +88,7 @@ class PreparePlan:
     provenance: Provenance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DrainPlan:
     """What a pod that is to end waits for before its container is asked to.
 
@@ -106,7 +106,7 @@ class DrainPlan:
     kept_provenance: Provenance | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CheckPlan:
     """The check of a worker's pod before its engine starts.
 
@@ -123,7 +123,7 @@ class CheckPlan:
     provenance: Provenance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AgentPlan:
     """The transport agent beside a worker: a container that starts before it and ends after it.
 
@@ -150,7 +150,7 @@ class AgentPlan:
     provenance: Provenance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PodPlan:
     """One pod with its one container, for a worker, a frontend or a service beside them.
 

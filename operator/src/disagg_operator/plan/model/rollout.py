@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What a rollout keeps to in one role, in model instances.
 
@@ -17,7 +17,7 @@ class Limits:
     unavailable: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RolloutPlan:
     """How a change of revision is rolled out.
 

@@ -6,7 +6,7 @@ from disagg_operator.plan.model.pod import PodPlan
 from disagg_operator.plan.model.settings import Port, Provenance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RoleReference:
     """The role that lets pods use Kubernetes discovery, by kind and name."""
 
@@ -14,7 +14,7 @@ class RoleReference:
     name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VolumePlan:
     """A volume for each member of a service.
 
@@ -27,7 +27,7 @@ class VolumePlan:
     storage_class: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ServicePlan:
     """A service beside the workers that the operator runs. It belongs to no revision.
 
@@ -54,7 +54,7 @@ class ServicePlan:
     url: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DiscoveryPlan:
     """Where frontend and workers find each other.
 

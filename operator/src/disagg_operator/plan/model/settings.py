@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Why a setting is there.
 
@@ -22,7 +22,7 @@ class Provenance:
     guess: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EnvSetting:
     """An environment variable with its provenance. Exactly one of value and value_from is set."""
 
@@ -32,7 +32,7 @@ class EnvSetting:
     provenance: Provenance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Port:
     """A named TCP port of a container."""
 
@@ -40,7 +40,7 @@ class Port:
     number: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class HttpProbe:
     """An HTTP GET probe; times in seconds.
 
@@ -60,7 +60,7 @@ class HttpProbe:
     grace: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ExecProbe:
     """A probe that runs a command in the container; the rest is as for `HttpProbe`."""
 
@@ -74,7 +74,7 @@ class ExecProbe:
 Probe = HttpProbe | ExecProbe
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Mount:
     """A volume and where the container sees it.
 
@@ -93,7 +93,7 @@ class Mount:
     provenance: Provenance | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DeviceCount:
     """Extended resources that a container asks for: as many requested as limited."""
 
@@ -102,7 +102,7 @@ class DeviceCount:
     provenance: Provenance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Setting:
     """A named text of a pod: a node label, an annotation."""
 
@@ -111,7 +111,7 @@ class Setting:
     provenance: Provenance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TolerationSetting:
     """A tolerated taint, in Kubernetes' shape."""
 
@@ -119,7 +119,7 @@ class TolerationSetting:
     provenance: Provenance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A resource claim of each pod, made from a template.
 
