@@ -57,7 +57,7 @@ class Subject:
 
     def metric(self, name: str) -> float | None:
         """Return the value of a metric without labels; None where it does not tell it (yet)."""
-        found = re.search(rf"^{name} (\S+)$", self.process.says("/metrics"), re.MULTILINE)
+        found = re.search(rf"^{name} (\S+)$", self.process.says(f"/metrics?name[]={name}"), re.MULTILINE)
         return float(found[1]) if found else None
 
 

@@ -76,9 +76,10 @@ class Health:
         """Answer whether the process does its work, or stands by to."""
         return web.Response(status=503 if self.not_ready else 200, text=self.not_ready or "ok")
 
-    async def show_metrics(self, _: web.Request) -> web.Response:
-        """Answer with all metrics."""
-        return web.Response(body=self.metrics.render(), headers={"Content-Type": self.metrics.content_type})
+    async def show_metrics(self, request: web.Request) -> web.Response:
+        """Answer with all metrics, or with those that `name[]` names."""
+        text = self.metrics.render(request.query.getall("name[]", []))
+        return web.Response(body=text, headers={"Content-Type": self.metrics.content_type})
 
 
 def process_age() -> float:

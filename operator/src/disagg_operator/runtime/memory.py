@@ -12,7 +12,7 @@ import gc
 import linecache
 from contextlib import suppress
 
-_YOUNG_OBJECTS = 10_000
+_YOUNG_OBJECTS = 50_000
 """Objects that are made, less those that are gone, until it is looked whether some are garbage."""
 
 

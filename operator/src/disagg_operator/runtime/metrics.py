@@ -4,7 +4,7 @@ Invariant: no label holds the name of a deployment, so that the number of series
 for the gauges that are a `PerDeployment`, a dozen series each: an alert has to name the deployment.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -205,6 +205,10 @@ class Metrics:
         }
         self._instances.show(key, counts)
 
-    def render(self) -> bytes:
-        """Return all metrics in the text format of Prometheus."""
-        return generate_latest(self.registry)
+    def render(self, only: Sequence[str] = ()) -> bytes:
+        """Return metrics in the text format of Prometheus.
+
+        Args:
+            only: names of those to return; none returns all.
+        """
+        return generate_latest(self.registry.restricted_registry(only) if only else self.registry)

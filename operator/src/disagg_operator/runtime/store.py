@@ -18,8 +18,8 @@ from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, OWNED, POD, Key, 
 from disagg_operator.runtime.wire import decode, encode
 
 _LARGE_BYTES = 4 << 10
-"""Larger objects are compressed: those with pods in them, and scripts. That halves them at least, for 0.03 ms a
-write; one of 5 kB is read in 0.03 ms instead of 0.015."""
+"""Larger objects are compressed: those with pods in them, and scripts. That halves them at least, for 0.03 ms
+a write; one of 5 kB is read in 0.03 ms instead of 0.015."""
 
 Address = tuple[str, str]
 """Namespace and name of an object."""
