@@ -1,5 +1,6 @@
 """Copies of rows on a GPU, against the same plan's copies in host memory."""
 
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from disagg_worker.kv.cache import CacheLayout
-from disagg_worker.kv.cuda import CudaMover
+from disagg_worker.kv.cuda import KEPT_LAYOUTS, CudaMover
 from disagg_worker.kv.mover import NumpyMover
 from disagg_worker.kv.planner import plan
 from disagg_worker.transfer.agent import Agent
@@ -65,6 +66,16 @@ def test_what_a_rank_of_the_same_layout_reads_is_compiled_at_the_start(
     mover.gather(region, mover.places(path, of_source=True), 0, path.rows, store.slots.array(1))
     mover.scatter(region, mover.places(path, of_source=False), 0, path.rows, store.slots.array(1))
     torch.cuda.synchronize()
+
+
+def test_lanes_of_many_layouts_are_not_all_kept() -> None:
+    mover = CudaMover(0)
+    layout = LAYOUTS[0]
+    for blocks in range(1, 2 * KEPT_LAYOUTS):
+        other = replace(layout, blocks=blocks)
+        for of_source in (True, False):
+            mover.places(plan(other, layout, [0], [0], tokens=layout.block_tokens), of_source=of_source)
+    assert len(mover._lanes) == 2 * KEPT_LAYOUTS
 
 
 def aligned(memory: torch.Tensor, first: int) -> torch.Tensor:
