@@ -21,18 +21,23 @@ def test_the_operator_loads_neither_the_synchronous_client_nor_what_it_needs() -
     assert not {"requests", "oauthlib", "cryptography"} & set(loaded)
 
 
-def test_the_authorities_of_the_machine_are_read_by_those_alone_who_ask_for_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("loaded", "found"), [("main", "0"), ("kube", "1")], ids=["operator", "kubectl-disagg"]
+)
+def test_the_operator_alone_leaves_out_the_authorities_of_the_machine(
+    tmp_path: Path, loaded: str, found: str
+) -> None:
     file = Authority(tmp_path).identity.certificate
     asked = (
-        "import os, ssl, disagg_operator.runtime.main, aiohttp.connector as own; "
+        f"import os, ssl, disagg_operator.runtime.{loaded}, aiohttp.connector as own; "
         "count = lambda context: len(context.get_ca_certs()); "
         "print(count(own._SSL_CONTEXT_VERIFIED), count(ssl.create_default_context()), "
         "os.environ['SSL_CERT_FILE'])"
     )
     told = {**os.environ, "SSL_CERT_FILE": str(file)}
     argv = [sys.executable, "-c", asked]
-    found = subprocess.run(argv, capture_output=True, text=True, check=True, env=told).stdout.split()
-    assert found == ["0", "1", str(file)]
+    printed = subprocess.run(argv, capture_output=True, text=True, check=True, env=told).stdout.split()
+    assert printed == [found, "1", str(file)]
 
 
 def test_the_environment_tells_the_proxy_and_what_goes_without(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,5 +3,3 @@
 The only rooms of the house that know kopf (`glue`), the Kubernetes client (`kube`) and Prometheus
 (`metrics`).
 """
-
-import disagg_operator.runtime.authorities  # noqa: F401 - before aiohttp is loaded

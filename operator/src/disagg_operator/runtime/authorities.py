@@ -1,8 +1,7 @@
 """aiohttp, loaded without the certificates of the machine's authorities.
 
-aiohttp reads all of them twice as it is imported, 2 MB, for connections that bring no TLS settings. Those to
-the API server bring their own, and pods are asked over HTTP. A connection that did without would still be
-verified, by the authorities' directory.
+aiohttp reads all of them twice as it is loaded, 2 MB, for connections that bring no TLS settings. Of the
+operator none are such: those to the API server bring theirs, and pods are asked over HTTP.
 
 Invariant: this is imported before anything else imports `aiohttp` in the operator's process.
 """

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import sys
 
+import disagg_operator.runtime.authorities  # noqa: F401 - before aiohttp is loaded
 from disagg_operator.plan.installation import Installation
 from disagg_operator.runtime import logs, memory
 from disagg_operator.runtime.health import Health, serve
