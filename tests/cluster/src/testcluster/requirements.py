@@ -48,7 +48,8 @@ IMAGE_PACKAGES = (
     Package("ca-certificates", "/etc/ssl/certs/ca-certificates.crt"),
 )
 MPI_PACKAGES = (
-    Package("openmpi-bin", "mpirun"),
+    # A virtual environment has an mpirun as well, which pods that see this machine's /usr do not find.
+    Package("openmpi-bin", "/usr/bin/mpirun"),
     Package("openssh-client", "ssh"),
     Package("openssh-server", "sshd"),
     Package("iproute2", "ip"),
