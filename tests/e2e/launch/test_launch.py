@@ -289,7 +289,7 @@ def test_mpirun_s_libraries_are_found_though_the_platform_names_other_folders(
         program.write_text(
             "#!/bin/bash\n"
             f"[[ :$LD_LIBRARY_PATH: == *:{folder}/lib:* ]] || exit 127\n"
-            f'exec {shutil.which(name)} "$@"\n'
+            f'exec /usr/bin/{name} "$@"\n'
         )
         program.chmod(0o755)
     with make_group(DECODE, path=f"{folder}/bin:/usr/bin:/bin") as group:
