@@ -52,7 +52,7 @@ class PerDeployment(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Make the samples of all deployments."""
-        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        (family,) = self.describe()
         for key, values in self._shown.items():
             for labels, value in values.items():
                 family.add_metric((key.namespace, key.name, *labels), value)
