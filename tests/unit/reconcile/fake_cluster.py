@@ -180,6 +180,7 @@ class FakeCluster:
         lingering: whether pods whose StatefulSet is deleted do not end yet.
         looked: deployments that are reconciled when a ComputeDomain changes.
         grace_seconds: that each deleted object got to end, by its name; None for its own.
+        unseen: what the caches do not show yet.
         vanished: what the caches have seen go, and was not on its way out.
         stored_as: is what the API server makes of what is applied.
     """
@@ -200,6 +201,7 @@ class FakeCluster:
     lingering: bool = False
     looked: set[Key] = field(default_factory=set)
     grace_seconds: dict[str, int | None] = field(default_factory=dict)
+    unseen: set[Address] = field(default_factory=set)
     vanished: set[Address] = field(default_factory=set)
     stored_as: Callable[[Object], Object] = lambda obj: obj
     _version: int = 1
@@ -234,7 +236,9 @@ class FakeCluster:
         return copy.deepcopy(self.resource)
 
     def of(self, key: Key) -> Iterator[Object]:
-        for obj in self.objects.values():
+        for address, obj in self.objects.items():
+            if address in self.unseen:
+                continue
             if obj["metadata"]["labels"].get(names.LABEL_DEPLOYMENT) == key.name:
                 yield copy.deepcopy(obj)
 
@@ -246,13 +250,16 @@ class FakeCluster:
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         assert namespace == self.key.namespace
         assert self.driver.readable, "forbidden"
-        found = self.find(namespace, name) if kind == COMPUTE_DOMAIN and self.driver.served else None
+        found = self._domain(name) if kind == COMPUTE_DOMAIN and self.driver.served else None
         if found is None:
             raise NotFoundError(404, "NotFound", f"there is no {kind.kind} {name}")
         return copy.deepcopy(found)
 
     def find(self, namespace: str, name: str) -> Object | None:
         assert namespace == self.key.namespace
+        return None if ("ComputeDomain", name) in self.unseen else self._domain(name)
+
+    def _domain(self, name: str) -> Object | None:
         return self.objects.get(("ComputeDomain", name)) or self.driver.domains.get(name)
 
     def look(self, key: Key, name: str, template: str) -> DomainSeen:

@@ -72,6 +72,48 @@ def test_a_change_wakes_who_looks_and_whose_label_it_carries() -> None:
     assert domains.remove(("ns", DOMAIN)) == {KEY}
 
 
+def at(version: int, **more: Any) -> Object:
+    """Our ComputeDomain at a resource version."""
+    found = obj(DOMAIN, OURS, **more)
+    return {**found, "metadata": {**found["metadata"], "resourceVersion": str(version)}}
+
+
+def test_what_was_made_and_is_gone_before_the_watch_shows_it_is_missed() -> None:
+    """A watch that stalls for seconds shows neither: who made it would wait for it for ever."""
+    known = caches()
+    known.look(KEY, DOMAIN, TEMPLATE)
+    domains = known.written
+    domains.progress(None, "10")
+    assert domains.anticipate(at(11)) == {KEY}
+    assert known.look(KEY, DOMAIN, TEMPLATE).domain is not None
+    domains.progress(None, "20")
+    assert domains.keep_only(None, set()) == {KEY}
+    assert known.look(KEY, DOMAIN, TEMPLATE).domain is None
+
+
+def test_an_answer_that_comes_late_brings_nothing_back() -> None:
+    known = caches()
+    domains = known.written
+    domains.progress(None, "10")
+    domains.anticipate(at(12, spec={"numNodes": 2}))
+    assert domains.put(at(11)) == set(), "what the watch shows of before"
+    assert domains.remove(("ns", DOMAIN)) == set(), "the one before it"
+    found = known.look(KEY, DOMAIN, TEMPLATE).domain
+    assert found is not None
+    assert found["spec"] == {"numNodes": 2}
+    domains.progress(None, "13")
+    assert domains.remove(("ns", DOMAIN)) == {KEY}
+    assert domains.anticipate(at(12)) == set()
+
+
+def test_a_kind_that_is_served_anew_is_listed_before_answers_count() -> None:
+    known = caches()
+    domains = known.written
+    domains.progress(None, "10")
+    domains.refuse()
+    assert domains.anticipate(at(11)) == set()
+
+
 def test_looking_elsewhere_ends_the_first_look() -> None:
     known = caches()
     known.look(KEY, "mine", "mine-claims")

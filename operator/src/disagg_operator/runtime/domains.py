@@ -11,7 +11,7 @@ from disagg_operator.reconcile.computedomain.standing import UID_LABEL, DomainSe
 from disagg_operator.reconcile.errors import NotFoundError
 from disagg_operator.reconcile.kinds import CLAIM_TEMPLATE, COMPUTE_DOMAIN, Key, Kind, Object
 from disagg_operator.runtime.shelf import Shelf
-from disagg_operator.runtime.store import Address
+from disagg_operator.runtime.versions import Address
 
 ABSENT_SECONDS = 60.0
 """Time after which it is asked again whether kinds are served that were not."""
@@ -48,6 +48,11 @@ class ComputeDomains:
     def caches(self) -> tuple[Shelf, ...]:
         """All caches to keep in step; none where nothing may be read."""
         return (self._domains, self._templates) if self._readable else ()
+
+    @property
+    def written(self) -> Shelf:
+        """The cache of what the operator itself writes."""
+        return self._domains
 
     def of(self, key: Key) -> Iterator[Object]:
         """Yield the ComputeDomain that the operator made for a deployment."""

@@ -81,7 +81,7 @@ class Operator:
         self._deployments = Store(DISAGG_DEPLOYMENT, owner=itself)
         self._cluster = CachedCluster(
             configuration,
-            {store.kind: store for store in (*stores, self._deployments)},
+            self._deployments,
             counted=self._count,
             fence=self._check,
             changed=self._child_changed,
@@ -99,6 +99,7 @@ class Operator:
         self._surroundings = Surroundings(self._cluster, self._concerned, barred)
         self._verifier = TransportVerifier(self._cluster, self._concerned, metrics)
         self._domains = ComputeDomains(self._cluster, readable=settings.compute_domains)
+        self._cluster.answer_to((*stores, self._domains.written))
         children = Stores((*stores, self._domains))
         reconciler = Reconciler(
             self._cluster,
@@ -166,6 +167,7 @@ class Operator:
                     "",
                     changed=self._controller.child_changed,
                     restarted=self._restarted,
+                    progressed=cache.progress,
                     refused=cache.refuse,
                     rest=ABSENT_SECONDS,
                 )

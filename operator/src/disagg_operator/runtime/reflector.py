@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 from disagg_operator.reconcile.errors import ClusterError, GoneError
 from disagg_operator.reconcile.kinds import Kind, Object
-from disagg_operator.runtime.store import Address, address_of
+from disagg_operator.runtime.versions import Address, address_of
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -1,13 +1,15 @@
 """The cache of a kind whose objects others make, under names that a deployment looks at.
 
 Invariants: everybody's objects are kept, since a name may be taken; a change wakes the deployments that look
-at the object's address, and the one whose label it carries.
+at the object's address, and the one whose label it carries. The answer to a write of ours counts until the
+watch has come that far: what was made and is gone before the watch shows it would otherwise be missed.
 """
 
 from collections.abc import Callable, Container, Iterator
 
 from disagg_operator.reconcile.kinds import Key, Kind, Object
-from disagg_operator.runtime.store import Address, address_of, owner_of
+from disagg_operator.runtime.store import owner_of
+from disagg_operator.runtime.versions import Address, Versions, address_of
 
 _READ_OF_METADATA = (
     *("name", "namespace", "uid", "labels", "annotations", "ownerReferences"),
@@ -28,6 +30,7 @@ class Shelf:
         self.kind, self._trim = kind, trim
         self._objects: dict[Address, Object] = {}
         self._viewers: dict[Address, set[Key]] = {}
+        self._versions = Versions()
         self.served = False
         """Whether a list is in, and was not refused since."""
 
@@ -51,8 +54,19 @@ class Shelf:
         if not viewers:
             self._viewers.pop(address, None)
 
+    def progress(self, namespace: str | None, version: str) -> None:
+        """Take note of how far a list or watch has come; see `versions.Versions.progress`."""
+        self._versions.progress(namespace, version)
+
+    def anticipate(self, obj: Object) -> set[Key]:
+        """Take in what the watch has yet to show, such as the answer to a write; return whom it concerns."""
+        return self.put(obj) if self._versions.is_ahead(obj) else set()
+
     def put(self, obj: Object) -> set[Key]:
         """Take in an object; return whom it concerns, where anything of interest changed."""
+        if not self._versions.is_news(obj):
+            return set()
+        self._versions.hold(obj)
         address, before = address_of(obj), self._objects.get(address_of(obj))
         kept = {
             "apiVersion": self.kind.api_version,
@@ -67,6 +81,9 @@ class Shelf:
 
     def remove(self, address: Address) -> set[Key]:
         """Forget an object; return whom it concerned."""
+        if self._versions.is_held_ahead(address):
+            return set()
+        self._versions.drop(address)
         return self._concerned(address, self._objects.pop(address, None))
 
     def keep_only(self, namespace: str | None, there: Container[Address]) -> set[Key]:
@@ -83,6 +100,7 @@ class Shelf:
     def refuse(self) -> set[Key]:
         """Forget everything: it is not served, or may not be read. Return whom that concerns."""
         told = self._everybody() if self.served else set()
+        self._versions.forget()
         for address in list(self._objects):
             told |= self.remove(address)
         self.served = False

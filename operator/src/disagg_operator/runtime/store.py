@@ -3,8 +3,8 @@
 Objects are kept as compact JSON without what nobody reads (managed fields, most of a pod), and large ones
 compressed: a parsed object takes several times the memory, and each reconcile reads only a dozen.
 
-Invariants: an object is never replaced by an older version of itself. The answer to a write of ours counts
-until the watch has come that far, so that no reconcile overlooks what another one has just done.
+Invariant: the answer to a write of ours counts until the watch has come that far, so that no reconcile
+overlooks what another one has just done; see `versions`.
 """
 
 import zlib
@@ -15,14 +15,12 @@ from typing import Protocol
 from disagg_operator.plan import names
 from disagg_operator.reconcile.applying.diff import is_terminating
 from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, OWNED, POD, Key, Kind, Object
+from disagg_operator.runtime.versions import Address, Versions, address_of
 from disagg_operator.runtime.wire import decode, encode
 
 _LARGE_BYTES = 4 << 10
 """Larger objects are compressed: those with pods in them, and scripts. That halves them at least, for 0.03 ms
 a write; one of 5 kB is read in 0.03 ms instead of 0.015."""
-
-Address = tuple[str, str]
-"""Namespace and name of an object."""
 
 _MISSED = frozenset(OWNED)
 """Kinds of which it is told that one was deleted: what the operator applies."""
@@ -37,14 +35,6 @@ def owner_of(obj: Object) -> Key | None:
     return Key(metadata["namespace"], name) if name else None
 
 
-def version_of(obj: Object) -> int | None:
-    """Return the resource version of an object, or None where it has none that can be compared.
-
-    They are numbers that grow: promised since Kubernetes 1.35 (KEP-5504), and so before.
-    """
-    return _number(obj["metadata"].get("resourceVersion"))
-
-
 @dataclass
 class Store:
     """Objects of one kind, by address and by deployment.
@@ -57,11 +47,10 @@ class Store:
     kind: Kind
     owner: Callable[[Object], Key | None] = owner_of
     _objects: dict[Address, bytes] = field(default_factory=dict)
-    _versions: dict[Address, int] = field(default_factory=dict)
+    _versions: Versions = field(default_factory=Versions)
     _owners: dict[Address, Key] = field(default_factory=dict)
     _by_owner: dict[Key, set[Address]] = field(default_factory=dict)
     _lost: dict[Key, set[tuple[str, str]]] = field(default_factory=dict)
-    _come: dict[str | None, int] = field(default_factory=dict)
 
     def progress(self, namespace: str | None, version: str) -> None:
         """Take note of how far a list or watch has come.
@@ -70,42 +59,33 @@ class Store:
             namespace: what it is about; None for all namespaces.
             version: the resource version that it has come to.
         """
-        number = _number(version)
-        if number is None:
-            return
-        if number < self._come.get(namespace, 0):
-            # The API server was set back to an older state: what was newer then is what never was.
-            self._versions.clear()
-        self._come[namespace] = number
+        self._versions.progress(namespace, version)
 
     def anticipate(self, obj: Object) -> tuple[Key, ...]:
         """Take in what the watch has yet to show, such as the answer to a write; return whom it concerns.
 
         What the watch has come to is not taken in: the object may have been deleted since.
         """
-        version, namespace = version_of(obj), address_of(obj)[0]
-        come = self._come.get(namespace, self._come.get(None))
-        return self.put(obj) if version is not None and come is not None and version > come else ()
+        return self.put(obj) if self._versions.is_ahead(obj) else ()
 
     def put(self, obj: Object) -> tuple[Key, ...]:
         """Take in an object; return the deployments that it belonged to and belongs to, where it is news."""
-        address, version = address_of(obj), version_of(obj)
-        if version is not None and version <= self._versions.get(address, -1):
+        if not self._versions.is_news(obj):
             return ()
+        address = address_of(obj)
         before = self._drop(address)
         owner = self.owner(obj)
         if owner is None:
             return before
         self._objects[address] = _packed(_trimmed(self.kind, obj))
-        if version is not None:
-            self._versions[address] = version
+        self._versions.hold(obj)
         self._owners[address] = owner
         self._by_owner.setdefault(owner, set()).add(address)
         return before if owner in before else (*before, owner)
 
     def remove(self, address: Address) -> tuple[Key, ...]:
         """Forget an object that is gone; return the deployment that it belonged to."""
-        if self._is_ahead(address):
+        if self._versions.is_held_ahead(address):
             return ()
         owner = self._owners.get(address)
         # One that was seen on its way out was waited for; pods come and go by themselves.
@@ -113,13 +93,8 @@ class Store:
             self._lost.setdefault(owner, set()).add((self.kind.kind, address[1]))
         return self._drop(address)
 
-    def _is_ahead(self, address: Address) -> bool:
-        """Tell whether an object was written anew after what the watch shows by now."""
-        come = self._come.get(address[0], self._come.get(None))
-        return come is not None and self._versions.get(address, -1) > come
-
     def _drop(self, address: Address) -> tuple[Key, ...]:
-        self._versions.pop(address, None)
+        self._versions.drop(address)
         owner = self._owners.pop(address, None)
         if owner is None:
             return ()
@@ -206,15 +181,6 @@ def _packed(obj: Object) -> bytes:
 def itself(obj: Object) -> Key:
     """Return the key of a DisaggDeployment: the owner in a store of deployments."""
     return Key(obj["metadata"]["namespace"], obj["metadata"]["name"])
-
-
-def address_of(obj: Object) -> Address:
-    """Return where an object is; one of the whole cluster has no namespace."""
-    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
-
-
-def _number(version: object) -> int | None:
-    return int(version) if isinstance(version, str) and version.isdecimal() else None
 
 
 def _trimmed(kind: Kind, obj: Object) -> Object:

@@ -28,7 +28,7 @@ from disagg_operator.reconcile.preflight.snapshot import (
     node_of,
 )
 from disagg_operator.runtime.answers import BAD_SECONDS, Answers
-from disagg_operator.runtime.store import Address
+from disagg_operator.runtime.versions import Address
 
 V = TypeVar("V")
 _Place = tuple[str, Named]

@@ -92,7 +92,8 @@ class DomainKeeper:
         for old in leftovers(observed, None if domain is None else domain.name):
             await attempt(self.cluster.delete(old), f"delete {describe(old)}")
         if not makes and FINALIZER in _finalizers(resource) and not observed.domains():
-            await self._release(resource)
+            # One that is wanted may be there though no cache shows it yet: it is left as it is.
+            await self._release(resource, delete=domain is None)
 
     async def leave(self, resource: Object, observed: Observed, now: datetime) -> Departure:
         """Take the next step of a deployment that is being deleted, and let it go after the last one."""
@@ -121,8 +122,13 @@ class DomainKeeper:
         if FINALIZER not in _finalizers(resource):
             await attempt(self.cluster.set_finalizer(resource, FINALIZER), f"set finalizer {FINALIZER}")
 
-    async def _release(self, resource: Object) -> bool:
-        """Take the finalizer off, unless the API server still knows a ComputeDomain of the deployment."""
+    async def _release(self, resource: Object, *, delete: bool = True) -> bool:
+        """Take the finalizer off, unless the API server still knows a ComputeDomain of the deployment.
+
+        Args:
+            resource: the DisaggDeployment.
+            delete: whether such a ComputeDomain is to go.
+        """
         metadata = resource["metadata"]
         name = names.compute_domain(metadata["name"])
         try:
@@ -132,7 +138,7 @@ class DomainKeeper:
         except ClusterError as error:
             raise classify(error, f"read ComputeDomain {name}") from error
         if live is not None and is_ours(live, metadata["name"]):
-            if not is_terminating(live):
+            if delete and not is_terminating(live):
                 await attempt(self.cluster.delete(live), f"delete {describe(live)}")
             return False
         await self._take_off(resource)
