@@ -56,8 +56,16 @@ def foreign(namespace: str, name: str, template: str) -> Object:
 
 
 @contextmanager
-def chart_operator(platform: PlatformCluster, directory: Path) -> Iterator[OperatorProcess]:
-    """Run an operator process with the service account, the roles and the settings of the chart."""
+def chart_operator(
+    platform: PlatformCluster, directory: Path, kubeconfig: Path | None = None
+) -> Iterator[OperatorProcess]:
+    """Run an operator process with the service account, the roles and the settings of the chart.
+
+    Args:
+        platform: the cluster.
+        directory: for its files.
+        kubeconfig: another way to the API server than by its service account.
+    """
     kubectl = platform.kubectl
     kubectl.text("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
     kubectl.await_served(*OUR_CRDS)
@@ -69,7 +77,7 @@ def chart_operator(platform: PlatformCluster, directory: Path) -> Iterator[Opera
     kubectl.apply([obj for kind in kinds for obj in of_kind(objects, kind)])
     kubectl.apply([the(objects, "CustomResourceDefinition", DYNAMO_CRD)])
     process = OperatorProcess(
-        _kubeconfig_of_operator(platform, directory),
+        kubeconfig or _kubeconfig_of_operator(platform, directory),
         directory / "operator.log",
         {"DISAGG_LEASE_NAMESPACE": SYSTEM, "DISAGG_LEASE_NAME": RELEASE, "POD_NAMESPACE": SYSTEM},
     )
