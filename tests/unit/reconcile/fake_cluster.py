@@ -1,9 +1,9 @@
 """A FAKE cluster in memory, for tests of reconciling only. The real API server is tried in tests/integration.
 
-It knows server-side apply well enough for one field manager, resource versions, uids, generations, finalizers
-and foreground deletion, and plays the controllers of StatefulSets and Deployments on demand. It has one large
-node. `FakeDriver` plays NVIDIA's controller of ComputeDomains as it was seen to behave; the real one is tried
-in tests/integration/platforms.
+It knows server-side apply well enough for one field manager, resource versions, uids, generations and
+finalizers, and plays the garbage collector and the controllers of StatefulSets and Deployments on demand. It
+has one large node. `FakeDriver` plays NVIDIA's controller of ComputeDomains as it was seen to behave; the
+real one is tried in tests/integration/platforms.
 """
 
 import copy
@@ -178,6 +178,7 @@ class FakeCluster:
         driver: NVIDIA's controller of ComputeDomains.
         verifier: what measures the transport.
         lingering: whether pods whose StatefulSet is deleted do not end yet.
+        with_pods: whether StatefulSets have pods that hold no claims, too.
         looked: deployments that are reconciled when a ComputeDomain changes.
         grace_seconds: that each deleted object got to end, by its name; None for its own.
         unseen: what the caches do not show yet.
@@ -199,6 +200,7 @@ class FakeCluster:
     driver: FakeDriver = field(default_factory=FakeDriver)
     verifier: FakeVerifier = field(default_factory=FakeVerifier)
     lingering: bool = False
+    with_pods: bool = False
     looked: set[Key] = field(default_factory=set)
     grace_seconds: dict[str, int | None] = field(default_factory=dict)
     unseen: set[Address] = field(default_factory=set)
@@ -370,7 +372,7 @@ class FakeCluster:
         self._writing("delete", obj)
         live = self.objects.get(address)
         if live and live["metadata"]["uid"] == obj["metadata"]["uid"]:
-            if obj["kind"] in ("StatefulSet", "ComputeDomain"):
+            if obj["kind"] == "ComputeDomain":
                 live["metadata"]["deletionTimestamp"] = now()
             else:
                 del self.objects[address]
@@ -432,14 +434,14 @@ class FakeCluster:
     def settle(self) -> None:
         """Let Kubernetes' own controllers catch up."""
         self.driver.work(self.objects)
+        self._collect_garbage()
         for address, obj in list(self.objects.items()):
             if obj["kind"] in ("ComputeDomain", "Pod"):
                 continue
             if obj["kind"] == "StatefulSet":
                 self._settle_pods(obj)
             if "deletionTimestamp" in obj["metadata"]:
-                if not self._pods(obj):
-                    del self.objects[address]
+                del self.objects[address]
             elif obj["kind"] in ("StatefulSet", "Deployment"):
                 replicas = obj["spec"]["replicas"]
                 ready = replicas if self.healthy(obj["metadata"]["name"]) else 0
@@ -449,17 +451,24 @@ class FakeCluster:
                 obj["status"] |= {"readyReplicas": ready, "availableReplicas": ready}
                 obj["status"]["observedGeneration"] = obj["metadata"]["generation"]
 
+    def _collect_garbage(self) -> None:
+        """End the pods whose StatefulSet is gone."""
+        there = {obj["metadata"].get("uid") for obj in self.objects.values()}
+        for address, obj in list(self.objects.items()):
+            owner = obj["metadata"].get("ownerReferences", [{}])[0]
+            if obj["kind"] != "Pod" or owner.get("kind") != "StatefulSet" or owner["uid"] in there:
+                continue
+            if self.lingering:
+                obj["metadata"].setdefault("deletionTimestamp", now())
+            else:
+                del self.objects[address]
+
     def _settle_pods(self, stateful_set: Object) -> None:
-        """Make and end the pods that hold claims; tests need no others."""
+        """Make and end the pods that hold claims, or all: few tests need others."""
         name = stateful_set["metadata"]["name"]
         template = stateful_set["spec"]["template"]
-        going = "deletionTimestamp" in stateful_set["metadata"]
-        for address in self._pods(stateful_set):
-            if going and self.lingering:
-                self.objects[address]["metadata"].setdefault("deletionTimestamp", now())
-            elif going:
-                del self.objects[address]
-        if going or "resourceClaims" not in template["spec"]:
+        claims = template["spec"].get("resourceClaims", [])
+        if not (claims or self.with_pods):
             return
         wanted = {f"{name}-{index}" for index in range(stateful_set["spec"]["replicas"])}
         for _, pod in self._pods(stateful_set):
@@ -476,7 +485,7 @@ class FakeCluster:
                     "creationTimestamp": MADE,
                     "ownerReferences": [controlled_by(stateful_set)],
                 },
-                "spec": {"nodeName": f"node-{pod}", "resourceClaims": template["spec"]["resourceClaims"]},
+                "spec": {"nodeName": f"node-{pod}", "resourceClaims": claims},
             }
 
     def _pods(self, stateful_set: Object) -> list[Address]:

@@ -314,10 +314,7 @@ def test_what_was_never_verified_gives_its_place_up_to_what_is_to_mend_it() -> N
     drive(cluster)
     assert gives_way(cluster), "the frontend that serves nobody makes room"
     new = status(cluster)["updateRevision"]
-    ending = {name for name in cluster.names("StatefulSet") if old in name}
-    going = [
-        name for name in ending if "deletionTimestamp" in cluster.objects["StatefulSet", name]["metadata"]
-    ]
+    going = [name for verb, name in cluster.writes if verb == "delete" and old in name]
     assert going, "and so do the workers"
     rounds(cluster, 8)
     assert {name.rpartition("-")[2] for name in cluster.names("StatefulSet")} == {new}

@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import Phase
@@ -18,7 +18,7 @@ from disagg_operator.reconcile.errors import BlockedError, RetrySoonError
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.plans import Plans
 from disagg_operator.reconcile.reconciler import REPORT_SECONDS, Outcome, Reconciler
-from unit.reconcile.fake_cluster import Crash, FakeCluster, deployment, refusal
+from unit.reconcile.fake_cluster import MADE, Crash, FakeCluster, deployment, refusal
 
 INSTALLATION = Installation("worker:1")
 
@@ -132,23 +132,26 @@ def test_a_new_deployment_becomes_available_in_few_writes() -> None:
 
 
 def test_mere_counts_are_written_once_in_a_while_and_news_at_once() -> None:
-    cluster = FakeCluster(deployment(decode={"replicas": 3}))
+    cluster = FakeCluster(deployment(decode={"replicas": 5}))
     converge(cluster)
     assert cluster.resource
     entry = {"manager": "disagg-operator", "subresource": "status"}
 
-    def decode_loses_a_pod(written: datetime) -> list[tuple[str, str]]:
+    def decode_loses_a_pod(written: datetime, *, busy: bool = False) -> list[tuple[str, str]]:
         assert cluster.resource
         cluster.resource["metadata"]["managedFields"] = [entry | {"time": written.isoformat()}]
         name = next(name for name in cluster.names("StatefulSet") if "-decode-" in name)
         cluster.objects["StatefulSet", name]["status"]["readyReplicas"] -= 1
         cluster.writes.clear()
-        drive(cluster)
+        drive_on(replace(reconciler(cluster), busy=lambda: busy), cluster)
         return [write for write in cluster.writes if write[0] == "status"]
 
     just_now, long_ago = datetime.now(UTC), datetime(2026, 1, 1, tzinfo=UTC)
-    assert len(decode_loses_a_pod(just_now)) == 1, "no longer complete: news"
+    a_while_ago = just_now - timedelta(seconds=2 * REPORT_SECONDS)
+    assert len(decode_loses_a_pod(just_now, busy=True)) == 1, "no longer complete: news"
     assert decode_loses_a_pod(just_now) == []
+    assert decode_loses_a_pod(a_while_ago, busy=True) == []
+    assert len(decode_loses_a_pod(a_while_ago)) == 1
     assert len(decode_loses_a_pod(long_ago)) == 1, "no longer available: news"
     assert cluster.condition("Available")["status"] == "False"
 
@@ -230,16 +233,49 @@ def test_going_back_takes_up_what_still_runs() -> None:
 
 
 def test_recreate_removes_the_old_revision_first() -> None:
-    cluster = FakeCluster(deployment(rollout={"strategy": "Recreate"}))
+    cluster = FakeCluster(deployment(rollout={"strategy": "Recreate"}), with_pods=True, lingering=True)
     converge(cluster)
-    old = cluster.names("StatefulSet")
+    old, files = cluster.names("StatefulSet"), cluster.names("ConfigMap")
     cluster.edit(runtime={"image": "worker:2"})
-    drive(cluster)
-    assert cluster.names("StatefulSet") == old, "they end, and nothing new is started yet"
+    converge(cluster)
+    (decode,) = cluster.names("StatefulSet")
+    assert decode in old, "decode ends after the last prefill pod, and nothing new is started yet"
+    assert cluster.names("ConfigMap") >= files, "they may still read their files"
     assert "starts once the pods of revision" in cluster.condition("Progressing")["message"]
+    cluster.lingering = False
     converge(cluster)
     assert len(cluster.names("StatefulSet")) == 2
     assert not cluster.names("StatefulSet") & old
+    assert not cluster.names("ConfigMap") & files
+
+
+def test_a_stateful_set_is_made_again_once_the_pods_of_its_namesake_are_gone() -> None:
+    """Its controller would try to make pods of names that are taken at ever longer intervals."""
+    cluster = FakeCluster(deployment(rollout={"strategy": "Recreate"}), with_pods=True, lingering=True)
+    converge(cluster)
+    old, pods = cluster.names("StatefulSet"), cluster.names("Pod")
+    cluster.edit(runtime={"image": "worker:2"})
+    converge(cluster)
+    cluster.edit(runtime={"image": "worker:1"})
+    converge(cluster)
+    assert len(cluster.names("StatefulSet")) == 1
+    assert cluster.names("Pod") == pods
+    cluster.lingering = False
+    converge(cluster)
+    assert cluster.names("StatefulSet") == old
+
+
+def test_pods_on_a_lost_node_hold_no_stateful_set_up() -> None:
+    cluster = FakeCluster(deployment(rollout={"strategy": "Recreate"}), with_pods=True, lingering=True)
+    converge(cluster)
+    old = cluster.names("StatefulSet")
+    for address in list(cluster.objects):
+        if address[0] == "StatefulSet":
+            del cluster.objects[address]
+        elif address[0] == "Pod":
+            cluster.objects[address]["metadata"]["deletionTimestamp"] = MADE
+    converge(cluster)
+    assert cluster.names("StatefulSet") == old
 
 
 def test_a_bad_edit_changes_nothing_that_runs() -> None:

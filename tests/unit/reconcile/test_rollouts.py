@@ -216,8 +216,8 @@ def test_decode_of_an_old_revision_outlives_the_last_prompt_in_its_prefill() -> 
     for _ in range(5):
         cluster.settle()
         drive(cluster)
-    assert "deletionTimestamp" in worker["metadata"]
-    assert "deletionTimestamp" not in cluster.objects["StatefulSet", f"demo-decode-{old}"]["metadata"]
+    assert f"demo-prefill-{old}" not in cluster.names("StatefulSet")
+    assert f"demo-decode-{old}" in cluster.names("StatefulSet")
     cluster.lingering = False
     converge(cluster, 30)
     assert sizes(cluster, old) == {}

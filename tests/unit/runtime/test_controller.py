@@ -329,3 +329,19 @@ def test_children_of_a_large_deployment_are_looked_at_more_rarely(objects: int, 
     gaps = [after - before for before, after in zip(scripted.times, scripted.times[1:], strict=False)]
     assert scripted.times[0] == pytest.approx(pause)
     assert all(pause - 0.001 <= gap <= pause + 0.101 for gap in gaps)
+
+
+def test_many_deployments_at_the_same_time_make_it_busy() -> None:
+    async def main() -> None:
+        metrics = Metrics()
+        reconciler = cast("Reconciler", Scripted())
+        controller = Controller(reconciler, metrics, Health(metrics), 2, 600.0, lambda _: 0, lambda _: {})
+        told = []
+        for number in range(5):
+            controller.queue.add(Key("ns", str(number)))
+            told.append(controller.busy())
+        assert told == [False, False, False, True, True]
+        await controller.queue.get()
+        assert controller.busy(), "what is under way counts"
+
+    run(main())

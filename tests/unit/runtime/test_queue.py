@@ -43,6 +43,19 @@ def test_a_key_added_while_processed_comes_once_more_and_not_before() -> None:
     run(main())
 
 
+def test_what_waits_and_what_is_processed_is_unfinished() -> None:
+    async def main() -> None:
+        queue = queue_of()
+        for key in "ab":
+            queue.add(key)
+        await queue.get()
+        assert (len(queue), queue.unfinished) == (1, 2)
+        queue.done("a")
+        assert queue.unfinished == 1
+
+    run(main())
+
+
 def test_the_earliest_delay_counts() -> None:
     async def main() -> None:
         queue = queue_of()

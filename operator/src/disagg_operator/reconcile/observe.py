@@ -112,7 +112,7 @@ class Observed:
         return next(found, None)
 
     def revisions(self, now: datetime) -> Mapping[str, Mapping[str, RoleObservation]]:
-        """Return what the rollout stepper looks at: the roles' StatefulSets by revision.
+        """Return what the rollout stepper looks at: the roles' StatefulSets and pods by revision.
 
         Args:
             now: the time, by which an ending pod is known to be on a lost node, and no longer waited for.
@@ -124,7 +124,13 @@ class Observed:
     def _observed_revisions(self, now: datetime) -> dict[str, dict[str, RoleObservation]]:
         found: dict[str, dict[str, RoleObservation]] = {}
         for role in ROLES:
-            for revision, objects in self._by_revision(role).items():
+            of_role = self._by_revision(role)
+            for revision in self._left_of(role, now) - of_role.keys():
+                left = len(self._instances(role, revision, now))
+                found.setdefault(revision, {})[role] = RoleObservation(
+                    0, 0, 0, lingering=left, terminating=True
+                )
+            for revision, objects in of_role.items():
                 live = [obj for obj in objects if not is_terminating(obj)]
                 workload = _workload(live or objects)
                 found.setdefault(revision, {})[role] = RoleObservation(
@@ -135,6 +141,14 @@ class Observed:
                     terminating=not live,
                 )
         return found
+
+    def _left_of(self, role: str, now: datetime) -> set[str]:
+        """Return the revisions of which a role has pods: they outlive their StatefulSets for a while."""
+        return {
+            revision
+            for found, revision in self._pods
+            if found == role and revision and self.lasting(role, revision, now)
+        }
 
     def _instances(self, role: str, revision: str, now: datetime) -> set[str]:
         """Return the numbers of the instances of which there are pods, those that end among them."""

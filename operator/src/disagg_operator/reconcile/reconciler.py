@@ -78,6 +78,10 @@ REPORT_SECONDS = 5.0
 """Least time between two writes of a status in which only counts and messages change: hundreds of pods that
 become ready one by one are not worth hundreds of writes."""
 
+BUSY_REPORT_SECONDS = 20.0
+"""The same while many deployments are reconciled: a status costs the API server as much as three or four
+objects, and what the others need comes first."""
+
 FIRST_LOOK_SECONDS = 1.0
 """Time after which a new deployment is reconciled again at the latest."""
 
@@ -137,7 +141,7 @@ class Reconciler:
         repairs: when what somebody else changed was put right.
         offers: when which key was offered.
         looks: what Events told a short while ago.
-        busy: tells whether other deployments wait to be reconciled.
+        busy: tells whether many deployments are reconciled at the same time.
     """
 
     cluster: Cluster
@@ -419,9 +423,10 @@ class Reconciler:
             return Report(left, postponed=True, decided=False)
         last = last_report(resource)
         if last is not None and not is_news(old, new):
-            wait = REPORT_SECONDS - (now - last).total_seconds()
+            pause = BUSY_REPORT_SECONDS if self.busy() else REPORT_SECONDS
+            wait = pause - (now - last).total_seconds()
             # The API server's clock may be a little ahead of ours; one far off must not hold anything up.
-            if 0 < wait <= 2 * REPORT_SECONDS:
+            if 0 < wait <= 2 * pause:
                 return Report(wait, postponed=True, decided=decides(old) == decides(new))
         await self._do(self.cluster.patch_status(resource, new), "write the status")
         for announcement in announcements(old, new):

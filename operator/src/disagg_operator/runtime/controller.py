@@ -34,6 +34,8 @@ LONGEST_RETRY_SECONDS = 10.0
 """Bound of the pause between tries while nobody but the API server is at fault, so that work goes on soon
 after the trouble ends; stretched by up to a half of itself."""
 _SPREAD = 0.2
+_MANY = 3
+"""Deployments that are reconciled at the same time where the API server has time enough for each."""
 
 
 @dataclass
@@ -72,6 +74,10 @@ class Controller:
         """Have a deployment reconciled because one of its objects changed."""
         pause = max(SETTLE_SECONDS, self.objects(key) * _SETTLE_SECONDS_PER_OBJECT)
         self.queue.add_after(key, pause)
+
+    def busy(self) -> bool:
+        """Tell whether many deployments are reconciled at the same time, and so wait for the API server."""
+        return self.queue.unfinished > _MANY
 
     async def run(self) -> None:
         """Work until cancelled.

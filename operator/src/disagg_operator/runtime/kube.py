@@ -21,7 +21,7 @@ from disagg_operator.api.v1alpha1 import API_VERSION, KIND
 from disagg_operator.reconcile.applying.ownership import refuse_taken
 from disagg_operator.reconcile.clock import timestamp
 from disagg_operator.reconcile.errors import ClusterError, GoneError, NotFoundError
-from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, POD, STATEFUL_SET, Kind, Object, kind_of
+from disagg_operator.reconcile.kinds import DISAGG_DEPLOYMENT, POD, Kind, Object, kind_of
 from disagg_operator.runtime.events import EVENT
 from disagg_operator.runtime.leader import LEASE
 from disagg_operator.runtime.official import ApiClient, Configuration, load_incluster_config, load_kube_config
@@ -164,9 +164,8 @@ class KubeCluster:
     async def delete(self, obj: Object, grace_seconds: int | None = None) -> None:
         """Delete this object, if it still has the uid that was seen."""
         kind, metadata = kind_of(obj), obj["metadata"]
-        # A StatefulSet that stays visible until its pods are gone shows the rollout that they are.
-        policy = "Foreground" if kind == STATEFUL_SET else "Background"
-        options: Object = {"propagationPolicy": policy, "preconditions": {"uid": metadata["uid"]}}
+        # In the foreground, a StatefulSet and its ControllerRevisions are made and looked at again and again.
+        options: Object = {"propagationPolicy": "Background", "preconditions": {"uid": metadata["uid"]}}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         path = _path(kind, metadata["namespace"], metadata["name"])

@@ -109,7 +109,7 @@ class Operator:
             self._verifier,
             self._domains,
             Plans(installation),
-            busy=self._waiting,
+            busy=self._busy,
         )
         self._controller = Controller(
             reconciler,
@@ -270,8 +270,8 @@ class Operator:
             kopf_stop.set()
             await asyncio.wait([watching])
 
-    def _waiting(self) -> bool:
-        return len(self._controller.queue) > 0
+    def _busy(self) -> bool:
+        return self._controller.busy()
 
     def _concerned(self, key: Key) -> None:
         self._controller.queue.add(key)

@@ -45,6 +45,11 @@ class WorkQueue(Generic[K]):
         return len(self._ready)
 
     @property
+    def unfinished(self) -> int:
+        """Keys that wait or are processed."""
+        return len(self._ready) + len(self._processing)
+
+    @property
     def delayed(self) -> int:
         """Keys that are processed at a later time."""
         return len(self._delayed)

@@ -1,7 +1,8 @@
 """The writes that bring the cluster one step closer to the plan. Pure.
 
 Order: what others refer to is applied first, and everything is applied before anything is deleted. An object
-that is being deleted is left alone until it is gone; its disappearance starts the next reconcile. While
+that is being deleted is left alone until it is gone, a StatefulSet until its pods are; that starts the next
+reconcile. While
 workers wait for their ComputeDomain or their model, none of their StatefulSets is made and none grows. Of a
 revision that goes, decode goes after the last prefill pod: a prompt that is in prefill still needs it. A
 worker that a frontend has in a list stays until no frontend has it there any more, and so does the list.
@@ -96,7 +97,7 @@ def changes(
         wanted = [obj for obj in wanted if not _starts_workers(obj, observed)]
     staying = None if waiting_frontend is None else identity(waiting_frontend)
     wanted = [obj for obj in wanted if identity(obj) != staying]
-    applied = {identity(obj) for obj in wanted if not is_made_once(obj) and _differs(obj, observed)}
+    applied = {identity(obj) for obj in wanted if not is_made_once(obj) and _differs(obj, observed, now)}
     return Changes(
         apply=tuple(
             obj
@@ -192,14 +193,26 @@ def _starts_workers(obj: Object, observed: Observed) -> bool:
     return bool(obj["spec"]["replicas"] > live["spec"].get("replicas", 1))
 
 
-def _differs(obj: Object, observed: Observed) -> bool:
+def _differs(obj: Object, observed: Observed, now: datetime) -> bool:
     live = observed.objects.get(identity(obj))
     if live is not None and is_terminating(live):
+        return False
+    if live is None and obj["kind"] == STATEFUL_SET.kind and _is_taken(obj, observed, now):
         return False
     if obj["kind"] == JOB.kind:
         # It cannot be changed, and another download has another name.
         return live is None
     return must_apply(obj, live)
+
+
+def _is_taken(stateful_set: Object, observed: Observed, now: datetime) -> bool:
+    """Tell whether pods of an earlier StatefulSet of this name still have the names of its own.
+
+    Its controller would try to make them at ever longer intervals.
+    """
+    role, revision = label(stateful_set, names.LABEL_ROLE), label(stateful_set, names.LABEL_REVISION)
+    group = label(stateful_set, names.LABEL_GROUP)
+    return any(label(pod, names.LABEL_GROUP) == group for pod in observed.lasting(role, revision, now))
 
 
 def _deletions(
@@ -215,6 +228,8 @@ def _deletions(
     live = list(observed.objects.values())
     # StatefulSets of no revision are services beside the workers.
     running = {_revision(obj) for obj in live if obj["kind"] == STATEFUL_SET.kind} - {None}
+    # Pods outlive their StatefulSets for a while.
+    running |= {label(pod, names.LABEL_REVISION) for pod in observed.pods} - {""}
     # What belongs to no revision, such as an etcd or the ServiceAccount, is used by the pods of all of them.
     step = rollout.step
     # A revision that is restored is not the plan's, so that none of its objects is desired.

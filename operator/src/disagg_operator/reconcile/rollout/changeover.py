@@ -12,7 +12,7 @@ from datetime import datetime
 from disagg_operator.plan import names
 from disagg_operator.plan.model import Plan
 from disagg_operator.plan.rollout.reach import reaching
-from disagg_operator.reconcile.applying.diff import applied_hash, identity, is_terminating, stamp
+from disagg_operator.reconcile.applying.diff import applied_hash, is_terminating, stamp
 from disagg_operator.reconcile.applying.kept import kept_frontend
 from disagg_operator.reconcile.kinds import Object
 from disagg_operator.reconcile.observe import Observed, is_overdue, label
@@ -26,7 +26,7 @@ def changed_over(plan: Plan, observed: Observed, now: datetime) -> bool:
         observed: what is there.
         now: the time, by which an ending pod is known to be on a lost node.
     """
-    return rolled_out(plan, observed) and not any_ends(observed, now)
+    return not any_ends(observed, now) and rolled_out(plan, observed)
 
 
 def any_ends(observed: Observed, now: datetime) -> bool:
@@ -53,7 +53,7 @@ def waiting_frontend(plan: Plan, sole: str | None, observed: Observed) -> Object
     if live is None or is_terminating(live) or sole in (None, plan.revision):
         return None
     serves = live.get("status", {}).get("readyReplicas", 0) > 0
-    return live if serves and label(live["spec"]["template"], names.LABEL_REACH) == sole else None
+    return live if serves and _reach(live) == sole else None
 
 
 def knows(plan: Plan, observed: Observed, revision: str, now: datetime) -> bool:
@@ -75,10 +75,12 @@ def rolled_out(plan: Plan, observed: Observed) -> bool:
         plan: what is desired.
         observed: what is there.
     """
-    desired = stamp(kept_frontend(plan, observed))
-    live = observed.objects.get(identity(desired))
+    live = observed.frontend_deployment()
+    # First what costs nothing: the frontend is made only where it may be the same.
+    if live is None or not is_caught_up(live) or _reach(live) != plan.frontend.reach:
+        return False
     # What others changed since it was applied is mended by itself.
-    return live is not None and applied_hash(live) == applied_hash(desired) and is_caught_up(live)
+    return applied_hash(live) == applied_hash(stamp(kept_frontend(plan, observed)))
 
 
 def is_caught_up(live: Object) -> bool:
@@ -89,3 +91,8 @@ def is_caught_up(live: Object) -> bool:
     replicas: int = status.get("replicas", 0)
     updated: int = status.get("updatedReplicas", 0)
     return updated >= replicas
+
+
+def _reach(live: Object) -> str:
+    """Return which revision a frontend's pods send requests to; see `plan.rollout.reach`."""
+    return label(live["spec"]["template"], names.LABEL_REACH)
