@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -51,13 +52,19 @@ class RunningOperator:
 
 
 @pytest.fixture(scope="module")
+def detour() -> Path | None:
+    """The kubeconfig of another way to the API server than by the service account; None: there is none."""
+    return None
+
+
+@pytest.fixture(scope="module")
 def operator(
-    platform_cluster: PlatformCluster, tmp_path_factory: pytest.TempPathFactory
+    platform_cluster: PlatformCluster, detour: Path | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningOperator]:
     """An operator for the whole cluster, with the rights that the chart gives it and no others."""
     log = platform_cluster.apiserver.audit_log
     audit = AuditTrail(log, log.stat().st_size)
-    with chart_operator(platform_cluster, tmp_path_factory.mktemp("operator")) as process:
+    with chart_operator(platform_cluster, tmp_path_factory.mktemp("operator"), detour) as process:
         yield RunningOperator(process, audit)
 
 

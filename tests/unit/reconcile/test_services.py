@@ -109,6 +109,16 @@ def going(cluster: FakeCluster, workers: Object) -> bool:
     return workers["metadata"]["name"] not in cluster.names("StatefulSet")
 
 
+def test_pods_of_the_old_etcd_hold_the_new_one_up_by_nothing() -> None:
+    cluster = FakeCluster(deployment(discovery=ETCD), with_pods=True)
+    converge(cluster)
+    cluster.edit(discovery={"etcd": {"storage": {"size": "1Gi"}}})
+    drive(cluster)
+    assert len(with_role(cluster, "StatefulSet", "etcd")) == 2
+    cluster.settle()
+    assert len({pod["metadata"]["name"] for pod in with_role(cluster, "Pod", "etcd")}) > 1
+
+
 def test_workers_stay_until_no_frontend_looks_for_them_in_the_old_etcd() -> None:
     cluster = FakeCluster(deployment(discovery=ETCD))
     converge(cluster)

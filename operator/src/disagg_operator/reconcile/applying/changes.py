@@ -211,8 +211,10 @@ def _is_taken(stateful_set: Object, observed: Observed, now: datetime) -> bool:
     Its controller would try to make them at ever longer intervals.
     """
     role, revision = label(stateful_set, names.LABEL_ROLE), label(stateful_set, names.LABEL_REVISION)
-    group = label(stateful_set, names.LABEL_GROUP)
-    return any(label(pod, names.LABEL_GROUP) == group for pod in observed.lasting(role, revision, now))
+    name = stateful_set["metadata"]["name"]
+    return any(
+        pod["metadata"]["name"].rpartition("-")[0] == name for pod in observed.lasting(role, revision, now)
+    )
 
 
 def _deletions(
