@@ -232,9 +232,15 @@ def test_going_back_takes_up_what_still_runs() -> None:
     assert {address: obj["metadata"]["uid"] for address, obj in cluster.objects.items()} == old
 
 
-def test_recreate_removes_the_old_revision_first() -> None:
+def recreating() -> FakeCluster:
+    """A deployment that is replaced at once, whose pods go on ending until they are let go."""
     cluster = FakeCluster(deployment(rollout={"strategy": "Recreate"}), with_pods=True, lingering=True)
     converge(cluster)
+    return cluster
+
+
+def test_recreate_removes_the_old_revision_first() -> None:
+    cluster = recreating()
     old, files = cluster.names("StatefulSet"), cluster.names("ConfigMap")
     cluster.edit(runtime={"image": "worker:2"})
     converge(cluster)
@@ -251,8 +257,7 @@ def test_recreate_removes_the_old_revision_first() -> None:
 
 def test_a_stateful_set_is_made_again_once_the_pods_of_its_namesake_are_gone() -> None:
     """Its controller would try to make pods of names that are taken at ever longer intervals."""
-    cluster = FakeCluster(deployment(rollout={"strategy": "Recreate"}), with_pods=True, lingering=True)
-    converge(cluster)
+    cluster = recreating()
     old, pods = cluster.names("StatefulSet"), cluster.names("Pod")
     cluster.edit(runtime={"image": "worker:2"})
     converge(cluster)
@@ -266,8 +271,7 @@ def test_a_stateful_set_is_made_again_once_the_pods_of_its_namesake_are_gone() -
 
 
 def test_pods_on_a_lost_node_hold_no_stateful_set_up() -> None:
-    cluster = FakeCluster(deployment(rollout={"strategy": "Recreate"}), with_pods=True, lingering=True)
-    converge(cluster)
+    cluster = recreating()
     old = cluster.names("StatefulSet")
     for address in list(cluster.objects):
         if address[0] == "StatefulSet":

@@ -2,10 +2,10 @@
 
 Order: what others refer to is applied first, and everything is applied before anything is deleted. An object
 that is being deleted is left alone until it is gone, a StatefulSet until its pods are; that starts the next
-reconcile. While
-workers wait for their ComputeDomain or their model, none of their StatefulSets is made and none grows. Of a
-revision that goes, decode goes after the last prefill pod: a prompt that is in prefill still needs it. A
-worker that a frontend has in a list stays until no frontend has it there any more, and so does the list.
+reconcile. While workers wait for their ComputeDomain or their model, none of their StatefulSets is made and
+none grows. Of a revision that goes, decode goes after the last prefill pod: a prompt that is in prefill still
+needs it. A worker that a frontend has in a list stays until no frontend has it there any more, and so does
+the list.
 """
 
 from collections.abc import Iterator, Mapping
