@@ -1,5 +1,6 @@
 """What is measured, between which sides, in which order. The figures are plain JSON values."""
 
+import itertools
 import json
 import os
 import random
@@ -43,7 +44,7 @@ class Machine:
     longest_by_block: int
 
 
-GPUS = Machine(("0", "1"), 35 << 30, (128, 1024, 4096, 16384, 131072), 128 * MIB, 4, 9, 200_000)
+GPUS = Machine(("0", "1"), 35 << 30, (128, 1024, 4096, 16384, 131072), 128 * MIB, 4, 21, 200_000)
 CPU = Machine(("cpu", "cpu"), 384 * MIB, (128, 512, 1024), 4 * MIB, 4, 5, 100_000)
 
 
@@ -77,6 +78,7 @@ def pair(
             for each in (source, reader)
         ]
         _ask(reader, "connect", peer=told[0])
+        _ask(source, "connect", peer=told[1])
         yield Pair(machine, source, reader, told[1]["device"])
     finally:
         source.end()
@@ -106,6 +108,7 @@ def staged(
         tokens=tokens,
         seconds_per_layer=seconds_per_layer,
     )
+    wanted["offer"] = served["offer"]
     told = _ask(
         it.reader,
         "ours",
@@ -209,14 +212,16 @@ def layerwise(it: Pair, progress: Progress, tokens: int, layer_seconds: Sequence
 def breakdown(it: Pair, progress: Progress, lengths: Sequence[int]) -> list[Figures]:
     """What of a prompt's time the wire had nothing to do."""
     rows = []
-    for tokens in lengths:
-        progress(f"where the time of {tokens} tokens goes")
-        layout = shapes.holding(shapes.LLAMA_70B, tokens)
+    for (name, model), tokens in itertools.product(shapes.MODELS.items(), lengths):
+        if tokens * model.token_bytes > _memory(it):
+            continue
+        progress(f"where the time of {tokens} tokens of {name} goes")
+        layout = shapes.holding(model, tokens)
         _, wanted, blocks = staged(it, layout, layout, tokens, times=1, check=False)
         slots = [it.machine.slots, it.machine.slot_bytes]
         told = _ask(it.reader, "breakdown", wanted=wanted, slots=slots, blocks=blocks, times=it.machine.times)
         one = _ask(it.reader, "one_piece", nbytes=tokens * layout.token_bytes, times=it.machine.times)
-        rows.append({"tokens": tokens, **told, "one_piece": median(one["seconds"])})
+        rows.append({"model": name, "tokens": tokens, **told, "one_piece": median(one["seconds"])})
     return rows
 
 

@@ -51,6 +51,7 @@ CELLS: Mapping[str, Mapping[str, Callable[[Figures], str]]] = {
         "one READ of all, ms": lambda row: f"{row['one_piece'] * 1e3:.3f}",
     },
     "breakdown": {
+        "model": lambda row: row["model"],
         "tokens": lambda row: str(row["tokens"]),
         "before the wire, ms": lambda row: f"{row['before'] * 1e3:.3f}",
         "READs, ms": lambda row: f"{row['busy'] * 1e3:.3f}",

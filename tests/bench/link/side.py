@@ -13,8 +13,9 @@ import sys
 import threading
 import time
 import uuid
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,9 @@ NAMED: tuple[Axis, ...] = ("layer", "kv", "block", "head", "token", "dim")
 HOST = "host memory"
 """Stands for a GPU's name where there is none."""
 PEER_PIECE = 2 << 30
+TICKET = b"ticket "
+TICKET_SECONDS = 0.0003
+"""Between an offer and its ticket: the time of its sums, in which the first piece is staged."""
 STEPS_AHEAD = 6
 MODES = {"staged": ALWAYS_STAGED, "direct": ALWAYS_DIRECT}
 
@@ -86,6 +90,8 @@ class Side:
             self.torch: Any = torch
             self.mover = CudaMover(gpu)
         self.peer: dict[str, Any] = {}
+        self.offered = 0
+        self.tickets: dict[str, deque[dict[str, int]]] = defaultdict(deque)
         self.sender: Sender | None = None
         self.receiver: Receiver | None = None
         self.pace: Callable[[], None] = lambda: None
@@ -128,17 +134,34 @@ class Side:
         own = layout_of(layout)
         region = self.memory[: own.nbytes]
         sender = Sender(self._store(region, own, slots))
+        self.offered += 1
+        name, due = f"prompt-{self.offered}", 0.0
+
+        def offer() -> None:
+            nonlocal due
+            sender.offer(name, blocks, tokens, None if seconds_per_layer is None else 0)
+            due = time.perf_counter() + TICKET_SECONDS
+
+        def ticket() -> None:
+            nonlocal due
+            if due and time.perf_counter() > due:
+                due = 0.0
+                told = json.dumps([name, sender.ahead(name)]).encode()
+                self.agent.notify(self.peer["agent"], TICKET + told)
+
+        sender.on_read = lambda *_: offer()  # the next request has as many tokens
         begun = time.perf_counter()
-        sender.offer("prompt", blocks, tokens, None if seconds_per_layer is None else 0)
-        self.sender, self.pace = sender, lambda: None
+        offer()
+        self.sender, self.pace = sender, ticket
         if seconds_per_layer is not None:
             each = seconds_per_layer
 
             def pace() -> None:
-                sender.computed("prompt", min(own.layers, int((time.perf_counter() - begun) / each)))
+                sender.computed(name, min(own.layers, int((time.perf_counter() - begun) / each)))
+                ticket()
 
             self.pace = pace
-        return {"begun": begun}
+        return {"begun": begun, "offer": name}
 
     def digest(self, *, layout: Any, blocks: list[int], tokens: int, heads: list[int]) -> dict[str, Any]:
         """Number that depends on every element of a prompt and its place, read without the planner."""
@@ -178,6 +201,7 @@ class Side:
             self._synchronize()
         took, done = [], 0.0
         for _ in range(times):
+            offer = self._with_ticket(offer)
             begun = time.perf_counter()
             self._until_over(receiver, receiver.start(offer, blocks))
             done = time.perf_counter()
@@ -188,15 +212,19 @@ class Side:
         """Read the offered prompt some times: where the wire had nothing to do."""
         rows = []
         plain = self.agent
+        self.agent = traced = Traced(plain)  # type: ignore[assignment]
+        receiver, offer = self._reading(wanted, slots, "staged")
+        self._until_over(receiver, receiver.start(self._with_ticket(offer), blocks))  # greets the owner
         for _ in range(times):
-            self.agent = traced = Traced(plain)  # type: ignore[assignment]
-            receiver, offer = self._reading(wanted, slots, "staged")
+            offer = self._with_ticket(offer)
+            traced.begun.clear()
+            traced.ended.clear()
             begun = time.perf_counter()
             self._until_over(receiver, receiver.start(offer, blocks))
             done = time.perf_counter()
-            self.agent = plain
             first, last = traced.begun[0], traced.ended[-1]
             rows.append((first - begun, last - first - traced.idle(), traced.idle(), done - last))
+        self.agent = plain
         before, busy, idle, after = (statistics.median(part) for part in zip(*rows, strict=True))
         return {"before": before, "busy": busy, "idle": idle, "after": after}
 
@@ -215,7 +243,7 @@ class Side:
             self._store(region, target, slots), cost=MODES[mode], most_bytes_per_second=most
         )
         offer = Wanted(
-            "prompt",
+            wanted["offer"],
             self.peer["agent"],
             self.peer["gpu"],
             layout_of(wanted["layout"]),
@@ -236,6 +264,12 @@ class Side:
             raise arrival.error
         while receiver.transfers:
             self.step()
+
+    def _with_ticket(self, offer: Wanted) -> Wanted:
+        """Wait for the ticket of an offer."""
+        while not self.tickets[offer.offer]:
+            self.step()
+        return replace(offer, ahead=self.tickets[offer.offer].popleft())
 
     def by_block(self, *, wanted: Any, blocks: list[int], times: int) -> dict[str, Any]:
         """READ the same pieces with a descriptor each; the preparation of descriptors is not timed."""
@@ -299,6 +333,7 @@ class Side:
                 time.sleep(0.0002)
                 continue
             due += 1 / rate if rate else 0
+            offer = self._with_ticket(offer)
             began = time.perf_counter()
             self._until_over(receiver, receiver.start(offer, blocks), idle=0.00002)
             waited.append(time.perf_counter() - began)
@@ -340,6 +375,10 @@ class Side:
         """Follow notes and go on."""
         self.pace()
         for text in self.agent.notes():
+            if text.startswith(TICKET):
+                name, ahead = json.loads(text.removeprefix(TICKET))
+                self.tickets[name].append(ahead)
+                continue
             note = parse(text)
             if note and self.sender:
                 self.sender.take(note)

@@ -266,3 +266,99 @@ def test_an_owner_that_dies_in_mid_transfer_leaves_blocks_and_staging_free(
         target.step()
     assert arrival.settled
     assert_nothing_is_held(target)
+
+
+def known(source: Side, target: Side, blocks: tuple[list[int], list[int]]) -> None:
+    """Read a first prompt: from then on the owner knows what its reader has."""
+    source.fill(1)
+    connected(source, target)
+    source.sender.offer("first", blocks[0], 300)
+    arrival = start(source, target, "first", blocks, tokens=300)
+    run((source, target), lambda: arrival.over)
+    source.sender.shut("first")
+    assert_nothing_is_held(source, target)
+
+
+def early(source: Side, target: Side, offer: str, blocks: tuple[list[int], list[int]]) -> Arrival:
+    """Read an offer as its ticket describes it."""
+    wanted = replace(source.wanted(offer, blocks[0], 300, whole(LAYOUT)), ahead=source.sender.ahead(offer))
+    return target.receiver.start(wanted, blocks[1])
+
+
+def test_the_first_piece_is_staged_ahead_and_read_before_the_owner_answers() -> None:
+    source, target = Side(name("source"), LAYOUT, slots=4), Side(name("target"), LAYOUT, slots=4)
+    blocks = (random_blocks(LAYOUT, 300, 1), random_blocks(LAYOUT, 300, 2))
+    known(source, target, blocks)
+    source.fill(2)
+    source.sender.offer("second", blocks[0], 300)
+    assert source.staging.used == 1
+    arrival = early(source, target, "second", blocks)
+    assert list(arrival.reading) == [0]
+    for _ in range(1000):
+        target.step()
+    # It may be there by now, but nothing is scattered that the owner does not stand by.
+    assert arrival.left == len(arrival.pieces)
+    run((source, target), lambda: arrival.over)
+    assert arrival.done
+    assert np.array_equal(tokens_of(source, blocks[0], 300), tokens_of(target, blocks[1], 300))
+    source.sender.shut("second")
+    assert_nothing_is_held(source, target)
+
+
+def test_a_piece_that_had_to_give_its_slot_away_is_read_again() -> None:
+    source, target = Side(name("source"), LAYOUT), Side(name("target"), LAYOUT, slots=4)
+    blocks = (random_blocks(LAYOUT, 300, 1), random_blocks(LAYOUT, 300, 2))
+    known(source, target, blocks)
+    source.sender.offer("second", blocks[0], 300)
+    stale = source.sender.ahead("second")
+    assert stale
+    others = (random_blocks(LAYOUT, 200, 3), random_blocks(LAYOUT, 200, 4))
+    source.sender.offer("other", others[0], 200)
+    other = start(source, target, "other", others, tokens=200)
+    run((source, target), lambda: other.over)
+    assert_nothing_is_held(source, target)
+    assert not source.sender.ahead("second")
+    wanted = replace(source.wanted("second", blocks[0], 300, whole(LAYOUT)), ahead=stale)
+    arrival = target.receiver.start(wanted, blocks[1])
+    assert list(arrival.reading) == [0]
+    run((source, target), lambda: arrival.over)
+    assert arrival.done
+    assert np.array_equal(tokens_of(source, blocks[0], 300), tokens_of(target, blocks[1], 300))
+    assert_nothing_is_held(source, target)
+
+
+def test_what_was_staged_ahead_is_free_when_nobody_reads_it() -> None:
+    source, target = Side(name("source"), LAYOUT, slots=4), Side(name("target"), LAYOUT)
+    blocks = (random_blocks(LAYOUT, 300, 1), random_blocks(LAYOUT, 300, 2))
+    known(source, target, blocks)
+    for offer in ("second", "third", "fourth"):
+        source.sender.offer(offer, blocks[0], 300)
+    assert source.staging.used == source.slots // 2  # the other half is left to transfers
+    for offer in ("second", "third", "fourth"):
+        source.sender.shut(offer)
+    assert source.staging.free == source.slots
+
+
+def test_reads_of_the_same_slots_are_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = Side(name("source"), LAYOUT), Side(name("target"), LAYOUT)
+    blocks = (random_blocks(LAYOUT, 300, 1), random_blocks(LAYOUT, 300, 2))
+    known(source, target, blocks)
+    prepared = []
+    prepare = target.agent._prepare
+
+    def noted(*arguments: Any) -> Any:
+        prepared.append(arguments)
+        return prepare(*arguments)
+
+    monkeypatch.setattr(target.agent, "_prepare", noted)
+    for seed in range(5):
+        source.fill(seed)
+        source.sender.offer("again", blocks[0], 300)
+        arrival = start(source, target, "again", blocks, tokens=300)
+        run((source, target), lambda: arrival.over)  # noqa: B023 - called before the next one
+        assert np.array_equal(tokens_of(source, blocks[0], 300), tokens_of(target, blocks[1], 300))
+        source.sender.shut("again")
+    assert len(prepared) <= source.slots * target.slots  # each pair of slots, and not each of 5 times so many
+    assert len(arrival.pieces) * 5 > source.slots * target.slots
+    target.agent.disconnect(source.name)
+    assert not target.agent._prepared

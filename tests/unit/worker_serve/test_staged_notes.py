@@ -12,15 +12,26 @@ from disagg_worker.kv.cache import CacheLayout, Share
 from disagg_worker.kv.mover import Copied, NumpyMover
 from disagg_worker.kv.planner import plan
 from disagg_worker.layers import Layers
+from disagg_worker.transfer.errors import PeerLost
 from disagg_worker.transfer.staged import Receiver, Sender, Slots, Store, Wanted
 from disagg_worker.transfer.staged import sender as sender_module
 from disagg_worker.transfer.staged.cost import ALWAYS_STAGED
-from disagg_worker.transfer.staged.notes import Want, layout_json, parse, target_text, want, write
+from disagg_worker.transfer.staged.notes import (
+    Want,
+    layout_json,
+    parse,
+    reader_key,
+    target_text,
+    want,
+    write,
+)
 from unit.worker_serve.conftest import FakeAgent
 
 LAYOUT = CacheLayout(layers=2, kv_heads=2, head_dim=4, block_tokens=4, dtype="float32", blocks=8)
 WHOLE = Share(0, Layers(0, 2), range(2))
-KINDS = ["hello", "want", "taken", "drop", "read", "refuse", "ready", "busy", "refused", "else"]
+KINDS = [
+    "hello", "want", "taken", "early", "drop", "read", "refuse", "ready", "kept", "busy", "refused", "else",
+]  # fmt: skip
 words = st.one_of(st.text(max_size=20), st.integers(-2, 10**25).map(str), st.just("offer"), st.just("t"))
 texts = st.builds(
     lambda kind, rest: " ".join(["kv1", kind, *rest]).encode(),
@@ -193,3 +204,127 @@ def test_what_copies_is_warm_before_anybody_reads_while_the_engine_may_compute_a
     assert used == [("gather", row_bytes), ("scatter", row_bytes)]
     assert (owner.region == 7).all()
     assert owner.slots.used == 0
+
+
+def told(side: Sender | Receiver, *note: object) -> None:
+    read = parse(write(*map(str, note)))
+    assert read
+    side.take(read)
+
+
+def ahead_of(owner: Sender) -> dict[str, int]:
+    """Let an owner learn what its reader has, and offer something."""
+    owner.offer("first", [1, 2], 8)
+    first = parse(asked(offer="first"))
+    assert first
+    owner.take(first._replace(transfer="first"))
+    owner.shut("first")
+    owner.offer("offer", [1, 2], 8)
+    return owner.ahead("offer")
+
+
+def test_a_read_whose_note_overtakes_what_was_asked_ends_all_the_same() -> None:
+    agent = FakeAgent()
+    kept = store(agent)
+    owner = Sender(kept)
+    read = []
+    owner.on_read = lambda offer, layers: read.append((offer, layers))
+    ((_, address),) = ahead_of(owner).items()
+    agent.sent.clear()
+    told(owner, "early", "t")
+    note = parse(asked())
+    assert note
+    owner.take(note)
+    assert agent.sent == [("reader", f"kv1 kept t 0 {address}".encode())]
+    assert read == [("offer", 2)]
+    assert kept.slots.used == owner.transfers == 0
+
+
+def test_the_note_of_a_read_of_what_was_not_kept_frees_nothing() -> None:
+    agent = FakeAgent()
+    kept = store(agent)
+    owner = Sender(kept)
+    owner.offer("offer", [1, 2], 8)
+    note = parse(asked())
+    assert note
+    owner.take(note)
+    owner.step()
+    told(owner, "early", "t")
+    assert (owner.transfers, kept.slots.used) == (1, 1)
+
+
+def reading_early(agent: FakeAgent, kept: Store) -> tuple[Receiver, Any]:
+    reader = Receiver(kept, cost=ALWAYS_STAGED)
+    key = reader_key(target_text(LAYOUT, WHOLE), 1024)
+    wanted = Wanted("offer", "owner", None, LAYOUT, 4096, [1, 2], 8, WHOLE, 1024, ahead={key: 8192})
+    arrival = reader.start(wanted, [3, 4])
+    ((_, (span,), text),) = agent.reads
+    assert (span.remote, text) == (8192, f"kv1 early {arrival.name}".encode())
+    return reader, arrival
+
+
+def test_what_was_read_early_counts_once_the_owner_has_kept_it() -> None:
+    agent = FakeAgent()
+    kept = store(agent)
+    reader, arrival = reading_early(agent, kept)
+    for _ in range(5):
+        reader.step()
+    assert not arrival.scattering
+    told(reader, "kept", arrival.name, 0, 8192)
+    for _ in range(5):
+        reader.step()
+    assert arrival.done
+    assert (len(agent.reads), kept.slots.used) == (1, 0)
+
+
+def test_what_was_read_early_and_not_kept_is_read_again() -> None:
+    agent = FakeAgent(done=False)
+    kept = store(agent)
+    reader, arrival = reading_early(agent, kept)
+    told(reader, "ready", arrival.name, 0, 8192)  # the same slot, which had another's bytes meanwhile
+    for _ in range(5):
+        reader.step()
+    assert [text for _, _, text in agent.reads][1:] == [f"kv1 taken {arrival.name} 0".encode()]
+    agent.done = True
+    for _ in range(5):
+        reader.step()
+    assert arrival.done
+    assert kept.slots.used == 0
+
+
+def test_an_owner_that_is_busy_is_read_without_staging_after_an_early_read() -> None:
+    agent = FakeAgent(done=False)
+    kept = store(agent)
+    reader, arrival = reading_early(agent, kept)
+    told(reader, "busy", arrival.name)
+    assert arrival.direct
+    agent.done = True
+    for _ in range(5):
+        reader.step()
+    assert arrival.done
+    assert arrival.settled
+    assert kept.slots.used == 0
+
+
+def test_an_owner_that_cannot_be_asked_keeps_the_slot_of_an_early_read_until_that_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    agent = FakeAgent(done=False)
+    kept = store(agent)
+
+    def lost(peer: str, note: bytes) -> None:
+        raise PeerLost(f"{peer} does not hear {note!r}")
+
+    monkeypatch.setattr(agent, "notify", lost)
+    reader = Receiver(kept, cost=ALWAYS_STAGED)
+    key = reader_key(target_text(LAYOUT, WHOLE), 1024)
+    with pytest.raises(PeerLost):
+        reader.start(
+            Wanted("offer", "owner", None, LAYOUT, 4096, [1, 2], 8, WHOLE, 1024, ahead={key: 8192}), [3, 4]
+        )
+    reader.step()
+    assert (reader.transfers, kept.slots.used) == (1, 1)
+    agent.done = True
+    reader.step()
+    reader.step()
+    assert (reader.transfers, kept.slots.used) == (0, 0)

@@ -12,9 +12,12 @@ from 396 to 287 GB/s (docs/kv-transfer.md).
 import asyncio
 import logging
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from disagg_worker.errors import ConfigError
 from disagg_worker.memory import Region
@@ -31,6 +34,9 @@ class Span(NamedTuple):
     remote: int
     length: int
 
+
+PREPARED = 64
+"""READs of one piece that are kept prepared: slots of staging memory are read again and again."""
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +84,21 @@ class Agent(Protocol):
         """Notes that came in since the last call."""
 
 
+@dataclass(eq=False, slots=True)
+class _Read:
+    """A READ.
+
+    Attributes:
+        handle: NIXL's.
+        piece: What is read, if it is one piece: peer, its GPU and the span.
+        whole: Whether it ended well.
+    """
+
+    handle: Any
+    piece: tuple[str, int | None, Span] | None
+    whole: bool = False
+
+
 class NixlAgent:
     """An agent on NIXL 1.5.
 
@@ -106,6 +127,7 @@ class NixlAgent:
             raise ConfigError(f"transfer.backend: NIXL cannot start {backend} here: {error}") from None
         self._gpu = region.gpu
         self._registered: list[Any] = []
+        self._prepared: OrderedDict[tuple[str, int | None, Span], Any] = OrderedDict()
         for each in (region, *others):
             self._register(each)
 
@@ -124,35 +146,57 @@ class NixlAgent:
             name = self._nixl.add_remote_agent(metadata)
         except self._failures as error:
             raise PeerLost(f"the prefill worker cannot be reached ({error})") from None
-        return name.decode() if isinstance(name, bytes) else str(name)
+        peer = name.decode() if isinstance(name, bytes) else str(name)
+        self._unprepare(peer)
+        return peer
 
     def disconnect(self, peer: str) -> None:
         """See Agent."""
+        self._unprepare(peer)
         self._guard(lambda: self._nixl.remove_remote_agent(peer))
 
     def read(self, peer: str, gpu: int | None, spans: Sequence[Span], note: bytes) -> object:
         """See Agent."""
-        (here, own), (there, other) = _kind(self._gpu), _kind(gpu)
-        local = self._nixl.get_xfer_descs([(s.local, s.length, own) for s in spans], here)
-        remote = self._nixl.get_xfer_descs([(s.remote, s.length, other) for s in spans], there)
+        piece = (peer, gpu, spans[0]) if len(spans) == 1 else None
 
-        def begin() -> object:
-            handle = self._nixl.initialize_xfer("READ", local, remote, peer, note, [self.backend])
-            self._nixl.transfer(handle)
-            return handle
+        def begin() -> _Read:
+            handle = self._prepared.pop(piece, None) if piece else None
+            handle = handle or self._prepare(peer, gpu, spans)
+            self._nixl.transfer(handle, note)
+            return _Read(handle, piece)
 
         return self._guard(begin)
 
+    def _prepare(self, peer: str, gpu: int | None, spans: Sequence[Span]) -> Any:
+        (here, own), (there, other) = _kind(self._gpu), _kind(gpu)
+        local = self._nixl.get_xfer_descs([(s.local, s.length, own) for s in spans], here)
+        remote = self._nixl.get_xfer_descs([(s.remote, s.length, other) for s in spans], there)
+        return self._nixl.initialize_xfer("READ", local, remote, peer, b"", [self.backend])
+
+    def _unprepare(self, peer: str) -> None:
+        """Forget the READs from a peer: they are of a connection that is over."""
+        for piece in [each for each in self._prepared if each[0] == peer]:
+            self._guard(partial(self._nixl.release_xfer_handle, self._prepared.pop(piece)))
+
     def is_done(self, handle: object) -> bool:
         """See Agent."""
-        state = self._guard(lambda: self._nixl.check_xfer_state(handle))
+        read = cast(_Read, handle)
+        state = self._guard(lambda: self._nixl.check_xfer_state(read.handle))
         if state == "ERR":
             raise TransferError("NIXL reports that the KV read failed")
-        return bool(state == "DONE")
+        read.whole = state == "DONE"
+        return read.whole
 
     def release(self, handle: object) -> None:
         """See Agent."""
-        self._guard(lambda: self._nixl.release_xfer_handle(handle))
+        read = cast(_Read, handle)
+        over = read.handle
+        if read.whole and read.piece:
+            self._prepared[read.piece] = over
+            if len(self._prepared) <= PREPARED:
+                return
+            _, over = self._prepared.popitem(last=False)
+        self._guard(lambda: self._nixl.release_xfer_handle(over))
 
     def notify(self, peer: str, note: bytes) -> None:
         """See Agent."""

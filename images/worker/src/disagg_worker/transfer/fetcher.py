@@ -181,6 +181,7 @@ class Fetcher:
             tokens=order.tokens,
             share=Share(0, pool.layers.shared(part.layers), heads),
             slot_bytes=part.slot_bytes,
+            ahead=part.ahead,
         )
 
     async def _in_time(self, arrival: Arrival, deadline: float) -> None:

@@ -59,20 +59,26 @@ class Outlet:
         self.on_look: Callable[[], None] = lambda: None
         metrics.observe_staging(link.store.slots.count, lambda: link.store.slots.used)
 
-    async def part(self) -> Part:
-        """Describe to readers what is here."""
+    async def part(self, lease: str | None = None) -> Part:
+        """Describe to readers what is here, and of an offer what is staged already."""
         thread, pool = self._link.thread, self._link.pool
+
+        def of_thread() -> tuple[bytes, dict[str, int]]:
+            return thread.agent.metadata(), self._sender.ahead(lease) if lease else {}
+
+        metadata, ahead = await thread.call(of_thread)
         return Part.model_construct(
             peer=self._peer,
             incarnation=self._incarnation,
             started_at=self._started_at,
             agent=thread.agent.name,
-            agent_metadata=await thread.call(thread.agent.metadata),
+            agent_metadata=metadata,
             base_address=pool.region.address,
             pool_blocks=pool.num_blocks,
             slot_bytes=self._link.store.slots.slot_bytes,
             gpu=pool.region.gpu,
             layers=pool.layers,
+            ahead=ahead,
         )
 
     async def sums(self, blocks: Sequence[int], tokens: int) -> tuple[int, ...]:

@@ -108,8 +108,9 @@ class Source:
         blocks = prefilled.lease.blocks[: self._pool.layout.blocks_for(tokens)]
         self._offers[lease_id] = Offer(request_id, prefilled.lease, expires_at, 1 + len(self._others))
         try:
-            part, sums = await self._outlet.part(), await self._sums(blocks, tokens)
             await self._outlet.open(lease_id, blocks, tokens)
+            sums = await self._sums(blocks, tokens)
+            part = await self._outlet.part(lease_id)  # what it stages ahead, it has staged by now
         except BaseException:
             self._end(lease_id)
             raise

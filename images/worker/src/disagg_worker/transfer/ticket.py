@@ -24,6 +24,7 @@ class Part(BaseModel):
         slot_bytes: Size of its staging slots.
         gpu: The GPU whose memory that is, as its process counts them; None for host memory.
         layers: The layers that it holds.
+        ahead: Where the first pieces are that were staged already, by which readers they are for.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +39,7 @@ class Part(BaseModel):
     slot_bytes: int = Field(gt=0)
     gpu: int | None = Field(None, ge=0)
     layers: Layers
+    ahead: dict[str, int] = Field(default_factory=dict)
 
 
 class Ticket(BaseModel):
@@ -57,7 +59,7 @@ class Ticket(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal[5] = 5
+    version: Literal[6] = 6
     lease: str
     layout: dict[str, int | str]
     parts: tuple[Part, ...] = Field(min_length=1)

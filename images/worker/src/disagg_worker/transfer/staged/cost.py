@@ -27,7 +27,7 @@ class Cost:
 
 
 GPU_COST = Cost(descriptor_seconds=3.8e-6, setup_seconds=65e-6)
-"""Between two H200 on NVLink (docs/kv-transfer.md) both ways took as long where 64 MiB are 16 pieces, and
+"""Between two H200 on NVLink, in a quiet run, both ways took as long where 64 MiB are 16 pieces, and
 where 512 MiB are about 22; a READ of 4096 pieces of 16 KiB took 18.9 ms."""
 HOST_COST = Cost(30e-6, setup_seconds=1e-3, read_seconds=200e-6, copy_seconds_per_byte=0.4e-9)
 """Over TCP on one machine (docs/kv-transfer.md) both ways took as long where 64 MiB are 1024 pieces; these

@@ -1,5 +1,6 @@
 """What the two sides of a staged transfer tell each other, as NIXL notes."""
 
+import hashlib
 import json
 from dataclasses import asdict
 from functools import lru_cache
@@ -15,8 +16,8 @@ class Note(NamedTuple):
     """A note.
 
     Attributes:
-        kind: `hello`, `want`, `drop` or `refuse` of a reader, with its READs `taken` or `read`; `ready`,
-            `busy` or `refused` of an owner.
+        kind: `hello`, `want`, `drop` or `refuse` of a reader, with its READs `taken`, `early` or `read`;
+            `ready`, `kept`, `busy` or `refused` of an owner.
         transfer: Which transfer; of `hello` the reader's agent, of `read` and `refuse` the offer.
         rest: What else there is to say.
     """
@@ -102,6 +103,12 @@ def target_text(layout: CacheLayout, share: Share) -> str:
     layers, heads = share.layers, share.heads
     numbers = [layers.first, layers.end, heads.start, heads.stop]
     return json.dumps([layout_json(layout), numbers], separators=(",", ":"))
+
+
+@lru_cache(maxsize=64)
+def reader_key(target: str, slot_bytes: int) -> str:
+    """Name readers that get the same pieces, in a ticket."""
+    return hashlib.sha256(f"{slot_bytes} {target}".encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=64)

@@ -7,17 +7,21 @@ NIXL says that the READ is over. Blocks are written to by scattering alone: `Arr
 of a transfer that failed may be used for something else, which is soon, however long its READs hang. A READ
 without staging writes to the blocks themselves, and settles with its end only.
 
+Where the ticket says that the first piece is staged already, it is READ before the owner answers, and
+scattered only once that says that the piece was kept: the slot may have been used for something else.
+
 Slots that hang in READs are no reason to wait: where fewer than two are left, and where the owner says that
 all of its own are in use, a transfer goes without staging.
 """
 
 import base64
 import contextlib
+import itertools
 import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from disagg_worker.kv.cache import CacheLayout, LayoutMismatch, Share
@@ -27,7 +31,15 @@ from disagg_worker.memory import region_of
 from disagg_worker.transfer.agent import Span
 from disagg_worker.transfer.errors import ShapeMismatch, TransferError, TransferTimeout
 from disagg_worker.transfer.staged.cost import Cost
-from disagg_worker.transfer.staged.notes import Note, Want, read_note, target_text, want, write
+from disagg_worker.transfer.staged.notes import (
+    Note,
+    Want,
+    read_note,
+    reader_key,
+    target_text,
+    want,
+    write,
+)
 from disagg_worker.transfer.staged.pieces import pieces
 from disagg_worker.transfer.staged.store import Store
 
@@ -35,6 +47,8 @@ log = logging.getLogger(__name__)
 SETTLE_SECONDS = 0.5
 NO_SLOT = -1
 """Stands for the slot of a READ that goes without one."""
+STALE = -1
+"""Stands for the piece of a READ that brought something else."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,7 @@ class Wanted:
         share: What is read from this rank.
         slot_bytes: Size of the owner's staging slots; 0 if it has none.
         complete: Whether all layers are computed. Only then are pieces read without staging.
+        ahead: Addresses of first pieces that were staged already, by `reader_key`.
     """
 
     offer: str
@@ -64,6 +79,7 @@ class Wanted:
     share: Share
     slot_bytes: int
     complete: bool = True
+    ahead: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -73,13 +89,16 @@ class Arrival:
     Attributes:
         name: Of the transfer.
         wanted: What is read.
+        blocks: Where it is read to.
         nbytes: Bytes that it moves.
+        row_bytes: Size of a row of its plan.
         direct: Whether it goes without staging memory.
-        path: The plan.
+        path: The plan, without where the owner has the blocks.
         places: Where its rows are here.
         pieces: How it is cut.
         ready: Pieces that the owner has staged, and where.
         told: Pieces that were ready at any time.
+        early: Whether the first piece is READ, and the owner has not said yet that it was kept.
         reading: READs, with the slots that they write to.
         scattering: Copies from slots.
         cooling: Slots of READs that failed, and until when more bytes may come.
@@ -91,14 +110,17 @@ class Arrival:
 
     name: str
     wanted: Wanted
+    blocks: Sequence[int]
     nbytes: int
-    direct: bool
+    row_bytes: int
     deadline: float
+    direct: bool = False
     path: Plan | None = None
     places: Places | None = None
     pieces: list[tuple[int, int]] = field(default_factory=list)
     ready: deque[tuple[int, int]] = field(default_factory=deque)
     told: set[int] = field(default_factory=set)
+    early: bool = False
     reading: dict[int, tuple[object, int]] = field(default_factory=dict)
     scattering: dict[int, tuple[Copied, int]] = field(default_factory=dict)
     cooling: dict[int, tuple[float, int]] = field(default_factory=dict)
@@ -112,8 +134,8 @@ class Arrival:
         """Whether it is done or failed."""
         return self.done or self.error is not None
 
-    def hear(self, piece: int, address: int) -> None:
-        """Note that the owner has staged a piece.
+    def hear(self, piece: int, address: int, *, kept: bool) -> None:
+        """Note that the owner has staged a piece, or had and kept it.
 
         Raises:
             ValueError: There is no such piece, or it was ready before.
@@ -121,7 +143,18 @@ class Arrival:
         if piece >= len(self.pieces) or piece in self.told:
             raise ValueError(f"piece {piece} of {len(self.pieces)} is not expected")
         self.told.add(piece)
+        if self.early and not piece and kept:
+            self.early = False
+            return
+        if not piece:
+            self.forget_early()
         self.ready.append((piece, address))
+
+    def forget_early(self) -> None:
+        """Note that what was READ early is of no use."""
+        if self.early:
+            self.early = False
+            self.reading[STALE] = self.reading.pop(0)
 
     @property
     def settled(self) -> bool:
@@ -158,6 +191,7 @@ class Receiver:
         self._cost, self._timeout = cost, timeout_seconds
         self._most, self._next_at = most_bytes_per_second, 0.0
         self._arrivals: dict[str, Arrival] = {}
+        self._prefix, self._numbers = uuid.uuid4().hex, itertools.count()
         self._greeted: set[str] = set()
 
     @property
@@ -187,30 +221,44 @@ class Receiver:
         except LayoutMismatch as error:
             raise ShapeMismatch(str(error)) from None
         nbytes = lanes.nbytes(wanted.tokens)
-        arrival = Arrival(uuid.uuid4().hex, wanted, nbytes, False, time.monotonic() + self._timeout)
-        # No plan has fewer segments than lanes. Where these are too many already, the owner is asked first
-        # and plans, and gathers, while this side does.
-        asked = not self._goes_direct(wanted, len(lanes.source), nbytes, size)
-        if asked:
-            self._ask(arrival, size)
-        try:
-            path = arrival.path = plan(
-                wanted.layout, self._layout, wanted.blocks, blocks, tokens=wanted.tokens, share=wanted.share
-            )
-            if not asked and self._goes_direct(wanted, path.most_segments, nbytes, size):
-                self._read_directly(arrival, path)
-            else:
-                if not asked:
-                    self._ask(arrival, size)
-                    asked = True
-                arrival.pieces = pieces(path.rows, path.lanes.row_bytes, size)
-                arrival.left = len(arrival.pieces)
-        except ValueError as error:
-            if asked:
-                self._agent.notify(wanted.peer, write("drop", arrival.name))
-            raise ShapeMismatch(str(error)) from None
+        arrival = Arrival(
+            f"{self._prefix}-{next(self._numbers)}",
+            wanted,
+            blocks,
+            nbytes,
+            lanes.row_bytes,
+            time.monotonic() + self._timeout,
+        )
+        # No plan has fewer segments than lanes. Where these are too many already, there is no need of a plan
+        # before the first READ is under way.
+        if self._goes_direct(wanted, len(lanes.source), nbytes, size) and self._goes_direct(
+            wanted, (path := self._plan(wanted, wanted.blocks, blocks)).most_segments, nbytes, size
+        ):
+            self._read_directly(arrival, path)
+        else:
+            try:
+                arrival.pieces = pieces(nbytes // lanes.row_bytes, lanes.row_bytes, size)
+            except ValueError as error:
+                raise ShapeMismatch(str(error)) from None
+            arrival.left = len(arrival.pieces)
+            self._begin(arrival, size)
         self._arrivals[arrival.name] = arrival
         return arrival
+
+    def _begin(self, arrival: Arrival, size: int) -> None:
+        """READ the first piece, if it is staged already, and ask for the rest."""
+        wanted = arrival.wanted
+        text = target_text(self._layout, wanted.share)
+        try:
+            address = wanted.ahead.get(reader_key(text, size))
+            if address and time.monotonic() >= self._next_at:
+                arrival.early = self._begin_read(arrival, 0, address, write("early", arrival.name))
+            self._ask(arrival, Want(self._agent.name, wanted.offer, text, size))
+        except TransferError as error:
+            if arrival.reading:  # its slot is not free before that is over
+                arrival.error = error
+                self._arrivals[arrival.name] = arrival
+            raise
 
     def abandon(self, arrival: Arrival, error: TransferError) -> None:
         """Give a transfer up: nothing is scattered any more, and the owner is told."""
@@ -236,10 +284,12 @@ class Receiver:
             return
         try:
             match note.kind:
-                case "ready":
-                    arrival.hear(*note.numbers(2))
-                case "busy" if arrival.path and not arrival.told and not arrival.direct:
-                    self._read_directly(arrival, arrival.path)
+                case "ready" | "kept":
+                    arrival.hear(*note.numbers(2), kept=note.kind == "kept")
+                case "busy" if not arrival.told and not arrival.direct:
+                    wanted = arrival.wanted
+                    arrival.forget_early()
+                    self._read_directly(arrival, self._plan(wanted, wanted.blocks, arrival.blocks))
                 case "refused":
                     arrival.error = TransferError(f"the owner of the KV cache refuses: {note.rest}")
         except ValueError as error:
@@ -268,14 +318,13 @@ class Receiver:
                 moved = True
         return moved
 
-    def _ask(self, arrival: Arrival, size: int) -> None:
-        wanted = arrival.wanted
-        if wanted.peer not in self._greeted:
+    def _ask(self, arrival: Arrival, asked: Want) -> None:
+        peer = arrival.wanted.peer
+        if peer not in self._greeted:
             metadata = base64.b64encode(self._agent.metadata()).decode()
-            self._agent.notify(wanted.peer, write("hello", self._agent.name, metadata))
-            self._greeted.add(wanted.peer)
-        asked = Want(self._agent.name, wanted.offer, target_text(self._layout, wanted.share), size)
-        self._agent.notify(wanted.peer, want(arrival.name, asked))
+            self._agent.notify(peer, write("hello", self._agent.name, metadata))
+            self._greeted.add(peer)
+        self._agent.notify(peer, want(arrival.name, asked))
 
     def _goes_direct(self, wanted: Wanted, segments: int, nbytes: int, size: int) -> bool:
         """Whether so many segments are read as they are."""
@@ -290,9 +339,19 @@ class Receiver:
             return True
         return self._cost.prefers_direct(segments, nbytes, size)
 
+    def _plan(self, wanted: Wanted, theirs: Sequence[int], ours: Sequence[int]) -> Plan:
+        """Plan what goes where.
+
+        Raises:
+            ShapeMismatch: The blocks of a side do not hold the prompt.
+        """
+        try:
+            return plan(wanted.layout, self._layout, theirs, ours, tokens=wanted.tokens, share=wanted.share)
+        except ValueError as error:
+            raise ShapeMismatch(str(error)) from None
+
     def _read_directly(self, arrival: Arrival, path: Plan) -> None:
-        wanted = arrival.wanted
-        found = path.segments()
+        wanted, found = arrival.wanted, path.segments()
         spans = [
             Span(self._address + target, wanted.address + source, length)
             for source, target, length in zip(*(part.tolist() for part in found), strict=True)
@@ -303,36 +362,52 @@ class Receiver:
 
     def _begin_reads(self, arrival: Arrival) -> bool:
         moved = False
-        while arrival.ready and arrival.path and time.monotonic() >= self._next_at:
-            slot = self._slots.take()
-            if slot is None:
+        while arrival.ready and time.monotonic() >= self._next_at:
+            piece, address = arrival.ready[0]
+            if not self._begin_read(arrival, piece, address, write("taken", arrival.name, piece)):
                 break
-            piece, address = arrival.ready.popleft()
-            span = Span(
-                self._slots.address(slot), address, arrival.pieces[piece][1] * arrival.path.lanes.row_bytes
-            )
-            note = write("taken", arrival.name, piece)
-            try:
-                handle = self._agent.read(arrival.wanted.peer, arrival.wanted.gpu, [span], note)
-            except TransferError:
-                self._slots.give(slot)
-                raise
-            arrival.reading[piece] = (handle, slot)
-            if self._most:
-                self._next_at = max(self._next_at, time.monotonic()) + span.length / self._most
+            arrival.ready.popleft()
             moved = True
         return moved
 
-    def _find_places(self, arrival: Arrival) -> bool:
-        """Find where rows go while the first READ is under way, and no later than it is over."""
-        if arrival.places or arrival.path is None or not arrival.reading or arrival.over or arrival.direct:
+    def _begin_read(self, arrival: Arrival, piece: int, address: int, note: bytes) -> bool:
+        """READ a piece into a slot; whether there is one."""
+        slot = self._slots.take()
+        if slot is None:
             return False
-        arrival.places = self._mover.places(arrival.path, of_source=False)
+        span = Span(self._slots.address(slot), address, arrival.pieces[piece][1] * arrival.row_bytes)
+        try:
+            handle = self._agent.read(arrival.wanted.peer, arrival.wanted.gpu, [span], note)
+        except TransferError:
+            self._slots.give(slot)
+            raise
+        arrival.reading[piece] = (handle, slot)
+        if self._most:
+            self._next_at = max(self._next_at, time.monotonic()) + span.length / self._most
+        return True
+
+    def _find_places(self, arrival: Arrival) -> bool:
+        """Find where rows go while the first READ is under way, and no later than it is over.
+
+        That takes two steps: between them the next READ can begin.
+        """
+        if arrival.places or not arrival.reading or arrival.over or arrival.direct:
+            return False
+        wanted = arrival.wanted
+        if arrival.path is None:
+            theirs = range(
+                wanted.layout.blocks_for(wanted.tokens)
+            )  # where they are is the owner's matter alone
+            arrival.path = self._plan(wanted, theirs, arrival.blocks)
+        else:
+            arrival.places = self._mover.places(arrival.path, of_source=False)
         return True
 
     def _finish_read(self, arrival: Arrival) -> bool:
         """Scatter the next piece if it has arrived."""
         for piece, (handle, slot) in arrival.reading.items():
+            if not piece and arrival.early and not arrival.over:
+                return False
             try:
                 if not self._agent.is_done(handle):
                     return False
@@ -346,7 +421,7 @@ class Receiver:
             del arrival.reading[piece]
             if slot == NO_SLOT:
                 arrival.done = arrival.error is None
-            elif arrival.error or arrival.places is None:
+            elif arrival.error or arrival.places is None or piece == STALE:
                 self._slots.give(slot)
             else:
                 first, rows = arrival.pieces[piece]

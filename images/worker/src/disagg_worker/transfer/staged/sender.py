@@ -5,6 +5,10 @@ until the reader's READ of it is over; it comes back early when the reader drops
 shut or nothing was taken for `timeout_seconds`. What a late READ then finds in the slot is another's, and a
 reader that dropped a transfer scatters nothing of it any more.
 
+The first piece of an offer is gathered ahead, for the layouts that readers had last, while half of the slots
+are free. The ticket says where it is, so that a reader may read it before it is answered. A transfer that
+needs such a slot gets it: the reader is told whether it was `kept`, and what it read counts only then.
+
 Readers' notes are another process's words: what makes no sense is logged, and changes nothing.
 """
 
@@ -20,7 +24,7 @@ from typing import NamedTuple
 from disagg_worker.kv.mover import Copied, Places
 from disagg_worker.kv.planner import Plan, plan
 from disagg_worker.transfer.errors import TransferError
-from disagg_worker.transfer.staged.notes import Note, Want, target_of, wanted, write
+from disagg_worker.transfer.staged.notes import Note, Want, reader_key, target_of, wanted, write
 from disagg_worker.transfer.staged.pieces import pieces
 from disagg_worker.transfer.staged.store import Store
 
@@ -28,7 +32,9 @@ log = logging.getLogger(__name__)
 TARGETS = 16
 """Layouts of readers that are remembered: plans for them are made with the offer, before anybody waits."""
 REMEMBERED = 256
-"""Notes that are kept of what is not offered yet, and names of offers that are over."""
+"""Notes that are kept of what is not offered or asked for yet, and names of offers that are over."""
+Key = tuple[str, int]
+"""What a reader has, as text, and the size of its pieces: readers of one key get the same pieces."""
 BUSY_SECONDS = 0.5
 """A reader that has waited so long for a first slot is told that there is none: it reads without staging."""
 
@@ -47,7 +53,7 @@ class _Offer:
     blocks: Sequence[int]
     tokens: int
     computed: int
-    made: dict[tuple[str, int], "_Made"] = field(default_factory=dict)
+    made: dict[Key, "_Made"] = field(default_factory=dict)
 
 
 class _Made(NamedTuple):
@@ -60,6 +66,19 @@ class _Made(NamedTuple):
 
 
 @dataclass
+class _Ahead:
+    """A first piece in its slot, before anybody asked for it; called, it says whether it is gathered."""
+
+    slot: int
+    copied: Copied
+    over: bool = False
+
+    def __call__(self) -> bool:
+        self.over = self.over or self.copied()
+        return self.over
+
+
+@dataclass
 class _Sending:
     """A transfer to one reader.
 
@@ -67,21 +86,33 @@ class _Sending:
         offer: What is read.
         peer: The reader's agent.
         made: What is copied.
-        left: Pieces that are not gathered yet.
+        moved_at: When something went on last.
         slots: Slots of pieces that were not taken yet, by the piece's number.
         gathering: Pieces that are being gathered, in their order.
         gathered: Pieces that were begun.
-        moved_at: When something went on last.
+        kept: Whether the first of them was gathered before it was asked for.
     """
 
     offer: str
     peer: str
     made: _Made
-    left: deque[tuple[int, int]]
     moved_at: float
     slots: dict[int, int] = field(default_factory=dict)
     gathering: deque[tuple[int, Copied]] = field(default_factory=deque)
     gathered: int = 0
+    kept: bool = False
+
+    @property
+    def left(self) -> bool:
+        """Whether there are pieces that were not begun."""
+        return self.gathered < len(self.made.pieces)
+
+    def add(self, slot: int, copied: Copied | None) -> None:
+        """Count the next piece as begun; None if it is gathered and the reader told."""
+        self.slots[self.gathered] = slot
+        if copied:
+            self.gathering.append((self.gathered, copied))
+        self.gathered += 1
 
 
 class Sender:
@@ -103,7 +134,9 @@ class Sender:
         self._over: deque[str] = deque(maxlen=REMEMBERED)
         self._early: deque[tuple[str, Note]] = deque(maxlen=REMEMBERED)
         self._sending: dict[str, _Sending] = {}
-        self._asked: OrderedDict[tuple[str, int], Want] = OrderedDict()
+        self._asked: OrderedDict[Key, Want] = OrderedDict()
+        self._ahead: OrderedDict[tuple[str, Key], _Ahead] = OrderedDict()
+        self._unasked: deque[str] = deque(maxlen=REMEMBERED)
         self._greeted: set[str] = set()
         self.on_read: Callable[[str, int], None] = lambda _, __: None
         self.on_refused: Callable[[str], None] = lambda _: None
@@ -126,6 +159,8 @@ class Sender:
         self._offers[name] = _Offer(blocks, tokens, done)
         for asked in list(self._asked.values()):
             self._make(asked._replace(offer=name))
+        for key in reversed(self._asked):
+            self._gather_ahead(name, key)
         for early in [early for early in self._early if early[0] == name]:
             self._early.remove(early)
             self.take(early[1])
@@ -134,10 +169,20 @@ class Sender:
         """Note that of an offer all layers before `layer` are in memory; on a GPU their kernels are over."""
         self._offers[name].computed = layer
 
+    def ahead(self, name: str) -> dict[str, int]:
+        """Addresses of the first pieces of an offer that are gathered by now, by `reader_key`."""
+        return {
+            reader_key(*key): self._slots.address(ahead.slot)
+            for (offer, key), ahead in self._ahead.items()
+            if offer == name and ahead()
+        }
+
     def shut(self, name: str) -> None:
         """End an offer and all that is read of it; its blocks may be used for something else."""
         if self._offers.pop(name, None):
             self._over.append(name)
+        for ahead in [each for each in self._ahead if each[0] == name]:
+            self._slots.give(self._ahead.pop(ahead).slot)
         for transfer in [key for key, each in self._sending.items() if each.offer == name]:
             self._end(transfer)
 
@@ -151,6 +196,10 @@ class Sender:
                     self._begin(note, wanted(note.rest))
                 case "taken":
                     self._taken(note.transfer, *note.numbers(1))
+                case "early" if note.transfer not in self._sending:
+                    self._unasked.append(note.transfer)
+                case "early" if self._sending[note.transfer].kept:
+                    self._taken(note.transfer, 0)
                 case "drop":
                     self._end(note.transfer)
                 case "read":
@@ -209,23 +258,35 @@ class Sender:
         except (ValueError, TypeError, OverflowError) as error:
             self._notify(asked.agent, write("refused", note.transfer, error))
             return
-        sending = _Sending(asked.offer, asked.agent, made, deque(made.pieces), time.monotonic())
+        sending = _Sending(asked.offer, asked.agent, made, time.monotonic())
         self._sending[note.transfer] = sending
+        ahead = self._ahead.pop((asked.offer, _key(asked)), None)
+        if ahead and not ahead():
+            sending.add(ahead.slot, ahead)
+        elif ahead:
+            self._keep(note.transfer, sending, ahead.slot)
+
+    def _keep(self, name: str, sending: _Sending, slot: int) -> None:
+        """Give a transfer the first piece, which its reader may have READ already."""
+        sending.add(slot, None)
+        sending.kept = True
+        self._gather(sending)  # the second is in more of a hurry than the word of the first
+        self._notify(sending.peer, write("kept", name, 0, self._slots.address(slot)))
+        if name in self._unasked:  # NIXL may send a READ's note before what was sent earlier
+            self._taken(name, 0)
 
     def _is_starved(self, sending: _Sending, now: float) -> bool:
         """Whether others keep all slots from a transfer that could begin."""
-        first, rows = sending.made.pieces[0]
         return (
             not sending.gathered
             and not self._slots.free
             and now - sending.moved_at > BUSY_SECONDS
-            and first + rows <= self._computed_rows(sending)
+            and self._is_computed(sending.made, 0, sending.offer)
         )
 
     def _make(self, asked: Want) -> _Made:
         """Plan what is asked for, or take the plan that was made with the offer."""
-        offer = self._offers[asked.offer]
-        key = (asked.target, asked.slot_bytes)
+        offer, key = self._offers[asked.offer], _key(asked)
         made = offer.made.get(key)
         if made is None:
             if asked.slot_bytes > self._slots.slot_bytes:
@@ -248,22 +309,38 @@ class Sender:
         return made
 
     def _gather(self, sending: _Sending) -> bool:
-        """Fill a free slot with what is computed."""
-        if not sending.left or not self._slots.free:
+        """Fill a slot with what is computed."""
+        if not sending.left or not self._is_computed(sending.made, sending.gathered, sending.offer):
             return False
-        first, rows = sending.left[0]
-        if first + rows > self._computed_rows(sending) or (slot := self._slots.take()) is None:
+        if (slot := self._free_slot()) is None:
             return False
-        sending.left.popleft()
-        copied = self._mover.gather(self._region, sending.made.places, first, rows, self._slots.array(slot))
-        sending.slots[sending.gathered] = slot
-        sending.gathering.append((sending.gathered, copied))
-        sending.gathered += 1
+        sending.add(slot, self._fill(slot, sending.made, sending.gathered))
         return True
 
-    def _computed_rows(self, sending: _Sending) -> int:
-        """Rows of a transfer that can be copied by now."""
-        return sending.made.plan.rows_until(self._offers[sending.offer].computed)
+    def _is_computed(self, made: _Made, piece: int, offer: str) -> bool:
+        """Whether a piece can be copied by now."""
+        first, rows = made.pieces[piece]
+        return first + rows <= made.plan.rows_until(self._offers[offer].computed)
+
+    def _fill(self, slot: int, made: _Made, piece: int) -> Copied:
+        """Begin to gather a piece."""
+        first, rows = made.pieces[piece]
+        return self._mover.gather(self._region, made.places, first, rows, self._slots.array(slot))
+
+    def _free_slot(self) -> int | None:
+        """Take a slot; where none is free, the oldest of those that were filled ahead."""
+        if not self._slots.free and self._ahead:
+            _, ahead = self._ahead.popitem(last=False)
+            self._slots.give(ahead.slot)
+        return self._slots.take()
+
+    def _gather_ahead(self, name: str, key: Key) -> None:
+        """Gather the first piece of an offer for readers of a kind, if there is room for that."""
+        made = self._offers[name].made[key]
+        if self._slots.free > self._slots.count // 2 and self._is_computed(made, 0, name):
+            slot = self._slots.take()
+            if slot is not None:
+                self._ahead[name, key] = _Ahead(slot, self._fill(slot, made, 0))
 
     def _tell(self, name: str, sending: _Sending) -> bool:
         """Tell the reader of the pieces whose gathering is over."""
@@ -298,3 +375,7 @@ class Sender:
             self._agent.notify(peer, note)
         except TransferError as error:
             log.warning("reader %s cannot be told: %s", peer, error)
+
+
+def _key(asked: Want) -> Key:
+    return asked.target, asked.slot_bytes
