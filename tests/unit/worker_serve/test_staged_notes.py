@@ -12,7 +12,7 @@ from disagg_worker.kv.cache import CacheLayout, Share
 from disagg_worker.kv.mover import Copied, NumpyMover
 from disagg_worker.kv.planner import plan
 from disagg_worker.layers import Layers
-from disagg_worker.transfer.errors import PeerLost
+from disagg_worker.transfer.errors import PeerLost, TransferTimeout
 from disagg_worker.transfer.staged import Receiver, Sender, Slots, Store, Wanted
 from disagg_worker.transfer.staged import sender as sender_module
 from disagg_worker.transfer.staged.cost import ALWAYS_STAGED
@@ -328,3 +328,17 @@ def test_an_owner_that_cannot_be_asked_keeps_the_slot_of_an_early_read_until_tha
     reader.step()
     reader.step()
     assert (reader.transfers, kept.slots.used) == (0, 0)
+
+
+def test_an_owner_that_hangs_gets_no_second_slot_before_it_answers() -> None:
+    agent = FakeAgent(done=False)
+    kept = replace(store(agent), slots=Slots(NumpyMover().allocate(6144), 3))
+    reader, arrival = reading_early(agent, kept)
+    reader.abandon(arrival, TransferTimeout("too late"))
+    reader.step()
+    reader.start(arrival.wanted, [5, 6])
+    assert (len(agent.reads), kept.slots.used) == (1, 1)
+    agent.done = True
+    reader.step()
+    reader.start(arrival.wanted, [5, 6])
+    assert len(agent.reads) == 2

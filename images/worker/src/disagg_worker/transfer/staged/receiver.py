@@ -31,15 +31,7 @@ from disagg_worker.memory import region_of
 from disagg_worker.transfer.agent import Span
 from disagg_worker.transfer.errors import ShapeMismatch, TransferError, TransferTimeout
 from disagg_worker.transfer.staged.cost import Cost
-from disagg_worker.transfer.staged.notes import (
-    Note,
-    Want,
-    read_note,
-    reader_key,
-    target_text,
-    want,
-    write,
-)
+from disagg_worker.transfer.staged.notes import Note, Want, read_note, reader_key, target_text, want, write
 from disagg_worker.transfer.staged.pieces import pieces
 from disagg_worker.transfer.staged.store import Store
 
@@ -251,7 +243,7 @@ class Receiver:
         text = target_text(self._layout, wanted.share)
         try:
             address = wanted.ahead.get(reader_key(text, size))
-            if address and time.monotonic() >= self._next_at:
+            if address and time.monotonic() >= self._next_at and not self._hangs(wanted.peer):
                 arrival.early = self._begin_read(arrival, 0, address, write("early", arrival.name))
             self._ask(arrival, Want(self._agent.name, wanted.offer, text, size))
         except TransferError as error:
@@ -259,6 +251,12 @@ class Receiver:
                 arrival.error = error
                 self._arrivals[arrival.name] = arrival
             raise
+
+    def _hangs(self, peer: str) -> bool:
+        """Whether a READ from an owner hangs: before that answers, no further slot is given to it."""
+        return any(
+            each.over and each.reading and each.wanted.peer == peer for each in self._arrivals.values()
+        )
 
     def abandon(self, arrival: Arrival, error: TransferError) -> None:
         """Give a transfer up: nothing is scattered any more, and the owner is told."""
@@ -395,9 +393,8 @@ class Receiver:
             return False
         wanted = arrival.wanted
         if arrival.path is None:
-            theirs = range(
-                wanted.layout.blocks_for(wanted.tokens)
-            )  # where they are is the owner's matter alone
+            # Where they are is the owner's matter alone.
+            theirs = range(wanted.layout.blocks_for(wanted.tokens))
             arrival.path = self._plan(wanted, theirs, arrival.blocks)
         else:
             arrival.places = self._mover.places(arrival.path, of_source=False)

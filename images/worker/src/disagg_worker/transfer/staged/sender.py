@@ -310,9 +310,10 @@ class Sender:
 
     def _gather(self, sending: _Sending) -> bool:
         """Fill a slot with what is computed."""
-        if not sending.left or not self._is_computed(sending.made, sending.gathered, sending.offer):
+        if not sending.left or not (self._slots.free or self._ahead):
             return False
-        if (slot := self._free_slot()) is None:
+        is_computed = self._is_computed(sending.made, sending.gathered, sending.offer)
+        if not is_computed or (slot := self._free_slot()) is None:
             return False
         sending.add(slot, self._fill(slot, sending.made, sending.gathered))
         return True
