@@ -279,10 +279,14 @@ def known(source: Side, target: Side, blocks: tuple[list[int], list[int]]) -> No
     assert_nothing_is_held(source, target)
 
 
-def early(source: Side, target: Side, offer: str, blocks: tuple[list[int], list[int]]) -> Arrival:
-    """Read an offer as its ticket describes it."""
-    wanted = replace(source.wanted(offer, blocks[0], 300, whole(LAYOUT)), ahead=source.sender.ahead(offer))
-    return target.receiver.start(wanted, blocks[1])
+def begun_early(
+    source: Side, target: Side, blocks: tuple[list[int], list[int]], ahead: dict[str, int]
+) -> Arrival:
+    """Begin to read the second prompt as a ticket describes it that tells where its first piece is."""
+    wanted = replace(source.wanted("second", blocks[0], 300, whole(LAYOUT)), ahead=ahead)
+    arrival = target.receiver.start(wanted, blocks[1])
+    assert list(arrival.reading) == [0]
+    return arrival
 
 
 def test_the_first_piece_is_staged_ahead_and_read_before_the_owner_answers() -> None:
@@ -292,8 +296,7 @@ def test_the_first_piece_is_staged_ahead_and_read_before_the_owner_answers() -> 
     source.fill(2)
     source.sender.offer("second", blocks[0], 300)
     assert source.staging.used == 1
-    arrival = early(source, target, "second", blocks)
-    assert list(arrival.reading) == [0]
+    arrival = begun_early(source, target, blocks, source.sender.ahead("second"))
     for _ in range(1000):
         target.step()
     # It may be there by now, but nothing is scattered that the owner does not stand by.
@@ -318,9 +321,7 @@ def test_a_piece_that_had_to_give_its_slot_away_is_read_again() -> None:
     run((source, target), lambda: other.over)
     assert_nothing_is_held(source, target)
     assert not source.sender.ahead("second")
-    wanted = replace(source.wanted("second", blocks[0], 300, whole(LAYOUT)), ahead=stale)
-    arrival = target.receiver.start(wanted, blocks[1])
-    assert list(arrival.reading) == [0]
+    arrival = begun_early(source, target, blocks, stale)
     run((source, target), lambda: arrival.over)
     assert arrival.done
     assert np.array_equal(tokens_of(source, blocks[0], 300), tokens_of(target, blocks[1], 300))

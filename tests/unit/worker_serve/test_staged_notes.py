@@ -29,6 +29,8 @@ from unit.worker_serve.conftest import FakeAgent
 
 LAYOUT = CacheLayout(layers=2, kv_heads=2, head_dim=4, block_tokens=4, dtype="float32", blocks=8)
 WHOLE = Share(0, Layers(0, 2), range(2))
+WANTED = Wanted("offer", "owner", None, LAYOUT, 4096, [1, 2], 8, WHOLE, 1024)
+EARLY = replace(WANTED, ahead={reader_key(target_text(LAYOUT, WHOLE), 1024): 8192})
 KINDS = [
     "hello", "want", "taken", "early", "drop", "read", "refuse", "ready", "kept", "busy", "refused", "else",
 ]  # fmt: skip
@@ -58,6 +60,12 @@ def asked(**changes: Any) -> bytes:
     return want("t", given)
 
 
+def hand(side: Sender | Receiver, text: bytes) -> None:
+    note = parse(text)
+    assert note
+    side.take(note)
+
+
 @settings(max_examples=150)
 @given(st.lists(st.one_of(texts, wants), max_size=6))
 def test_no_note_makes_an_owner_fail(notes: list[bytes]) -> None:
@@ -78,8 +86,7 @@ def test_no_note_makes_an_owner_fail(notes: list[bytes]) -> None:
 def test_no_note_makes_a_reader_fail(notes: list[bytes]) -> None:
     agent = FakeAgent(done=False)
     reader = Receiver(store(agent), cost=ALWAYS_STAGED)
-    wanted = Wanted("offer", "owner", None, LAYOUT, 4096, [1, 2], 8, WHOLE, 1024)
-    arrival = reader.start(wanted, [3, 4])
+    arrival = reader.start(WANTED, [3, 4])
     for text in notes:
         if note := parse(text):
             reader.take(note._replace(transfer=arrival.name))
@@ -91,11 +98,9 @@ def test_no_note_makes_a_reader_fail(notes: list[bytes]) -> None:
 def test_a_piece_that_is_told_twice_is_read_once() -> None:
     agent = FakeAgent(done=False)
     reader = Receiver(store(agent), cost=ALWAYS_STAGED)
-    arrival = reader.start(Wanted("offer", "owner", None, LAYOUT, 4096, [1, 2], 8, WHOLE, 1024), [3, 4])
+    arrival = reader.start(WANTED, [3, 4])
     for _ in range(2):
-        note = parse(write("ready", arrival.name, 0, 4096))
-        assert note
-        reader.take(note)
+        hand(reader, write("ready", arrival.name, 0, 4096))
         reader.step()
     assert len(agent.reads) == 1
 
@@ -114,9 +119,7 @@ def test_what_an_owner_does_not_have_is_refused(changes: dict[str, Any], told: s
     agent = FakeAgent()
     owner = Sender(store(agent))
     owner.offer("offer", [1, 2], 8)
-    note = parse(asked(**changes))
-    assert note
-    owner.take(note)
+    hand(owner, asked(**changes))
     ((peer, text),) = agent.sent
     assert peer == "reader"
     assert text.startswith(b"kv1 refused t ")
@@ -133,16 +136,12 @@ def test_a_reader_that_gets_no_slot_is_told_and_reads_without_staging(
     owner.offer("offer", [1, 2], 8)
     while kept.slots.take() is not None:
         pass  # another reader hangs
-    note = parse(asked())
-    assert note
-    owner.take(note)
+    hand(owner, asked())
     owner.step()
     assert agent.sent == [("reader", b"kv1 busy t")]
     reader = Receiver(store(agent), cost=ALWAYS_STAGED)
-    arrival = reader.start(Wanted("offer", "owner", None, LAYOUT, 4096, [1, 2], 8, WHOLE, 1024), [3, 4])
-    busy = parse(write("busy", arrival.name))
-    assert busy
-    reader.take(busy)
+    arrival = reader.start(WANTED, [3, 4])
+    hand(reader, write("busy", arrival.name))
     assert arrival.direct
     ((_, spans, text),) = agent.reads
     assert text == b"kv1 read offer 2"
@@ -156,16 +155,13 @@ def test_slots_that_hang_are_no_reason_to_wait() -> None:
     agent = FakeAgent(done=False)
     kept = store(agent)
     reader = Receiver(kept, cost=ALWAYS_STAGED, timeout_seconds=0.0)
-    wanted = Wanted("offer", "owner", None, LAYOUT, 4096, [1, 2], 8, WHOLE, 1024)
-    hanging = reader.start(wanted, [3, 4])
-    note = parse(write("ready", hanging.name, 0, 4096))
-    assert note
-    reader.take(note)
+    hanging = reader.start(WANTED, [3, 4])
+    hand(reader, write("ready", hanging.name, 0, 4096))
     reader.step()
     assert hanging.error
     assert hanging.settled
     assert kept.slots.used == 1
-    assert reader.start(wanted, [3, 4]).direct
+    assert reader.start(WANTED, [3, 4]).direct
 
 
 def test_what_is_read_through_staging_is_limited_where_asked_for() -> None:
@@ -175,9 +171,7 @@ def test_what_is_read_through_staging_is_limited_where_asked_for() -> None:
         Wanted("offer", "owner", None, LAYOUT, 4096, [*range(8)], 32, WHOLE, 1024), [*range(8)]
     )
     for piece in range(2):
-        note = parse(write("ready", arrival.name, piece, 4096))
-        assert note
-        reader.take(note)
+        hand(reader, write("ready", arrival.name, piece, 4096))
     reader.step()
     assert len(agent.reads) == 1
     assert reader._slots.used == 1
@@ -206,12 +200,6 @@ def test_what_copies_is_warm_before_anybody_reads_while_the_engine_may_compute_a
     assert owner.slots.used == 0
 
 
-def told(side: Sender | Receiver, *note: object) -> None:
-    read = parse(write(*map(str, note)))
-    assert read
-    side.take(read)
-
-
 def ahead_of(owner: Sender) -> dict[str, int]:
     """Let an owner learn what its reader has, and offer something."""
     owner.offer("first", [1, 2], 8)
@@ -231,10 +219,8 @@ def test_a_read_whose_note_overtakes_what_was_asked_ends_all_the_same() -> None:
     owner.on_read = lambda offer, layers: read.append((offer, layers))
     ((_, address),) = ahead_of(owner).items()
     agent.sent.clear()
-    told(owner, "early", "t")
-    note = parse(asked())
-    assert note
-    owner.take(note)
+    hand(owner, write("early", "t"))
+    hand(owner, asked())
     assert agent.sent == [("reader", f"kv1 kept t 0 {address}".encode())]
     assert read == [("offer", 2)]
     assert kept.slots.used == owner.transfers == 0
@@ -245,19 +231,15 @@ def test_the_note_of_a_read_of_what_was_not_kept_frees_nothing() -> None:
     kept = store(agent)
     owner = Sender(kept)
     owner.offer("offer", [1, 2], 8)
-    note = parse(asked())
-    assert note
-    owner.take(note)
+    hand(owner, asked())
     owner.step()
-    told(owner, "early", "t")
+    hand(owner, write("early", "t"))
     assert (owner.transfers, kept.slots.used) == (1, 1)
 
 
 def reading_early(agent: FakeAgent, kept: Store) -> tuple[Receiver, Any]:
     reader = Receiver(kept, cost=ALWAYS_STAGED)
-    key = reader_key(target_text(LAYOUT, WHOLE), 1024)
-    wanted = Wanted("offer", "owner", None, LAYOUT, 4096, [1, 2], 8, WHOLE, 1024, ahead={key: 8192})
-    arrival = reader.start(wanted, [3, 4])
+    arrival = reader.start(EARLY, [3, 4])
     ((_, (span,), text),) = agent.reads
     assert (span.remote, text) == (8192, f"kv1 early {arrival.name}".encode())
     return reader, arrival
@@ -270,7 +252,7 @@ def test_what_was_read_early_counts_once_the_owner_has_kept_it() -> None:
     for _ in range(5):
         reader.step()
     assert not arrival.scattering
-    told(reader, "kept", arrival.name, 0, 8192)
+    hand(reader, write("kept", arrival.name, 0, 8192))
     for _ in range(5):
         reader.step()
     assert arrival.done
@@ -281,7 +263,7 @@ def test_what_was_read_early_and_not_kept_is_read_again() -> None:
     agent = FakeAgent(done=False)
     kept = store(agent)
     reader, arrival = reading_early(agent, kept)
-    told(reader, "ready", arrival.name, 0, 8192)  # the same slot, which had another's bytes meanwhile
+    hand(reader, write("ready", arrival.name, 0, 8192))  # the same slot, which had another's bytes meanwhile
     for _ in range(5):
         reader.step()
     assert [text for _, _, text in agent.reads][1:] == [f"kv1 taken {arrival.name} 0".encode()]
@@ -296,7 +278,7 @@ def test_an_owner_that_is_busy_is_read_without_staging_after_an_early_read() -> 
     agent = FakeAgent(done=False)
     kept = store(agent)
     reader, arrival = reading_early(agent, kept)
-    told(reader, "busy", arrival.name)
+    hand(reader, write("busy", arrival.name))
     assert arrival.direct
     agent.done = True
     for _ in range(5):
@@ -317,11 +299,8 @@ def test_an_owner_that_cannot_be_asked_keeps_the_slot_of_an_early_read_until_tha
 
     monkeypatch.setattr(agent, "notify", lost)
     reader = Receiver(kept, cost=ALWAYS_STAGED)
-    key = reader_key(target_text(LAYOUT, WHOLE), 1024)
     with pytest.raises(PeerLost):
-        reader.start(
-            Wanted("offer", "owner", None, LAYOUT, 4096, [1, 2], 8, WHOLE, 1024, ahead={key: 8192}), [3, 4]
-        )
+        reader.start(EARLY, [3, 4])
     reader.step()
     assert (reader.transfers, kept.slots.used) == (1, 1)
     agent.done = True

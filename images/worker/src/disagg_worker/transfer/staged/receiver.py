@@ -90,7 +90,6 @@ class Arrival:
         pieces: How it is cut.
         ready: Pieces that the owner has staged, and where.
         told: Pieces that were ready at any time.
-        early: Whether the first piece is READ, and the owner has not said yet that it was kept.
         reading: READs, with the slots that they write to.
         scattering: Copies from slots.
         cooling: Slots of READs that failed, and until when more bytes may come.
@@ -112,7 +111,6 @@ class Arrival:
     pieces: list[tuple[int, int]] = field(default_factory=list)
     ready: deque[tuple[int, int]] = field(default_factory=deque)
     told: set[int] = field(default_factory=set)
-    early: bool = False
     reading: dict[int, tuple[object, int]] = field(default_factory=dict)
     scattering: dict[int, tuple[Copied, int]] = field(default_factory=dict)
     cooling: dict[int, tuple[float, int]] = field(default_factory=dict)
@@ -134,18 +132,21 @@ class Arrival:
         """
         if piece >= len(self.pieces) or piece in self.told:
             raise ValueError(f"piece {piece} of {len(self.pieces)} is not expected")
-        self.told.add(piece)
-        if self.early and not piece and kept:
-            self.early = False
-            return
-        if not piece:
+        was_read = self.early and not piece
+        if was_read and not kept:
             self.forget_early()
-        self.ready.append((piece, address))
+        self.told.add(piece)
+        if not (was_read and kept):
+            self.ready.append((piece, address))
+
+    @property
+    def early(self) -> bool:
+        """Whether the first piece is READ, and the owner has not said yet that it was kept."""
+        return 0 in self.reading and 0 not in self.told and not self.direct
 
     def forget_early(self) -> None:
         """Note that what was READ early is of no use."""
         if self.early:
-            self.early = False
             self.reading[STALE] = self.reading.pop(0)
 
     @property
@@ -244,7 +245,7 @@ class Receiver:
         try:
             address = wanted.ahead.get(reader_key(text, size))
             if address and time.monotonic() >= self._next_at and not self._hangs(wanted.peer):
-                arrival.early = self._begin_read(arrival, 0, address, write("early", arrival.name))
+                self._begin_read(arrival, 0, address, write("early", arrival.name))
             self._ask(arrival, Want(self._agent.name, wanted.offer, text, size))
         except TransferError as error:
             if arrival.reading:  # its slot is not free before that is over

@@ -132,11 +132,10 @@ class Sender:
         self._mover, self._slots, self._timeout = store.mover, store.slots, timeout_seconds
         self._offers: dict[str, _Offer] = {}
         self._over: deque[str] = deque(maxlen=REMEMBERED)
-        self._early: deque[tuple[str, Note]] = deque(maxlen=REMEMBERED)
+        self._premature: deque[tuple[str, Note]] = deque(maxlen=REMEMBERED)
         self._sending: dict[str, _Sending] = {}
         self._asked: OrderedDict[Key, Want] = OrderedDict()
         self._ahead: OrderedDict[tuple[str, Key], _Ahead] = OrderedDict()
-        self._unasked: deque[str] = deque(maxlen=REMEMBERED)
         self._greeted: set[str] = set()
         self.on_read: Callable[[str, int], None] = lambda _, __: None
         self.on_refused: Callable[[str], None] = lambda _: None
@@ -161,9 +160,7 @@ class Sender:
             self._make(asked._replace(offer=name))
         for key in reversed(self._asked):
             self._gather_ahead(name, key)
-        for early in [early for early in self._early if early[0] == name]:
-            self._early.remove(early)
-            self.take(early[1])
+        self._take_premature(name)
 
     def computed(self, name: str, layer: int) -> None:
         """Note that of an offer all layers before `layer` are in memory; on a GPU their kernels are over."""
@@ -197,7 +194,8 @@ class Sender:
                 case "taken":
                     self._taken(note.transfer, *note.numbers(1))
                 case "early" if note.transfer not in self._sending:
-                    self._unasked.append(note.transfer)
+                    # NIXL may send a READ's note before what was sent earlier.
+                    self._premature.append((note.transfer, note))
                 case "early" if self._sending[note.transfer].kept:
                     self._taken(note.transfer, 0)
                 case "drop":
@@ -210,6 +208,12 @@ class Sender:
                         self.on_refused(note.transfer)
         except (ValueError, TransferError) as error:
             log.warning("a reader's note is of no use: %s", error)
+
+    def _take_premature(self, name: str) -> None:
+        """Follow the notes of an offer or a transfer that came before it was known."""
+        for premature in [each for each in self._premature if each[0] == name]:
+            self._premature.remove(premature)
+            self.take(premature[1])
 
     def step(self) -> bool:
         """Go on with everything that can go on; whether anything did."""
@@ -243,7 +247,7 @@ class Sender:
         """
         known = offer in self._offers
         if not known and offer not in self._over:
-            self._early.append((offer, note))
+            self._premature.append((offer, note))
         return known
 
     def _begin(self, note: Note, asked: Want) -> None:
@@ -265,6 +269,7 @@ class Sender:
             sending.add(ahead.slot, ahead)
         elif ahead:
             self._keep(note.transfer, sending, ahead.slot)
+        self._take_premature(note.transfer)
 
     def _keep(self, name: str, sending: _Sending, slot: int) -> None:
         """Give a transfer the first piece, which its reader may have READ already."""
@@ -272,8 +277,6 @@ class Sender:
         sending.kept = True
         self._gather(sending)  # the second is in more of a hurry than the word of the first
         self._notify(sending.peer, write("kept", name, 0, self._slots.address(slot)))
-        if name in self._unasked:  # NIXL may send a READ's note before what was sent earlier
-            self._taken(name, 0)
 
     def _is_starved(self, sending: _Sending, now: float) -> bool:
         """Whether others keep all slots from a transfer that could begin."""
